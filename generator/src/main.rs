@@ -1,1 +1,74 @@
-fn main() {}
+//! systemd.generator(7) of conductor: a pure function of the files it reads. It spawns nothing,
+//! opens no socket, looks up no name, and writes only below the directories it is given.
+
+mod log;
+
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use conductor::compile::{self, Host};
+use conductor::directive;
+use conductor::layout::Layout;
+use conductor::write;
+
+use log::{Level, Log};
+
+fn main() -> ExitCode {
+    let mut log = Log::open();
+    // A panic is isolated to its declaration; its message belongs into the log like any other.
+    std::panic::set_hook(Box::new(|panic| Log::open().write(Level::Error, &panic.to_string())));
+    match run(&mut log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            log.write(Level::Error, &message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(log: &mut Log) -> Result<(), String> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Normal, early and late directory; one argument stands for all three.
+    let normal = match arguments.as_slice() {
+        [normal] | [normal, _, _] => Utf8PathBuf::from(normal),
+        [normal, _] => Utf8PathBuf::from(normal),
+        _ => return Err("usage: conductor-generator NORMAL-DIR [EARLY-DIR [LATE-DIR]]".to_owned()),
+    };
+    if env("SYSTEMD_IN_INITRD").is_some_and(|value| value == "1") {
+        log.write(Level::Debug, "in the initrd nothing is declared");
+        return Ok(());
+    }
+    let layout = layout(&normal)?;
+    let systemd = directive::systemd_version(layout.root().as_std_path());
+    let host = compile::compile(&layout, systemd);
+    report(log, &host);
+    write::create(&normal, &host.tree).map_err(|error| format!("cannot write units: {error}"))
+}
+
+/// The system's or a user's: systemd says which since version 251.
+fn layout(normal: &Utf8Path) -> Result<Layout, String> {
+    // A root other than / is for tests: systemd never sets it.
+    let root = Utf8PathBuf::from(env("CONDUCTOR_ROOT").unwrap_or_else(|| "/".to_owned()));
+    let user = match env("SYSTEMD_SCOPE").as_deref() {
+        Some("user") => true,
+        Some(_) => false,
+        None => normal.starts_with("/run/user"),
+    };
+    if user { Layout::user(&root, env) } else { Ok(Layout::system(&root)) }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn report(log: &mut Log, host: &Host) {
+    for (name, errors) in &host.errors {
+        for error in &errors.0 {
+            log.write(Level::Error, &format!("{}; {}", error.headline(), error.remedy()));
+        }
+        if let Some(name) = name {
+            log.write(Level::Warning, &format!("{name}: not compiled; if it is running, it keeps what it has"));
+        }
+    }
+    log.write(Level::Debug, &format!("{} services compiled", host.services.len()));
+}

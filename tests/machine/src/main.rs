@@ -1,1 +1,90 @@
-fn main() {}
+//! Runs scenarios, each on a freshly booted machine.
+
+mod scenarios;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use conductor_machine::machine::{Machine, Suite, isolate};
+use scenarios::Scenario;
+
+/// Runs scenarios on booted machines: all of them, or those whose GROUP::NAME contains a FILTER
+#[derive(Parser)]
+struct Options {
+    /// Debian release to boot: bookworm (systemd 252), trixie (systemd 257) or all
+    #[arg(long, default_value = "all")]
+    suite: String,
+    /// Print the scenarios and do nothing
+    #[arg(long)]
+    list: bool,
+    /// Leave the machines running afterwards, and print how to enter them
+    #[arg(long)]
+    keep: bool,
+    /// Do not install the project into the machines
+    #[arg(long)]
+    bare: bool,
+    filter: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let chosen = scenarios::matching(&options.filter);
+    if options.list {
+        chosen.iter().for_each(|scenario| println!("{scenario}"));
+        return ExitCode::SUCCESS;
+    }
+    if chosen.is_empty() {
+        eprintln!("no scenario matches {:?}", options.filter);
+        return ExitCode::FAILURE;
+    }
+    let (passed, failed) = match run_all(&options, &chosen) {
+        Ok(counts) => counts,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_all(options: &Options, chosen: &[&Scenario]) -> Result<(u32, u32), String> {
+    isolate()?;
+    let suites = match options.suite.as_str() {
+        "all" => vec!["bookworm", "trixie"],
+        one => vec![one],
+    };
+    let (mut passed, mut failed) = (0, 0);
+    for name in suites {
+        let suite = Suite::prepare(name, options.bare, options.keep)?;
+        for scenario in chosen {
+            let good = run(scenario, &suite);
+            *(if good { &mut passed } else { &mut failed }) += 1;
+        }
+    }
+    Ok((passed, failed))
+}
+
+/// Prints one line about the scenario, and the machine's logs when it fails.
+fn run(scenario: &Scenario, suite: &Suite) -> bool {
+    let start = Instant::now();
+    let mut notes = String::new();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let mut machine = Machine::boot(suite);
+        let result = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut machine)));
+        notes = machine.notes();
+        if result.is_err() {
+            println!("{}", machine.logs());
+        }
+        if machine.is_kept() {
+            println!("{scenario} on {}: {}", suite.name, machine.how_to_enter());
+        }
+        result
+    }));
+    let good = matches!(result, Ok(Ok(())));
+    let verdict = if good { "ok    " } else { "FAILED" };
+    println!("{verdict} {:8} {scenario} ({:.1} s) {notes}", suite.name, start.elapsed().as_secs_f64());
+    good
+}

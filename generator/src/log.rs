@@ -1,0 +1,50 @@
+//! Messages of a generator. The journal may not run yet, so they go to the kernel's log, which the
+//! journal reads: one record a write, its priority in front (printk(9), sd-daemon(3)).
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error = 3,
+    Warning = 4,
+    Debug = 7,
+}
+
+pub struct Log {
+    kmsg: Option<File>,
+    most: u8,
+}
+
+/// A record of the kernel's log holds about this much.
+const RECORD: usize = 900;
+
+impl Log {
+    /// To /dev/kmsg where it may be written, else to stderr. `SYSTEMD_LOG_LEVEL` limits it.
+    pub fn open() -> Self {
+        let kmsg = OpenOptions::new().write(true).open("/dev/kmsg").ok();
+        let kmsg = if std::env::var_os("SYSTEMD_SCOPE").is_some() { kmsg } else { None };
+        let most = match std::env::var("SYSTEMD_LOG_LEVEL").as_deref() {
+            Ok("debug" | "7") => 7,
+            Ok("emerg" | "0" | "alert" | "1" | "crit" | "2") => 2,
+            Ok("err" | "3") => 3,
+            _ => 6,
+        };
+        Self { kmsg, most }
+    }
+
+    pub fn write(&mut self, level: Level, message: &str) {
+        if level as u8 > self.most {
+            return;
+        }
+        for line in message.lines() {
+            let end = (0..=RECORD.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+            let record = format!("<{}>conductor-generator[{}]: {}\n", level as u8, std::process::id(), &line[..end]);
+            let written = self.kmsg.as_mut().is_some_and(|kmsg| kmsg.write_all(record.as_bytes()).is_ok());
+            if !written {
+                // Nobody is left to tell if stderr fails too.
+                let _ = std::io::stderr().write_all(format!("conductor-generator: {line}\n").as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What people type.
+
+mod check;
+mod daemon_reload;
+mod declare;
+mod deployment;
+mod proxy;
+mod render;
+mod service;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Parser, Subcommand};
+
+use crate::diagnostic::Diagnostics;
+use crate::layout::{Layout, Scope};
+use crate::model::ServiceName;
+use crate::service::rollout;
+use crate::sources::{self, Site};
+use crate::systemd::{self, Manager};
+
+/// Compiles service declarations into systemd units and reverse-proxy configuration.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// Work with the calling user's manager instead of the system's
+    #[arg(long, global = true)]
+    user: bool,
+    /// Read and write files below DIR; for commands that need no running systemd
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    root: Utf8PathBuf,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Subcommand)]
+enum Noun {
+    /// Reload systemd and bring every service to what is declared
+    DaemonReload,
+    /// Show what a declaration compiles to
+    Render(render::Arguments),
+    /// Say everything that is wrong with declarations, systemd's own opinion included
+    Check(check::Arguments),
+    /// Declare, list, reload and remove services
+    #[command(subcommand)]
+    Service(service::Verb),
+    /// What deployments' units run
+    #[command(subcommand, hide = true)]
+    Deployment(deployment::Verb),
+    /// What conductor-proxy.service runs
+    #[command(subcommand, hide = true)]
+    Proxy(proxy::Verb),
+}
+
+/// How a command ends when it does not end well.
+pub enum Failure {
+    /// Exit code 1.
+    Failed(String),
+    /// Exit code 2.
+    Usage(String),
+    /// Exit code 3.
+    Declaration(Diagnostics),
+}
+
+type Outcome = Result<(), Failure>;
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Declaration(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(why) | Self::Usage(why) => write!(out, "error: {why}"),
+            Self::Declaration(errors) => errors.fmt(out),
+        }
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(errors: Diagnostics) -> Self {
+        Self::Declaration(errors)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<rollout::Error> for Failure {
+    fn from(error: rollout::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<systemd::Error> for Failure {
+    fn from(error: systemd::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<crate::deployment::hook::Error> for Failure {
+    fn from(error: crate::deployment::hook::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// What every command works with.
+struct Context {
+    layout: Layout,
+    manager: Manager,
+}
+
+impl Context {
+    fn new(cli: &Cli) -> Result<Self, Failure> {
+        let scope = if cli.user { Scope::User } else { Scope::System };
+        let layout = match scope {
+            Scope::System => Layout::system(&cli.root),
+            Scope::User => Layout::user(&cli.root, |name| std::env::var(name).ok()).map_err(Failure::Failed)?,
+        };
+        Ok(Self { layout, manager: Manager::new(scope) })
+    }
+
+    /// The version of the systemd that will read the units.
+    fn systemd(&self) -> Option<u16> {
+        crate::directive::systemd_version(self.layout.root().as_std_path())
+    }
+
+    /// A declared service, by name.
+    fn site(&self, name: &str) -> Result<Site, Failure> {
+        let name = ServiceName::new(name).map_err(Failure::Usage)?;
+        sources::find_one(&self.layout, &name).ok_or_else(|| {
+            let dirs: Vec<_> = self.layout.declaration_dirs().iter().map(|dir| dir.as_str()).collect();
+            Failure::Failed(format!("no service {name} is declared in {}", dirs.join(", ")))
+        })
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    // A reader that goes away (`| head`) ends us quietly, like any other filter.
+    reset_sigpipe();
+    let cli = Cli::parse();
+    let outcome = Context::new(&cli).and_then(|context| match cli.noun {
+        Noun::DaemonReload => daemon_reload::run(&context),
+        Noun::Render(arguments) => render::run(&context, &arguments),
+        Noun::Check(arguments) => check::run(&context, &arguments),
+        Noun::Service(verb) => service::run(&context, verb),
+        Noun::Deployment(verb) => deployment::run(&context, verb),
+        Noun::Proxy(verb) => proxy::run(&context, verb),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// `VAR=VAL` words.
+fn variables(words: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut variables = BTreeMap::new();
+    for word in words {
+        let Some((name, value)) = word.split_once('=') else {
+            return Err(Failure::Usage(format!("{word:?} is not VAR=VAL")));
+        };
+        let ok = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || index > 0 && c.is_ascii_digit();
+        if name.is_empty() || !name.chars().enumerate().all(ok) {
+            return Err(Failure::Usage(format!("{name:?} is not a name of a variable: use letters, digits and _")));
+        }
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(variables)
+}
+
+/// Words that name something to work on, apart from `VAR=VAL` words.
+fn split_words(words: &[String]) -> (Vec<String>, Vec<String>) {
+    words.iter().cloned().partition(|word| word.contains('/') || !word.contains('='))
+}
+
+/// The service's name that a declared directory stands for.
+fn name_of(dir: &Utf8Path, given: Option<&str>) -> Result<ServiceName, Failure> {
+    if let Some(name) = given {
+        return ServiceName::new(name).map_err(Failure::Usage);
+    }
+    let full = dir.canonicalize_utf8().map_err(|error| Failure::Failed(format!("{dir}: {error}")))?;
+    let name = full.file_name().unwrap_or("");
+    ServiceName::new(name).map_err(|why| Failure::Usage(format!("{why}; give one with --name")))
+}
+
+/// Rust ignores SIGPIPE; a program that prints should end by it.
+fn reset_sigpipe() {
+    // Without unsafe there is no sigaction; a panic on a closed stdout is turned into a quiet end.
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or("");
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        default(panic);
+    }));
+}

@@ -1,0 +1,74 @@
+//! `conductor check`
+
+use camino::Utf8Path;
+use clap::Args;
+
+use super::render::with_rendered;
+use super::{Context, Failure, Outcome, split_words};
+use crate::compile::{self, Compiled};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::model::ServiceName;
+use crate::{sources, verify};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Declared directories, with variables for their templates, or names of services; everything
+    /// that is declared when left out
+    #[arg(value_name = "DIR|NAME|VAR=VAL")]
+    words: Vec<String>,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let (things, assignments) = split_words(&arguments.words);
+    let mut errors = Diagnostics::default();
+    let mut checked = 0;
+    if things.is_empty() {
+        let host = compile::compile(&context.layout, context.systemd());
+        errors.0.extend(host.errors.into_values().flat_map(|errors| errors.0));
+        for compiled in host.services.values() {
+            let dir = compiled.service.source.parent().unwrap_or(Utf8Path::new("/"));
+            errors.0.extend(opinion(context, compiled, &context.layout.at(dir), &compiled.service.source)?);
+            checked += 1;
+        }
+    }
+    for thing in &things {
+        match one(context, thing, &assignments) {
+            Ok(found) => {
+                errors.0.extend(found);
+                checked += 1;
+            }
+            Err(Failure::Declaration(found)) => errors.0.extend(found.0),
+            Err(other) => return Err(other),
+        }
+    }
+    errors.into_result()?;
+    println!("{checked} {} in order", if checked == 1 { "service is" } else { "services are" });
+    Ok(())
+}
+
+fn one(context: &Context, thing: &str, assignments: &[String]) -> Result<Vec<Diagnostic>, Failure> {
+    let path = Utf8Path::new(thing);
+    if thing.contains('/') || ServiceName::new(thing).is_err() || path.join(sources::DECLARATION).exists() {
+        return with_rendered(context, path, None, assignments, |site, dir| {
+            let compiled = compile::compile_at(&context.layout, site, dir, path, context.systemd())?;
+            compile::UnitFiles::list(&context.layout).refuse(site)?;
+            opinion(context, &compiled, dir, &path.join(sources::DECLARATION))
+        });
+    }
+    let site = context.site(thing)?;
+    let compiled = compile::compile_site(&context.layout, &site, context.systemd())?;
+    opinion(context, &compiled, &context.layout.at(&site.dir), &compiled.service.source)
+}
+
+/// What systemd itself says of the units.
+fn opinion(
+    context: &Context,
+    compiled: &Compiled,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<Vec<Diagnostic>, Failure> {
+    let lines = verify::verify(&context.layout, compiled, dir, context.systemd())
+        .map_err(|error| Failure::Failed(format!("systemd-analyze cannot be run: {error}")))?;
+    let remedy = "mend what the unit comes from; `conductor render` shows it";
+    Ok(lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd says: {line}"), remedy)).collect())
+}

@@ -1,0 +1,151 @@
+//! `conductor service declare`
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use super::render::must_be_declaration;
+use super::service::{bring, report};
+use super::{Context, Failure, Outcome, name_of, variables};
+use crate::compile::{self, Compiled, UnitFiles};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::live::Target;
+use crate::model::ServiceName;
+use crate::service::store;
+use crate::sources::{self, DECLARATION, PROVENANCE, Site};
+use crate::{atomic, template};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A directory with a service.toml and the files that belong to it
+    dir: Utf8PathBuf,
+    /// Variables for its templates
+    #[arg(value_name = "VAR=VAL")]
+    variables: Vec<String>,
+    /// The service's name, if it is not the directory's
+    #[arg(long)]
+    name: Option<String>,
+    /// Only declare: start and roll nothing
+    #[arg(long)]
+    no_start: bool,
+}
+
+/// Where a stored declaration came from.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Provenance {
+    dir: Utf8PathBuf,
+    variables: BTreeMap<String, String>,
+}
+
+pub fn lock_path(context: &Context, name: &ServiceName) -> Utf8PathBuf {
+    context.layout.locks().join(format!("{name}.declare"))
+}
+
+/// One declaration of a service at a time.
+pub fn lock(context: &Context, name: &ServiceName) -> Result<File, Failure> {
+    Ok(atomic::lock(&context.layout.at(&lock_path(context, name)))?)
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let given = variables(&arguments.variables)?;
+    must_be_declaration(&arguments.dir)?;
+    let name = name_of(&arguments.dir, arguments.name.as_deref())?;
+    let _lock = lock(context, &name)?;
+    let place = context.layout.at(&context.layout.declaration(&name));
+    let staged = atomic::staging(&place)?;
+    let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(|error| Failure::Failed(error.to_string()))?;
+    template::render_dir(&arguments.dir, &dir, &given)?;
+    let site = sources::site_of(&context.layout, &name);
+    let compiled = compile_staged(context, &site, &dir, &arguments.dir)?;
+    record(&dir, &arguments.dir, given)?;
+
+    let same = is_same(&place, &dir, &compiled)?;
+    if same && arguments.no_start {
+        println!("{name}: declared already, as generation {}", compiled.id);
+        return Ok(());
+    }
+    println!("{name}: generation {}{}", compiled.id, if same { ", declared already" } else { "" });
+    store::store(&context.layout, &compiled, &dir).or_else(|error| keep_clean(context, &name, &compiled, error))?;
+    let before = atomic::replace_dir(staged, &place)?;
+    context.manager.daemon_reload()?;
+    if arguments.no_start {
+        return Ok(());
+    }
+    let began = Instant::now();
+    if let Err(failure) = bring(context, &name) {
+        put_back(context, &name, &place, before)?;
+        return Err(failure);
+    }
+    report(context, &name)?;
+    println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Everything that can be known without doing it.
+fn compile_staged(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Compiled, Failure> {
+    let layout = &context.layout;
+    let compiled = compile::compile_at(layout, site, dir, shown, context.systemd())?;
+    UnitFiles::list(layout).refuse(site)?;
+    let host = compile::compile(layout, context.systemd());
+    for (owner, other) in host.services.iter().filter(|(owner, _)| **owner != site.name) {
+        for route in &compiled.service.routes {
+            if other.service.routes.iter().any(|taken| taken.host == route.host && taken.path == route.path) {
+                let at = format!("{}{}", route.host.as_deref().unwrap_or("every host, "), route.path);
+                let message = format!("{at} is routed to the service {owner} already");
+                let remedy = "give the route another host or path, or take it out of the other service";
+                let error = Diagnostic::of_file(&shown.join(DECLARATION), message, remedy);
+                return Err(Failure::Declaration(Diagnostics::from(error)));
+            }
+        }
+    }
+    Ok(compiled)
+}
+
+fn record(dir: &Utf8Path, from: &Utf8Path, variables: BTreeMap<String, String>) -> Outcome {
+    let from = from.canonicalize_utf8()?;
+    let provenance = Provenance { dir: from, variables };
+    let text = serde_json::to_vec_pretty(&provenance).map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(fs::write(dir.join(PROVENANCE), text)?)
+}
+
+/// Whether what is stored already is the same declaration.
+fn is_same(place: &Utf8Path, fresh: &Utf8Path, compiled: &Compiled) -> Result<bool, Failure> {
+    if !place.join(DECLARATION).exists() {
+        return Ok(false);
+    }
+    let same_file = |name: &str| fs::read(place.join(name)).ok() == fs::read(fresh.join(name)).ok();
+    let files = sources::files(place, place).map_err(Diagnostics::from)?;
+    Ok(same_file(DECLARATION) && same_file(PROVENANCE) && files == compiled.service.files)
+}
+
+/// A generation that could not be stored whole leaves nothing.
+fn keep_clean(context: &Context, name: &ServiceName, compiled: &Compiled, error: std::io::Error) -> Outcome {
+    let runs = Target::read(&context.layout, name)?.is_some_and(|target| target.generation == compiled.id);
+    if !runs {
+        atomic::remove_dir(&context.layout.at(&context.layout.snapshot(name, &compiled.id)))?;
+    }
+    Err(Failure::Failed(format!("{name}: the generation cannot be stored: {error}")))
+}
+
+/// The previous declaration stands again, so that a reboot does not start the one that failed.
+fn put_back(context: &Context, name: &ServiceName, place: &Utf8Path, before: Option<TempDir>) -> Outcome {
+    let unit = format!("{name}.service");
+    let Some(before) = before else {
+        context.manager.stop(std::slice::from_ref(&unit))?;
+        atomic::remove_dir(place)?;
+        context.manager.daemon_reload()?;
+        context.manager.reset_failed(&[unit]);
+        eprintln!("{name}: the declaration is taken back; nothing of it runs");
+        return Ok(());
+    };
+    drop(atomic::replace_dir(before, place)?);
+    context.manager.daemon_reload()?;
+    eprintln!("{name}: the previous declaration stands again");
+    // The rollout has turned back already; this is for what failed after it.
+    bring(context, name)
+}

@@ -1,0 +1,26 @@
+//! `conductor proxy …`
+
+use clap::Subcommand;
+
+use super::{Context, Outcome};
+use crate::proxy::{self, Published};
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// ExecStart= and ExecReload= of conductor-proxy.service
+    #[command(name = "_publish")]
+    Publish,
+}
+
+pub fn run(context: &Context, verb: Verb) -> Outcome {
+    match verb {
+        Verb::Publish => {
+            let Context { layout, manager } = context;
+            match proxy::publish(layout, *manager)? {
+                Published::Changed => println!("published; Caddy reloads"),
+                Published::Unchanged => println!("nothing changed"),
+            }
+        }
+    }
+    Ok(())
+}

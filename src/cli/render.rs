@@ -1,0 +1,110 @@
+//! `conductor render`
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+
+use super::{Context, Failure, Outcome, name_of, split_words, variables};
+use crate::compile::{self, Compiled};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::model::ServiceName;
+use crate::sources;
+use crate::tree::{Entry, Tree};
+use crate::{template, write};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A declared directory or the name of a service; everything that is declared when left out
+    #[arg(value_name = "DIR|NAME] [VAR=VAL")]
+    words: Vec<String>,
+    /// Write the files below DIR, which must not have them yet, instead of showing them
+    #[arg(long, value_name = "DIR")]
+    output: Option<Utf8PathBuf>,
+    /// The service's name, if it is not the directory's
+    #[arg(long)]
+    name: Option<String>,
+    /// Render for a host with this version of systemd instead of this one
+    #[arg(long, value_name = "VERSION")]
+    target_systemd: Option<u16>,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let systemd = arguments.target_systemd.or_else(|| context.systemd());
+    let (things, assignments) = split_words(&arguments.words);
+    let (tree, errors) = match things.as_slice() {
+        [] => {
+            let host = compile::compile(&context.layout, systemd);
+            let errors = host.errors.into_values().flat_map(|errors| errors.0).collect();
+            (host.tree, Diagnostics(errors))
+        }
+        [thing] => {
+            let compiled = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
+            let mut tree = compiled.units;
+            tree.extend(compile::proxy(&context.layout, &[compiled.service]));
+            (tree, Diagnostics::default())
+        }
+        _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),
+    };
+    match &arguments.output {
+        Some(dir) => write::create(dir, &tree)?,
+        None => show(&tree),
+    }
+    Ok(errors.into_result()?)
+}
+
+fn one(
+    context: &Context,
+    thing: &str,
+    name: Option<&str>,
+    assignments: &[String],
+    systemd: Option<u16>,
+) -> Result<Compiled, Failure> {
+    let path = Utf8Path::new(thing);
+    if thing.contains('/') || ServiceName::new(thing).is_err() || path.join(sources::DECLARATION).exists() {
+        return with_rendered(context, path, name, assignments, |site, dir| {
+            Ok(compile::compile_at(&context.layout, site, dir, path, systemd)?)
+        });
+    }
+    if !assignments.is_empty() {
+        let why = format!("{thing} is a declared service: its variables were given when it was declared");
+        return Err(Failure::Usage(why));
+    }
+    Ok(compile::compile_site(&context.layout, &context.site(thing)?, systemd)?)
+}
+
+/// Renders a directory's templates into a scratch directory and works on that.
+pub fn with_rendered<T>(
+    context: &Context,
+    path: &Utf8Path,
+    name: Option<&str>,
+    assignments: &[String],
+    work: impl FnOnce(&sources::Site, &Utf8Path) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let variables = variables(assignments)?;
+    must_be_declaration(path)?;
+    let name = name_of(path, name)?;
+    let scratch = tempfile::tempdir()?;
+    let dir = Utf8Path::from_path(scratch.path()).ok_or_else(|| Failure::Failed("TMPDIR is not UTF-8".to_owned()))?;
+    template::render_dir(path, dir, &variables)?;
+    work(&sources::site_of(&context.layout, &name), dir)
+}
+
+/// # Errors
+/// If there is no `service.toml` in the directory.
+pub fn must_be_declaration(dir: &Utf8Path) -> Outcome {
+    if dir.join(sources::DECLARATION).is_file() {
+        return Ok(());
+    }
+    let remedy = "name a directory that has a service.toml";
+    let message = if dir.is_dir() { "there is no service.toml in it" } else { "there is no such directory" };
+    Err(Failure::Declaration(Diagnostic::of_file(dir, message, remedy).into()))
+}
+
+fn show(tree: &Tree) {
+    for (index, (path, entry)) in tree.iter().enumerate() {
+        let gap = if index == 0 { "" } else { "\n" };
+        match entry {
+            Entry::File { content, .. } => print!("{gap}## {path}\n{}", String::from_utf8_lossy(content)),
+            Entry::Symlink { target } => println!("{gap}## {path} -> {target}"),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The whole pipeline: what is on disk becomes a tree for systemd and the proxy.
+//!
+//! The generator, `render`, `check` and the hooks all come through here: what a preview shows is
+//! what systemd gets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::generation::{Digests, Id, hex};
+use crate::layout::Layout;
+use crate::live::{self, Live};
+use crate::model::{Service, ServiceName};
+use crate::render;
+use crate::resolve::resolve;
+use crate::sources::{self, Site};
+use crate::tree::{Entry, Tree};
+
+/// Below the generator's directory; systemd ignores directories there.
+pub const OUTPUT: &str = "conductor";
+/// Below `conductor/`: digests of the proxy's files in the format of sha256sum(1).
+pub const MANIFEST: &str = "SHA256SUMS";
+
+/// One compiled service.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    pub service: Service,
+    pub digests: Digests,
+    pub id: Id,
+    /// Its units.
+    pub units: Tree,
+}
+
+/// A compiled host.
+#[derive(Debug, Default)]
+pub struct Host {
+    pub services: BTreeMap<ServiceName, Compiled>,
+    /// What did not compile, by service; errors that belong to none are under None.
+    pub errors: BTreeMap<Option<ServiceName>, Diagnostics>,
+    /// Everything that belongs into the generator's directory.
+    pub tree: Tree,
+}
+
+impl Host {
+    fn fail(&mut self, name: Option<ServiceName>, errors: Diagnostics) {
+        self.errors.entry(name).or_default().0.extend(errors.0);
+    }
+}
+
+/// Compiles one declaration whose files are read at `dir` and shown at `shown`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile_at(
+    layout: &Layout,
+    site: &Site,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    systemd: Option<u16>,
+) -> Result<Compiled, Diagnostics> {
+    let declared = sources::load(layout, site, dir, shown)?;
+    let service = resolve(&declared, systemd)?;
+    let digests = Digests::of(&service);
+    let id = digests.id();
+    let units = render::units::render(layout, &service, &id, systemd);
+    Ok(Compiled { service, digests, id, units })
+}
+
+/// Compiles a declaration where it stands in the search path.
+///
+/// # Errors
+/// Everything that is wrong with it. A bug in conductor is one of these: it must not take the
+/// other services with it.
+pub fn compile_site(layout: &Layout, site: &Site, systemd: Option<u16>) -> Result<Compiled, Diagnostics> {
+    let dir = layout.at(&site.dir);
+    let compiled = catch_unwind(AssertUnwindSafe(|| compile_at(layout, site, &dir, &site.dir, systemd)));
+    compiled.unwrap_or_else(|_| {
+        let remedy = "this is a bug in conductor: please report it with the declaration";
+        Err(Diagnostic::of_file(&site.dir, "the compiler failed", remedy).into())
+    })
+}
+
+/// Compiles everything that is declared, beside what is live.
+pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
+    let mut host = Host::default();
+    let (sites, errors) = sources::find(layout);
+    if !errors.0.is_empty() {
+        host.fail(None, errors);
+    }
+    let others = UnitFiles::list(layout);
+    for site in &sites {
+        match others.refuse(site).and_then(|()| compile_site(layout, site, systemd)) {
+            Ok(compiled) => drop(host.services.insert(site.name.clone(), compiled)),
+            Err(errors) => host.fail(Some(site.name.clone()), errors),
+        }
+    }
+    let live = live::all(layout);
+    refuse_taken_routes(layout, &mut host, &live);
+    let mut routed: Vec<Service> = host.services.values().map(|compiled| compiled.service.clone()).collect();
+    for live in live.values() {
+        keep_live(layout, &mut host, live, &mut routed);
+    }
+    for compiled in host.services.values() {
+        host.tree.extend(compiled.units.clone());
+    }
+    host.tree.extend(proxy(layout, &routed));
+    host
+}
+
+/// Lays the units of what is live under what compiled; what did not compile speaks from its snapshot.
+fn keep_live(layout: &Layout, host: &mut Host, live: &Live, routed: &mut Vec<Service>) {
+    let compiled = host.services.get(&live.name).map(|compiled| compiled.id.clone());
+    let speaks = if compiled.is_none() { Some(live.current(layout)) } else { None };
+    for id in &live.generations {
+        let units = match speaks {
+            _ if compiled.as_ref() == Some(id) => continue,
+            Some(current) if current == id => live.units(layout, id),
+            _ => live.deployment_units(layout, id),
+        };
+        match units {
+            Ok(units) => host.tree.extend(units),
+            Err(error) => host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error)),
+        }
+    }
+    if let Some(id) = speaks {
+        match live.model(layout, id) {
+            Ok(service) => routed.push(service),
+            Err(error) => host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error)),
+        }
+    }
+}
+
+fn unreadable(layout: &Layout, live: &Live, id: &Id, error: &std::io::Error) -> Diagnostics {
+    let path = layout.snapshot(&live.name, id);
+    let remedy = "restart the service: its running deployments have lost their configuration";
+    Diagnostic::of_file(&path, format!("the snapshot cannot be read: {error}"), remedy).into()
+}
+
+/// The proxy's configuration for these services, and its manifest.
+pub fn proxy(layout: &Layout, services: &[Service]) -> Tree {
+    let mut tree = Tree::default();
+    let mut manifest = String::new();
+    for (path, content) in render::caddy::render(layout, services) {
+        let path = Utf8PathBuf::from(OUTPUT).join("proxy").join(path);
+        let relative = path.strip_prefix(OUTPUT).unwrap_or(&path);
+        manifest.push_str(&format!("{}  {relative}\n", hex(&Sha256::digest(&content))));
+        tree.file(path, content);
+    }
+    tree.file(format!("{OUTPUT}/{MANIFEST}"), manifest);
+    tree
+}
+
+/// Two services that claim the same host and path: the one that has it already keeps it, else the
+/// first by name.
+fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
+    let mut owners: BTreeMap<(Option<String>, String), Vec<ServiceName>> = BTreeMap::new();
+    for (name, compiled) in &host.services {
+        for route in &compiled.service.routes {
+            owners.entry((route.host.clone(), route.path.clone())).or_default().push(name.clone());
+        }
+    }
+    owners.retain(|_, names| names.len() > 1);
+    for ((route_host, path), names) in owners {
+        let has = |name: &&ServiceName| {
+            let model = live.get(name).and_then(|live| live.model(layout, live.current(layout)).ok());
+            model.is_some_and(|model| model.routes.iter().any(|r| r.host == route_host && r.path == path))
+        };
+        let owner = names.iter().find(has).unwrap_or(&names[0]).clone();
+        for name in names.iter().filter(|name| **name != owner) {
+            let Some(loser) = host.services.remove(name) else { continue };
+            let at = format!("{}{path}", route_host.as_deref().unwrap_or("every host, "));
+            let message = format!("{at} is routed to the service {owner} already");
+            let remedy = "give the route another host or path, or take it out of the other service";
+            host.fail(Some(name.clone()), Diagnostic::of_file(&loser.service.source, message, remedy).into());
+        }
+    }
+}
+
+/// Unit files of others: a generated unit must neither hide one nor be hidden.
+pub struct UnitFiles(BTreeMap<String, Utf8PathBuf>);
+
+impl UnitFiles {
+    pub fn list(layout: &Layout) -> Self {
+        let mut files = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for dir in layout.unit_file_dirs() {
+            let here = layout.at(dir);
+            // /lib is a link to /usr/lib on merged systems.
+            if !seen.insert(here.canonicalize_utf8().unwrap_or_else(|_| here.clone())) {
+                continue;
+            }
+            for entry in here.read_dir_utf8().into_iter().flatten().flatten() {
+                files.entry(entry.file_name().to_owned()).or_insert_with(|| dir.join(entry.file_name()));
+            }
+        }
+        Self(files)
+    }
+
+    /// # Errors
+    /// If the service's unit belongs to somebody else.
+    pub fn refuse(&self, site: &Site) -> Result<(), Diagnostics> {
+        let Some(path) = self.0.get(&format!("{}.service", site.name)) else { return Ok(()) };
+        let message = format!("{}.service is another unit already: {path}", site.name);
+        Err(Diagnostic::of_file(&site.dir, message, "give the service another name").into())
+    }
+}
+
+/// The text of a file in a tree.
+pub fn text<'a>(tree: &'a Tree, path: &Utf8Path) -> Option<&'a str> {
+    match tree.get(path)? {
+        Entry::File { content, .. } => std::str::from_utf8(content).ok(),
+        Entry::Symlink { .. } => None,
+    }
+}

@@ -1,0 +1,321 @@
+//! `service.toml` as people write it. Nothing here is checked beyond its type; `resolve` does that.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+
+/// A whole `service.toml`, drop-ins merged.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declaration {
+    /// For people: `Description=` of the units.
+    pub description: Option<String>,
+    /// How many deployments run in parallel; 1 unless said.
+    pub concurrency: Option<u32>,
+    /// How many fixed upstreams the proxy knows; 12 unless said.
+    pub slots: Option<u32>,
+    /// The service's variables: environment of its processes and hooks.
+    #[serde(default)]
+    pub config: BTreeMap<String, Scalar>,
+    /// The command that serves.
+    pub exec: Option<Exec>,
+    /// How the processes get their socket.
+    #[serde(default)]
+    pub listen: Listen,
+    /// When a deployment is ready for traffic.
+    #[serde(default)]
+    pub health: Health,
+    /// What the reverse proxy sends here.
+    #[serde(default)]
+    pub route: Vec<Route>,
+    /// How one generation replaces another.
+    #[serde(default)]
+    pub deploy: Deploy,
+    /// Commands around the life of a deployment.
+    #[serde(default)]
+    pub hooks: Hooks,
+    /// Limits of the whole service: directives of its slice in snake case, systemd.resource-control(5).
+    #[serde(default)]
+    pub resources: BTreeMap<String, Scalar>,
+    /// What starts the service at boot.
+    #[serde(default)]
+    pub install: Install,
+    /// Directives that are passed through.
+    #[serde(default)]
+    pub systemd: Systemd,
+}
+
+/// `[exec]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exec {
+    /// The program and its arguments; `./` is the declaration's directory.
+    pub command: Vec<String>,
+    /// Environment of the processes, over `config`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, Scalar>,
+    /// The user to run as; a dynamic user unless said.
+    pub user: Option<String>,
+    /// `LoadCredential=`: name to path.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, String>,
+    /// `LoadCredentialEncrypted=`: name to path.
+    #[serde(default)]
+    pub credentials_encrypted: BTreeMap<String, String>,
+    /// `"strict"`, the default, or `"none"`.
+    #[serde(default)]
+    pub sandbox: Sandbox,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    #[default]
+    Strict,
+    None,
+}
+
+/// `[listen]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// `"activation"`: systemd passes the listening socket.
+    #[serde(rename = "type", default)]
+    pub kind: ListenKind,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenKind {
+    #[default]
+    Activation,
+}
+
+/// `[health]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Path of an HTTP GET.
+    pub http: Option<String>,
+    /// Ready when the process accepts a connection.
+    pub tcp: Option<bool>,
+    /// Ready when the command exits with 0.
+    pub exec: Option<Vec<String>>,
+    /// HTTP statuses that count as healthy.
+    pub status: Option<Vec<u16>>,
+    /// Between two attempts; 200 ms unless said.
+    pub interval: Option<TimeSpan>,
+    /// Of one attempt; 30 s unless said.
+    pub timeout: Option<TimeSpan>,
+}
+
+/// `[[route]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Host names; every host when left out.
+    #[serde(default)]
+    pub host: Vec<String>,
+    /// Path prefix; `/` unless said.
+    pub path: Option<String>,
+    /// `"auto"`, the default: the proxy's automatic HTTPS; `"off"`: plain HTTP.
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    #[default]
+    Auto,
+    Off,
+}
+
+/// `[deploy]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    /// `"rolling"`
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// How many new deployments start at a time; 1 unless said.
+    pub max_surge: Option<u32>,
+    /// How long requests in flight may take; 30 s unless said.
+    pub drain_timeout: Option<TimeSpan>,
+    /// How long a deployment may take to become healthy; 60 s unless said.
+    pub health_timeout: Option<TimeSpan>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    #[default]
+    Rolling,
+}
+
+/// `[hooks]`; each is a command, empty for none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hooks {
+    /// Before the process starts.
+    pub pre_start: Vec<String>,
+    /// When it is healthy, before it takes traffic.
+    pub post_start: Vec<String>,
+    /// When shutting down begins, before it leaves the balancer.
+    pub pre_stop: Vec<String>,
+    /// When no request is in flight: waits for whatever else must end.
+    pub drain: Vec<String>,
+    /// When the processes are gone.
+    pub post_stop: Vec<String>,
+}
+
+/// `[install]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Install {
+    /// Units that start the service; `multi-user.target` unless said.
+    pub wanted_by: Option<Vec<String>>,
+}
+
+/// `[systemd.*]`: directives of the deployments' units, and of the service's slice.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Systemd {
+    pub unit: BTreeMap<String, OneOrMany>,
+    pub service: BTreeMap<String, OneOrMany>,
+    pub socket: BTreeMap<String, OneOrMany>,
+    pub slice: BTreeMap<String, OneOrMany>,
+}
+
+/// A directive's value, or several lines of it.
+#[derive(Debug)]
+pub enum OneOrMany {
+    One(Scalar),
+    Many(Vec<Scalar>),
+}
+
+/// A string, number or boolean, as text: a boolean becomes `yes` or `no`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scalar(pub String);
+
+/// A time span as systemd.time(7) writes it (`"1min 30s"`); a bare number counts seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeSpan(pub String);
+
+/// Keys of the interface that are to come, so that nobody is told that they do not exist.
+pub const LATER: &[&str] = &[
+    "pod",
+    "container",
+    "port",
+    "part",
+    "condition",
+    "commands",
+    "service",
+    "display",
+    "listen.idle_timeout",
+    "health.notify",
+    "health.header",
+    "health.body",
+    "health.retries",
+    "route.keepalive",
+    "route.headers",
+    "route.timeouts",
+    "route.snippet",
+];
+
+/// Words that are to come, by key.
+pub const LATER_WORDS: &[(&str, &[&str])] =
+    &[("listen.type", &["unix", "tcp"]), ("deploy.strategy", &["blue-green", "recreate"])];
+
+struct ScalarVisitor(&'static str);
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = String;
+
+    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.0)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<String, E> {
+        Ok(if value { "yes" } else { "no" }.to_owned())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<String, E> {
+        Ok(value.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor("a string, a number, true or false")).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeSpan {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Span;
+        impl Visitor<'_> for Span {
+            type Value = TimeSpan;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("a time span like \"30s\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<TimeSpan, E> {
+                Ok(TimeSpan(value.to_string()))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<TimeSpan, E> {
+                Ok(TimeSpan(value.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Span)
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = OneOrMany;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("a string, a number, true, false, or an array of them")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<OneOrMany, E> {
+                ScalarVisitor("").visit_bool(value).map(|text| OneOrMany::One(Scalar(text)))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<OneOrMany, E> {
+                ScalarVisitor("").visit_i64(value).map(|text| OneOrMany::One(Scalar(text)))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<OneOrMany, E> {
+                ScalarVisitor("").visit_f64(value).map(|text| OneOrMany::One(Scalar(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(Scalar(value.to_owned())))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMany, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = items.next_element()? {
+                    values.push(value);
+                }
+                Ok(OneOrMany::Many(values))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}

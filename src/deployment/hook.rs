@@ -1,0 +1,139 @@
+//! `conductor deployment _start|_stop|_cleanup DEPLOYMENTDIR`: what a deployment's unit runs around
+//! its process.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::drain::{self, DrainError};
+use super::health;
+use super::runtime::{self, Runtime, State};
+use super::{Deployment, slot};
+use crate::layout::Layout;
+use crate::live;
+use crate::systemd::Manager;
+
+/// Which part of `_start` to do: a declared post-start hook runs between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Health,
+    Slots,
+    Both,
+}
+
+/// A deployment did not become what its unit promises.
+#[derive(Debug)]
+pub struct Error(pub String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// `ExecStartPost=`: waits for health, then takes the slots. systemd says the main process in `$MAINPID`.
+///
+/// # Errors
+/// If it is not healthy within `timeout`, with the check's last answer.
+pub fn start(
+    layout: &Layout,
+    deployment: &Deployment,
+    part: Part,
+    timeout: Duration,
+    main_pid: Option<u32>,
+) -> Result<(), Error> {
+    let deadline = Instant::now() + timeout;
+    if part == Part::Both {
+        record(layout, deployment, main_pid)?;
+    }
+    if part != Part::Slots {
+        let model = live::model(layout, &deployment.service, &deployment.generation)
+            .map_err(|error| Error(format!("{deployment}: its snapshot cannot be read: {error}")))?;
+        let socket = layout.at(&deployment.socket(layout));
+        if let Err(failed) = health::wait(&model.health, &socket, main_pid, deadline) {
+            let why = format!("{} is not healthy: {failed}", deployment.unit());
+            // A health check that the service's user runs may not write here; the journal has it too.
+            let _ = runtime::write_failure(layout, deployment, &why);
+            return Err(Error(why));
+        }
+    }
+    if part != Part::Health {
+        if part == Part::Slots {
+            record(layout, deployment, main_pid)?;
+        }
+        runtime::set_state(layout, deployment, State::Ready)?;
+        slot::settle(layout, &deployment.service)?;
+    }
+    Ok(())
+}
+
+fn record(layout: &Layout, deployment: &Deployment, main_pid: Option<u32>) -> io::Result<()> {
+    runtime::prepare(layout, deployment)?;
+    runtime::write(layout, deployment, &Runtime::new(layout, deployment, main_pid))
+}
+
+/// `ExecStop=`: leaves the slots and waits until no request is in flight. What is in flight after
+/// `timeout` is said, and no error: the process has to stop.
+///
+/// # Errors
+/// If the slots cannot be left or the kernel does not say what is in flight.
+pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + timeout;
+    runtime::set_state(layout, deployment, State::Leaving)?;
+    if service_stops(manager, deployment) {
+        // The siblings are going too: handing slots to them would only move the callers about.
+        slot::withdraw(layout, deployment)?;
+    } else {
+        slot::settle(layout, &deployment.service)?;
+        if slot::held(layout, &deployment.service).iter().any(|(_, holder)| holder == deployment) {
+            slot::withdraw(layout, deployment)?;
+        }
+    }
+    match drain::wait(&layout.at(&deployment.socket(layout)), deadline) {
+        Ok(()) => Ok(()),
+        Err(DrainError::TimedOut { left }) => {
+            eprintln!("{}: stopping although {left} after {timeout:?}", deployment.unit());
+            Ok(())
+        }
+        Err(DrainError::Unknown(error)) => {
+            // Not knowing is not zero: requests get the time they are allowed.
+            let rest = deadline.saturating_duration_since(Instant::now());
+            eprintln!("{}: requests in flight are unknown ({error}); waiting {rest:?}", deployment.unit());
+            std::thread::sleep(rest);
+            Ok(())
+        }
+    }
+}
+
+/// Whether the whole service is being stopped, by what systemd has in its queue.
+fn service_stops(manager: Manager, deployment: &Deployment) -> bool {
+    let unit = format!("{}.service", deployment.service);
+    let Ok(properties) = manager.show(&unit, &["ActiveState", "Job"]) else { return false };
+    let is = |key: &str, value: &str| properties.get(key).is_some_and(|found| found == value);
+    let has_job = properties.get("Job").is_some_and(|job| !job.is_empty() && job != "0");
+    // While it is active its only jobs are to stop, to restart and to reload; a reload rolls from
+    // `reloading`, and stops deployments one by one.
+    is("ActiveState", "deactivating") || is("ActiveState", "active") && has_job || is("ActiveState", "inactive")
+}
+
+/// `ExecStopPost=`: also after a crash. A deployment that stops for good leaves nothing behind; one
+/// that crashed hands its slots to a ready sibling, if there is one, and is restarted.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn cleanup(layout: &Layout, deployment: &Deployment) -> Result<(), Error> {
+    if runtime::read(layout, deployment).is_some_and(|runtime| runtime.state == State::Leaving) {
+        slot::withdraw(layout, deployment)?;
+        return Ok(runtime::remove(layout, deployment)?);
+    }
+    runtime::set_state(layout, deployment, State::Starting)?;
+    Ok(slot::settle(layout, &deployment.service)?)
+}

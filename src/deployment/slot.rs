@@ -1,0 +1,163 @@
+//! Slots: the proxy's fixed upstreams, each a symlink to the socket of some deployment.
+//!
+//! Who holds which slot is a function of which deployments are ready; every change of that settles
+//! the slots again. A change is a rename(2) a slot: there is no moment without an upstream.
+
+use std::fs;
+use std::io;
+
+use camino::Utf8Path;
+
+use super::runtime::{self, State};
+use super::Deployment;
+use crate::atomic;
+use crate::generation::Id;
+use crate::layout::Layout;
+use crate::live::Target;
+use crate::model::ServiceName;
+
+/// Who holds each slot, the first slot first. Slot i belongs to instance ((i − 1) mod concurrency) + 1,
+/// of the target generation if that one is ready, else of another, else to a ready sibling. An old
+/// deployment that restarts late therefore takes nothing back.
+pub fn assign<'a>(
+    slots: u32,
+    concurrency: u32,
+    target: &Id,
+    ready: &'a [Deployment],
+) -> Vec<Option<&'a Deployment>> {
+    let of_target = |deployment: &&Deployment| deployment.generation == *target;
+    let siblings: Vec<_> = {
+        let within: Vec<_> = ready.iter().filter(of_target).filter(|d| d.instance <= concurrency).collect();
+        if within.is_empty() { ready.iter().collect() } else { within }
+    };
+    let holder = |slot: u32| {
+        let instance = (slot - 1) % concurrency.max(1) + 1;
+        let mine = || ready.iter().filter(|deployment| deployment.instance == instance);
+        let sibling = || siblings.get(((slot - 1) / concurrency.max(1) + slot) as usize % siblings.len().max(1)).copied();
+        mine().find(of_target).or_else(|| mine().next()).or_else(sibling)
+    };
+    (1..=slots).map(holder).collect()
+}
+
+/// Brings the slots of a service in line with which of its deployments are ready. While none is,
+/// slots stay as they are: a deployment that crashed is restarted behind its socket, where its
+/// callers wait.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+    let Some(target) = Target::read(layout, name)? else { return Ok(()) };
+    let _guard = guard(layout, name)?;
+    let deployments = runtime::list(layout, name)?;
+    let is_ready = |deployment: &Deployment| {
+        runtime::read(layout, deployment).is_some_and(|runtime| runtime.state == State::Ready)
+    };
+    let ready: Vec<_> = deployments.into_iter().filter(is_ready).collect();
+    let dir = layout.at(&layout.slots(name));
+    fs::create_dir_all(&dir)?;
+    for (index, holder) in assign(target.slots, target.concurrency, &target.generation, &ready).iter().enumerate() {
+        let Some(holder) = holder else { continue };
+        let slot = dir.join((index + 1).to_string());
+        let socket = holder.socket(layout);
+        if !slot.read_link_utf8().is_ok_and(|held| held == socket) {
+            atomic::link(&socket, &slot)?;
+        }
+    }
+    unlink(&dir, |slot, _| slot > target.slots)
+}
+
+/// Takes a deployment's slots away without giving them to anybody.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn withdraw(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+    let _guard = guard(layout, &deployment.service)?;
+    let socket = deployment.socket(layout);
+    unlink(&layout.at(&layout.slots(&deployment.service)), |_, held| held == socket)
+}
+
+/// Takes all slots of a service away.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+    let _guard = guard(layout, name)?;
+    atomic::remove_dir(&layout.at(&layout.slots(name)))
+}
+
+/// Slots by number, and the deployment that holds each.
+pub fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)> {
+    let dir = layout.at(&layout.slots(name));
+    let mut held = Vec::new();
+    for entry in dir.read_dir_utf8().into_iter().flatten().flatten() {
+        let Ok(slot) = entry.file_name().parse() else { continue };
+        let holder = entry.path().read_link_utf8().ok().and_then(|socket| Deployment::from_socket(&socket));
+        held.extend(holder.map(|holder| (slot, holder)));
+    }
+    held.sort();
+    held
+}
+
+fn guard(layout: &Layout, name: &ServiceName) -> io::Result<fs::File> {
+    atomic::lock(&layout.at(&layout.locks()).join(format!("{name}.slots")))
+}
+
+fn unlink(dir: &Utf8Path, condemned: impl Fn(u32, &Utf8Path) -> bool) -> io::Result<()> {
+    let entries = match dir.read_dir_utf8() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let (Ok(slot), Ok(held)) = (entry.file_name().parse(), entry.path().read_link_utf8()) else { continue };
+        if condemned(slot, &held) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "00000000000a";
+    const NEW: &str = "00000000000b";
+
+    fn deployment(generation: &str, instance: u32) -> Deployment {
+        let name = ServiceName::new("hello").expect("a name");
+        Deployment::new(&name, &Id::new(generation).expect("an id"), instance)
+    }
+
+    fn holders(slots: u32, concurrency: u32, ready: &[(&str, u32)]) -> Vec<String> {
+        let ready: Vec<_> = ready.iter().map(|(generation, instance)| deployment(generation, *instance)).collect();
+        let target = Id::new(NEW).expect("an id");
+        let held = assign(slots, concurrency, &target, &ready);
+        held.iter().map(|d| d.map_or("-".into(), |d| format!("{}{}", &d.generation.as_str()[11..], d.instance))).collect()
+    }
+
+    #[test]
+    fn slots_belong_to_instances_in_turn() {
+        let held = holders(6, 3, &[(NEW, 1), (NEW, 2), (NEW, 3)]);
+        assert_eq!(held, ["b1", "b2", "b3", "b1", "b2", "b3"]);
+    }
+
+    #[test]
+    fn an_old_deployment_takes_nothing_back() {
+        let held = holders(3, 3, &[(OLD, 1), (OLD, 2), (OLD, 3), (NEW, 1)]);
+        assert_eq!(held, ["b1", "a2", "a3"]);
+    }
+
+    #[test]
+    fn siblings_stand_in() {
+        assert_eq!(holders(4, 2, &[(NEW, 2)]), ["b2"; 4]);
+        assert_eq!(holders(2, 2, &[(OLD, 2)]), ["a2"; 2]);
+        assert_eq!(holders(2, 2, &[]), ["-"; 2]);
+    }
+
+    #[test]
+    fn scaling_down_leaves_the_higher_instances() {
+        let held = holders(6, 2, &[(NEW, 1), (NEW, 2), (NEW, 3), (NEW, 4), (NEW, 5)]);
+        assert_eq!(held, ["b1", "b2", "b1", "b2", "b1", "b2"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! What is wrong with a declaration: where, what, and what to write instead.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// A file's text together with the path that people know it by.
+#[derive(Debug)]
+pub struct Source {
+    pub path: Utf8PathBuf,
+    pub text: String,
+}
+
+/// A stretch of a source, in bytes.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub source: Arc<Source>,
+    pub span: Range<usize>,
+}
+
+impl Place {
+    /// The beginning of a source, for what has no better place.
+    pub fn start_of(source: &Arc<Source>) -> Self {
+        Self { source: source.clone(), span: 0..0 }
+    }
+
+    /// Line and column, both from 1; the column counts characters.
+    pub fn position(&self) -> (usize, usize) {
+        let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    fn line(&self) -> &str {
+        let text = &self.source.text;
+        let at = self.span.start.min(text.len());
+        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        text[start..].lines().next().unwrap_or("")
+    }
+
+    /// How many characters of its first line the stretch covers, at least one.
+    fn width(&self) -> usize {
+        let text = self.source.text.get(self.span.clone()).unwrap_or("");
+        text.lines().next().unwrap_or("").chars().count().max(1)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Location {
+    Place(Place),
+    File(Utf8PathBuf),
+}
+
+/// One error of a declaration.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    location: Location,
+    key: String,
+    message: String,
+    remedy: String,
+}
+
+impl Diagnostic {
+    /// An error at a place in a file. `key` is the dotted key it concerns, or empty.
+    pub fn at(place: Place, key: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { location: Location::Place(place), key: key.into(), message: message.into(), remedy: remedy.into() }
+    }
+
+    /// An error that concerns a whole file or directory.
+    pub fn of_file(path: &Utf8Path, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            location: Location::File(path.to_owned()),
+            key: String::new(),
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// The file that it is in.
+    pub fn path(&self) -> &Utf8Path {
+        match &self.location {
+            Location::Place(place) => &place.source.path,
+            Location::File(path) => path,
+        }
+    }
+
+    /// The error in one line, as a log wants it.
+    pub fn headline(&self) -> String {
+        let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
+        match &self.location {
+            Location::Place(place) => {
+                let (line, column) = place.position();
+                format!("{}:{line}:{column}: {key}{}", place.source.path, self.message)
+            }
+            Location::File(path) => format!("{path}: {key}{}", self.message),
+        }
+    }
+
+    /// What to write or do instead.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "error: {}", self.headline())?;
+        if let Location::Place(place) = &self.location {
+            let (line, column) = place.position();
+            let number = line.to_string();
+            let margin = " ".repeat(number.len());
+            let room = (place.line().chars().count() + 1).saturating_sub(column - 1).max(1);
+            let marks = "^".repeat(place.width().min(room));
+            writeln!(out, "{margin} |\n{number} | {}", place.line())?;
+            writeln!(out, "{margin} | {}{marks}", " ".repeat(column - 1))?;
+        }
+        write!(out, "  help: {}", self.remedy)
+    }
+}
+
+/// One or more errors: what a compilation that fails returns.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Ok if there is nothing to say.
+    pub fn into_result(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(one: Diagnostic) -> Self {
+        Self(vec![one])
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "\n\n" };
+            write!(out, "{gap}{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}

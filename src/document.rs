@@ -1,0 +1,369 @@
+//! A TOML document that remembers where each of its values was written.
+//!
+//! Drop-ins are merged here, before anything has a type, so that an error in a merged declaration
+//! still names the file that the offending value came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::{Diagnostic, Place, Source};
+
+/// A value and where it is.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub place: Place,
+    /// Where its key is; the value's own place for items of arrays and for the root.
+    pub key_place: Place,
+    pub value: Value,
+}
+
+#[derive(Debug, Clone)]
+pub enum Value {
+    Boolean(bool),
+    Integer(i64),
+    Float(f64),
+    String(String),
+    /// A TOML date or time, as written; no key takes one.
+    Datetime(String),
+    Array(Vec<Node>),
+    Table(BTreeMap<String, Node>),
+}
+
+/// One step on the way from the root to a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl From<&str> for Step {
+    fn from(key: &str) -> Self {
+        Self::Key(key.to_owned())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+/// The way from the root to a value: `route[0].host[1]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Path(pub Vec<Step>);
+
+impl Path {
+    /// This path, one step longer.
+    pub fn join(&self, step: impl Into<Step>) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(step.into());
+        Self(steps)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Index(index) => write!(out, "[{index}]")?,
+                Step::Key(key) => {
+                    let dot = if position == 0 { "" } else { "." };
+                    let bare = !key.is_empty()
+                        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+                    if bare { write!(out, "{dot}{key}")? } else { write!(out, "{dot}{key:?}")? }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `path!["route", 0, "host"]`
+#[macro_export]
+macro_rules! path {
+    ($($step:expr),* $(,)?) => { $crate::document::Path(vec![$($crate::document::Step::from($step)),*]) };
+}
+
+impl Node {
+    /// Parses a document.
+    ///
+    /// # Errors
+    /// Where the text is not TOML 1.0.
+    pub fn parse(source: &Arc<Source>) -> Result<Self, Diagnostic> {
+        let table = DeTable::parse(&source.text).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            let place = Place { source: source.clone(), span };
+            Diagnostic::at(place, "", format!("not valid TOML: {}", error.message()), toml_remedy(error.message()))
+        })?;
+        let place = Place::start_of(source);
+        let value = Value::Table(children(source, table.into_inner())?);
+        Ok(Self { key_place: place.clone(), place, value })
+    }
+
+    /// Lays a drop-in over this document: tables are merged, everything else is replaced.
+    pub fn merge(&mut self, over: Self) {
+        match (&mut self.value, over.value) {
+            (Value::Table(base), Value::Table(over)) => {
+                for (key, node) in over {
+                    match base.get_mut(&key) {
+                        Some(existing) => existing.merge(node),
+                        None => drop(base.insert(key, node)),
+                    }
+                }
+            }
+            (base, value) => {
+                *base = value;
+                self.place = over.place;
+                self.key_place = over.key_place;
+            }
+        }
+    }
+
+    /// The node at `path`, or the nearest one above it that exists.
+    pub fn find(&self, path: &Path) -> &Self {
+        let mut node = self;
+        for step in &path.0 {
+            let child = match (&node.value, step) {
+                (Value::Table(table), Step::Key(key)) => table.get(key),
+                (Value::Array(items), Step::Index(index)) => items.get(*index),
+                _ => None,
+            };
+            match child {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        node
+    }
+
+    /// An error about the value at `path`.
+    pub fn error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+        Diagnostic::at(self.find(path).place.clone(), path.to_string(), message, remedy)
+    }
+
+    /// An error about the key at `path` itself.
+    pub fn key_error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+        Diagnostic::at(self.find(path).key_place.clone(), path.to_string(), message, remedy)
+    }
+
+    /// Reads the document into a type.
+    ///
+    /// # Errors
+    /// The first key or value that the type does not take.
+    pub fn read<T: de::DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(self)
+    }
+}
+
+fn toml_remedy(message: &str) -> &'static str {
+    if message.contains("duplicate key") {
+        "keep one of the two"
+    } else if message.contains("string") {
+        "write strings in double quotes: key = \"value\""
+    } else {
+        "write `key = value` lines and [section] headers as TOML has them: https://toml.io"
+    }
+}
+
+fn children(source: &Arc<Source>, table: DeTable<'_>) -> Result<BTreeMap<String, Node>, Diagnostic> {
+    let mut nodes = BTreeMap::new();
+    for (key, value) in table {
+        let key_place = Place { source: source.clone(), span: key.span() };
+        let node = node(source, Some(key_place), value)?;
+        nodes.insert(key.into_inner().into_owned(), node);
+    }
+    Ok(nodes)
+}
+
+fn node(source: &Arc<Source>, key: Option<Place>, value: Spanned<DeValue<'_>>) -> Result<Node, Diagnostic> {
+    let place = Place { source: source.clone(), span: value.span() };
+    let value = match value.into_inner() {
+        DeValue::Boolean(value) => Value::Boolean(value),
+        DeValue::String(value) => Value::String(value.into_owned()),
+        DeValue::Datetime(value) => Value::Datetime(value.to_string()),
+        DeValue::Integer(value) => {
+            let number = i64::from_str_radix(value.as_str(), value.radix()).map_err(|_| {
+                Diagnostic::at(place.clone(), "", "the number does not fit 64 bits", "write a smaller number")
+            })?;
+            Value::Integer(number)
+        }
+        DeValue::Float(value) => Value::Float(value.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Array(items) => {
+            Value::Array(items.into_iter().map(|item| node(source, None, item)).collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(table) => Value::Table(children(source, table)?),
+    };
+    Ok(Node { key_place: key.unwrap_or_else(|| place.clone()), place, value })
+}
+
+/// Why a document does not fit a type; `path` grows on the way up.
+#[derive(Debug)]
+pub struct Error {
+    pub path: Path,
+    pub problem: Problem,
+}
+
+#[derive(Debug)]
+pub enum Problem {
+    /// A key that the type does not have, and those it has.
+    UnknownKey { key: String, expected: &'static [&'static str] },
+    /// A key that must be there.
+    MissingKey(&'static str),
+    /// One of a few words was expected.
+    UnknownWord { word: String, expected: &'static [&'static str] },
+    /// Another type was expected.
+    WrongType { found: String, expected: String },
+    /// Any other reason.
+    Other(String),
+}
+
+impl Error {
+    fn new(problem: Problem) -> Self {
+        Self { path: Path::default(), problem }
+    }
+
+    fn below(mut self, step: impl Into<Step>) -> Self {
+        self.path.0.insert(0, step.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {:?}", self.path, self.problem)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(Problem::Other(message.to_string()))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(Problem::UnknownKey { key: field.to_owned(), expected })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(Problem::MissingKey(field))
+    }
+
+    fn unknown_variant(word: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(Problem::UnknownWord { word: word.to_owned(), expected })
+    }
+
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let found = match found {
+            de::Unexpected::Map => "a table".to_owned(),
+            de::Unexpected::Seq => "an array".to_owned(),
+            de::Unexpected::Str(text) => format!("the string {text:?}"),
+            de::Unexpected::Signed(number) => format!("the number {number}"),
+            de::Unexpected::Float(number) => format!("the number {number}"),
+            de::Unexpected::Bool(truth) => truth.to_string(),
+            other => other.to_string(),
+        };
+        Self::new(Problem::WrongType { found, expected: plain(&expected.to_string()) })
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+}
+
+/// Rust's names of types, said as TOML says them.
+fn plain(expected: &str) -> String {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more".to_owned(),
+        "i64" => "a whole number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "an array".to_owned(),
+        "a map" => "a table".to_owned(),
+        other if other.starts_with("struct ") => "a table".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+impl<'de> de::Deserializer<'de> for &Node {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.value {
+            Value::Boolean(value) => visitor.visit_bool(*value),
+            Value::Integer(value) => visitor.visit_i64(*value),
+            Value::Float(value) => visitor.visit_f64(*value),
+            Value::String(value) => visitor.visit_str(value),
+            Value::Datetime(value) => {
+                Err(Error::new(Problem::WrongType { found: format!("the date {value}"), expected: "a string".into() }))
+            }
+            Value::Array(items) => visitor.visit_seq(Items { items: items.iter(), index: 0 }),
+            Value::Table(table) => visitor.visit_map(Entries { entries: table.iter(), current: None }),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match &self.value {
+            Value::String(word) => visitor.visit_enum(word.as_str().into_deserializer()),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+struct Items<'a> {
+    items: std::slice::Iter<'a, Node>,
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        let Some(item) = self.items.next() else { return Ok(None) };
+        let index = self.index;
+        self.index += 1;
+        seed.deserialize(item).map(Some).map_err(|error| error.below(index))
+    }
+}
+
+struct Entries<'a> {
+    entries: std::collections::btree_map::Iter<'a, String, Node>,
+    current: Option<(&'a String, &'a Node)>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+        self.current = self.entries.next();
+        let Some((key, _)) = self.current else { return Ok(None) };
+        seed.deserialize(key.as_str().into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let (key, node) = self.current.expect("a value follows its key");
+        seed.deserialize(node).map_err(|error| error.below(key.as_str()))
+    }
+}

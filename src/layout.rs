@@ -1,0 +1,212 @@
+//! Where everything is, for the system's manager and for a user's.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::generation::Id;
+use crate::model::ServiceName;
+
+/// Where the `conductor` program is installed; the units name it. Set by `make PREFIX=…`.
+pub const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
+    Some(path) => path,
+    None => "/usr/bin/conductor",
+};
+
+/// The group that may connect to the deployments' sockets: the reverse proxy's.
+pub const PROXY_GROUP: &str = "conductor-proxy";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    System,
+    User,
+}
+
+/// All paths, as the units name them. Reading and writing goes through `at()`, which puts them
+/// below a root: `--root` and the tests set one.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub scope: Scope,
+    root: Utf8PathBuf,
+    /// Directories of declarations, the most important first.
+    declarations: Vec<Utf8PathBuf>,
+    /// Where other people's unit files are that a generated unit would hide or be hidden by.
+    unit_files: Vec<Utf8PathBuf>,
+    runtime: Utf8PathBuf,
+    state: Utf8PathBuf,
+    generator: Utf8PathBuf,
+    program: Utf8PathBuf,
+}
+
+impl Layout {
+    /// Of the system's manager.
+    pub fn system(root: &Utf8Path) -> Self {
+        let paths = |list: &[&str]| list.iter().map(Utf8PathBuf::from).collect();
+        Self {
+            scope: Scope::System,
+            root: root.to_owned(),
+            declarations: paths(&[
+                "/etc/conductor/services",
+                "/run/conductor/services",
+                "/usr/local/lib/conductor/services",
+                "/usr/lib/conductor/services",
+            ]),
+            unit_files: paths(&[
+                "/etc/systemd/system",
+                "/run/systemd/system",
+                "/usr/local/lib/systemd/system",
+                "/usr/lib/systemd/system",
+                "/lib/systemd/system",
+            ]),
+            runtime: "/run/conductor".into(),
+            state: "/var/lib/conductor".into(),
+            generator: "/run/systemd/generator".into(),
+            program: PROGRAM.into(),
+        }
+    }
+
+    /// Of a user's manager, from the XDG base directories.
+    ///
+    /// # Errors
+    /// If neither `HOME` nor the XDG variables are set.
+    pub fn user(root: &Utf8Path, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let home = env("HOME");
+        let below_home = |variable: &str, default: &str| -> Result<Utf8PathBuf, String> {
+            match (env(variable).filter(|path| path.starts_with('/')), &home) {
+                (Some(path), _) => Ok(path.into()),
+                (None, Some(home)) => Ok(Utf8Path::new(home).join(default)),
+                (None, None) => Err(format!("neither {variable} nor HOME is set")),
+            }
+        };
+        let config = below_home("XDG_CONFIG_HOME", ".config")?;
+        let state = below_home("XDG_STATE_HOME", ".local/state")?;
+        let data = below_home("XDG_DATA_HOME", ".local/share")?;
+        let runtime: Utf8PathBuf = env("XDG_RUNTIME_DIR").ok_or("XDG_RUNTIME_DIR is not set")?.into();
+        Ok(Self {
+            scope: Scope::User,
+            root: root.to_owned(),
+            declarations: vec![
+                config.join("conductor/services"),
+                runtime.join("conductor/services"),
+                data.join("conductor/services"),
+                "/usr/local/lib/conductor/user-services".into(),
+                "/usr/lib/conductor/user-services".into(),
+            ],
+            unit_files: vec![
+                config.join("systemd/user"),
+                "/etc/systemd/user".into(),
+                runtime.join("systemd/user"),
+                data.join("systemd/user"),
+                "/usr/local/lib/systemd/user".into(),
+                "/usr/lib/systemd/user".into(),
+            ],
+            generator: runtime.join("systemd/generator"),
+            runtime: runtime.join("conductor"),
+            state: state.join("conductor"),
+            program: PROGRAM.into(),
+        })
+    }
+
+    /// The root that all paths are below.
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// The place of a path on this machine.
+    pub fn at(&self, path: &Utf8Path) -> Utf8PathBuf {
+        match path.strip_prefix("/") {
+            Ok(relative) if self.root != "/" => self.root.join(relative),
+            _ => path.to_owned(),
+        }
+    }
+
+    pub fn declaration_dirs(&self) -> &[Utf8PathBuf] {
+        &self.declarations
+    }
+
+    pub fn unit_file_dirs(&self) -> &[Utf8PathBuf] {
+        &self.unit_files
+    }
+
+    /// Where `service declare` stores a declaration.
+    pub fn declaration(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.declarations[0].join(name.as_str())
+    }
+
+    /// Where the generator's output is.
+    pub fn generator(&self) -> &Utf8Path {
+        &self.generator
+    }
+
+    pub fn runtime(&self) -> &Utf8Path {
+        &self.runtime
+    }
+
+    /// The live generations of all services.
+    pub fn live(&self) -> Utf8PathBuf {
+        self.runtime.join("generations")
+    }
+
+    /// A live generation: its units and resolved model.
+    pub fn snapshot(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
+        self.live().join(name.as_str()).join(id.as_str())
+    }
+
+    /// What a service is being brought to.
+    pub fn target(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.live().join(name.as_str()).join("target.json")
+    }
+
+    /// The generations whose files are kept.
+    pub fn kept(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.state.join("generations").join(name.as_str())
+    }
+
+    /// A generation's files and declaration.
+    pub fn stored(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
+        self.kept(name).join(id.as_str())
+    }
+
+    /// Working directory of a generation's processes.
+    pub fn files(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
+        self.stored(name, id).join("files")
+    }
+
+    pub fn deployments(&self) -> Utf8PathBuf {
+        self.runtime.join("deployments")
+    }
+
+    pub fn sockets(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
+        self.runtime.join("sockets").join(format!("{name}-{id}"))
+    }
+
+    pub fn slots(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.runtime.join("slots").join(name.as_str())
+    }
+
+    pub fn locks(&self) -> Utf8PathBuf {
+        self.runtime.join("locks")
+    }
+
+    /// The proxy's compiled configuration in the generator's output.
+    pub fn compiled_proxy(&self) -> Utf8PathBuf {
+        self.generator.join("conductor/proxy")
+    }
+
+    /// What a proxy includes.
+    pub fn published_proxy(&self, driver: &str) -> Utf8PathBuf {
+        self.runtime.join("proxy").join(driver)
+    }
+
+    /// The program with what it needs to find this layout again.
+    pub fn program(&self) -> String {
+        match self.scope {
+            Scope::System => self.program.to_string(),
+            Scope::User => format!("{} --user", self.program),
+        }
+    }
+
+    /// The same, but with generations' files below `state` and another program in the hooks: units
+    /// that can be verified before anything is stored or installed.
+    pub fn for_verification(&self, state: &Utf8Path, program: &Utf8Path) -> Self {
+        Self { state: state.to_owned(), program: program.to_owned(), ..self.clone() }
+    }
+}

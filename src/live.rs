@@ -1,0 +1,124 @@
+//! Live generations: what is running, by what `/run` says of it.
+//!
+//! A snapshot is written before a generation's first process starts and never changes. From it an
+//! old deployment keeps its exact configuration whatever becomes of the declaration.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::generation::{Digests, Id};
+use crate::layout::Layout;
+use crate::model::{Service, ServiceName};
+use crate::render::units::template_name;
+use crate::tree::Tree;
+use crate::write;
+
+/// Below a snapshot: its rendered units.
+pub const UNITS: &str = "units";
+/// Below a snapshot: its resolved model.
+pub const MODEL: &str = "model.json";
+
+/// What a service is being brought to. Deployments read it to know which slots are theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub generation: Id,
+    pub concurrency: u32,
+    pub slots: u32,
+    pub digests: Digests,
+}
+
+impl Target {
+    /// The target of a service, None if it has none.
+    ///
+    /// # Errors
+    /// A target that cannot be read.
+    pub fn read(layout: &Layout, name: &ServiceName) -> io::Result<Option<Self>> {
+        match fs::read(layout.at(&layout.target(name))) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The generations of one service that have a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    pub name: ServiceName,
+    /// By name.
+    pub generations: Vec<Id>,
+}
+
+/// Every service with a live generation.
+pub fn all(layout: &Layout) -> BTreeMap<ServiceName, Live> {
+    let names = directory_names(&layout.at(&layout.live()));
+    let names = names.into_iter().filter_map(|name| ServiceName::new(&name).ok());
+    names.filter_map(|name| Some((name.clone(), of(layout, &name)?))).collect()
+}
+
+/// The live generations of a service, None if it has none.
+pub fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
+    let dir = layout.at(&layout.live().join(name.as_str()));
+    let mut generations: Vec<_> = directory_names(&dir).iter().filter_map(|name| Id::new(name)).collect();
+    generations.sort();
+    (!generations.is_empty()).then(|| Live { name: name.clone(), generations })
+}
+
+/// What cannot be listed has no names: the generator must go on.
+fn directory_names(dir: &Utf8Path) -> Vec<String> {
+    let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_owned()).collect()
+}
+
+impl Live {
+    /// The generation that speaks for the service: the target if it is live, else the last by name.
+    pub fn current(&self, layout: &Layout) -> &Id {
+        let target = Target::read(layout, &self.name).ok().flatten().map(|target| target.generation);
+        let found = target.and_then(|target| self.generations.iter().find(|id| **id == target));
+        found.unwrap_or_else(|| self.generations.last().expect("a live service has a generation"))
+    }
+
+    /// The model of a live generation.
+    ///
+    /// # Errors
+    /// A snapshot that cannot be read.
+    pub fn model(&self, layout: &Layout, id: &Id) -> io::Result<Service> {
+        model(layout, &self.name, id)
+    }
+
+    /// All units of a live generation, its `NAME.service` included.
+    ///
+    /// # Errors
+    /// A snapshot that cannot be read.
+    pub fn units(&self, layout: &Layout, id: &Id) -> io::Result<Tree> {
+        write::read_tree(&layout.at(&layout.snapshot(&self.name, id)).join(UNITS))
+    }
+
+    /// The units of a live generation's deployments alone.
+    ///
+    /// # Errors
+    /// A snapshot that cannot be read.
+    pub fn deployment_units(&self, layout: &Layout, id: &Id) -> io::Result<Tree> {
+        let template = template_name(&self.name, id);
+        let mut tree = Tree::default();
+        for (path, entry) in self.units(layout, id)? {
+            if path.as_str().starts_with(&template) {
+                tree.insert(path, entry);
+            }
+        }
+        Ok(tree)
+    }
+}
+
+/// The model of a live generation.
+///
+/// # Errors
+/// A snapshot that is not there or cannot be read.
+pub fn model(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<Service> {
+    let path: Utf8PathBuf = layout.at(&layout.snapshot(name, id)).join(MODEL);
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}

@@ -1,0 +1,217 @@
+//! A service as it will be: resolved, checked, and complete. Past here nothing is optional by
+//! accident and no text can break the format it is rendered into.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+pub use crate::declaration::{Sandbox, Tls};
+
+/// A service's name: at most 40 characters of a-z, 0-9, `-`, `_`, `.`, so that the paths of its
+/// sockets fit the 107 bytes of unix(7).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    pub const MAX: usize = 40;
+
+    /// # Errors
+    /// Why the name cannot be a service's.
+    pub fn new(name: &str) -> Result<Self, String> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        if name.is_empty() || name.len() > Self::MAX {
+            return Err(format!("a service's name has 1 to {} characters, this has {}", Self::MAX, name.len()));
+        }
+        if let Some(bad) = name.chars().find(|c| !allowed(*c)) {
+            return Err(format!("a service's name has only a-z, 0-9, '-', '_' and '.', not {bad:?}"));
+        }
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err("a service's name starts with a letter or a digit".to_owned());
+        }
+        if name.ends_with(".d") || name.ends_with(".service") {
+            return Err("a service's name ends neither in .d nor in .service".to_owned());
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::new(&name)
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.0
+    }
+}
+
+/// Everything that is known of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: ServiceName,
+    pub description: String,
+    /// Deployments in parallel, 1 to `slots`.
+    pub concurrency: u32,
+    /// Fixed upstreams of the proxy.
+    pub slots: u32,
+    pub process: Process,
+    pub health: Health,
+    pub routes: Vec<Route>,
+    pub deploy: Deploy,
+    pub hooks: Hooks,
+    /// Directives of the service's slice.
+    pub slice: Vec<Directive>,
+    /// Units whose start starts the service.
+    pub wanted_by: Vec<String>,
+    pub passthrough: Passthrough,
+    /// Unit drop-ins for the deployments, in the order in which systemd applies them.
+    pub drop_ins: Vec<DropIn>,
+    /// The declaration's files, by path.
+    pub files: Vec<File>,
+    /// The `service.toml` that it comes from: `SourcePath=`.
+    pub source: Utf8PathBuf,
+}
+
+/// What is executed, as whom and with what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    pub command: Command,
+    /// `config` with `exec.environment` over it.
+    pub environment: BTreeMap<String, String>,
+    pub user: User,
+    /// Name to path, `LoadCredential=`.
+    pub credentials: BTreeMap<String, Utf8PathBuf>,
+    /// Name to path, `LoadCredentialEncrypted=`.
+    pub credentials_encrypted: BTreeMap<String, Utf8PathBuf>,
+    pub sandbox: Sandbox,
+}
+
+/// A program and its arguments; a first word that starts with `./` is among the service's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Command(pub Vec<String>);
+
+impl fmt::Display for Command {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0.join(" "))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum User {
+    /// `DynamicUser=yes` under a name that all generations share.
+    Dynamic(String),
+    Static(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub check: Check,
+    /// Between two attempts.
+    pub interval: Duration,
+    /// Of one attempt.
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// A GET of `path` is answered with one of `status`; an empty list means 200 to 399.
+    Http { path: String, status: Vec<u16> },
+    /// The process accepts a connection.
+    Tcp,
+    /// The command, run as the service's user in its sandbox, exits with 0.
+    Exec { command: Command },
+}
+
+/// What the proxy sends here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// None: every host.
+    pub host: Option<String>,
+    /// A path prefix, on path boundaries; `/` is everything.
+    pub path: String,
+    pub tls: Tls,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deploy {
+    /// New deployments that start at a time.
+    pub max_surge: u32,
+    pub drain_timeout: Duration,
+    pub health_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    pub pre_start: Option<Command>,
+    pub post_start: Option<Command>,
+    pub pre_stop: Option<Command>,
+    pub drain: Option<Command>,
+    pub post_stop: Option<Command>,
+}
+
+/// One line of a unit, its value in systemd's own syntax.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directive {
+    pub name: String,
+    pub value: String,
+}
+
+/// Lines for the deployments' units.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passthrough {
+    pub unit: Vec<Directive>,
+    pub service: Vec<Directive>,
+    pub socket: Vec<Directive>,
+}
+
+/// A unit drop-in, taken into the generation as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropIn {
+    /// `50-limits.conf`
+    pub name: String,
+    pub content: String,
+}
+
+/// One file of the declaration, relative to its directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    pub path: Utf8PathBuf,
+    pub kind: FileKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// SHA-256 of its content in hex.
+    Regular {
+        executable: bool,
+        size: u64,
+        sha256: String,
+    },
+    Directory,
+    /// Relative, and within the declaration.
+    Symlink {
+        target: Utf8PathBuf,
+    },
+}

@@ -1,0 +1,140 @@
+//! Publication: the generator's proxy configuration becomes what the proxy includes.
+//!
+//! What the generator writes may be read while systemd wipes it, so that every file is compared
+//! with the manifest first; a configuration that the proxy refuses is never published.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
+
+use crate::compile::{MANIFEST, OUTPUT};
+use crate::generation::hex;
+use crate::layout::Layout;
+use crate::service::rollout::{Error, Result};
+use crate::systemd::Manager;
+use crate::atomic;
+
+pub const UNIT: &str = "conductor-proxy.service";
+const CADDY: &str = "caddy.service";
+/// A daemon-reload takes this long at the very most between wiping and writing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a publication did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    Unchanged,
+    Changed,
+}
+
+/// Publishes what is compiled. Asks Caddy to reload if its configuration changed, and does not
+/// wait for it: this runs in a unit that Caddy is ordered after.
+///
+/// # Errors
+/// If Caddy refuses the configuration, with its words; what was published stays.
+pub fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
+    let compiled = read_compiled(&layout.at(layout.generator()).join(OUTPUT))?;
+    let place = layout.at(&layout.published_proxy("caddy"));
+    fs::create_dir_all(&place)?;
+    let sites = compiled.get("proxy/caddy/sites.caddy").cloned().unwrap_or_default();
+    let published = place.join("sites.caddy");
+    if fs::read(&published).is_ok_and(|there| there == sites) {
+        return Ok(Published::Unchanged);
+    }
+    validate(manager, &place, &sites)?;
+    atomic::write(&published, &sites)?;
+    manager.ask_reload(CADDY)?;
+    Ok(Published::Changed)
+}
+
+/// Reads the compiled files, each as the manifest says, by their path below `dir`.
+fn read_compiled(dir: &Utf8Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match read_once(dir) {
+            Ok(files) => return Ok(files),
+            Err(error) if Instant::now() > deadline => {
+                return Err(Error(format!("{dir}: {error}; run `systemctl daemon-reload`")));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+fn read_once(dir: &Utf8Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let manifest = fs::read_to_string(dir.join(MANIFEST))?;
+    let mut files = BTreeMap::new();
+    for (digest, path) in manifest.lines().filter_map(|line| line.split_once("  ")) {
+        let content = fs::read(dir.join(path))?;
+        if hex(&Sha256::digest(&content)) != digest {
+            return Err(io::Error::other(format!("{path} is not what the manifest says")));
+        }
+        files.insert(path.to_owned(), content);
+    }
+    Ok(files)
+}
+
+/// Asks Caddy itself, as its own user: validating opens log files and must not own them.
+fn validate(manager: Manager, place: &Utf8Path, sites: &[u8]) -> Result<()> {
+    let properties = manager.show(CADDY, &["LoadState", "User"])?;
+    let get = |key: &str| properties.get(key).map_or("", String::as_str);
+    if get("LoadState") != "loaded" {
+        return Ok(());
+    }
+    let candidate = atomic::staging(&place.join("candidate"))?;
+    let dir = Utf8PathBuf::try_from(candidate.path().to_owned()).map_err(io::Error::other)?;
+    fs::write(dir.join("sites.caddy"), sites)?;
+    let config = format!("import {dir}/sites.caddy\n");
+    fs::write(dir.join("Caddyfile"), including_admin(&config))?;
+    let mut command = Command::new("caddy");
+    command.args(["validate", "--adapter", "caddyfile", "--config"]).arg(dir.join("Caddyfile"));
+    command.stdin(Stdio::null());
+    if let Some((uid, gid, home)) = user(get("User")) {
+        command.uid(uid).gid(gid).env("HOME", home);
+    }
+    let output = command.output().map_err(|error| Error(format!("caddy cannot be run: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = words.lines().filter(|line| !line.trim_start().starts_with('{')).collect();
+    Err(Error(format!("Caddy refuses the configuration; the published one stays:\n{}", errors.join("\n"))))
+}
+
+/// The admin's sites are part of what has to be valid: two sites of one name are not.
+fn including_admin(config: &str) -> String {
+    let admin = "/etc/caddy/Caddyfile";
+    if Utf8Path::new(admin).exists() { format!("import {admin}\n{config}") } else { config.to_owned() }
+}
+
+/// Number, group and home of a local user, from passwd(5).
+fn user(name: &str) -> Option<(u32, u32, String)> {
+    let passwd = fs::read_to_string("/etc/passwd").ok()?;
+    let line = passwd.lines().find(|line| line.split(':').next() == Some(name) && !name.is_empty())?;
+    let fields: Vec<_> = line.split(':').collect();
+    Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?, (*fields.get(5)?).to_owned()))
+}
+
+/// Has the configuration published, and waits until Caddy serves by it.
+///
+/// # Errors
+/// Why it was not published.
+pub fn republish(manager: Manager) -> Result<()> {
+    if manager.reload_or_start(UNIT).is_err() {
+        let words = manager.journal(UNIT, 10);
+        return Err(Error(format!("the proxy's configuration is not published:\n{words}")));
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if matches!(manager.property(CADDY, "Job")?.as_str(), "" | "0") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(Error(format!("{CADDY} has not reloaded within {PATIENCE:?}")))
+}

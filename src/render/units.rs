@@ -1,0 +1,288 @@
+//! A service's units: the service people start, its deployments' template and socket, its slice.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use askama::Template;
+use camino::Utf8PathBuf;
+
+use crate::escape::{Assignment, CommandLine, Raw, Text, UnitNamePart, Word};
+use crate::generation::Id;
+use crate::layout::{Layout, PROXY_GROUP, Scope};
+use crate::model::{Check, Command, Deploy, Directive, Hooks, Passthrough, Process, Sandbox, Service, User};
+use crate::timespan;
+use crate::tree::Tree;
+
+/// What systemd and the hooks need beside the time that a declaration allows.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// `hello-0123456789ab@.service` without its suffix.
+pub fn template_name(name: &impl Display, id: &Id) -> String {
+    format!("{name}-{id}@")
+}
+
+/// The slice of all deployments of a service.
+pub fn slice_name(name: &impl Display) -> String {
+    format!("conductor-{}.slice", UnitNamePart(&name.to_string()))
+}
+
+/// One line of a unit: `Key=value`, the value escaped by its type.
+struct Line<'a> {
+    key: &'a str,
+    value: Box<dyn Display + 'a>,
+}
+
+impl<'a> Line<'a> {
+    fn new(key: &'a str, value: impl Display + 'a) -> Self {
+        Self { key, value: Box::new(value) }
+    }
+}
+
+impl Display for Line<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{}={}", self.key, self.value)
+    }
+}
+
+/// A command line with one of systemd's prefixes, systemd.service(5).
+struct Prefixed<T>(&'static str, T);
+
+impl<T: Display> Display for Prefixed<T> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}", self.0, self.1)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "service.service", escape = "none")]
+struct ServiceUnit<'a> {
+    source: Text<'a>,
+    description: Text<'a>,
+    has_routes: bool,
+    program: &'a str,
+    dir: Word<'a>,
+    timeout_start: String,
+    timeout_stop: String,
+}
+
+#[derive(Template)]
+#[template(path = "deployment.service", escape = "none")]
+struct DeploymentUnit<'a> {
+    source: Text<'a>,
+    description: Text<'a>,
+    name: &'a str,
+    id: &'a Id,
+    passthrough_unit: Vec<Line<'a>>,
+    exec: Vec<Line<'a>>,
+    files: Text<'a>,
+    environment: Vec<Assignment<'a>>,
+    deployments: Text<'a>,
+    sockets: Text<'a>,
+    system: bool,
+    user: Vec<Line<'a>>,
+    slice: String,
+    backs_off: bool,
+    timeout_start: String,
+    timeout_stop: String,
+    strict: bool,
+    passthrough_service: Vec<Line<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "deployment.socket", escape = "none")]
+struct DeploymentSocket<'a> {
+    source: Text<'a>,
+    description: Text<'a>,
+    id: &'a Id,
+    sockets: Text<'a>,
+    system: bool,
+    group: &'static str,
+    slice: String,
+    passthrough_socket: Vec<Line<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "service.slice", escape = "none")]
+struct ServiceSlice<'a> {
+    source: Text<'a>,
+    description: Text<'a>,
+    lines: Vec<Line<'a>>,
+}
+
+/// Renders all units of a service. `systemd` is the host's version; unknown means the oldest supported.
+pub fn render(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>) -> Tree {
+    let mut tree = Tree::default();
+    let name = service.name.as_str();
+    let template = template_name(&name, id);
+    tree.file(format!("{name}.service"), service_unit(layout, service));
+    tree.file(format!("{template}.service"), deployment_unit(layout, service, id, systemd));
+    tree.file(format!("{template}.socket"), deployment_socket(layout, service, id));
+    tree.file(slice_name(&name), service_slice(service));
+    for drop_in in &service.drop_ins {
+        tree.file(format!("{template}.service.d/{}", drop_in.name), drop_in.content.as_str());
+    }
+    for unit in &service.wanted_by {
+        tree.symlink(format!("{unit}.wants/{name}.service"), format!("../{name}.service"));
+    }
+    tree
+}
+
+fn finish(unit: &impl Template) -> String {
+    let mut text = unit.render().expect("a unit's template takes any model");
+    text.push('\n');
+    text
+}
+
+fn lines(directives: &[Directive]) -> Vec<Line<'_>> {
+    directives.iter().map(|Directive { name, value }| Line::new(name, Raw(value))).collect()
+}
+
+fn service_unit(layout: &Layout, service: &Service) -> String {
+    let Deploy { max_surge, .. } = service.deploy;
+    let dir = layout.declaration(&service.name);
+    let batches = service.concurrency.div_ceil(max_surge);
+    // A rollout that turns back starts and stops everything twice.
+    let rollout = 2 * batches * (start_time(service) + stop_time(service));
+    finish(&ServiceUnit {
+        source: Text(service.source.as_str()),
+        description: Text(&service.description),
+        has_routes: !service.routes.is_empty(),
+        program: &layout.program(),
+        dir: Word(dir.as_str()),
+        timeout_start: timespan::format(rollout),
+        timeout_stop: timespan::format(stop_time(service) + MARGIN),
+    })
+}
+
+/// A deployment's commands before, during and after its health check, one limit each.
+fn start_time(service: &Service) -> Duration {
+    let Hooks { pre_start, post_start, .. } = &service.hooks;
+    let phases = 1 + u32::from(pre_start.is_some()) + u32::from(post_start.is_some());
+    phases * start_limit(service)
+}
+
+fn stop_time(service: &Service) -> Duration {
+    let Hooks { pre_stop, drain, post_stop, .. } = &service.hooks;
+    // The drain and the processes' own end, and each hook.
+    let phases = [pre_stop, drain, post_stop].into_iter().filter(|hook| hook.is_some()).count();
+    (2 + phases as u32) * stop_limit(service)
+}
+
+fn start_limit(service: &Service) -> Duration {
+    service.deploy.health_timeout + MARGIN
+}
+
+fn stop_limit(service: &Service) -> Duration {
+    service.deploy.drain_timeout + MARGIN
+}
+
+fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>) -> String {
+    let files = layout.files(&service.name, id);
+    let deployments = layout.deployments();
+    let sockets = layout.sockets(&service.name, id);
+    let Process { command: _, environment, user, credentials, credentials_encrypted, sandbox } = &service.process;
+    let Passthrough { unit, service: passthrough_service, socket: _ } = &service.passthrough;
+    let mut user_lines = user_lines(layout.scope, user);
+    let credential = |(name, path): (&String, &Utf8PathBuf)| format!("{name}:{}", Text(path.as_str()));
+    for loaded in credentials.iter().map(credential) {
+        user_lines.push(Line::new("LoadCredential", loaded));
+    }
+    for loaded in credentials_encrypted.iter().map(credential) {
+        user_lines.push(Line::new("LoadCredentialEncrypted", loaded));
+    }
+    finish(&DeploymentUnit {
+        source: Text(service.source.as_str()),
+        description: Text(&service.description),
+        name: service.name.as_str(),
+        id,
+        passthrough_unit: lines(unit),
+        exec: exec_lines(layout, service, id),
+        files: Text(files.as_str()),
+        environment: environment.iter().map(|(name, value)| Assignment { name, value }).collect(),
+        deployments: Text(deployments.as_str()),
+        sockets: Text(sockets.as_str()),
+        system: layout.scope == Scope::System,
+        user: user_lines,
+        slice: slice_name(&service.name),
+        backs_off: systemd.is_some_and(|version| version >= 254),
+        timeout_start: timespan::format(start_limit(service)),
+        timeout_stop: timespan::format(stop_limit(service)),
+        strict: layout.scope == Scope::System && *sandbox == Sandbox::Strict,
+        passthrough_service: lines(passthrough_service),
+    })
+}
+
+/// A user's manager cannot change users; its services run as that user.
+fn user_lines(scope: Scope, user: &User) -> Vec<Line<'_>> {
+    match (scope, user) {
+        (Scope::User, _) => Vec::new(),
+        (Scope::System, User::Static(name)) => vec![Line::new("User", Text(name))],
+        (Scope::System, User::Dynamic(name)) => vec![Line::new("DynamicUser", "yes"), Line::new("User", Text(name))],
+    }
+}
+
+/// The process and the hooks around it, in the order of a deployment's life.
+fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a>> {
+    let files = layout.files(&service.name, id);
+    let command = |command: &'a Command| declared_command(&files, command);
+    let own = |verb: &str, options: String| {
+        let dir = layout.deployments().join(format!("{}-{id}-", service.name));
+        format!("{} deployment {verb}{options} {}%i", layout.program(), Text(dir.as_str()))
+    };
+    let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
+    let Deploy { max_surge: _, drain_timeout, health_timeout } = &service.deploy;
+    let health = format!(" --timeout={}", timespan::format(*health_timeout));
+    let drained = format!(" --timeout={}", timespan::format(*drain_timeout));
+    // A command that checks health is the declaration's: the service's user runs it, in its sandbox.
+    let checked_as_user = matches!(service.health.check, Check::Exec { .. });
+
+    let mut lines = Vec::new();
+    lines.extend(pre_start.iter().map(|hook| Line::new("ExecStartPre", command(hook))));
+    lines.push(Line::new("ExecStart", command(&service.process.command)));
+    if post_start.is_none() && !checked_as_user {
+        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", health))));
+    } else {
+        let privileges = if checked_as_user { "" } else { "+" };
+        lines.push(Line::new("ExecStartPost", Prefixed(privileges, own("_start", format!(" --only=health{health}")))));
+        lines.extend(post_start.iter().map(|hook| Line::new("ExecStartPost", command(hook))));
+        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=slots".into()))));
+    }
+    // A hook that fails must not keep the deployment from leaving its slots and draining.
+    lines.extend(pre_stop.iter().map(|hook| Line::new("ExecStop", Prefixed("-", command(hook)))));
+    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", drained))));
+    lines.extend(drain.iter().map(|hook| Line::new("ExecStop", Prefixed("-", command(hook)))));
+    lines.extend(post_stop.iter().map(|hook| Line::new("ExecStopPost", Prefixed("-", command(hook)))));
+    lines.push(Line::new("ExecStopPost", Prefixed("+", own("_cleanup", String::new()))));
+    lines
+}
+
+/// A declared command, its program found among the files when it starts with `./`.
+fn declared_command(files: &camino::Utf8Path, command: &Command) -> String {
+    let Some((program, arguments)) = command.0.split_first() else { return String::new() };
+    match program.strip_prefix("./") {
+        Some(relative) => CommandLine { program: files.join(relative).as_str(), arguments }.to_string(),
+        None => CommandLine { program, arguments }.to_string(),
+    }
+}
+
+fn deployment_socket(layout: &Layout, service: &Service, id: &Id) -> String {
+    let sockets = layout.sockets(&service.name, id);
+    finish(&DeploymentSocket {
+        source: Text(service.source.as_str()),
+        description: Text(&service.description),
+        id,
+        sockets: Text(sockets.as_str()),
+        system: layout.scope == Scope::System,
+        group: PROXY_GROUP,
+        slice: slice_name(&service.name),
+        passthrough_socket: lines(&service.passthrough.socket),
+    })
+}
+
+fn service_slice(service: &Service) -> String {
+    finish(&ServiceSlice {
+        source: Text(service.source.as_str()),
+        description: Text(&service.description),
+        lines: lines(&service.slice),
+    })
+}

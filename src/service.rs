@@ -1,0 +1,6 @@
+//! A service as a whole: what is to be done, and doing it.
+
+pub mod hook;
+pub mod plan;
+pub mod rollout;
+pub mod store;

@@ -1,0 +1,207 @@
+//! `conductor service _start|_stop|_reload|_cleanup SERVICEDIR`: what `NAME.service` runs.
+
+use std::fs;
+use std::io;
+
+use camino::Utf8Path;
+
+use super::plan::{Plan, Present};
+use super::rollout::{self, Error, Result, Rollout};
+use super::store;
+use crate::compile::{self, Compiled};
+use crate::deployment::{Deployment, runtime, slot};
+use crate::layout::Layout;
+use crate::live::Target;
+use crate::model::ServiceName;
+use crate::render::units::template_name;
+use crate::sources;
+use crate::systemd::Manager;
+use crate::{atomic, proxy};
+
+/// A service and the means to bring it somewhere.
+pub struct Hook<'a> {
+    layout: &'a Layout,
+    manager: Manager,
+    name: ServiceName,
+}
+
+impl<'a> Hook<'a> {
+    /// For the service whose stored directory is `dir`.
+    ///
+    /// # Errors
+    /// If the directory's name is no service's.
+    pub fn new(layout: &'a Layout, manager: Manager, dir: &Utf8Path) -> Result<Self> {
+        let name = ServiceName::new(dir.file_name().unwrap_or("")).map_err(|why| Error(format!("{dir}: {why}")))?;
+        Ok(Self { layout, manager, name })
+    }
+
+    fn lock(&self) -> Result<fs::File> {
+        Ok(atomic::lock(&self.layout.at(&self.layout.locks()).join(self.name.as_str()))?)
+    }
+
+    /// `ExecStart=`: brings the service to what is declared. Returns when every deployment serves.
+    ///
+    /// # Errors
+    /// Why it does not; `_cleanup` then stops what has started.
+    pub fn start(&self) -> Result<()> {
+        clear_stopped(self.layout, &self.name)?;
+        self.converge()
+    }
+
+    /// `ExecReload=`: the same, with a running generation to replace and to go back to.
+    ///
+    /// # Errors
+    /// Why the declared generation does not serve; the old one then does.
+    pub fn reload(&self) -> Result<()> {
+        self.converge()
+    }
+
+    fn converge(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        let outcome = self.compile().and_then(|compiled| self.bring_to(&compiled));
+        note_failure(self.layout, &self.name, outcome.as_ref().err())?;
+        outcome
+    }
+
+    fn compile(&self) -> Result<Compiled> {
+        let site = sources::find_one(self.layout, &self.name)
+            .ok_or_else(|| Error(format!("{} is not declared", self.name)))?;
+        let systemd = crate::directive::systemd_version(self.layout.root().as_std_path());
+        let compiled =
+            compile::compile_site(self.layout, &site, systemd).map_err(|errors| Error(errors.to_string()))?;
+        store::store(self.layout, &compiled, &self.layout.at(&site.dir))?;
+        Ok(compiled)
+    }
+
+    fn bring_to(&self, compiled: &Compiled) -> Result<()> {
+        self.load_units(compiled)?;
+        let present = self.present()?;
+        let Compiled { service, digests, id, units: _ } = compiled;
+        let plan = Plan::new(&self.name, id, digests, service.concurrency, &present);
+        let before = present.target.clone();
+        let outcome = Rollout { layout: self.layout, manager: self.manager, compiled, before }.run(&plan);
+        let there = runtime::list(self.layout, &self.name)?;
+        let needed = rollout::in_use(&there);
+        store::forget(self.layout, &self.name, &needed)?;
+        store::collect(self.layout, &self.name, &needed)?;
+        outcome
+    }
+
+    /// An edit that nobody told systemd of: its units are not there yet.
+    fn load_units(&self, compiled: &Compiled) -> Result<()> {
+        let generated = self.layout.at(self.layout.generator());
+        let template = generated.join(format!("{}.service", template_name(&self.name, &compiled.id)));
+        if !template.exists() {
+            self.manager.daemon_reload()?;
+        }
+        if !template.exists() {
+            let remedy = "`journalctl -b -t conductor-generator` says why";
+            return Err(Error(format!("the generator did not write {template}; {remedy}")));
+        }
+        Ok(())
+    }
+
+    fn present(&self) -> Result<Present> {
+        let mut present = Present {
+            active: Vec::new(),
+            broken: Vec::new(),
+            target: Target::read(self.layout, &self.name)?,
+        };
+        for (deployment, state) in self.manager.deployments(&self.name)? {
+            match state.as_str() {
+                "active" => present.active.push(deployment),
+                "inactive" => {}
+                _ => present.broken.push(deployment),
+            }
+        }
+        present.active.sort();
+        present.broken.sort();
+        Ok(present)
+    }
+
+    /// `ExecStop=`: stops every deployment and waits for them.
+    ///
+    /// # Errors
+    /// What systemd refuses.
+    pub fn stop(&self) -> Result<()> {
+        let marks = self.layout.at(&stopped_mark(self.layout, &self.name));
+        if let Some(parent) = marks.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        atomic::write(&marks, b"")?;
+        self.stop_all()
+    }
+
+    fn stop_all(&self) -> Result<()> {
+        let there = self.manager.deployments(&self.name)?;
+        let running: Vec<Deployment> =
+            there.into_iter().filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment).collect();
+        rollout::stop(self.layout, self.manager, &running)
+    }
+
+    /// `ExecStopPost=`: also after a start that failed or a hook that was killed. Nothing of the
+    /// service is left but its kept files and its place in the proxy's configuration.
+    ///
+    /// # Errors
+    /// What cannot be removed.
+    pub fn cleanup(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        self.stop_all()?;
+        for deployment in runtime::list(self.layout, &self.name)? {
+            runtime::remove(self.layout, &deployment)?;
+        }
+        slot::clear(self.layout, &self.name)?;
+        Ok(store::forget_all(self.layout, &self.name)?)
+    }
+}
+
+/// Why the last start or reload of a service failed, None if it did not.
+pub fn failure(layout: &Layout, name: &ServiceName) -> Option<String> {
+    fs::read_to_string(layout.at(&failure_note(layout, name))).ok()
+}
+
+/// Whether somebody stopped the service, so that nothing but they starts it again.
+pub fn is_stopped(layout: &Layout, name: &ServiceName) -> bool {
+    layout.at(&stopped_mark(layout, name)).exists()
+}
+
+fn stopped_mark(layout: &Layout, name: &ServiceName) -> camino::Utf8PathBuf {
+    layout.runtime().join("stopped").join(name.as_str())
+}
+
+fn failure_note(layout: &Layout, name: &ServiceName) -> camino::Utf8PathBuf {
+    layout.runtime().join("failures").join(name.as_str())
+}
+
+fn clear_stopped(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+    remove_file(&layout.at(&stopped_mark(layout, name)))
+}
+
+fn note_failure(layout: &Layout, name: &ServiceName, error: Option<&Error>) -> io::Result<()> {
+    let path = layout.at(&failure_note(layout, name));
+    let Some(error) = error else { return remove_file(&path) };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    atomic::write(&path, error.to_string().as_bytes())
+}
+
+fn remove_file(path: &Utf8Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Forgets all traces of a service in `/run` that is not declared any more.
+///
+/// # Errors
+/// What cannot be removed.
+pub fn forget(layout: &Layout, manager: Manager, name: &ServiceName) -> Result<()> {
+    clear_stopped(layout, name)?;
+    note_failure(layout, name, None)?;
+    for lock in [name.to_string(), format!("{name}.slots")] {
+        remove_file(&layout.at(&layout.locks()).join(lock))?;
+    }
+    proxy::republish(manager)
+}

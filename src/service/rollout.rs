@@ -1,0 +1,188 @@
+//! One generation takes over from another, or the old one stays.
+
+use std::fmt;
+use std::io;
+
+use crate::compile::Compiled;
+use crate::deployment::{Deployment, runtime, slot};
+use crate::generation::Id;
+use crate::layout::Layout;
+use crate::live::Target;
+use crate::service::plan::Plan;
+use crate::systemd::{self, Manager};
+use crate::{atomic, proxy};
+
+/// Lines of a failed deployment's journal that the failure quotes.
+const QUOTED_LINES: u32 = 10;
+
+/// Why a service is not what it should be.
+#[derive(Debug)]
+pub struct Error(pub String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<systemd::Error> for Error {
+    fn from(error: systemd::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What carries a plan out.
+pub struct Rollout<'a> {
+    pub layout: &'a Layout,
+    pub manager: Manager,
+    pub compiled: &'a Compiled,
+    /// What the service was brought to before, for the way back.
+    pub before: Option<Target>,
+}
+
+impl Rollout<'_> {
+    fn target(&self) -> Target {
+        let Compiled { service, digests, id, units: _ } = self.compiled;
+        Target {
+            generation: id.clone(),
+            concurrency: service.concurrency,
+            slots: service.slots,
+            digests: digests.clone(),
+        }
+    }
+
+    /// Carries out a plan. Where that fails, the service is as it was before.
+    ///
+    /// # Errors
+    /// Why it failed: the deployment, its check's last answer, its last log lines.
+    pub fn run(&self, plan: &Plan) -> Result<()> {
+        self.aim(&self.target())?;
+        if let Err(error) = self.replace(plan) {
+            return Err(self.turn_back(plan, error));
+        }
+        self.settle()?;
+        if plan.republishes {
+            proxy::republish(self.manager)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what the service is being brought to; its deployments read it.
+    fn aim(&self, target: &Target) -> Result<()> {
+        let path = self.layout.at(&self.layout.target(&self.compiled.service.name));
+        Ok(atomic::write(&path, &serde_json::to_vec(target).map_err(io::Error::from)?)?)
+    }
+
+    fn settle(&self) -> Result<()> {
+        Ok(slot::settle(self.layout, &self.compiled.service.name)?)
+    }
+
+    /// In batches: start new ones, which take the slots when they are healthy, then drain and stop
+    /// as many old ones.
+    fn replace(&self, plan: &Plan) -> Result<()> {
+        let batch = self.compiled.service.deploy.max_surge as usize;
+        // With nothing to replace there is no surge to limit.
+        let batch = if plan.stop.is_empty() { plan.start.len().max(1) } else { batch };
+        let mut old = plan.stop.clone();
+        for fresh in plan.start.chunks(batch) {
+            self.start(fresh)?;
+            let replaced = |there: &Deployment| fresh.iter().any(|new| new.instance == there.instance);
+            let (done, rest): (Vec<_>, Vec<_>) = old.into_iter().partition(replaced);
+            old = rest;
+            self.stop(&done)?;
+        }
+        // The slots of those that go belong to the others before they go.
+        self.settle()?;
+        self.stop(&old)
+    }
+
+    /// Starts deployments and waits until they are healthy.
+    fn start(&self, deployments: &[Deployment]) -> Result<()> {
+        for deployment in deployments {
+            runtime::prepare(self.layout, deployment)?;
+        }
+        let units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
+        match self.manager.start(&units) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failure(deployments, &error)),
+        }
+    }
+
+    /// What systemd, the health check and the journal say of deployments that did not start.
+    fn failure(&self, deployments: &[Deployment], error: &systemd::Error) -> Error {
+        let units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
+        let states = self.manager.states(&units).unwrap_or_default();
+        let failed = deployments.iter().zip(states).find(|(_, state)| state != "active").map(|(one, _)| one);
+        let Some(failed) = failed else { return Error(error.to_string()) };
+        let unit = failed.unit();
+        let why = runtime::failure(self.layout, failed).unwrap_or_else(|| format!("{unit} did not start: {error}"));
+        let journal = self.manager.journal(&unit, QUOTED_LINES);
+        let quoted: String = journal.lines().map(|line| format!("\n  | {line}")).collect();
+        Error(format!("{why}\nits last log lines:{quoted}"))
+    }
+
+    /// Stops deployments for good and waits until they have drained and are gone.
+    fn stop(&self, deployments: &[Deployment]) -> Result<()> {
+        stop(self.layout, self.manager, deployments)
+    }
+
+    /// Back to what was before: those of it that have stopped already start again and take their
+    /// slots, then everything of the new generation goes.
+    fn turn_back(&self, plan: &Plan, error: Error) -> Error {
+        let Some(before) = self.before.as_ref().filter(|before| before.generation != self.compiled.id) else {
+            // There is nothing to go back to: what is healthy stays, what is not goes on trying.
+            return error;
+        };
+        match self.restore(plan, before) {
+            Ok(()) => Error(format!("{error}\nthe generation {} goes on serving", before.generation)),
+            Err(second) => Error(format!("{error}\nand the way back failed: {second}")),
+        }
+    }
+
+    fn restore(&self, plan: &Plan, before: &Target) -> Result<()> {
+        self.aim(before)?;
+        let name = &self.compiled.service.name;
+        let old: Vec<_> = (1..=before.concurrency).map(|i| Deployment::new(name, &before.generation, i)).collect();
+        let restarted = if plan.stop.is_empty() { Ok(()) } else { self.start(&old) };
+        self.settle()?;
+        let fresh: Vec<_> = plan.start.iter().filter(|new| new.generation != before.generation).cloned().collect();
+        self.stop(&fresh)?;
+        restarted
+    }
+}
+
+/// Stops deployments for good and forgets them.
+///
+/// # Errors
+/// What systemd refuses.
+pub fn stop(layout: &Layout, manager: Manager, deployments: &[Deployment]) -> Result<()> {
+    if deployments.is_empty() {
+        return Ok(());
+    }
+    let units: Vec<_> = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit()]).collect();
+    let stopped = manager.stop(&units);
+    for deployment in deployments {
+        // One that was waiting for a restart ran no hook when it was stopped.
+        slot::withdraw(layout, deployment)?;
+        runtime::remove(layout, deployment)?;
+    }
+    Ok(stopped?)
+}
+
+/// Generations that still have a deployment.
+pub fn in_use(deployments: &[Deployment]) -> Vec<Id> {
+    let mut ids: Vec<_> = deployments.iter().map(|deployment| deployment.generation.clone()).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}

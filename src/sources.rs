@@ -1,0 +1,265 @@
+//! Finding declarations: the search path, masks, drop-ins, and a declaration's files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Source};
+use crate::document::Node;
+use crate::generation::hex;
+use crate::layout::Layout;
+use crate::model::{DropIn, File, FileKind, ServiceName};
+
+/// The file that makes a directory a declaration.
+pub const DECLARATION: &str = "service.toml";
+/// Where a stored declaration came from and with which variables; not one of its files.
+pub const PROVENANCE: &str = ".declared.json";
+/// Declared files together: every reload hashes them, at 3.4 s per GiB.
+pub const MAX_BYTES: u64 = 32 << 20;
+
+/// A declaration as found: parsed and merged, but without types.
+#[derive(Debug)]
+pub struct Declared {
+    pub name: ServiceName,
+    /// Where its files are read.
+    pub dir: Utf8PathBuf,
+    /// The path of its `service.toml` that units name.
+    pub source: Utf8PathBuf,
+    pub document: Node,
+    pub drop_ins: Vec<DropIn>,
+    pub files: Vec<File>,
+}
+
+/// Where a declaration is, and what lies over it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub name: ServiceName,
+    /// Its directory, as the units name it.
+    pub dir: Utf8PathBuf,
+    /// Drop-in files by name, `*.toml` and `*.conf`, already without the hidden and masked ones.
+    drop_ins: BTreeMap<String, Utf8PathBuf>,
+}
+
+/// Finds every declaration of a layout, by name.
+pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
+    let mut errors = Diagnostics::default();
+    let mut dirs: BTreeMap<String, Utf8PathBuf> = BTreeMap::new();
+    let mut over: BTreeMap<String, Vec<Utf8PathBuf>> = BTreeMap::new();
+    for base in layout.declaration_dirs() {
+        for entry in entries(&layout.at(base), &mut errors) {
+            let path = base.join(&entry);
+            match entry.strip_suffix(".d") {
+                Some(name) => over.entry(name.to_owned()).or_default().push(path),
+                None => drop(dirs.entry(entry).or_insert(path)),
+            }
+        }
+    }
+    let mut sites = Vec::new();
+    for (name, dir) in dirs {
+        let here = layout.at(&dir);
+        if is_mask(&here) || !here.join(DECLARATION).exists() {
+            continue;
+        }
+        match ServiceName::new(&name) {
+            Ok(service) => {
+                let drop_ins = drop_ins(layout, over.get(&name).map_or(&[], Vec::as_slice), &mut errors);
+                sites.push(Site { name: service, dir, drop_ins });
+            }
+            Err(reason) => errors.0.push(Diagnostic::of_file(&dir, reason, "rename the directory")),
+        }
+    }
+    (sites, errors)
+}
+
+/// Finds one declaration of a layout.
+pub fn find_one(layout: &Layout, name: &ServiceName) -> Option<Site> {
+    let bases = layout.declaration_dirs();
+    let dir = bases.iter().map(|base| base.join(name.as_str())).find(|dir| exists(&layout.at(dir)))?;
+    let here = layout.at(&dir);
+    if is_mask(&here) || !here.join(DECLARATION).exists() {
+        return None;
+    }
+    Some(Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir })
+}
+
+/// A site for a declaration that is not in the search path yet, under the name it will have there.
+pub fn site_of(layout: &Layout, name: &ServiceName) -> Site {
+    Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir: layout.declaration(name) }
+}
+
+fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, Utf8PathBuf> {
+    let bases = layout.declaration_dirs();
+    let over: Vec<_> = bases.iter().map(|base| base.join(format!("{name}.d"))).collect();
+    drop_ins(layout, &over, &mut Diagnostics::default())
+}
+
+/// Drop-ins of one service: by name, the most important directory first, masks taken out.
+fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> BTreeMap<String, Utf8PathBuf> {
+    let mut found = BTreeMap::new();
+    for dir in dirs {
+        for entry in entries(&layout.at(dir), errors) {
+            if entry.ends_with(".toml") || entry.ends_with(".conf") {
+                let path = dir.join(&entry);
+                found.entry(entry).or_insert(path);
+            }
+        }
+    }
+    found.retain(|_, path| !is_mask(&layout.at(path)));
+    found
+}
+
+/// Names in a directory, without hidden ones; a directory that is not there has none.
+fn entries(dir: &Utf8Path, errors: &mut Diagnostics) -> Vec<String> {
+    let entries = match dir.read_dir_utf8() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            errors.0.push(unreadable(dir, &error));
+            return Vec::new();
+        }
+    };
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_owned()).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names
+}
+
+fn exists(path: &Utf8Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn is_mask(path: &Utf8Path) -> bool {
+    fs::read_link(path).is_ok_and(|target| target.as_os_str() == "/dev/null")
+}
+
+fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
+    Diagnostic::of_file(path, format!("cannot be read: {error}"), "make it readable for root, or remove it")
+}
+
+fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {
+    let text = match fs::read(path) {
+        Ok(bytes) => String::from_utf8(bytes),
+        Err(error) => return Err(unreadable(shown, &error)),
+    };
+    match text {
+        Ok(text) => Ok(Arc::new(Source { path: shown.to_owned(), text })),
+        Err(_) => Err(Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8")),
+    }
+}
+
+/// Reads a declaration. Its files are at `dir`; errors name them below `shown`.
+///
+/// # Errors
+/// What cannot be read or parsed.
+pub fn load(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Declared, Diagnostics> {
+    let source = read(&dir.join(DECLARATION), &shown.join(DECLARATION))?;
+    let mut document = Node::parse(&source)?;
+    let mut drop_ins = Vec::new();
+    for (name, path) in &site.drop_ins {
+        let over = read(&layout.at(path), path)?;
+        if name.ends_with(".toml") {
+            document.merge(Node::parse(&over)?);
+        } else {
+            drop_ins.push(DropIn { name: name.clone(), content: over.text.clone() });
+        }
+    }
+    let files = files(dir, shown)?;
+    Ok(Declared {
+        name: site.name.clone(),
+        dir: shown.to_owned(),
+        source: site.dir.join(DECLARATION),
+        document,
+        drop_ins,
+        files,
+    })
+}
+
+/// The files of a declaration, by path, with digests of their content.
+///
+/// # Errors
+/// Files that cannot be read, are too large together, or are neither file, directory nor a link
+/// that stays inside.
+pub fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
+    let mut files = Vec::new();
+    walk(dir, shown, Utf8Path::new(""), &mut files)?;
+    files.sort_by(|one: &File, other: &File| one.path.cmp(&other.path));
+    let bytes: u64 = files
+        .iter()
+        .map(|file| match file.kind {
+            FileKind::Regular { size, .. } => size,
+            FileKind::Directory | FileKind::Symlink { .. } => 0,
+        })
+        .sum();
+    if bytes > MAX_BYTES {
+        let message = format!("the declaration's files are {} MiB, more than {}", bytes >> 20, MAX_BYTES >> 20);
+        let remedy = "put what is big into a package, an image or /srv: every reload hashes these files";
+        return Err(Diagnostic::of_file(shown, message, remedy));
+    }
+    Ok(files)
+}
+
+fn walk(dir: &Utf8Path, shown: &Utf8Path, below: &Utf8Path, files: &mut Vec<File>) -> Result<(), Diagnostic> {
+    let here = dir.join(below);
+    let failed = |error: io::Error| unreadable(&shown.join(below), &error);
+    for entry in here.read_dir_utf8().map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = below.join(entry.file_name());
+        if path == DECLARATION || path == PROVENANCE {
+            continue;
+        }
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            files.push(File { path: path.clone(), kind: FileKind::Directory });
+            walk(dir, shown, &path, files)?;
+        } else if kind.is_symlink() {
+            files.push(File { kind: link(entry.path(), &shown.join(&path), &path)?, path });
+        } else if kind.is_file() {
+            files.push(File { kind: regular(entry.path(), &shown.join(&path))?, path });
+        } else {
+            let message = "is neither a file, a directory nor a link";
+            return Err(Diagnostic::of_file(&shown.join(path), message, "take it out of the declaration"));
+        }
+    }
+    Ok(())
+}
+
+fn link(path: &Utf8Path, shown: &Utf8Path, relative: &Utf8Path) -> Result<FileKind, Diagnostic> {
+    let target = path.read_link_utf8().map_err(|error| unreadable(shown, &error))?;
+    let mut depth = relative.components().count() as i64 - 1;
+    for component in target.components() {
+        match component {
+            camino::Utf8Component::ParentDir => depth -= 1,
+            camino::Utf8Component::Normal(_) => depth += 1,
+            camino::Utf8Component::CurDir => {}
+            camino::Utf8Component::RootDir | camino::Utf8Component::Prefix(_) => depth = -1,
+        }
+        if depth < 0 {
+            let remedy = "link to another of the declaration's files, or copy what it points to";
+            return Err(Diagnostic::of_file(shown, format!("links out of the declaration, to {target}"), remedy));
+        }
+    }
+    Ok(FileKind::Symlink { target })
+}
+
+fn regular(path: &Utf8Path, shown: &Utf8Path) -> Result<FileKind, Diagnostic> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |error: io::Error| unreadable(shown, &error);
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    // Said before it is read: nobody wants to hash a disk image to learn that it is too big.
+    if metadata.len() > MAX_BYTES {
+        let message = format!("is {} MiB, more than {}", metadata.len() >> 20, MAX_BYTES >> 20);
+        return Err(Diagnostic::of_file(shown, message, "put it into a package, an image or /srv"));
+    }
+    let mut content = Vec::with_capacity(metadata.len() as usize + 1);
+    io::Read::read_to_end(&mut file, &mut content).map_err(failed)?;
+    Ok(FileKind::Regular {
+        executable: metadata.permissions().mode() & 0o100 != 0,
+        size: content.len() as u64,
+        sha256: hex(&Sha256::digest(&content)),
+    })
+}

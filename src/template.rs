@@ -1,0 +1,117 @@
+//! A declared directory, templated with the variables given on the command line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+
+use camino::Utf8Path;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source};
+use crate::sources::{DECLARATION, PROVENANCE};
+
+/// Suffix of files that are templates; it is dropped.
+const SUFFIX: &str = ".j2";
+
+/// Copies `from` into the empty directory `to`: `service.toml` and every `*.j2` rendered, the rest
+/// as it is.
+///
+/// # Errors
+/// Templates that do not parse or use a variable that is not given; what cannot be read or written.
+pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &BTreeMap<String, String>) -> Result<(), Diagnostics> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
+    environment.set_syntax(syntax.expect("jinja's own delimiters"));
+    // Declarations are not HTML.
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    let mut errors = Diagnostics::default();
+    Templating { environment, variables, from, to }.directory(Utf8Path::new(""), &mut errors);
+    errors.into_result()
+}
+
+struct Templating<'a> {
+    environment: Environment<'static>,
+    variables: &'a BTreeMap<String, String>,
+    from: &'a Utf8Path,
+    to: &'a Utf8Path,
+}
+
+impl Templating<'_> {
+    fn directory(&self, below: &Utf8Path, errors: &mut Diagnostics) {
+        let dir = self.from.join(below);
+        let entries = match dir.read_dir_utf8() {
+            Ok(entries) => entries.flatten(),
+            Err(error) => return errors.0.push(failed(&dir, &error)),
+        };
+        for entry in entries {
+            let path = below.join(entry.file_name());
+            if path == PROVENANCE {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                match fs::create_dir(self.to.join(&path)) {
+                    Ok(()) => self.directory(&path, errors),
+                    Err(error) => errors.0.push(failed(&self.to.join(&path), &error)),
+                }
+            } else if let Err(error) = self.file(&path) {
+                errors.0.push(error);
+            }
+        }
+    }
+
+    fn file(&self, path: &Utf8Path) -> Result<(), Diagnostic> {
+        let from = self.from.join(path);
+        let kind = from.symlink_metadata().map_err(|error| failed(&from, &error))?;
+        if kind.is_symlink() {
+            let target = from.read_link_utf8().map_err(|error| failed(&from, &error))?;
+            return symlink(target, self.to.join(path)).map_err(|error| failed(&from, &error));
+        }
+        if !kind.is_file() {
+            let message = "is neither a file, a directory nor a link";
+            return Err(Diagnostic::of_file(&from, message, "take it out of the declaration"));
+        }
+        let rendered = path.as_str().strip_suffix(SUFFIX);
+        if path != DECLARATION && rendered.is_none() {
+            return fs::copy(&from, self.to.join(path)).map(drop).map_err(|error| failed(&from, &error));
+        }
+        let to = self.to.join(rendered.unwrap_or(path.as_str()));
+        if rendered.is_some() && self.from.join(rendered.unwrap_or_default()).exists() {
+            let message = format!("{} is there as well", rendered.unwrap_or_default());
+            return Err(Diagnostic::of_file(&from, message, "remove one of the two"));
+        }
+        fs::write(&to, self.render(&from)?).map_err(|error| failed(&to, &error))?;
+        fs::set_permissions(&to, kind.permissions()).map_err(|error| failed(&to, &error))
+    }
+
+    fn render(&self, path: &Utf8Path) -> Result<String, Diagnostic> {
+        let text = fs::read_to_string(path).map_err(|error| failed(path, &error))?;
+        self.environment.render_named_str(path.as_str(), &text, self.variables).map_err(|error| {
+            let source = Arc::new(Source { path: path.to_owned(), text: text.clone() });
+            let span = error.range().unwrap_or_else(|| line_span(&text, error.line()));
+            let undefined = error.kind() == minijinja::ErrorKind::UndefinedError;
+            let name = text.get(span.clone()).unwrap_or("").trim().to_owned();
+            let (message, remedy) = if undefined {
+                let message = format!("the variable {name} is not given");
+                (message, format!("add {name}=… to the command, or write {{{{ {name} | default(\"…\") }}}}"))
+            } else {
+                let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+                (format!("not a valid template: {detail}"), "see the syntax of Jinja templates".to_owned())
+            };
+            Diagnostic::at(Place { source, span }, "", message, remedy)
+        })
+    }
+}
+
+fn line_span(text: &str, line: Option<usize>) -> std::ops::Range<usize> {
+    let number = line.unwrap_or(1).max(1);
+    let start: usize = text.split_inclusive('\n').take(number - 1).map(str::len).sum();
+    let length = text[start..].lines().next().map_or(0, str::len);
+    start..start + length
+}
+
+fn failed(path: &Utf8Path, error: &std::io::Error) -> Diagnostic {
+    Diagnostic::of_file(path, error.to_string(), "check the path and its permissions")
+}

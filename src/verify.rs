@@ -1,0 +1,54 @@
+//! systemd's own opinion of rendered units: systemd-analyze(1) `verify`.
+
+use std::io;
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::compile::Compiled;
+use crate::generation::Id;
+use crate::layout::{Layout, Scope};
+use crate::model::Service;
+use crate::render::units::template_name;
+use crate::service::store;
+use crate::{render, write};
+
+/// What systemd says of a service's units; empty if it has nothing to say. `dir` is where the
+/// declaration's files are.
+///
+/// # Errors
+/// If systemd-analyze cannot be run.
+pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, systemd: Option<u16>) -> io::Result<Vec<String>> {
+    let Compiled { service, digests: _, id, units: _ } = compiled;
+    let scratch = tempfile::tempdir()?;
+    let scratch = Utf8PathBuf::try_from(scratch.path().to_owned()).map_err(io::Error::other).map(|path| (path, scratch));
+    let (path, _guard) = scratch?;
+    let (units, state) = (path.join("units"), path.join("state"));
+    let layout = layout.for_verification(&state, Utf8Path::new("/bin/true"));
+    store::copy(dir, &layout.files(&service.name, id), &service.files)?;
+    write::create(&units, &render::units::render(&layout, service, id, systemd))?;
+    run(&layout, &units, service, id)
+}
+
+fn run(layout: &Layout, units: &Utf8Path, service: &Service, id: &Id) -> io::Result<Vec<String>> {
+    let template = template_name(&service.name, id);
+    let mut command = Command::new("systemd-analyze");
+    if layout.scope == Scope::User {
+        command.arg("--user");
+    }
+    command.args(["verify", "--recursive-errors=no", "--man=no"]);
+    command.env("SYSTEMD_UNIT_PATH", format!("{units}:"));
+    command.arg(units.join(format!("{}.service", service.name)));
+    command.arg(units.join(format!("{template}1.service")));
+    command.arg(units.join(format!("{template}1.socket")));
+    command.arg(units.join(render::units::slice_name(&service.name)));
+    let output = command.output()?;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    // `verify` looks at units of the host on the way; only ours are asked about.
+    let ours = |line: &&str| line.contains(service.name.as_str());
+    let mut lines: Vec<_> = words.lines().filter(ours).map(|line| line.replace(units.as_str(), "")).collect();
+    if !output.status.success() && lines.is_empty() {
+        lines.push(words.trim().to_owned());
+    }
+    Ok(lines)
+}

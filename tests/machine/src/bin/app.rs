@@ -1,0 +1,156 @@
+//! The application under test: serves the socket that systemd passes, and misbehaves as it is told.
+//!
+//! `GET /` answers `VERSION PID`, a POST its own body, `/healthz` says `ok`, `/slow?ms=N` takes its time.
+//! SIGTERM kills it at once, whatever it is doing, unless `--stop-delay` is given.
+
+use std::convert::Infallible;
+use std::fs::OpenOptions;
+use std::future::pending;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use listenfd::ListenFd;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+#[derive(Parser)]
+struct Options {
+    /// What answers say of themselves
+    #[arg(long, env = "VERSION", default_value = "0")]
+    version: String,
+    /// Serve one connection at a time
+    #[arg(long)]
+    single: bool,
+    /// Time between two accepts
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
+    accept_delay: Duration,
+    /// Answer health checks with status 500
+    #[arg(long)]
+    unhealthy: bool,
+    /// Never answer health checks
+    #[arg(long)]
+    hang_health: bool,
+    /// Print a line and exit with this code instead of serving
+    #[arg(long, value_name = "CODE")]
+    exit_at_start: Option<i32>,
+    /// Time until the first accept
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
+    start_delay: Duration,
+    /// Go on serving for this long after SIGTERM, then exit
+    #[arg(long, value_parser = humantime::parse_duration)]
+    stop_delay: Option<Duration>,
+    /// Append a line to this file every 50 ms (relative to $STATE_DIRECTORY), and die when that fails
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    let options = Arc::new(Options::parse());
+    if let Some(code) = options.exit_at_start {
+        eprintln!("app {}: told to exit with {code}", options.version);
+        std::process::exit(code);
+    }
+    if let Some(delay) = options.stop_delay {
+        stop_after(delay)?;
+    }
+    if let Some(file) = &options.write {
+        let state = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from).unwrap_or_default();
+        tokio::spawn(keep_writing(state.join(file), options.version.clone()));
+    }
+    sleep(options.start_delay).await;
+    serve(socket()?, options).await
+}
+
+/// The first of LISTEN_FDS, sd_listen_fds(3).
+fn socket() -> io::Result<UnixListener> {
+    let socket = ListenFd::from_env().take_unix_listener(0)?;
+    let socket = socket.ok_or_else(|| io::Error::other("no unix socket was passed (LISTEN_FDS)"))?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket)
+}
+
+fn stop_after(delay: Duration) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        terminate.recv().await;
+        sleep(delay).await;
+        std::process::exit(0);
+    });
+    Ok(())
+}
+
+async fn serve(socket: UnixListener, options: Arc<Options>) -> io::Result<()> {
+    loop {
+        let (stream, _) = socket.accept().await?;
+        if options.single {
+            serve_connection(stream, options.clone()).await;
+        } else {
+            tokio::spawn(serve_connection(stream, options.clone()));
+        }
+        sleep(options.accept_delay).await;
+    }
+}
+
+async fn serve_connection(stream: UnixStream, options: Arc<Options>) {
+    let mut http = http1::Builder::new();
+    http.keep_alive(!options.single); // else the first client would keep all others out
+    let service = service_fn(move |request| answer(request, options.clone()));
+    let _ = http.serve_connection(TokioIo::new(stream), service).await; // a client that went away
+}
+
+async fn answer(request: Request<Incoming>, options: Arc<Options>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (head, body) = request.into_parts();
+    let text = match (&head.method, head.uri.path()) {
+        (_, "/healthz") => return Ok(health(&options).await),
+        (&Method::POST, _) => body.collect().await?.to_bytes(),
+        (_, path) => {
+            if path == "/slow" {
+                sleep(slowness(head.uri.query())).await;
+            }
+            format!("{} {}\n", options.version, std::process::id()).into()
+        }
+    };
+    let mut answer = Response::builder().header("x-version", &options.version).header("x-pid", std::process::id());
+    if let Some(id) = head.headers.get("x-request-id") {
+        answer = answer.header("x-request-id", id);
+    }
+    Ok(answer.body(Full::new(text)).expect("a version that fits a header"))
+}
+
+async fn health(options: &Options) -> Response<Full<Bytes>> {
+    if options.hang_health {
+        pending::<Infallible>().await;
+    }
+    let (status, text) = if options.unhealthy { (500, "out of order\n") } else { (200, "ok\n") };
+    Response::builder().status(status).body(Full::new(text.into())).expect("constant parts")
+}
+
+fn slowness(query: Option<&str>) -> Duration {
+    let ms = query.and_then(|query| query.strip_prefix("ms=")).and_then(|ms| ms.parse().ok());
+    Duration::from_millis(ms.unwrap_or(0))
+}
+
+async fn keep_writing(file: PathBuf, version: String) {
+    for line in 0u64.. {
+        if let Err(error) = append(&file, &format!("{version} {} {line}\n", std::process::id())) {
+            eprintln!("app {version}: cannot write {}: {error}", file.display());
+            std::process::exit(74); // EX_IOERR
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn append(file: &Path, line: &str) -> io::Result<()> {
+    OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())
+}

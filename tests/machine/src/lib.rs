@@ -1,0 +1,5 @@
+//! A booted systemd to try the project on, and the load that is driven through it.
+
+mod cgroup;
+pub mod load;
+pub mod machine;

@@ -1,0 +1,478 @@
+//! A throwaway machine: a real systemd as PID 1, booted by systemd-nspawn on an overlay over a cached root.
+//!
+//! Everything here leaves the host clean by construction: mounts are made in a mount namespace of this
+//! process, and a machine's processes are in a PID namespace that the kernel kills together with the harness.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::cgroup::{self, Cgroup};
+use crate::load::{End, Load, Seen};
+
+/// Upper layers and logs are here, on a tmpfs that only this process and its machines see.
+const SCRATCH: &str = "/run/conductor-machine";
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// Seconds that any one command in a machine may take.
+const COMMAND_LIMIT: &str = "300";
+
+/// Gives this process a mount namespace of its own. Call once, before anything else here.
+pub fn isolate() -> Result<(), String> {
+    let private = || -> nix::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+        mount(Some("tmpfs"), SCRATCH, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+    };
+    fs::create_dir_all(SCRATCH).map_err(|error| format!("{SCRATCH}: {error}"))?;
+    private().map_err(|error| format!("a mount namespace of its own: {error} (this needs root)"))?;
+    cgroup::sweep().map_err(|error| format!("control groups: {error}"))
+}
+
+/// A Debian release with the project installed: what machines boot from. Nothing ever writes to it.
+pub struct Suite {
+    pub name: String,
+    /// Read-only layers, the uppermost first.
+    layers: Vec<PathBuf>,
+    /// Leave machines running when they are dropped.
+    keep: bool,
+}
+
+impl Suite {
+    /// Builds the root when it is missing, and installs the project (unless `bare`) into a layer above it.
+    pub fn prepare(name: &str, bare: bool, keep: bool) -> Result<Self, String> {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let build = env!("CARGO_MANIFEST_DIR").to_owned() + "/build-root";
+        let root = host(Command::new(build).arg(name))?.trim().to_owned();
+        let mut layers = vec![PathBuf::from(root)];
+        if !bare {
+            let layer = Path::new(SCRATCH).join(format!("{name}-installed"));
+            fs::create_dir_all(&layer).map_err(|error| format!("{}: {error}", layer.display()))?;
+            let destination = format!("DESTDIR={}", layer.display());
+            host(Command::new("make").arg("-C").arg(top).args(["install", &destination, "PREFIX=/usr"]))?;
+            layers.insert(0, layer);
+        }
+        Ok(Self { name: name.into(), layers, keep })
+    }
+}
+
+/// Runs a command on the host, for its output.
+fn host(command: &mut Command) -> Result<String, String> {
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stdout))),
+    }
+}
+
+/// What a command in a machine did.
+#[derive(Debug)]
+pub struct Output {
+    /// Its exit code; 124 when it took longer than any command may.
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    fn of(output: std::process::Output) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let status = output.status.code().unwrap_or(-1);
+        Self { status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    pub fn success(&self) -> bool {
+        self.status == 0
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit status {}\n{}{}", self.status, self.stdout, self.stderr)
+    }
+}
+
+/// A machine that is booted, or was (after `poweroff` and `kill_power`).
+pub struct Machine {
+    pub suite: String,
+    dir: PathBuf,
+    keep: bool,
+    nspawn: Option<Child>,
+    /// PID 1 of the machine, as the host sees it.
+    leader: Pid,
+    notes: RefCell<Vec<String>>,
+    // Declared last, so that it is removed after the processes in it.
+    cgroup: Cgroup,
+}
+
+impl Machine {
+    /// Boots a fresh machine and waits until it has come up. Panics with its logs when it does not.
+    pub fn boot(suite: &Suite) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = Path::new(SCRATCH).join(&name);
+        overlay(&dir, &suite.layers);
+        let mut machine = Self {
+            suite: suite.name.clone(),
+            dir,
+            keep: suite.keep,
+            nspawn: None,
+            leader: Pid::from_raw(0),
+            notes: RefCell::default(),
+            cgroup: Cgroup::create(&name).expect("control groups for a machine"),
+        };
+        machine.power_on();
+        machine
+    }
+
+    /// Starts the machine on what its disk holds now, and returns once everything it starts at boot is up.
+    pub fn power_on(&mut self) {
+        assert!(self.nspawn.is_none(), "the machine is on");
+        let deadline = Instant::now() + BOOT_LIMIT;
+        self.nspawn = Some(self.nspawn());
+        let state = loop {
+            assert!(Instant::now() < deadline, "the machine does not come up\n{}", self.logs());
+            if let Some(state) = self.state() {
+                break state;
+            }
+            if let Some(status) = self.nspawn.as_mut().and_then(|nspawn| nspawn.try_wait().ok()?) {
+                panic!("nspawn ended: {status}\n{}", self.logs());
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        if state != "running" {
+            self.note(format!("{state} after boot: {}", self.failed_units().join(" ")));
+        }
+    }
+
+    fn nspawn(&self) -> Child {
+        // Enters the control groups first; everything after that replaces the shell.
+        let enter = r#"until [ "$1" = -- ]; do echo $$ >"$1" || exit; shift; done; shift; exec "$@""#;
+        let console = File::options().create(true).append(true).open(self.dir.join("console")).expect("a console");
+        Command::new("sh")
+            .args(["-c", enter, "sh"])
+            .args(self.cgroup.procs())
+            .arg("--")
+            // Killing `unshare`, or the harness, kills all that is in the PID namespace.
+            .args(if self.keep { &[][..] } else { &["setpriv", "--pdeathsig", "KILL"] })
+            .args(["unshare", "--fork", "--pid", "--kill-child", "--mount-proc"])
+            .args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"])
+            .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=machine"])
+            .arg("-D")
+            .arg(self.root())
+            .arg("systemd.show_status=yes")
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .stdin(Stdio::null())
+            .stdout(console.try_clone().expect("a console"))
+            .stderr(console)
+            .process_group(0) // Ctrl-C is for the harness
+            .spawn()
+            .expect("systemd-nspawn")
+    }
+
+    /// `running` or `degraded` once the boot is complete.
+    fn state(&mut self) -> Option<String> {
+        let nspawn = only_child(Pid::from_raw(self.nspawn.as_ref()?.id().try_into().ok()?))?;
+        self.leader = only_child(nspawn)?;
+        if fs::read_to_string(format!("/proc/{}/comm", self.leader)).ok()? != "systemd\n" {
+            return None;
+        }
+        let state = self.try_run("systemctl is-system-running --wait").stdout.trim().to_owned();
+        ["running", "degraded"].contains(&state.as_str()).then_some(state)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// PID 1 of the machine, as the host sees it; its files are below `/proc/PID/root`.
+    pub fn leader(&self) -> i32 {
+        self.leader.as_raw()
+    }
+
+    /// Runs a shell command in the machine, returns what it printed, and panics with all of it when it fails.
+    #[track_caller]
+    pub fn run(&self, command: &str) -> String {
+        let output = self.try_run(command);
+        assert!(output.success(), "{command}: {output}");
+        output.stdout
+    }
+
+    /// Runs a shell command in the machine.
+    pub fn try_run(&self, command: &str) -> Output {
+        let output = self.command(&["sh", "-ec", command]).stdin(Stdio::null()).output();
+        Output::of(output.expect("nsenter"))
+    }
+
+    /// Starts a shell command in the machine and lets it run. Meant for less than 64 KiB of output.
+    pub fn spawn(&self, command: &str) -> Background {
+        let mut process = self.command(&["sh", "-ec", command]);
+        let child = process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Background { command: command.into(), child: child.expect("nsenter") }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", COMMAND_LIMIT, "nsenter", "--all", "--target", &self.leader.to_string(), "--"]);
+        command.args(words).env_clear();
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("TERM", "dumb")]);
+        command
+    }
+
+    /// Writes a file, and the directories above it. (From the inside: links must not lead out to the host.)
+    pub fn write(&self, path: &str, text: &str) {
+        self.install(path, "644", text.as_bytes());
+    }
+
+    pub fn write_executable(&self, path: &str, text: &str) {
+        self.install(path, "755", text.as_bytes());
+    }
+
+    /// Copies the application under test (`bin/app.rs`) to `path`.
+    pub fn copy_app(&self, path: &str) {
+        let app = fs::read(sibling("app")).expect("the application, built next to this program");
+        self.install(path, "755", &app);
+    }
+
+    /// Copies a directory of the host.
+    pub fn copy_dir(&self, from: &Path, to: &str) {
+        let tar = Command::new("tar").arg("-C").arg(from).args(["-c", "."]).output().expect("tar");
+        assert!(tar.status.success(), "tar of {}", from.display());
+        self.feed(&["sh", "-ec", r#"mkdir -p "$1"; tar -C "$1" --no-same-owner -x"#, "sh", to], &tar.stdout);
+    }
+
+    fn install(&self, path: &str, mode: &str, content: &[u8]) {
+        self.feed(&["install", "-D", "-m", mode, "/dev/stdin", path], content);
+    }
+
+    fn feed(&self, words: &[&str], input: &[u8]) {
+        let mut process = self.command(words);
+        let mut child = process.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nsenter");
+        let written = child.stdin.take().expect("a pipe").write_all(input);
+        let output = Output::of(child.wait_with_output().expect("nsenter"));
+        assert!(output.success() && written.is_ok(), "{words:?}: {output}");
+    }
+
+    #[track_caller]
+    pub fn read(&self, path: &str) -> String {
+        self.run(&format!("cat '{path}'"))
+    }
+
+    /// A property of a unit, as `systemctl show` prints it.
+    #[track_caller]
+    pub fn prop(&self, unit: &str, property: &str) -> String {
+        self.run(&format!("systemctl show --property={property} --value '{unit}'")).trim().to_owned()
+    }
+
+    pub fn failed_units(&self) -> Vec<String> {
+        let list = self.try_run("systemctl --failed --plain --no-legend --no-pager").stdout;
+        list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    }
+
+    /// Waits until something holds, and panics after `limit` when it does not.
+    #[track_caller]
+    pub fn until(&self, what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + limit;
+        while !holds() {
+            assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts a load on the machine, and returns once every client has had an answer.
+    pub fn load(&self, mut load: Load) -> Running {
+        if load.connect.starts_with('/') {
+            load.connect = format!("/proc/{}/root{}", self.leader, load.connect);
+        }
+        // Only its network is the machine's: the program and its libraries are the host's.
+        let mut child = Command::new("nsenter")
+            .args(["--net", "--target", &self.leader.to_string(), "--"])
+            .arg(sibling("load"))
+            .arg(serde_json::to_string(&load).expect("plain data"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("nsenter");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut running = Running { child, lines };
+        assert_eq!(running.line(), "running", "the load does not start");
+        running
+    }
+
+    /// Shuts down in order, and returns how long that took. Panics when it takes longer than `limit`: then
+    /// something waited for a timeout.
+    pub fn poweroff(&mut self, limit: Duration) -> Duration {
+        let start = Instant::now();
+        self.try_run("systemctl poweroff --no-block"); // may be killed by what it asks for
+        let mut nspawn = self.nspawn.take().expect("the machine is on");
+        while nspawn.try_wait().expect("wait for nspawn").is_none() {
+            if start.elapsed() > limit {
+                self.nspawn = Some(nspawn);
+                panic!("not off within {limit:?}");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        start.elapsed()
+    }
+
+    /// Shuts down in order within 20 s, and boots again from the same disk.
+    pub fn reboot(&mut self) {
+        self.poweroff(Duration::from_secs(20));
+        self.power_on();
+    }
+
+    /// Pulls the plug: nothing in the machine runs any more when this returns. What had been written is kept,
+    /// synced or not.
+    pub fn kill_power(&mut self) {
+        if let Some(mut unshare) = self.nspawn.take() {
+            // Killing PID 1 of a namespace kills all others in it, and waiting for it waits for them.
+            let nspawn = i32::try_from(unshare.id()).ok().and_then(|pid| only_child(Pid::from_raw(pid)));
+            match nspawn {
+                Some(nspawn) => drop(kill(nspawn, Signal::SIGKILL)),
+                None => drop(unshare.kill()),
+            }
+            let _ = unshare.wait();
+        }
+    }
+
+    /// A figure for the line that reports the scenario.
+    pub fn note(&self, text: impl fmt::Display) {
+        self.notes.borrow_mut().push(text.to_string());
+    }
+
+    pub fn notes(&self) -> String {
+        self.notes.borrow().join("; ")
+    }
+
+    /// The end of the machine's journal and console, readable whether it is on or off.
+    pub fn logs(&self) -> String {
+        let mut journal = Command::new("journalctl");
+        journal.args(["--no-pager", "--output=short-precise", "--lines=100", "--directory"]);
+        let journal = host(journal.arg(self.root().join("var/log/journal"))).unwrap_or_else(|error| error);
+        let console = fs::read(self.dir.join("console")).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console[console.len().saturating_sub(3000)..]).into_owned();
+        format!("--- journal\n{journal}--- console\n{console}---")
+    }
+
+    /// Whether it goes on running when the harness ends.
+    pub fn is_kept(&self) -> bool {
+        self.keep && self.nspawn.is_some()
+    }
+
+    /// How to look around in a machine that is kept.
+    pub fn how_to_enter(&self) -> String {
+        let nspawn = self.nspawn.as_ref().map_or(0, Child::id);
+        format!("enter: nsenter --all --target {}   end: kill -KILL {nspawn}", self.leader)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if self.is_kept() {
+            return;
+        }
+        self.kill_power();
+        let _ = umount2(&self.root(), MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn overlay(dir: &Path, layers: &[PathBuf]) {
+    for name in ["upper", "work", "root"] {
+        fs::create_dir_all(dir.join(name)).expect("a directory for a machine");
+    }
+    let lower: Vec<_> = layers.iter().map(|layer| layer.display().to_string()).collect();
+    let dir = dir.display();
+    let options = format!("lowerdir={},upperdir={dir}/upper,workdir={dir}/work", lower.join(":"));
+    let root = format!("{dir}/root");
+    mount(Some("overlay"), root.as_str(), Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .unwrap_or_else(|error| panic!("overlay {options}: {error}"));
+}
+
+fn only_child(parent: Pid) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    children.trim().parse().ok().map(Pid::from_raw)
+}
+
+/// A program that was built together with this one.
+fn sibling(name: &str) -> PathBuf {
+    std::env::current_exe().expect("the path of this program").with_file_name(name)
+}
+
+/// A command that runs in a machine.
+pub struct Background {
+    command: String,
+    child: Child,
+}
+
+impl Background {
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait for a command").is_none()
+    }
+
+    pub fn wait(self) -> Output {
+        Output::of(self.child.wait_with_output().expect("wait for a command"))
+    }
+
+    /// Waits for it, returns what it printed, and panics with all of it when it failed.
+    #[track_caller]
+    pub fn finish(self) -> String {
+        let command = self.command.clone();
+        let output = self.wait();
+        assert!(output.success(), "{command}: {output}");
+        output.stdout
+    }
+}
+
+/// A load that runs on a machine.
+pub struct Running {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Running {
+    /// Lets every client have its last answer, and returns what they saw. Panics when the load had already
+    /// ended at its own bounds: then it was not there all the time.
+    #[track_caller]
+    pub fn stop(mut self) -> Seen {
+        drop(self.child.stdin.take());
+        let seen = self.report();
+        assert_eq!(seen.end, End::Stopped, "the load ended too early: {seen}");
+        seen
+    }
+
+    /// Waits until the load ends at its own bounds.
+    pub fn wait(mut self) -> Seen {
+        self.report()
+    }
+
+    fn report(&mut self) -> Seen {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("the load reports {line:?}: {error}"))
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("the load's output");
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
