@@ -11,6 +11,12 @@ pub const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
     None => "/usr/bin/conductor",
 };
 
+/// Where conductor's own data files are installed. Set by `make PREFIX=…`.
+pub const LIBRARY: &str = match option_env!("CONDUCTOR_LIBDIR") {
+    Some(path) => path,
+    None => "/usr/lib/conductor",
+};
+
 /// The group that may connect to the deployments' sockets: the reverse proxy's.
 pub const PROXY_GROUP: &str = "conductor-proxy";
 

@@ -10,12 +10,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
 use crate::compile::{MANIFEST, OUTPUT};
 use crate::generation::hex;
-use crate::layout::Layout;
+use crate::layout::{LIBRARY, Layout};
 use crate::service::rollout::{Error, Result};
 use crate::systemd::Manager;
 use crate::atomic;
@@ -87,12 +87,11 @@ fn validate(manager: Manager, place: &Utf8Path, sites: &[u8]) -> Result<()> {
         return Ok(());
     }
     let candidate = atomic::staging(&place.join("candidate"))?;
-    let dir = Utf8PathBuf::try_from(candidate.path().to_owned()).map_err(io::Error::other)?;
-    fs::write(dir.join("sites.caddy"), sites)?;
-    let config = format!("import {dir}/sites.caddy\n");
-    fs::write(dir.join("Caddyfile"), including_admin(&config))?;
+    fs::write(candidate.path().join("sites.caddy"), sites)?;
     let mut command = Command::new("caddy");
-    command.args(["validate", "--adapter", "caddyfile", "--config"]).arg(dir.join("Caddyfile"));
+    // The admin's sites are part of what has to be valid: two sites of one name are not.
+    command.args(["validate", "--adapter", "caddyfile", "--config"]).arg(format!("{LIBRARY}/Caddyfile"));
+    command.env("CONDUCTOR_PROXY_DIR", candidate.path());
     command.stdin(Stdio::null());
     if let Some((uid, gid, home)) = user(get("User")) {
         command.uid(uid).gid(gid).env("HOME", home);
@@ -104,12 +103,6 @@ fn validate(manager: Manager, place: &Utf8Path, sites: &[u8]) -> Result<()> {
     let words = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<_> = words.lines().filter(|line| !line.trim_start().starts_with('{')).collect();
     Err(Error(format!("Caddy refuses the configuration; the published one stays:\n{}", errors.join("\n"))))
-}
-
-/// The admin's sites are part of what has to be valid: two sites of one name are not.
-fn including_admin(config: &str) -> String {
-    let admin = "/etc/caddy/Caddyfile";
-    if Utf8Path::new(admin).exists() { format!("import {admin}\n{config}") } else { config.to_owned() }
 }
 
 /// Number, group and home of a local user, from passwd(5).

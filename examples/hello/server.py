@@ -4,6 +4,7 @@
 import os
 import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseServer
 
 LISTEN_FDS_START = 3
 
@@ -36,6 +37,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, listener):
+        BaseServer.__init__(self, None, Handler)  # TCPServer would make a socket of its own
+        self.socket = listener
+
     def get_request(self):
         connection, _ = self.socket.accept()
         return connection, ("proxy", 0)
@@ -44,7 +51,4 @@ class Server(ThreadingHTTPServer):
 if __name__ == "__main__":
     if os.environ.get("LISTEN_FDS") != "1":
         raise SystemExit("expected one socket from systemd (LISTEN_FDS=1)")
-    server = Server(("", 0), Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = socket.socket(fileno=LISTEN_FDS_START)
-    server.serve_forever()
+    Server(socket.socket(fileno=LISTEN_FDS_START)).serve_forever()

@@ -30,13 +30,15 @@ const COMMAND_LIMIT: &str = "300";
 
 /// Gives this process a mount namespace of its own. Call once, before anything else here.
 pub fn isolate() -> Result<(), String> {
-    let private = || -> nix::Result<()> {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-        mount(Some("tmpfs"), SCRATCH, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-    };
-    fs::create_dir_all(SCRATCH).map_err(|error| format!("{SCRATCH}: {error}"))?;
-    private().map_err(|error| format!("a mount namespace of its own: {error} (this needs root)"))?;
+    let failed = |error: nix::Error| format!("a mount namespace of its own: {error} (this needs root)");
+    unshare(CloneFlags::CLONE_NEWNS).map_err(failed)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(failed)?;
+    // nspawn keeps state by machine name, which a killed one leaves behind; all of ours have the same name.
+    for dir in [SCRATCH, "/run/systemd/nspawn"] {
+        fs::create_dir_all(dir).map_err(|error| format!("{dir}: {error}"))?;
+        mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).map_err(failed)?;
+    }
     cgroup::sweep().map_err(|error| format!("control groups: {error}"))
 }
 

@@ -98,7 +98,9 @@ async fn serve(socket: UnixListener, options: Arc<Options>) -> io::Result<()> {
         } else {
             tokio::spawn(serve_connection(stream, options.clone()));
         }
-        sleep(options.accept_delay).await;
+        if !options.accept_delay.is_zero() {
+            sleep(options.accept_delay).await; // even sleeping for no time costs a millisecond
+        }
     }
 }
 

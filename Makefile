@@ -1,0 +1,41 @@
+# Conductor. `make` builds, `make install` installs, `make test` checks everything, `make demo` shows it.
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+
+BINDIR = $(PREFIX)/bin
+LIBDIR = $(PREFIX)/lib
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+
+.PHONY: all install demo test bench
+
+# The units name the program where it is installed. The generator is built on its own, so that it
+# has none of the command line's features.
+all:
+	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor
+	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-generator
+
+# Installs what `make` with the same PREFIX has built.
+install:
+	install -D -m 0755 $(RELEASE)/conductor $(DESTDIR)$(BINDIR)/conductor
+	install -D -m 0755 $(RELEASE)/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/system-generators/conductor-generator
+	install -D -m 0755 $(RELEASE)/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/user-generators/conductor-generator
+	install -d $(DESTDIR)$(LIBDIR)/systemd/system
+	sed 's|@BINDIR@|$(BINDIR)|g' units/conductor-proxy.service.in > $(DESTDIR)$(LIBDIR)/systemd/system/conductor-proxy.service
+	install -m 0644 units/conductor.slice $(DESTDIR)$(LIBDIR)/systemd/system/
+	install -d $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d
+	sed 's|@LIBDIR@|$(LIBDIR)/conductor|g' units/caddy.service.d/conductor.conf.in > $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d/conductor.conf
+	install -D -m 0644 units/Caddyfile $(DESTDIR)$(LIBDIR)/conductor/Caddyfile
+	install -D -m 0644 units/sysusers.d/conductor.conf $(DESTDIR)$(LIBDIR)/sysusers.d/conductor.conf
+	install -D -m 0644 units/tmpfiles.d/conductor.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/conductor.conf
+	install -d $(DESTDIR)$(PREFIX)/share/conductor
+	cp -r --no-preserve=ownership examples $(DESTDIR)$(PREFIX)/share/conductor/
+
+demo:
+	./tests/machine/run demo
+
+test:
+	./tests/run
+
+bench:
+	./benches/run
