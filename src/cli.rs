@@ -81,6 +81,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // What a compiler said is an error with its name already.
+            Self::Failed(why) | Self::Usage(why) if why.starts_with("error: ") => out.write_str(why),
             Self::Failed(why) | Self::Usage(why) => write!(out, "error: {why}"),
             Self::Declaration(errors) => errors.fmt(out),
         }
@@ -152,6 +154,8 @@ impl Context {
 pub fn main() -> ExitCode {
     // A reader that goes away (`| head`) ends us quietly, like any other filter.
     reset_sigpipe();
+    // Hooks inherit the sandbox's UMask=0077, but the proxy has to walk through the slots.
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let cli = Cli::parse();
     let outcome = Context::new(&cli).and_then(|context| match cli.noun {
         Noun::DaemonReload => daemon_reload::run(&context),

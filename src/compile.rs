@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::generation::{Digests, Id, hex};
 use crate::layout::Layout;
 use crate::live::{self, Live};
-use crate::model::{Service, ServiceName};
+use crate::model::{Route, Service, ServiceName, Tls};
 use crate::render;
 use crate::resolve::resolve;
 use crate::sources::{self, Site};
@@ -156,25 +156,89 @@ pub fn proxy(layout: &Layout, services: &[Service]) -> Tree {
 /// Two services that claim the same host and path: the one that has it already keeps it, else the
 /// first by name.
 fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
-    let mut owners: BTreeMap<(Option<String>, String), Vec<ServiceName>> = BTreeMap::new();
-    for (name, compiled) in &host.services {
-        for route in &compiled.service.routes {
-            owners.entry((route.host.clone(), route.path.clone())).or_default().push(name.clone());
+    let names: Vec<_> = host.services.keys().cloned().collect();
+    // The routes that a service has already, read only for those that quarrel.
+    let holds = |name: &ServiceName, clash: &Clash| {
+        let model = live.get(name).and_then(|live| live.model(layout, live.current(layout)).ok());
+        model.is_some_and(|model| model.routes.iter().any(|route| clash.is_about(route)))
+    };
+    let mut owners: BTreeMap<Claim, ServiceName> = BTreeMap::new();
+    for name in names {
+        let Some(compiled) = host.services.get(&name) else { continue };
+        let service = compiled.service.clone();
+        let clash = service.routes.iter().find_map(|route| Clash::find(&owners, route));
+        let Some(clash) = clash else {
+            owners.extend(service.routes.iter().map(|route| (Claim::of(route), name.clone())));
+            continue;
+        };
+        let (loser, winner) = if holds(&name, &clash) && !holds(&clash.owner, &clash) {
+            (&clash.owner, &name)
+        } else {
+            (&name, &clash.owner)
+        };
+        let source = host.services.remove(loser).map(|lost| lost.service.source).unwrap_or_default();
+        host.fail(Some(loser.clone()), clash.error(&source, winner).into());
+        if loser != &name {
+            owners.retain(|_, owner| owner != loser);
+            owners.extend(service.routes.iter().map(|route| (Claim::of(route), name.clone())));
         }
     }
-    owners.retain(|_, names| names.len() > 1);
-    for ((route_host, path), names) in owners {
-        let has = |name: &&ServiceName| {
-            let model = live.get(name).and_then(|live| live.model(layout, live.current(layout)).ok());
-            model.is_some_and(|model| model.routes.iter().any(|r| r.host == route_host && r.path == path))
-        };
-        let owner = names.iter().find(has).unwrap_or(&names[0]).clone();
-        for name in names.iter().filter(|name| **name != owner) {
-            let Some(loser) = host.services.remove(name) else { continue };
-            let at = format!("{}{path}", route_host.as_deref().unwrap_or("every host, "));
-            let message = format!("{at} is routed to the service {owner} already");
+}
+
+/// A host and path; Caddy does not tell capitals apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim {
+    host: Option<String>,
+    path: String,
+    plain: bool,
+}
+
+impl Claim {
+    fn of(route: &Route) -> Self {
+        Self { host: route.host.clone(), path: route.path.to_ascii_lowercase(), plain: route.tls == Tls::Off }
+    }
+}
+
+/// A route that another service has already, or whose host it serves in the other way.
+pub struct Clash {
+    pub owner: ServiceName,
+    claim: Claim,
+    same_path: bool,
+}
+
+impl Clash {
+    fn find(owners: &BTreeMap<Claim, ServiceName>, route: &Route) -> Option<Self> {
+        let claim = Claim::of(route);
+        let taken = owners
+            .iter()
+            .find(|(other, _)| other.host == claim.host && (other.path == claim.path || other.plain != claim.plain));
+        taken.map(|(other, owner)| Self { owner: owner.clone(), same_path: other.path == claim.path, claim })
+    }
+
+    /// The first clash of a service's routes with those of others.
+    pub fn between(service: &Service, others: &BTreeMap<ServiceName, Compiled>) -> Option<Self> {
+        let others = others.iter().filter(|(name, _)| **name != service.name);
+        let claims =
+            others.flat_map(|(name, other)| other.service.routes.iter().map(|route| (Claim::of(route), name.clone())));
+        let owners = claims.collect();
+        service.routes.iter().find_map(|route| Self::find(&owners, route))
+    }
+
+    fn is_about(&self, route: &Route) -> bool {
+        let claim = Claim::of(route);
+        claim.host == self.claim.host && claim.path == self.claim.path
+    }
+
+    /// What the loser is told.
+    pub fn error(&self, source: &Utf8Path, owner: &ServiceName) -> Diagnostic {
+        let host = self.claim.host.as_deref().unwrap_or("every host");
+        if self.same_path {
+            let message = format!("{host}, path {}, is routed to the service {owner} already", self.claim.path);
             let remedy = "give the route another host or path, or take it out of the other service";
-            host.fail(Some(name.clone()), Diagnostic::of_file(&loser.service.source, message, remedy).into());
+            Diagnostic::of_file(source, message, remedy)
+        } else {
+            let message = format!("the service {owner} routes {host} with another tls");
+            Diagnostic::of_file(source, message, "write the same tls for all routes of a host")
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde::de::{self, Visitor};
+use serde::{Deserialize, Serialize};
 
 /// A whole `service.toml`, drop-ins merged.
 #[derive(Debug, Deserialize)]

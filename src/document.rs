@@ -73,8 +73,8 @@ impl fmt::Display for Path {
                 Step::Index(index) => write!(out, "[{index}]")?,
                 Step::Key(key) => {
                     let dot = if position == 0 { "" } else { "." };
-                    let bare = !key.is_empty()
-                        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+                    let bare =
+                        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
                     if bare { write!(out, "{dot}{key}")? } else { write!(out, "{dot}{key:?}")? }
                 }
             }

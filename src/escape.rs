@@ -1,7 +1,7 @@
 //! Escaping, as types: a template prints these and nothing else that somebody typed.
 //!
 //! Sources: systemd.syntax(7) for quoting, systemd.unit(5) for specifiers and unit names,
-//! systemd.service(5) for command lines, the Caddyfile's concepts page for its tokens.
+//! systemd.service(5) for command lines. Hosts and paths of routes need none: models restrict them.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -109,24 +109,6 @@ impl Display for UnitNamePart<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// A token of a Caddyfile. Braces around a name are placeholders to Caddy, so models restrict what
-/// hosts and paths may hold; the quotes are for what is left.
-pub struct CaddyToken<'a>(pub &'a str);
-
-impl Display for CaddyToken<'_> {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        out.write_char('"')?;
-        for c in self.0.chars() {
-            match c {
-                '"' => out.write_str("\\\"")?,
-                '\\' => out.write_str("\\\\")?,
-                c => out.write_char(c)?,
-            }
-        }
-        out.write_char('"')
     }
 }
 

@@ -83,8 +83,16 @@ impl Digests {
             source,
         } = service;
         let Deploy { max_surge, drain_timeout, health_timeout } = deploy;
-        let generation =
-            GenerationInput { format: FORMAT, name: name.as_str(), process, health, hooks, passthrough, drop_ins, files };
+        let generation = GenerationInput {
+            format: FORMAT,
+            name: name.as_str(),
+            process,
+            health,
+            hooks,
+            passthrough,
+            drop_ins,
+            files,
+        };
         Self {
             generation: digest("generation", &generation),
             routes: digest("routes", &RoutesInput { routes, slots: *slots }),

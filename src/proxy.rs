@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
+use crate::atomic;
 use crate::compile::{MANIFEST, OUTPUT};
 use crate::generation::hex;
 use crate::layout::{LIBRARY, Layout};
 use crate::service::rollout::{Error, Result};
 use crate::systemd::Manager;
-use crate::atomic;
 
 pub const UNIT: &str = "conductor-proxy.service";
 const CADDY: &str = "caddy.service";
@@ -79,7 +79,7 @@ fn read_once(dir: &Utf8Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
     Ok(files)
 }
 
-/// Asks Caddy itself, as its own user: validating opens log files and must not own them.
+/// Asks Caddy itself, as its own user.
 fn validate(manager: Manager, place: &Utf8Path, sites: &[u8]) -> Result<()> {
     let properties = manager.show(CADDY, &["LoadState", "User"])?;
     let get = |key: &str| properties.get(key).map_or("", String::as_str);
@@ -90,7 +90,8 @@ fn validate(manager: Manager, place: &Utf8Path, sites: &[u8]) -> Result<()> {
     fs::write(candidate.path().join("sites.caddy"), sites)?;
     let mut command = Command::new("caddy");
     // The admin's sites are part of what has to be valid: two sites of one name are not.
-    command.args(["validate", "--adapter", "caddyfile", "--config"]).arg(format!("{LIBRARY}/Caddyfile"));
+    // `adapt` rather than `validate`: that one would also open log files and make certificates.
+    command.args(["adapt", "--adapter", "caddyfile", "--config"]).arg(format!("{LIBRARY}/Caddyfile"));
     command.env("CONDUCTOR_PROXY_DIR", candidate.path());
     command.stdin(Stdio::null());
     if let Some((uid, gid, home)) = user(get("User")) {

@@ -418,7 +418,12 @@ impl Resolver<'_> {
                 // Every host over plain HTTP: there is no name to have a certificate for.
                 let tls = if host.is_none() { declaration::Tls::Off } else { tls };
                 let route = Route { host, path: path.clone(), tls };
-                if routes.iter().any(|other| other.host == route.host && other.path == route.path) {
+                let same_host = |other: &&Route| other.host == route.host;
+                let taken = |other: &Route| other.path.eq_ignore_ascii_case(&route.path);
+                if routes.iter().filter(same_host).any(|other| other.tls != route.tls) {
+                    let remedy = "write the same tls for all routes of a host";
+                    self.key_error(&at, "another route of this host has another tls", remedy);
+                } else if routes.iter().filter(same_host).any(taken) {
                     self.key_error(&at, "this host and path are routed twice", "take one of the two routes out");
                 } else {
                     routes.push(route);
@@ -502,7 +507,9 @@ impl Resolver<'_> {
         let ok = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         for (index, unit) in units.iter().enumerate() {
             let suffix = unit.rsplit_once('.').map(|(stem, suffix)| (!stem.is_empty(), suffix));
-            if !unit.chars().all(ok) || !matches!(suffix, Some((true, "target" | "service" | "socket" | "path" | "timer"))) {
+            if !unit.chars().all(ok)
+                || !matches!(suffix, Some((true, "target" | "service" | "socket" | "path" | "timer")))
+            {
                 let at = path!["install", "wanted_by", index];
                 let remedy = "write a unit with its suffix, such as \"multi-user.target\"";
                 self.error(&at, format!("{unit:?} is not a name of a unit"), remedy);

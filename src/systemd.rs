@@ -153,7 +153,8 @@ impl Manager {
         // What was written a moment ago may still be on its way to the journal.
         let _ = self.call("journalctl", &["--sync"]);
         let count = lines.to_string();
-        match self.call("journalctl", &["--unit", unit, "--lines", &count, "--output", "cat", "--no-pager", "--quiet"]) {
+        match self.call("journalctl", &["--unit", unit, "--lines", &count, "--output", "cat", "--no-pager", "--quiet"])
+        {
             Ok(output) => String::from_utf8_lossy(&output.stdout).trim_end().to_owned(),
             Err(error) => error.to_string(),
         }

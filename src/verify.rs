@@ -21,7 +21,8 @@ use crate::{render, write};
 pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, systemd: Option<u16>) -> io::Result<Vec<String>> {
     let Compiled { service, digests: _, id, units: _ } = compiled;
     let scratch = tempfile::tempdir()?;
-    let scratch = Utf8PathBuf::try_from(scratch.path().to_owned()).map_err(io::Error::other).map(|path| (path, scratch));
+    let scratch =
+        Utf8PathBuf::try_from(scratch.path().to_owned()).map_err(io::Error::other).map(|path| (path, scratch));
     let (path, _guard) = scratch?;
     let (units, state) = (path.join("units"), path.join("state"));
     let layout = layout.for_verification(&state, Utf8Path::new("/bin/true"));

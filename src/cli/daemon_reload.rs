@@ -27,7 +27,8 @@ pub fn run(context: &Context) -> Outcome {
             _ => {}
         }
     }
-    let gone = |name: &&ServiceName| !host.services.contains_key(name) && !host.errors.contains_key(&Some((*name).clone()));
+    let gone =
+        |name: &&ServiceName| !host.services.contains_key(name) && !host.errors.contains_key(&Some((*name).clone()));
     let stop: Vec<_> = live.keys().filter(gone).cloned().collect();
     carry_out(context, &start, &reload, &stop)?;
     proxy::republish(*manager)?;
@@ -40,11 +41,7 @@ fn unit(name: &ServiceName) -> String {
 }
 
 fn needs_reload(context: &Context, name: &ServiceName, compiled: &compile::Compiled) -> Result<bool, Failure> {
-    let mut present = Present {
-        active: Vec::new(),
-        broken: Vec::new(),
-        target: Target::read(&context.layout, name)?,
-    };
+    let mut present = Present { active: Vec::new(), broken: Vec::new(), target: Target::read(&context.layout, name)? };
     for (deployment, state) in context.manager.deployments(name)? {
         match state.as_str() {
             "active" => present.active.push(deployment),

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use super::render::must_be_declaration;
 use super::service::{bring, report};
 use super::{Context, Failure, Outcome, name_of, variables};
-use crate::compile::{self, Compiled, UnitFiles};
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::compile::{self, Clash, Compiled, UnitFiles};
+use crate::diagnostic::Diagnostics;
 use crate::live::Target;
 use crate::model::ServiceName;
 use crate::service::store;
@@ -92,18 +92,10 @@ fn compile_staged(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Pa
     let compiled = compile::compile_at(layout, site, dir, shown, context.systemd())?;
     UnitFiles::list(layout).refuse(site)?;
     let host = compile::compile(layout, context.systemd());
-    for (owner, other) in host.services.iter().filter(|(owner, _)| **owner != site.name) {
-        for route in &compiled.service.routes {
-            if other.service.routes.iter().any(|taken| taken.host == route.host && taken.path == route.path) {
-                let at = format!("{}{}", route.host.as_deref().unwrap_or("every host, "), route.path);
-                let message = format!("{at} is routed to the service {owner} already");
-                let remedy = "give the route another host or path, or take it out of the other service";
-                let error = Diagnostic::of_file(&shown.join(DECLARATION), message, remedy);
-                return Err(Failure::Declaration(Diagnostics::from(error)));
-            }
-        }
+    match Clash::between(&compiled.service, &host.services) {
+        Some(clash) => Err(Diagnostics::from(clash.error(&shown.join(DECLARATION), &clash.owner)).into()),
+        None => Ok(compiled),
     }
-    Ok(compiled)
 }
 
 fn record(dir: &Utf8Path, from: &Utf8Path, variables: BTreeMap<String, String>) -> Outcome {

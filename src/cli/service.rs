@@ -102,10 +102,15 @@ fn list(context: &Context, json: bool) -> Outcome {
             state,
             generation: target.as_ref().map(|target| target.generation.to_string()),
             ready: ready(context, &name)?.len(),
-            concurrency: target.map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
+            concurrency: target
+                .map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
             routes: shown.iter().flat_map(|service| &service.routes).map(route).collect(),
             description: shown.map_or_else(String::new, |service| service.description),
-            error: host.errors.get(&Some(name.clone())).and_then(|errors| errors.0.first()).map(|first| first.headline()),
+            error: host
+                .errors
+                .get(&Some(name.clone()))
+                .and_then(|errors| errors.0.first())
+                .map(|first| first.headline()),
             name,
         });
     }
@@ -224,14 +229,18 @@ fn status(context: &Context, name: &str, json: bool) -> Outcome {
 }
 
 fn print_status(status: &Status) -> Outcome {
-    println!("{}: {}", status.name, status.description);
+    let gap = if status.description.is_empty() { "" } else { ": " };
+    println!("{}{gap}{}", status.name, status.description);
     println!("   state: {}", status.state);
     if let Some(source) = &status.source {
         println!("declared: {source}");
     }
     match (&status.generation, &status.declared) {
         (Some(runs), Some(declared)) if runs != declared => {
-            println!("   serves: generation {runs}; {declared} is declared, `conductor service reload {}`", status.name);
+            println!(
+                "   serves: generation {runs}; {declared} is declared, `conductor service reload {}`",
+                status.name
+            );
         }
         (Some(runs), _) => println!("  serves: generation {runs}"),
         (None, Some(declared)) => println!("  would serve generation {declared}"),
@@ -269,7 +278,7 @@ pub fn bring(context: &Context, name: &ServiceName) -> Outcome {
     };
     outcome.map_err(|error| {
         let why = hook::failure(&context.layout, name).unwrap_or_else(|| error.to_string());
-        Failure::Failed(format!("{name}: {why}"))
+        Failure::Failed(why)
     })
 }
 

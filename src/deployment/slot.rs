@@ -8,8 +8,8 @@ use std::io;
 
 use camino::Utf8Path;
 
-use super::runtime::{self, State};
 use super::Deployment;
+use super::runtime::{self, State};
 use crate::atomic;
 use crate::generation::Id;
 use crate::layout::Layout;
@@ -19,12 +19,7 @@ use crate::model::ServiceName;
 /// Who holds each slot, the first slot first. Slot i belongs to instance ((i − 1) mod concurrency) + 1,
 /// of the target generation if that one is ready, else of another, else to a ready sibling. An old
 /// deployment that restarts late therefore takes nothing back.
-pub fn assign<'a>(
-    slots: u32,
-    concurrency: u32,
-    target: &Id,
-    ready: &'a [Deployment],
-) -> Vec<Option<&'a Deployment>> {
+pub fn assign<'a>(slots: u32, concurrency: u32, target: &Id, ready: &'a [Deployment]) -> Vec<Option<&'a Deployment>> {
     let of_target = |deployment: &&Deployment| deployment.generation == *target;
     let siblings: Vec<_> = {
         let within: Vec<_> = ready.iter().filter(of_target).filter(|d| d.instance <= concurrency).collect();
@@ -33,7 +28,8 @@ pub fn assign<'a>(
     let holder = |slot: u32| {
         let instance = (slot - 1) % concurrency.max(1) + 1;
         let mine = || ready.iter().filter(|deployment| deployment.instance == instance);
-        let sibling = || siblings.get(((slot - 1) / concurrency.max(1) + slot) as usize % siblings.len().max(1)).copied();
+        let sibling =
+            || siblings.get(((slot - 1) / concurrency.max(1) + slot) as usize % siblings.len().max(1)).copied();
         mine().find(of_target).or_else(|| mine().next()).or_else(sibling)
     };
     (1..=slots).map(holder).collect()
@@ -133,7 +129,9 @@ mod tests {
         let ready: Vec<_> = ready.iter().map(|(generation, instance)| deployment(generation, *instance)).collect();
         let target = Id::new(NEW).expect("an id");
         let held = assign(slots, concurrency, &target, &ready);
-        held.iter().map(|d| d.map_or("-".into(), |d| format!("{}{}", &d.generation.as_str()[11..], d.instance))).collect()
+        held.iter()
+            .map(|d| d.map_or("-".into(), |d| format!("{}{}", &d.generation.as_str()[11..], d.instance)))
+            .collect()
     }
 
     #[test]

@@ -95,18 +95,14 @@ impl<'a> Hook<'a> {
             self.manager.daemon_reload()?;
         }
         if !template.exists() {
-            let remedy = "`journalctl -b -t conductor-generator` says why";
-            return Err(Error(format!("the generator did not write {template}; {remedy}")));
+            return Err(Error(format!("the generator did not write {template}; `conductor check` says why")));
         }
         Ok(())
     }
 
     fn present(&self) -> Result<Present> {
-        let mut present = Present {
-            active: Vec::new(),
-            broken: Vec::new(),
-            target: Target::read(self.layout, &self.name)?,
-        };
+        let mut present =
+            Present { active: Vec::new(), broken: Vec::new(), target: Target::read(self.layout, &self.name)? };
         for (deployment, state) in self.manager.deployments(&self.name)? {
             match state.as_str() {
                 "active" => present.active.push(deployment),

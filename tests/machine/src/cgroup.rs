@@ -16,7 +16,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the groups, below this process's own.
+    /// Makes the groups, below this process's own. The name begins with this process's PID and a dash.
     pub fn create(name: &str) -> io::Result<Self> {
         let mut group = Self { dirs: Vec::new() };
         for parent in own()? {
@@ -37,6 +37,11 @@ impl Cgroup {
     pub fn procs(&self) -> impl Iterator<Item = PathBuf> {
         self.dirs.iter().map(|dir| dir.join("cgroup.procs"))
     }
+
+    /// Leaves the groups to the processes in them.
+    pub fn leave(&mut self) {
+        self.dirs.clear();
+    }
 }
 
 impl Drop for Cgroup {
@@ -51,17 +56,22 @@ impl Drop for Cgroup {
     }
 }
 
-/// Removes what harnesses left behind that were killed.
+/// Removes what harnesses left behind that were killed. Machines of a running harness may be off for a moment,
+/// and those that were kept outlive theirs.
 pub fn sweep() -> io::Result<()> {
     for parent in own()? {
         for dir in children(&parent)? {
-            let ours = dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
-            if ours && is_empty(&dir) {
+            if maker(&dir).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) && is_empty(&dir) {
                 let _ = remove(&dir);
             }
         }
     }
     Ok(())
+}
+
+/// The process that made a group: names are `conductor-machine-PID-NUMBER`.
+fn maker(dir: &Path) -> Option<&str> {
+    Some(dir.file_name()?.to_str()?.strip_prefix(PREFIX)?.split_once('-')?.0)
 }
 
 /// This process's group in every hierarchy: lines of `ID:CONTROLLERS:PATH`, cgroups(7).

@@ -383,6 +383,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if self.is_kept() {
+            self.cgroup.leave();
             return;
         }
         self.kill_power();
