@@ -32,7 +32,7 @@ install:
 	cp -r --no-preserve=ownership examples $(DESTDIR)$(PREFIX)/share/conductor/
 
 demo:
-	./tests/machine/run demo
+	./tests/machine/run --demo
 
 test:
 	./tests/run

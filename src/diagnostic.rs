@@ -33,11 +33,17 @@ impl Place {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    fn line(&self) -> &str {
+    /// The line that it begins in.
+    pub fn line(&self) -> &str {
         let text = &self.source.text;
         let at = self.span.start.min(text.len());
         let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         text[start..].lines().next().unwrap_or("")
+    }
+
+    /// What follows on the line where it begins, itself included.
+    pub fn rest(&self) -> &str {
+        self.source.text.get(self.span.start..).and_then(|text| text.lines().next()).unwrap_or("")
     }
 
     /// How many characters of its first line the stretch covers, at least one.
@@ -86,6 +92,13 @@ impl Diagnostic {
         }
     }
 
+    fn place(&self) -> (&Utf8Path, usize) {
+        match &self.location {
+            Location::Place(place) => (&place.source.path, place.span.start),
+            Location::File(path) => (path, 0),
+        }
+    }
+
     /// The error in one line, as a log wants it.
     pub fn headline(&self) -> String {
         let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
@@ -113,8 +126,13 @@ impl fmt::Display for Diagnostic {
             let margin = " ".repeat(number.len());
             let room = (place.line().chars().count() + 1).saturating_sub(column - 1).max(1);
             let marks = "^".repeat(place.width().min(room));
-            writeln!(out, "{margin} |\n{number} | {}", place.line())?;
-            writeln!(out, "{margin} | {}{marks}", " ".repeat(column - 1))?;
+            // A tab moves the marks as it moves the text; what else is no text must not reach a terminal.
+            let blank = |c| if c == '\t' { c } else { ' ' };
+            let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+            let line: String = place.line().chars().map(shown).collect();
+            let before: String = line.chars().take(column - 1).map(blank).collect();
+            writeln!(out, "{margin} |\n{number} | {line}")?;
+            writeln!(out, "{margin} | {before}{marks}")?;
         }
         write!(out, "  help: {}", self.remedy)
     }
@@ -125,6 +143,11 @@ impl fmt::Display for Diagnostic {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
+    /// In the order of the files, from the top.
+    pub fn sort(&mut self) {
+        self.0.sort_by(|one, other| one.place().cmp(&other.place()));
+    }
+
     /// Ok if there is nothing to say.
     pub fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }

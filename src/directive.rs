@@ -148,7 +148,8 @@ pub fn nearest(section: Section, name: &str) -> Option<&'static str> {
 /// The candidate that was probably meant: another case, or few letters away.
 pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let furthest = 3.min(name.chars().count() / 2); // "Foo" is not a misspelt "Nice"
-    let distance = |known: &str| if known.eq_ignore_ascii_case(name) { 0 } else { distance(known, name) };
+    let lower = name.to_ascii_lowercase();
+    let distance = |known: &str| distance(&known.to_ascii_lowercase(), &lower);
     candidates
         .filter(|known| known.len().abs_diff(name.len()) <= 3)
         .map(|known| (distance(known), known))

@@ -34,6 +34,21 @@ pub enum Value {
     Table(BTreeMap<String, Node>),
 }
 
+impl Value {
+    /// What it is, for people.
+    fn name(&self) -> String {
+        match self {
+            Self::Boolean(truth) => truth.to_string(),
+            Self::Integer(number) => format!("the number {number}"),
+            Self::Float(number) => format!("the number {number}"),
+            Self::String(text) => format!("the string {text:?}"),
+            Self::Datetime(date) => format!("the date {date}"),
+            Self::Array(_) => "an array".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
+        }
+    }
+}
+
 /// One step on the way from the root to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -98,7 +113,8 @@ impl Node {
         let table = DeTable::parse(&source.text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
             let place = Place { source: source.clone(), span };
-            Diagnostic::at(place, "", format!("not valid TOML: {}", error.message()), toml_remedy(error.message()))
+            let (message, remedy) = toml_words(error.message(), place.line(), place.rest());
+            Diagnostic::at(place, "", format!("not valid TOML: {message}"), remedy)
         })?;
         let place = Place::start_of(source);
         let value = Value::Table(children(source, table.into_inner())?);
@@ -160,13 +176,28 @@ impl Node {
     }
 }
 
-fn toml_remedy(message: &str) -> &'static str {
-    if message.contains("duplicate key") {
-        "keep one of the two"
-    } else if message.contains("string") {
-        "write strings in double quotes: key = \"value\""
+/// The parser's words in ours: what is wrong, and what to write. `line` is where it noticed, `rest`
+/// what of it follows the place.
+fn toml_words<'a>(message: &'a str, line: &str, rest: &str) -> (&'a str, &'static str) {
+    let has = |part| message.contains(part);
+    if line.contains("{{") || line.contains("{%") {
+        (message, "templates are filled in by `conductor service declare DIR VAR=VAL`; outside it, write the value")
+    } else if has("duplicate key") {
+        (message, "keep one of the two")
+    } else if has("escape") {
+        (message, "write a backslash twice, or the whole string in single quotes")
+    } else if has("string values must be quoted") && rest.trim().is_empty() {
+        ("a value is missing", "write the value behind the =, or take the line out")
+    } else if has("string") {
+        (message, "write strings in double quotes: key = \"value\"")
+    } else if has("key with no value") {
+        (message, "write key = \"value\"")
+    } else if has("between array elements") || has("unclosed array") {
+        (message, "put a comma between the values of an array, and ] behind the last")
+    } else if has("unclosed table") {
+        (message, "close the section's header: [section], or [[section]]")
     } else {
-        "write `key = value` lines and [section] headers as TOML has them: https://toml.io"
+        (message, "write `key = value` lines and [section] headers as TOML has them: https://toml.io")
     }
 }
 
@@ -272,7 +303,12 @@ impl de::Error for Error {
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::invalid_type(found, expected)
+        match found {
+            de::Unexpected::Signed(number @ 1..) => {
+                Self::new(Problem::WrongType { found: format!("{number}"), expected: "a smaller number".to_owned() })
+            }
+            _ => Self::invalid_type(found, expected),
+        }
     }
 }
 
@@ -298,8 +334,8 @@ impl<'de> de::Deserializer<'de> for &Node {
             Value::Integer(value) => visitor.visit_i64(*value),
             Value::Float(value) => visitor.visit_f64(*value),
             Value::String(value) => visitor.visit_str(value),
-            Value::Datetime(value) => {
-                Err(Error::new(Problem::WrongType { found: format!("the date {value}"), expected: "a string".into() }))
+            Value::Datetime(_) => {
+                Err(Error::new(Problem::WrongType { found: self.value.name(), expected: "a string in quotes".into() }))
             }
             Value::Array(items) => visitor.visit_seq(Items { items: items.iter(), index: 0 }),
             Value::Table(table) => visitor.visit_map(Entries { entries: table.iter(), current: None }),
@@ -317,18 +353,32 @@ impl<'de> de::Deserializer<'de> for &Node {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let quoted = || words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
+        match &self.value {
+            Value::String(word) => visitor.visit_enum(word.as_str().into_deserializer()),
+            other => Err(Error::new(Problem::WrongType { found: other.name(), expected: quoted() })),
+        }
+    }
+
+    /// Only from a table: serde would take an array for the values of the fields in their order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
         match &self.value {
-            Value::String(word) => visitor.visit_enum(word.as_str().into_deserializer()),
-            _ => self.deserialize_any(visitor),
+            Value::Table(_) => self.deserialize_any(visitor),
+            other => Err(Error::new(Problem::WrongType { found: other.name(), expected: "a table".into() })),
         }
     }
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map struct identifier ignored_any
+        seq tuple tuple_struct map identifier ignored_any
     }
 }
 

@@ -114,6 +114,21 @@ impl Live {
     }
 }
 
+/// The units of everything that is live, as the snapshots have them; what cannot be read is left out.
+/// The generator writes these before it looks at a declaration: whatever happens to it then, what
+/// runs keeps its units.
+pub fn tree(layout: &Layout) -> Tree {
+    let mut tree = Tree::default();
+    for live in all(layout).values() {
+        let current = live.current(layout);
+        for id in &live.generations {
+            let units = if id == current { live.units(layout, id) } else { live.deployment_units(layout, id) };
+            tree.extend(units.unwrap_or_default());
+        }
+    }
+    tree
+}
+
 /// The model of a live generation.
 ///
 /// # Errors

@@ -19,6 +19,13 @@ use crate::timespan;
 
 /// More deployments than this on one machine is a mistake of typing.
 const MAX_SLOTS: u32 = 512;
+/// What execve(2) takes as one argument or variable; escaped, it is still far from the longest line
+/// that systemd reads.
+const MAX_TEXT: usize = 128 << 10;
+/// A unit's name is at most 255 characters long, and so is its directory `NAME.wants`.
+const MAX_UNIT_NAME: usize = 255 - ".wants".len();
+/// Timeouts are added up and multiplied, and systemd counts microseconds in 64 bits.
+const MAX_SPAN: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Resolves one declaration for a host whose systemd has the given version, where it is known.
 ///
@@ -30,6 +37,7 @@ pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Service, Dia
     let declaration: Declaration = document.read().map_err(|error| misfit(document, error))?;
     let mut resolver = Resolver { document, declared, systemd, errors: Diagnostics::default() };
     let service = resolver.service(declaration);
+    resolver.errors.sort();
     resolver.errors.into_result()?;
     Ok(service)
 }
@@ -49,7 +57,7 @@ fn misfit(document: &Node, error: Error) -> Diagnostics {
         }
         Problem::MissingKey(key) => {
             let message = format!("{key} is missing");
-            document.error(&path, message, format!("add `{key} = …` here")).into()
+            document.error(&path, message, example(&path.join(key))).into()
         }
         Problem::UnknownWord { word, expected } => {
             let keys = dotted(&path);
@@ -85,6 +93,7 @@ fn choices(words: &[&str]) -> String {
 fn did_you_mean(key: &str, expected: &[&str]) -> String {
     match directive::closest(key, expected.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if expected.len() == 1 => format!("the only key here is `{}`", expected[0]),
         None => format!("the keys here are {}", expected.join(", ")),
     }
 }
@@ -94,6 +103,7 @@ fn example(path: &Path) -> String {
     let keys = dotted(path);
     let last = keys.rsplit('.').next().unwrap_or("");
     match last {
+        _ if SECTIONS.contains(&keys.as_str()) => format!("write a section: [{keys}]"),
         "command" | "exec" | "pre_start" | "post_start" | "pre_stop" | "drain" | "post_stop" => {
             format!("write the words one by one: {last} = [\"./program\", \"--flag\"]")
         }
@@ -106,12 +116,41 @@ fn example(path: &Path) -> String {
         "route" => "write a section in double brackets: [[route]]".to_owned(),
         "concurrency" | "slots" | "max_surge" => format!("write a number without quotes: {last} = 3"),
         "config" | "environment" => format!("write {last} = {{ NAME = \"value\" }}"),
-        "exec.credentials" | "credentials" | "credentials_encrypted" => {
+        "credentials" | "credentials_encrypted" => {
             format!("write {last} = {{ name = \"/path/of/secret\" }}")
         }
         "" => "write keys and [sections] as in service.toml's description".to_owned(),
         "tcp" => "write tcp = true".to_owned(),
-        _ => format!("write {last} with a value of that type"),
+        _ => format!("write {last} = \"…\""),
+    }
+}
+
+/// Tables that people write as sections.
+const SECTIONS: &[&str] = &[
+    "exec",
+    "listen",
+    "health",
+    "deploy",
+    "hooks",
+    "resources",
+    "install",
+    "systemd",
+    "systemd.unit",
+    "systemd.service",
+    "systemd.socket",
+    "systemd.slice",
+];
+
+/// Why a text cannot stand in a unit, wherever it stands.
+fn unfit(text: &str) -> Option<(&'static str, &'static str)> {
+    // Unicode's noncharacters: systemd takes a line that has one for broken UTF-8.
+    let noncharacter = |c| matches!(u32::from(c), 0xfdd0..=0xfdef) || u32::from(c) & 0xfffe == 0xfffe;
+    if text.chars().any(noncharacter) {
+        Some(("a character in it is none to systemd (U+FDD0 to U+FDEF, U+…FFFE, U+…FFFF)", "take it out"))
+    } else if text.len() > MAX_TEXT {
+        Some(("longer than 128 KiB", "put it into a file of the declaration"))
+    } else {
+        None
     }
 }
 
@@ -238,7 +277,9 @@ impl Resolver<'_> {
     /// One line of text: nothing in it can end a line of a unit.
     fn line(&mut self, at: &Path, text: &str) -> String {
         let text = text.trim();
-        if text.chars().any(char::is_control) {
+        if let Some((message, remedy)) = unfit(text) {
+            self.error(at, message, remedy);
+        } else if text.chars().any(char::is_control) {
             self.error(at, "a line break or control character is in the text", "write it on one line");
         } else if text.ends_with('\\') {
             self.error(at, "a backslash at the end would join the next line", "take the last backslash out");
@@ -257,6 +298,8 @@ impl Resolver<'_> {
                 self.key_error(&here, "this variable is set by conductor and systemd", "give it another name");
             } else if value.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
                 self.error(&here, "systemd takes no control characters in variables", "pass a file instead");
+            } else if let Some((message, remedy)) = unfit(&value) {
+                self.error(&here, message, remedy);
             } else {
                 variables.insert(name, value);
             }
@@ -269,31 +312,48 @@ impl Resolver<'_> {
         for (index, word) in words.iter().enumerate() {
             if word.contains('\0') {
                 self.error(&at.join(index), "a NUL character cannot be in a command", "take it out");
+            } else if let Some((message, remedy)) = unfit(word) {
+                self.error(&at.join(index), message, remedy);
             }
+        }
+        let lengths = || words.iter().map(String::len);
+        if lengths().all(|length| length <= MAX_TEXT) && lengths().sum::<usize>() > MAX_TEXT {
+            self.error(at, "longer than 128 KiB", "put what it says into a file of the declaration");
         }
         let program = words.first()?;
         let here = at.join(0);
-        if let Some(relative) = program.strip_prefix("./") {
+        if program.contains('$') {
+            self.error(&here, "systemd expands nothing in a program's path", "write the path out");
+        } else if program.chars().any(|c| c.is_control() || "\"'\\".contains(c)) {
+            let remedy = "rename the program, or run it through a script of the declaration";
+            self.error(&here, "systemd takes no quotes, backslashes or control characters in a program's path", remedy);
+        } else if let Some(relative) = program.strip_prefix("./") {
             self.declared_program(&here, Utf8Path::new(relative));
         } else if program.starts_with('/') {
             if program.ends_with('/') || program.split('/').any(|part| part == "..") {
                 self.error(&here, "not a normalized path of a program", "write the path without .. and a last /");
+            } else if program.len() > 4000 {
+                self.error(&here, "too long for a path", "write at most 4000 bytes");
             }
+        } else if program.starts_with(|c| "@-:+!|".contains(c)) {
+            let remedy = "write the program's name or path alone; systemd's prefixes are not for declarations";
+            self.error(&here, format!("{program:?} is not a name of a program"), remedy);
         } else if program.contains('/') {
             let remedy = format!("write \"./{program}\" for one of the declaration's files, or an absolute path");
             self.error(&here, "a relative path of a program starts with ./", remedy);
-        } else if program.is_empty() || program.starts_with(|c| "@-:+!|".contains(c)) {
-            let remedy = "write a program's name or path; systemd's prefixes are not for declarations";
+        } else if matches!(program.as_str(), "" | "." | "..") || program.len() > 255 {
+            let remedy = "write a program's name such as \"gunicorn\", or its path";
             self.error(&here, format!("{program:?} is not a name of a program"), remedy);
-        }
-        if program.chars().any(|c| c.is_control() || c == '$') {
-            self.error(&here, "systemd expands nothing in a program's path", "write the path out");
         }
         Some(Command(words))
     }
 
     fn declared_program(&mut self, at: &Path, relative: &Utf8Path) {
         use crate::model::FileKind;
+        if relative.as_str().split('/').any(|part| matches!(part, "" | "." | "..")) {
+            let remedy = "write the program's path below the declaration's directory, without //, . and ..";
+            return self.error(at, "not a normalized path of a program", remedy);
+        }
         let found = self.declared.files.iter().find(|file| file.path == relative).map(|file| file.kind.clone());
         match found {
             Some(FileKind::Regular { executable: true, .. } | FileKind::Symlink { .. }) => {}
@@ -305,15 +365,29 @@ impl Resolver<'_> {
                 self.error(at, format!("{relative} is a directory"), "name a program in it");
             }
             None => {
-                let remedy = format!("put the program at {}", self.declared.dir.join(relative));
+                let remedy = self.missing_program(relative);
                 self.error(at, format!("{relative} is not among the declaration's files"), remedy);
             }
         }
     }
 
+    fn missing_program(&self, relative: &Utf8Path) -> String {
+        let files = || self.declared.files.iter().map(|file| file.path.as_str());
+        let mut words = relative.as_str().split_whitespace();
+        let first = words.next().unwrap_or("");
+        if first != relative && files().any(|file| file == first) {
+            let rest: String = words.map(|word| format!(", {word:?}")).collect();
+            return format!("write the words one by one: [\"./{first}\"{rest}]");
+        }
+        match directive::closest(relative.as_str(), files()) {
+            Some(near) => format!("did you mean \"./{near}\"?"),
+            None => format!("put the program at {}", self.declared.dir.join(relative)),
+        }
+    }
+
     fn user(&mut self, user: String) -> String {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if user.is_empty() || !user.chars().all(ok) || user.starts_with(['-', '.']) {
+        if user.is_empty() || user.len() > 255 || !user.chars().all(ok) || user.starts_with(['-', '.']) {
             let remedy = "write a user's name or number, as in /etc/passwd";
             self.error(&path!["exec", "user"], format!("{user:?} is not a name of a user"), remedy);
         }
@@ -325,11 +399,21 @@ impl Resolver<'_> {
         for (name, file) in given {
             let here = at.join(name.as_str());
             let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            if name.is_empty() || !name.chars().all(ok) || name.starts_with('.') {
+            let normalized = !file.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+            // At its end, one would join the next line and the other would be cut off.
+            let ends = file.ends_with('\\') || file.trim() != file;
+            if name.is_empty() || name.len() > 255 || !name.chars().all(ok) || name.starts_with('.') {
                 self.key_error(&here, "not a name of a credential", "use letters, digits, '-', '_' and '.'");
-            } else if !file.starts_with('/') || file.contains(':') || file.chars().any(char::is_control) {
-                let remedy = "write an absolute path without ':' and keep the secret out of the declaration";
+            } else if !file.starts_with('/') {
+                let remedy = "write an absolute path, and keep the secret out of the declaration";
                 self.error(&here, "a credential is loaded from an absolute path", remedy);
+            } else if !normalized || file.len() > 4000 {
+                self.error(&here, "not a normalized path of a file", "take out //, . and .. and a last /");
+            } else if ends || file.contains(':') || file.chars().any(char::is_control) {
+                let remedy = "take out colons, control characters, and spaces and backslashes at the end";
+                self.error(&here, "systemd cannot be told such a path", remedy);
+            } else if let Some((message, remedy)) = unfit(&file) {
+                self.error(&here, message, remedy);
             }
             credentials.insert(name, Utf8PathBuf::from(file));
         }
@@ -341,6 +425,10 @@ impl Resolver<'_> {
         match timespan::parse(&text) {
             Some(span) if span.is_zero() => {
                 self.error(at, "a time span of nothing", "write a time above zero, for instance \"1s\"");
+                default
+            }
+            Some(span) if span > MAX_SPAN => {
+                self.error(at, format!("{text:?} is longer than a year"), example(at));
                 default
             }
             Some(span) => span,
@@ -391,10 +479,13 @@ impl Resolver<'_> {
     /// A path as it stands in a request line, RFC 3986.
     fn request_path(&mut self, at: &Path, path: String) -> String {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%?".contains(c);
-        if !path.starts_with('/') {
+        if path.contains("://") {
+            self.error(at, "a check has no scheme and host", "write the path alone, such as \"/healthz\"");
+        } else if !path.starts_with('/') {
             self.error(at, format!("{path:?} does not start with /"), format!("write \"/{path}\""));
         } else if let Some(bad) = path.chars().find(|c| !ok(*c)) {
-            self.error(at, format!("{bad:?} cannot be in a URL's path"), "percent-encode it");
+            let encoded: String = bad.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+            self.error(at, format!("{bad:?} cannot be in a URL's path"), format!("write {encoded} for it"));
         }
         path
     }
@@ -456,6 +547,13 @@ impl Resolver<'_> {
             self.error(at, "a host has no scheme", remedy);
         } else if lower.contains(':') {
             self.error(at, "a host has no port here", "write the host's name alone");
+        } else if let Some((name, path)) = lower.split_once('/') {
+            self.error(at, "a host has no path", format!("write {name:?}, and path = \"/{path}\" beside it"));
+        } else if lower == "*" {
+            self.error(at, "every host has no name", "leave host out: the route is then for every host");
+        } else if !lower.is_ascii() {
+            let remedy = "write it in ASCII, as idn2(1) prints it: \"xn--…\"";
+            self.error(at, format!("{host:?} is not a host's name in ASCII"), remedy);
         } else if lower.len() > 253 || !labels.split('.').all(label_ok) {
             let remedy = "write a DNS name such as \"www.example.com\", or \"*.example.com\"";
             self.error(at, format!("{host:?} is not a host's name"), remedy);
@@ -507,7 +605,8 @@ impl Resolver<'_> {
         let ok = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         for (index, unit) in units.iter().enumerate() {
             let suffix = unit.rsplit_once('.').map(|(stem, suffix)| (!stem.is_empty(), suffix));
-            if !unit.chars().all(ok)
+            if unit.len() > MAX_UNIT_NAME
+                || !unit.chars().all(ok)
                 || !matches!(suffix, Some((true, "target" | "service" | "socket" | "path" | "timer")))
             {
                 let at = path!["install", "wanted_by", index];
@@ -564,6 +663,10 @@ impl Resolver<'_> {
 
     fn value(&mut self, at: &Path, known: &directive::Directive, value: String) -> Option<Directive> {
         let value = value.trim().to_owned();
+        if let Some((message, remedy)) = unfit(&value) {
+            self.error(at, message, remedy);
+            return None;
+        }
         if value.chars().any(char::is_control) {
             self.error(at, "a line break or control character is in the value", "write it on one line");
             return None;
@@ -586,7 +689,8 @@ impl Resolver<'_> {
 }
 
 fn unknown_directive(section: Section, key: &str) -> String {
-    if let Some(near) = directive::nearest(section, key) {
+    let near = directive::lookup_snake(section, key).map(|known| known.name);
+    if let Some(near) = near.or_else(|| directive::nearest(section, key)) {
         return format!("did you mean `{near}`?");
     }
     match directive::section_of(key) {
@@ -606,6 +710,7 @@ const OWNED: &[(&str, &str)] = &[
     ("RefuseManualStop", "take it out"),
     ("CollectMode", "take it out"),
     ("StartLimitIntervalSec", "take it out: deployments are restarted without limit, with a growing delay"),
+    ("StartLimitInterval", "take it out: deployments are restarted without limit, with a growing delay"),
     ("StartLimitBurst", "take it out: deployments are restarted without limit, with a growing delay"),
     ("StartLimitAction", "take it out: deployments are restarted without limit, with a growing delay"),
     ("Type", "take it out: [health] says when a deployment is ready"),

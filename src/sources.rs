@@ -205,8 +205,10 @@ pub fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> 
 fn walk(dir: &Utf8Path, shown: &Utf8Path, below: &Utf8Path, files: &mut Vec<File>) -> Result<(), Diagnostic> {
     let here = dir.join(below);
     let failed = |error: io::Error| unreadable(&shown.join(below), &error);
-    for entry in here.read_dir_utf8().map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    let mut entries = here.read_dir_utf8().map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    // The first error is told: it must not depend on the order in which files were created.
+    entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
+    for entry in entries {
         let path = below.join(entry.file_name());
         if path == DECLARATION || path == PROVENANCE {
             continue;

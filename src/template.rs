@@ -42,10 +42,11 @@ struct Templating<'a> {
 impl Templating<'_> {
     fn directory(&self, below: &Utf8Path, errors: &mut Diagnostics) {
         let dir = self.from.join(below);
-        let entries = match dir.read_dir_utf8() {
-            Ok(entries) => entries.flatten(),
+        let mut entries: Vec<_> = match dir.read_dir_utf8() {
+            Ok(entries) => entries.flatten().collect(),
             Err(error) => return errors.0.push(failed(&dir, &error)),
         };
+        entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
         for entry in entries {
             let path = below.join(entry.file_name());
             if path == PROVENANCE {

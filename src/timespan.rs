@@ -10,6 +10,7 @@ const UNITS: &[(&[&str], u64)] = &[
     (&["m", "min", "minute", "minutes"], 60_000_000),
     (&["h", "hr", "hour", "hours"], 3_600_000_000),
     (&["d", "day", "days"], 86_400_000_000),
+    (&["w", "week", "weeks"], 604_800_000_000),
 ];
 
 /// Reads `"1min 30s"`, `"1.5h"`, `"200ms"`; a number without unit counts seconds.

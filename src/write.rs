@@ -27,6 +27,32 @@ pub fn create(dir: &Utf8Path, tree: &Tree) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes what `create` wrote of one tree into another tree. An entry that changes is replaced in
+/// one step.
+///
+/// # Errors
+/// The first entry that cannot be written or removed, with its path.
+pub fn update(dir: &Utf8Path, written: &Tree, wanted: &Tree) -> io::Result<()> {
+    let mut missing = Tree::default();
+    for (path, entry) in wanted.iter() {
+        match written.get(path) {
+            Some(there) if there == entry => {}
+            Some(_) => replace_entry(&dir.join(path), entry).map_err(|error| named(path, &error))?,
+            None => missing.insert(path.to_owned(), entry.clone()),
+        }
+    }
+    for (path, _) in written.iter().filter(|(path, _)| wanted.get(path).is_none()) {
+        fs::remove_file(dir.join(path)).map_err(|error| named(path, &error))?;
+    }
+    create(dir, &missing)
+}
+
+fn replace_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
+    let fresh = at.with_file_name(format!(".{}.new", at.file_name().unwrap_or("entry")));
+    create_entry(&fresh, entry)?;
+    fs::rename(&fresh, at)
+}
+
 fn create_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
     match entry {
         Entry::File { content, mode } => {

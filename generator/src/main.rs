@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile::{self, Host};
 use conductor::directive;
 use conductor::layout::Layout;
+use conductor::live;
 use conductor::write;
 
 use log::{Level, Log};
@@ -40,9 +41,13 @@ fn run(log: &mut Log) -> Result<(), String> {
     }
     let layout = layout(&normal)?;
     let systemd = directive::systemd_version(layout.root().as_std_path());
+    let failed = |error| format!("cannot write units: {error}");
+    // What runs comes first: should anything below go wrong, it keeps its units.
+    let live = live::tree(&layout);
+    write::create(&normal, &live).map_err(failed)?;
     let host = compile::compile(&layout, systemd);
     report(log, &host);
-    write::create(&normal, &host.tree).map_err(|error| format!("cannot write units: {error}"))
+    write::update(&normal, &live, &host.tree).map_err(failed)
 }
 
 /// The system's or a user's: systemd says which since version 251.

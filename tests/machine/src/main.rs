@@ -1,5 +1,6 @@
 //! Runs scenarios, each on a freshly booted machine.
 
+mod demo;
 mod scenarios;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,11 +26,17 @@ struct Options {
     /// Do not install the project into the machines
     #[arg(long)]
     bare: bool,
+    /// Instead of scenarios: ten rolling updates of an example under load, and what they cost
+    #[arg(long)]
+    demo: bool,
     filter: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.demo {
+        return demo::run();
+    }
     let chosen = scenarios::matching(&options.filter);
     if options.list {
         chosen.iter().for_each(|scenario| println!("{scenario}"));

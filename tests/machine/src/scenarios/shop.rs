@@ -1,0 +1,139 @@
+//! The service that most scenarios deploy: `bin/app.rs`, which takes its socket from systemd and misbehaves
+//! as it is told, behind Caddy at shop.localhost.
+
+use conductor_machine::load::Load;
+use conductor_machine::machine::{Machine, Output};
+
+/// Where its declaration is written, to be declared from.
+const DIR: &str = "/root/shop";
+pub const HOST: &str = "shop.localhost";
+/// Its stored declaration.
+pub const DECLARED: &str = "/etc/conductor/services/shop";
+
+/// What differs between scenarios.
+#[derive(Clone, Debug)]
+pub struct Shop {
+    pub concurrency: u32,
+    /// Arguments of the application.
+    pub flags: String,
+    /// More of the service.toml.
+    pub extra: String,
+}
+
+impl Default for Shop {
+    fn default() -> Self {
+        Self { concurrency: 3, flags: String::new(), extra: String::new() }
+    }
+}
+
+impl Shop {
+    pub fn new(concurrency: u32) -> Self {
+        Self { concurrency, ..Self::default() }
+    }
+
+    pub fn flags(self, flags: &str) -> Self {
+        Self { flags: flags.into(), ..self }
+    }
+
+    pub fn extra(self, extra: &str) -> Self {
+        Self { extra: extra.into(), ..self }
+    }
+
+    pub fn service_toml(&self) -> String {
+        let Self { concurrency, flags, extra } = self;
+        let command: Vec<_> = std::iter::once("./app").chain(flags.split_whitespace()).collect();
+        format!(
+            r#"description = "Shop {{{{ VERSION }}}}"
+concurrency = {concurrency}
+
+[exec]
+command = {command:?}
+environment = {{ VERSION = "{{{{ VERSION }}}}" }}
+
+[health]
+http = "/healthz"
+
+[[route]]
+host = ["{HOST}"]
+tls = "off"
+
+{extra}
+"#
+        )
+    }
+
+    /// Writes the declaration's directory, with the application in it.
+    pub fn write(&self, m: &Machine) {
+        m.write(&format!("{DIR}/service.toml"), &self.service_toml());
+        if !m.try_run(&format!("test -e {DIR}/app")).success() {
+            m.copy_app(&format!("{DIR}/app"));
+        }
+    }
+
+    /// Declares this version, and panics with what conductor says when that fails.
+    #[track_caller]
+    pub fn declare(&self, m: &Machine, version: &str) -> String {
+        let output = self.try_declare(m, version);
+        assert!(output.success(), "version {version}: {output}");
+        output.stdout
+    }
+
+    pub fn try_declare(&self, m: &Machine, version: &str) -> Output {
+        self.write(m);
+        m.try_run(&command(version))
+    }
+}
+
+/// The command that declares what `write` has written.
+pub fn command(version: &str) -> String {
+    format!("conductor service declare {DIR} VERSION={version}")
+}
+
+/// A load on it through Caddy.
+pub fn load() -> Load {
+    Load { host: HOST.into(), ..Load::default() }
+}
+
+/// Its answer to one GET through Caddy: `VERSION PID`.
+#[track_caller]
+pub fn get(m: &Machine) -> String {
+    m.run(&format!("curl --silent --show-error --fail --max-time 5 http://{HOST}/")).trim().to_owned()
+}
+
+/// The generation it is brought to.
+#[track_caller]
+pub fn generation(m: &Machine) -> String {
+    let target = m.read("/run/conductor/generations/shop/target.json");
+    let target: serde_json::Value = serde_json::from_str(&target).expect("JSON");
+    target["generation"].as_str().expect("a generation").to_owned()
+}
+
+/// Its deployments that systemd has in memory, as `UNIT ACTIVESTATE`, in order.
+pub fn deployments(m: &Machine) -> Vec<String> {
+    let list = m.run("systemctl list-units --all --plain --no-legend --full 'shop-*@*.service'");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut units: Vec<_> = list.lines().map(words).map(|words| format!("{} {}", words[0], words[2])).collect();
+    units.sort();
+    units
+}
+
+/// What `deployments` says when exactly these instances of a generation run.
+pub fn active(generation: &str, instances: std::ops::RangeInclusive<u32>) -> Vec<String> {
+    instances.map(|instance| format!("shop-{generation}@{instance}.service active")).collect()
+}
+
+/// The generation and instance that hold each slot, `GENERATION/INSTANCE`, the first slot first.
+pub fn slots(m: &Machine) -> Vec<String> {
+    let links = m.run("cd /run/conductor/slots/shop; for slot in $(ls | sort -n); do readlink $slot; done");
+    let holder = |link: &str| link.trim_start_matches("/run/conductor/sockets/shop-").to_owned();
+    links.lines().map(holder).collect()
+}
+
+/// Paths below /run/conductor that name a generation, and units of it that systemd still knows: what a
+/// generation that is gone must not have.
+pub fn traces(m: &Machine, generation: &str) -> String {
+    m.run(&format!(
+        "find /run/conductor -name '*{generation}*' -o -lname '*{generation}*'
+        systemctl list-units --all --plain --no-legend --full '*{generation}*'"
+    ))
+}
