@@ -195,7 +195,7 @@ pub enum OneOrMany {
     Many(Vec<Scalar>),
 }
 
-/// A string, number or boolean, as text: a boolean becomes `yes` or `no`.
+/// A string, number or boolean, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar(pub String);
 
@@ -238,7 +238,7 @@ impl Visitor<'_> for ScalarVisitor {
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<String, E> {
-        Ok(if value { "yes" } else { "no" }.to_owned())
+        Ok(value.to_string())
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<String, E> {

@@ -6,8 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile::{self, Host};
+use conductor::directive;
+use conductor::generation::Id;
 use conductor::layout::Layout;
-use conductor::tree::Entry;
+use conductor::live::Target;
+use conductor::model::ServiceName;
+use conductor::service::store;
+use conductor::tree::{Entry, Tree};
 
 /// The systemd that cases are rendered for, unless they are about versions.
 const SYSTEMD: u16 = 252;
@@ -70,13 +75,62 @@ impl Scratch {
             fs::set_permissions(dir.join(name), fs::Permissions::from_mode(mode)).expect("its mode");
         }
     }
+
+    fn compile(&self) -> Host {
+        compile::compile(&self.layout(), Some(SYSTEMD))
+    }
+
+    /// Makes what is declared live, as its start would.
+    fn start(&self, name: &str) -> Started {
+        let (layout, name) = (self.layout(), ServiceName::new(name).expect("a name"));
+        let mut host = self.compile();
+        let compiled = host.services.remove(&name).unwrap_or_else(|| panic!("{}", show(&host)));
+        store::store(&layout, &compiled, &layout.at(&layout.declaration(&name))).expect("a stored generation");
+        let target = Target {
+            generation: compiled.id.clone(),
+            concurrency: compiled.service.concurrency,
+            slots: compiled.service.slots,
+            digests: compiled.digests,
+        };
+        let target = serde_json::to_vec(&target).expect("a target as JSON");
+        fs::write(layout.at(&layout.target(&name)), target).expect("a target");
+        Started { id: compiled.id, units: compiled.units }
+    }
 }
 
-/// A host's files under a root: the tree that its generator writes.
+/// A generation that is live.
+struct Started {
+    id: Id,
+    units: Tree,
+}
+
+impl Started {
+    /// The units of its deployments.
+    fn deployment_units(&self) -> Vec<(&Utf8Path, &Entry)> {
+        self.units.iter().filter(|(path, _)| path.as_str().contains(self.id.as_str())).collect()
+    }
+}
+
+/// Whether a tree has all of these.
+fn has(tree: &Tree, entries: &[(&Utf8Path, &Entry)]) -> bool {
+    assert!(!entries.is_empty());
+    entries.iter().all(|(path, entry)| tree.get(path) == Some(entry))
+}
+
+fn caddy(host: &Host) -> &str {
+    compile::text(&host.tree, "conductor/proxy/caddy/sites.caddy".into()).expect("the proxy's configuration")
+}
+
+const WEB: &str = "slots = 2\n[exec]\ncommand = ['./server']\n[[route]]\nhost = ['www.example.com']\n";
+const BROKEN: &str = "slots = \n";
+
+/// A host's files under a root: the tree that its generator writes. The systemd of a case is the one
+/// whose library it has.
 #[test]
 fn hosts() {
     for case in cases("hosts") {
-        let host = compile::compile(&Layout::system(&case), Some(SYSTEMD));
+        let systemd = directive::systemd_version(case.as_std_path()).unwrap_or(SYSTEMD);
+        let host = compile::compile(&Layout::system(&case), Some(systemd));
         snapshot(&format!("host-{}", case.file_name().expect("a name")), &show(&host));
     }
 }
@@ -114,7 +168,7 @@ fn compilation_is_deterministic() {
     let parse = |text: &str| {
         let scratch = Scratch::new();
         scratch.declare("web", text);
-        let host = compile::compile(&scratch.layout(), Some(SYSTEMD));
+        let host = scratch.compile();
         assert!(host.errors.is_empty(), "{}", show(&host));
         host
     };
@@ -128,4 +182,141 @@ fn compilation_is_deterministic() {
     let id = |host: &Host| host.services.values().next().expect("a service").id.clone();
     assert_eq!(id(&one), id(&two));
     assert_ne!(id(&one), id(&changed));
+}
+
+/// A typing error never touches what is running: its units and routes stay, to the byte.
+#[test]
+fn a_broken_declaration_keeps_what_is_live() {
+    let scratch = Scratch::new();
+    scratch.declare("web", WEB);
+    let before = scratch.compile();
+    let old = scratch.start("web");
+    scratch.declare("web", BROKEN);
+    let host = scratch.compile();
+    assert_eq!(host.errors.len(), 1);
+    assert_eq!(host.tree, before.tree);
+    assert!(has(&host.tree, &old.units.iter().collect::<Vec<_>>()));
+}
+
+/// While another generation is declared, the old one's deployments keep their units, and nothing else.
+#[test]
+fn another_generation_is_compiled_beside_the_live_one() {
+    let scratch = Scratch::new();
+    scratch.declare("web", WEB);
+    let old = scratch.start("web");
+    scratch.declare("web", &WEB.replace("'./server'", "'./server', '--new'").replace("www", "new"));
+    let host = scratch.compile();
+    assert!(host.errors.is_empty(), "{}", show(&host));
+    let new = host.services.values().next().expect("a service");
+    assert_ne!(new.id, old.id);
+    assert!(has(&host.tree, &old.deployment_units()));
+    assert!(has(&host.tree, &new.units.iter().collect::<Vec<_>>()));
+    assert!(caddy(&host).contains("new.example.com") && !caddy(&host).contains("www.example.com"));
+}
+
+/// A live generation's own units come from its snapshot also when it is the declared one with other
+/// settings: what is running was started with them.
+#[test]
+fn settings_change_without_a_new_generation() {
+    let scratch = Scratch::new();
+    scratch.declare("web", WEB);
+    let old = scratch.start("web");
+    scratch.declare("web", &format!("{WEB}[resources]\nmemory_max = '1G'\n"));
+    let host = scratch.compile();
+    let new = host.services.values().next().expect("a service");
+    assert_eq!(new.id, old.id);
+    let slice = compile::text(&host.tree, "conductor-web.slice".into()).expect("the slice");
+    assert!(slice.contains("MemoryMax=1G"), "{slice}");
+}
+
+/// Until its deployments are stopped, a service whose declaration is gone is what it was.
+#[test]
+fn a_deleted_declaration_keeps_what_is_live() {
+    let scratch = Scratch::new();
+    scratch.declare("web", WEB);
+    let before = scratch.compile();
+    scratch.start("web");
+    fs::remove_dir_all(scratch.root().join("etc/conductor/services/web")).expect("the declaration goes");
+    let host = scratch.compile();
+    assert!(host.errors.is_empty(), "{}", show(&host));
+    assert_eq!(host.tree, before.tree);
+}
+
+/// The target speaks for a service, whatever the names of its generations.
+#[test]
+fn the_target_speaks_for_a_broken_service() {
+    for last in ["one", "two"] {
+        let scratch = Scratch::new();
+        for version in ["one", "two", last] {
+            scratch.declare(
+                "web",
+                &format!("{WEB}[systemd.service]\nSyslogIdentifier = '{version}'\n").replace("www", version),
+            );
+            scratch.start("web");
+        }
+        scratch.declare("web", BROKEN);
+        let host = scratch.compile();
+        assert!(caddy(&host).contains(&format!("{last}.example.com")), "{}", caddy(&host));
+        let templates = host.tree.iter().filter(|(path, _)| path.as_str().ends_with("@.service"));
+        assert_eq!(templates.count(), 2, "deployments of both generations have their units");
+    }
+}
+
+/// A snapshot that cannot be read loses only itself, and is told of.
+#[test]
+fn a_damaged_snapshot_is_an_error_of_its_service() {
+    let scratch = Scratch::new();
+    for name in ["mail", "web"] {
+        scratch.declare(name, &WEB.replace("www", name));
+        scratch.start(name);
+    }
+    let web = ServiceName::new("web").expect("a name");
+    let id = scratch.start("web").id;
+    let snapshot = scratch.layout().at(&scratch.layout().snapshot(&web, &id));
+    fs::write(snapshot.join("model.json"), "{").expect("a damaged model");
+    scratch.declare("web", BROKEN);
+    let host = scratch.compile();
+    let errors = host.errors.get(&Some(web)).expect("errors of web").to_string();
+    assert!(errors.contains("the snapshot cannot be read"), "{errors}");
+    assert!(caddy(&host).contains("mail.example.com") && host.services.len() == 1);
+}
+
+/// A newcomer does not take a route from a service that has it, although it comes first by name.
+#[test]
+fn a_live_route_stays_with_its_owner() {
+    let scratch = Scratch::new();
+    scratch.declare("web", WEB);
+    scratch.start("web");
+    scratch.declare("alpha", WEB);
+    let loses = |host: &Host| {
+        let alpha = ServiceName::new("alpha").expect("a name");
+        let errors = host.errors.get(&Some(alpha.clone())).map(ToString::to_string).unwrap_or_default();
+        assert!(errors.contains("is routed to the service web already"), "{}", show(host));
+        assert!(!host.services.contains_key(&alpha));
+        assert!(caddy(host).contains("import conductor-web") && !caddy(host).contains("conductor-alpha"));
+    };
+    loses(&scratch.compile());
+    // Nor while the owner's declaration is broken.
+    scratch.declare("web", BROKEN);
+    loses(&scratch.compile());
+    // A service that gives its route up makes it free.
+    scratch.declare("web", &WEB.replace("www", "other"));
+    let host = scratch.compile();
+    assert!(host.errors.is_empty(), "{}", show(&host));
+    assert!(caddy(&host).contains("import conductor-alpha"));
+}
+
+/// Every snapshot is of a case that there is.
+#[test]
+fn no_snapshot_is_left_over() {
+    let dir = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    for entry in dir.read_dir_utf8().expect("the snapshots") {
+        let entry = entry.expect("a snapshot");
+        let case = match entry.path().file_stem().and_then(|stem| stem.split_once('-')) {
+            Some(("error", name)) => format!("errors/{name}.toml"),
+            Some(("host", name)) => format!("hosts/{name}"),
+            _ => panic!("{} is of no test", entry.path()),
+        };
+        assert!(dir.join("../cases").join(&case).exists(), "{} is left over", entry.path());
+    }
 }

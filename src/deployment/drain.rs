@@ -524,30 +524,4 @@ mod tests {
             });
         }
     }
-
-    /// `cargo test --release --lib drain -- --ignored --nocapture`
-    #[test]
-    #[ignore = "a measurement"]
-    fn time_of_a_reading_with_5000_sockets() {
-        let place = place();
-        let listener = UnixListener::bind(&place.socket).unwrap();
-        let _pairs: Vec<_> = (0..1_500).map(|_| UnixStream::pair().unwrap()).collect();
-        let named = place.socket.with_file_name("other");
-        let other = UnixListener::bind(&named).unwrap();
-        let mut peers = Vec::new();
-        for _ in 0..1_000 {
-            peers.extend(connect(&named, 1));
-            peers.extend(accept(&other, 1));
-        }
-        let _clients = connect(&place.socket, 5);
-        let _accepted = accept(&listener, 2);
-        let count = || in_flight(&place.socket).unwrap();
-        assert_eq!(count(), InFlight { established: 2, queued: 3 });
-        let started = Instant::now();
-        (0..100).for_each(|_| assert_eq!(count(), InFlight { established: 2, queued: 3 }));
-        println!("one reading: {:?}", started.elapsed() / 100);
-        let started = Instant::now();
-        (0..100).for_each(|_| assert!(is_accepted(&peers[0]).unwrap()));
-        println!("one by inode: {:?}", started.elapsed() / 100);
-    }
 }

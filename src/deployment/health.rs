@@ -718,24 +718,4 @@ mod tests {
         let long = "é".repeat(EXCERPT);
         assert_eq!(excerpt(&long.as_bytes()[1..]).chars().filter(|c| *c == 'é').count(), EXCERPT / 2 - 1);
     }
-
-    /// `cargo test --release --lib health -- --ignored --nocapture`
-    #[test]
-    #[ignore = "a measurement"]
-    fn time_of_a_ready_server() {
-        let place = place();
-        serving(&place.socket, &[READY], || {
-            for check in [http("/", &[]), health(Check::Tcp), exec("exit 0")] {
-                let mut times: Vec<_> = (0..200)
-                    .map(|_| {
-                        let started = Instant::now();
-                        wait(&check, &place.socket, Some(std::process::id()), soon(5_000)).unwrap();
-                        started.elapsed()
-                    })
-                    .collect();
-                times.sort();
-                println!("{:?}: median {:?}, 99th of 100 {:?}", check.check, times[100], times[198]);
-            }
-        });
-    }
 }

@@ -18,7 +18,10 @@ pub fn run() -> ExitCode {
         }
     };
     let machine = Machine::boot(&suite);
-    println!("\nbooted a throwaway Debian machine ({})\n", machine.run("systemctl --version").lines().next().unwrap_or(""));
+    println!(
+        "\nbooted a throwaway Debian machine ({})\n",
+        machine.run("systemctl --version").lines().next().unwrap_or("")
+    );
     println!("# conductor service declare examples/hello VERSION=1");
     print!("{}", machine.run(&format!("conductor service declare {EXAMPLE} VERSION=1")));
     println!("# curl http://hello.localhost/");

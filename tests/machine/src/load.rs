@@ -21,6 +21,8 @@ pub struct Load {
     pub pause_ms: u64,
     /// Milliseconds until a request without its whole answer has failed.
     pub timeout_ms: u64,
+    /// When the load is told to stop, it goes on until it has made this many requests.
+    pub at_least: u64,
     /// The load ends by itself after this many requests …
     pub requests: u64,
     /// … or seconds.
@@ -38,6 +40,7 @@ impl Default for Load {
             body_bytes: 512,
             pause_ms: 0,
             timeout_ms: 30_000,
+            at_least: 0,
             requests: 5_000_000,
             seconds: 300,
         }
@@ -58,7 +61,7 @@ pub enum End {
 pub struct Seen {
     pub ok: u64,
     pub failed: u64,
-    /// `failed` by kind: connect, closed, timeout, status, body.
+    /// `failed` by kind: connect, closed, timeout, body, or `status` with its number.
     pub kinds: BTreeMap<String, u64>,
     /// The first failures, in full.
     pub failures: Vec<String>,

@@ -61,6 +61,9 @@ async fn main() -> io::Result<()> {
         eprintln!("app {}: told to exit with {code}", options.version);
         std::process::exit(code);
     }
+    if options.unhealthy || options.hang_health {
+        eprintln!("app {}: out of order", options.version);
+    }
     if let Some(delay) = options.stop_delay {
         stop_after(delay)?;
     }

@@ -37,7 +37,7 @@ async fn main() {
     tokio::pin!(all);
     let end = tokio::select! {
         end = &mut all => end,
-        () = told_to_stop() => End::Stopped,
+        () = run.told_to_stop() => End::Stopped,
         () = sleep(Duration::from_secs(run.load.seconds)) => End::Seconds,
     };
     run.stopping.store(true, Ordering::Relaxed);
@@ -80,12 +80,12 @@ struct Tally {
 type Outcome = Result<String, Failure>;
 
 struct Failure {
-    kind: &'static str,
+    kind: String,
     detail: String,
 }
 
-fn failure(kind: &'static str, detail: impl std::fmt::Debug) -> Failure {
-    Failure { kind, detail: format!("{detail:?}") }
+fn failure(kind: impl Into<String>, detail: impl std::fmt::Debug) -> Failure {
+    Failure { kind: kind.into(), detail: format!("{detail:?}") }
 }
 
 impl Run {
@@ -101,6 +101,13 @@ impl Run {
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("no client panics while it counts")
+    }
+
+    async fn told_to_stop(&self) {
+        told_to_stop().await;
+        while self.tally().seen.requests() < self.load.at_least {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn goes_on(&self) -> bool {
@@ -123,11 +130,11 @@ impl Run {
             }
             Err(Failure { kind, detail }) => {
                 tally.seen.failed += 1;
-                *tally.seen.kinds.entry(kind.into()).or_default() += 1;
                 if tally.seen.failures.len() < 5 {
                     let (method, id) = (&what.method, &what.id);
                     tally.seen.failures.push(format!("{kind} at {now_ms} ms, {method} {id}: {detail}"));
                 }
+                *tally.seen.kinds.entry(kind).or_default() += 1;
             }
         }
     }
@@ -248,7 +255,7 @@ impl Message {
         };
         let wrong = || (&head.status, &head.headers, text.chars().take(300).collect::<String>());
         if head.status != StatusCode::OK {
-            return Err(failure("status", wrong()));
+            return Err(failure(format!("status {}", head.status.as_u16()), wrong()));
         }
         if !echoed || !whole {
             return Err(failure("body", wrong()));

@@ -160,7 +160,7 @@ fn load_sees_failures(m: &mut Machine) {
     std::thread::sleep(Duration::from_millis(500));
     let seen = load.stop();
     assert!(seen.failed > 0 && seen.failed <= 32, "{seen}");
-    assert_eq!(seen.kinds.keys().collect::<Vec<_>>(), ["status"], "502 of Caddy: {seen}");
+    assert_eq!(seen.kinds.keys().collect::<Vec<_>>(), ["status 502"], "{seen}");
     m.note(format!("{} of {} requests failed", seen.failed, seen.requests()));
 }
 

@@ -1,6 +1,9 @@
 //! What must be true of a booted machine. One file a theme; a new one is added to `ALL`.
 
+mod faults;
 mod harness;
+mod shop;
+mod updates;
 
 use std::fmt;
 
@@ -28,7 +31,7 @@ macro_rules! scenarios {
 }
 use scenarios;
 
-const ALL: &[&[Scenario]] = &[harness::SCENARIOS];
+const ALL: &[&[Scenario]] = &[harness::SCENARIOS, updates::SCENARIOS, faults::SCENARIOS];
 
 /// Those whose `GROUP::NAME` contains one of the filters; without filters, all.
 pub fn matching(filters: &[String]) -> Vec<&'static Scenario> {
