@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::generation::{Digests, Id, hex};
-use crate::layout::Layout;
+use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
 use crate::model::{Route, Service, ServiceName, Tls};
+use crate::path;
 use crate::render;
 use crate::resolve::resolve;
 use crate::sources::{self, Site};
@@ -63,6 +64,13 @@ pub fn compile_at(
 ) -> Result<Compiled, Diagnostics> {
     let declared = sources::load(layout, site, dir, shown)?;
     let service = resolve(&declared, systemd)?;
+    if layout.scope == Scope::User && !service.routes.is_empty() {
+        let remedy = "take [[route]] out, or declare the service for the system's manager";
+        return Err(declared
+            .document
+            .key_error(&path!["route"], "the system's proxy has no users' services", remedy)
+            .into());
+    }
     let digests = Digests::of(&service);
     let id = digests.id();
     let units = render::units::render(layout, &service, &id, systemd);

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::atomic;
 use crate::compile::{MANIFEST, OUTPUT};
 use crate::generation::hex;
-use crate::layout::{LIBRARY, Layout};
+use crate::layout::{LIBRARY, Layout, Scope};
 use crate::service::rollout::{Error, Result};
 use crate::systemd::Manager;
 
@@ -119,6 +119,10 @@ fn user(name: &str) -> Option<(u32, u32, String)> {
 /// # Errors
 /// Why it was not published.
 pub fn republish(manager: Manager) -> Result<()> {
+    if manager.scope() == Scope::User {
+        // A user's services have no routes.
+        return Ok(());
+    }
     if manager.reload_or_start(UNIT).is_err() {
         let words = manager.journal(UNIT, 10);
         return Err(Error(format!("the proxy's configuration is not published:\n{words}")));

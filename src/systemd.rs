@@ -40,6 +40,10 @@ impl Manager {
         Self { scope }
     }
 
+    pub fn scope(self) -> Scope {
+        self.scope
+    }
+
     fn command(self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         if self.scope == Scope::User {

@@ -16,7 +16,7 @@ use crate::compile::{self, Clash, Compiled, UnitFiles};
 use crate::diagnostic::Diagnostics;
 use crate::live::Target;
 use crate::model::ServiceName;
-use crate::service::store;
+use crate::service::{hook, store};
 use crate::sources::{self, DECLARATION, PROVENANCE, Site};
 use crate::{atomic, template};
 
@@ -70,7 +70,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         return Ok(());
     }
     println!("{name}: generation {}{}", compiled.id, if same { ", declared already" } else { "" });
-    store::store(&context.layout, &compiled, &dir).or_else(|error| keep_clean(context, &name, &compiled, error))?;
+    store::store_files(&context.layout, &compiled, &dir)
+        .map_err(|error| Failure::Failed(format!("{name}: the generation cannot be stored: {error}")))?;
     let before = atomic::replace_dir(staged, &place)?;
     context.manager.daemon_reload()?;
     if arguments.no_start {
@@ -78,7 +79,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     let began = Instant::now();
     if let Err(failure) = bring(context, &name) {
-        put_back(context, &name, &place, before)?;
+        if let Err(second) = put_back(context, &compiled, &place, before) {
+            eprintln!("{second}");
+        }
         return Err(failure);
     }
     report(context, &name)?;
@@ -115,29 +118,28 @@ fn is_same(place: &Utf8Path, fresh: &Utf8Path, compiled: &Compiled) -> Result<bo
     Ok(same_file(DECLARATION) && same_file(PROVENANCE) && files == compiled.service.files)
 }
 
-/// A generation that could not be stored whole leaves nothing.
-fn keep_clean(context: &Context, name: &ServiceName, compiled: &Compiled, error: std::io::Error) -> Outcome {
-    let runs = Target::read(&context.layout, name)?.is_some_and(|target| target.generation == compiled.id);
-    if !runs {
-        atomic::remove_dir(&context.layout.at(&context.layout.snapshot(name, &compiled.id)))?;
-    }
-    Err(Failure::Failed(format!("{name}: the generation cannot be stored: {error}")))
-}
-
 /// The previous declaration stands again, so that a reboot does not start the one that failed.
-fn put_back(context: &Context, name: &ServiceName, place: &Utf8Path, before: Option<TempDir>) -> Outcome {
-    let unit = format!("{name}.service");
+fn put_back(context: &Context, failed: &Compiled, place: &Utf8Path, before: Option<TempDir>) -> Outcome {
+    let Context { layout, manager } = context;
+    let name = &failed.service.name;
     let Some(before) = before else {
-        context.manager.stop(std::slice::from_ref(&unit))?;
+        let unit = format!("{name}.service");
+        manager.stop(std::slice::from_ref(&unit))?;
         atomic::remove_dir(place)?;
-        context.manager.daemon_reload()?;
-        context.manager.reset_failed(&[unit]);
+        manager.daemon_reload()?;
+        manager.reset_failed(&[unit]);
+        hook::forget(layout, *manager, name)?;
+        atomic::remove_dir(&layout.at(&layout.kept(name)))?;
         eprintln!("{name}: the declaration is taken back; nothing of it runs");
         return Ok(());
     };
     drop(atomic::replace_dir(before, place)?);
-    context.manager.daemon_reload()?;
+    manager.daemon_reload()?;
     eprintln!("{name}: the previous declaration stands again");
     // The rollout has turned back already; this is for what failed after it.
-    bring(context, name)
+    bring(context, name)?;
+    if Target::read(layout, name)?.is_some_and(|target| target.generation != failed.id) {
+        atomic::remove_dir(&layout.at(&layout.stored(name, &failed.id)))?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::compile::Compiled;
 use crate::deployment::{Deployment, runtime, slot};
-use crate::generation::Id;
+use crate::generation::{Digests, Id};
 use crate::layout::Layout;
 use crate::live::Target;
 use crate::service::plan::Plan;
@@ -71,10 +71,17 @@ impl Rollout<'_> {
             return Err(self.turn_back(plan, error));
         }
         self.settle()?;
-        if plan.republishes {
-            proxy::republish(self.manager)?;
-        }
-        Ok(())
+        if plan.republishes { self.republish() } else { Ok(()) }
+    }
+
+    /// What the proxy refused is not done: the next reload tries it again.
+    fn republish(&self) -> Result<()> {
+        proxy::republish(self.manager).inspect_err(|_| {
+            let Target { digests, .. } = self.target();
+            let undone = Digests { routes: String::new(), ..digests };
+            // The refusal is what has to be told; a target that cannot be written is told next time.
+            let _ = self.aim(&Target { digests: undone, ..self.target() });
+        })
     }
 
     /// Writes what the service is being brought to; its deployments read it.

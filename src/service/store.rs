@@ -18,8 +18,8 @@ use crate::write;
 /// So many generations' files are kept for a way back.
 const KEPT: usize = 5;
 
-/// Stores a generation before its first process starts: its files, then its snapshot.
-/// `dir` is where the declaration's files are.
+/// Stores a generation before its first process starts: its files, then its snapshot, with which it
+/// is live. `dir` is where the declaration's files are.
 ///
 /// # Errors
 /// What the file system refuses, or a file that changed while it was copied.
@@ -28,7 +28,11 @@ pub fn store(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result
     store_snapshot(layout, compiled)
 }
 
-fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result<()> {
+/// Stores a generation's files alone.
+///
+/// # Errors
+/// What the file system refuses, or a file that changed while it was copied.
+pub fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result<()> {
     let stored = layout.at(&layout.stored(&compiled.service.name, &compiled.id));
     if stored.exists() {
         return touch(&stored);

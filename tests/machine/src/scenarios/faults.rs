@@ -1,4 +1,273 @@
+//! Versions that do not start, processes that are killed, declarations and generators that are broken: what
+//! served before goes on serving.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use conductor_machine::load::{Load, Seen};
+use conductor_machine::machine::{Machine, Output};
+
 use super::scenarios;
-use conductor_machine::machine::Machine;
-scenarios!("faults": first_fails);
-fn first_fails(_: &mut Machine) {}
+use super::shop::{self, DECLARED, Shop};
+
+scenarios!("faults":
+    never_healthy,
+    exits_at_once,
+    first_declaration_fails,
+    edit_that_fails,
+    kills_in_turn,
+    ten_kills_of_an_only_deployment,
+    ten_kills_of_one_of_three,
+    late_restart_takes_nothing_back,
+    syntax_error_in_the_declaration,
+    generator_dies_half_way,
+    generator_is_broken,
+);
+
+/// Every application under test kills its callers' requests with itself; all else it must answer.
+const IN_FLIGHT: [&str; 2] = ["closed", "status 502"];
+
+fn never_healthy(m: &mut Machine) {
+    let output = update_that_fails(m, "--unhealthy");
+    for words in ["is not healthy", "/healthz", "500", "its last log lines", "| app 2: out of order"] {
+        assert!(output.stderr.contains(words), "{words}: {output}");
+    }
+}
+
+fn exits_at_once(m: &mut Machine) {
+    let output = update_that_fails(m, "--exit-at-start 3");
+    for words in ["is not healthy", "its last log lines", "| app 2: told to exit with 3"] {
+        assert!(output.stderr.contains(words), "{words}: {output}");
+    }
+}
+
+/// Version 2 does not come up, and nobody but who declared it notices, not even a reboot.
+fn update_that_fails(m: &mut Machine, flags: &str) -> Output {
+    let extra = "[deploy]\nhealth_timeout = \"3s\"\n";
+    Shop::new(3).extra(extra).declare(m, "1");
+    let good = shop::generation(m);
+    let declared = m.run(&format!("cat {DECLARED}/service.toml"));
+    let units = units(m);
+    let load = m.load(shop::load());
+    let output = Shop::new(3).extra(extra).flags(flags).try_declare(m, "2");
+    assert_eq!(output.status, 1, "{output}");
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    assert_eq!(seen.versions.keys().collect::<Vec<_>>(), ["1"]);
+    m.note(&seen);
+
+    assert_eq!(m.run(&format!("cat {DECLARED}/service.toml")), declared, "the previous declaration stands again");
+    assert_nothing_but(m, &good, &units);
+    m.reboot();
+    assert_eq!(shop::generation(m), good);
+    assert_eq!(shop::deployments(m), shop::active(&good, 1..=3));
+    assert!(shop::get(m).starts_with("1 "));
+    output
+}
+
+/// All units of the shop that systemd has in memory.
+fn units(m: &Machine) -> String {
+    m.run("systemctl list-units --all --plain --no-legend --full '*shop*'")
+}
+
+fn assert_nothing_but(m: &Machine, good: &str, units_before: &str) {
+    assert_eq!(units(m), units_before);
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    let list = m.run(
+        "cd /run/conductor; ls deployments; ls sockets; ls --ignore=target.json generations/shop; cat sockets/* 2>/dev/null || true
+        find slots/shop -type l -printf '%l\n'; ls /run/systemd/generator | grep -- '-[0-9a-f]*@'",
+    );
+    assert!(list.lines().count() >= 3 + 1 + 1 + 12 + 2, "{list}");
+    assert!(list.lines().all(|line| line.contains(good)), "not only {good}: {list}");
+}
+
+fn first_declaration_fails(m: &mut Machine) {
+    let extra = "[deploy]\nhealth_timeout = \"1s\"\n";
+    let state =
+        || m.run("find /etc/conductor /run/conductor /var/lib/conductor /run/systemd/generator | grep shop || true");
+    for flags in ["--unhealthy", "--exit-at-start 3"] {
+        let output = Shop::new(3).extra(extra).flags(flags).try_declare(m, "1");
+        assert_eq!(output.status, 1, "{output}");
+        assert!(output.stderr.contains("its last log lines"), "{output}");
+        assert_eq!(units(m), "", "{flags}");
+        assert_eq!(m.failed_units(), Vec::<String>::new());
+        assert_eq!(state(), "", "{flags}");
+        assert_eq!(m.run("pgrep --full --list-full ./app || true"), "");
+    }
+    Shop::new(3).declare(m, "2");
+    assert!(shop::get(m).starts_with("2 "));
+}
+
+/// An edit of the stored declaration is its author's: the reload fails, says why, and leaves the edit alone.
+fn edit_that_fails(m: &mut Machine) {
+    Shop::new(3).extra("[deploy]\nhealth_timeout = \"1s\"\n").declare(m, "1");
+    let good = shop::generation(m);
+    let load = m.load(shop::load());
+    m.run(&format!(r#"sed -i 's|"./app"|"./app", "--unhealthy"|' {DECLARED}/service.toml"#));
+    let plain = m.try_run("systemctl reload shop");
+    assert_eq!(plain.status, 1, "{plain}");
+    let told = m.try_run("conductor service reload shop");
+    assert_eq!(told.status, 1, "{told}");
+    for words in ["is not healthy", "500", "| app 1: out of order"] {
+        assert!(told.stderr.contains(words), "{words}: {told}");
+    }
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    assert!(m.run("conductor service status shop").contains("is not healthy"));
+    assert_eq!(m.prop("shop.service", "ActiveState"), "active");
+    assert_eq!(shop::deployments(m), shop::active(&good, 1..=3));
+    m.note(seen);
+}
+
+/// kill -9 of a deployment's main process.
+fn kill(m: &Machine, unit: &str) {
+    m.run(&format!("kill -KILL $(systemctl show --property=MainPID --value '{unit}')"));
+}
+
+/// kill -9, and back: the unit is active with another process.
+fn kill_and_wait(m: &Machine, unit: &str) -> Duration {
+    let start = Instant::now();
+    let invocation = m.prop(unit, "InvocationID");
+    kill(m, unit);
+    m.until("a deployment that was killed is back", Duration::from_secs(20), || {
+        m.prop(unit, "ActiveState") == "active" && m.prop(unit, "InvocationID") != invocation
+    });
+    start.elapsed()
+}
+
+fn unit(m: &Machine, instance: u32) -> String {
+    format!("shop-{}@{instance}.service", shop::generation(m))
+}
+
+/// Only what was in flight on the killed process may fail: at most one request a client and kill.
+#[track_caller]
+fn assert_only_in_flight(seen: &Seen, kills: u64, clients: u64) {
+    assert!(seen.failed <= kills * clients, "{kills} kills: {seen}");
+    assert!(seen.kinds.keys().all(|kind| IN_FLIGHT.contains(&kind.as_str())), "{seen}");
+}
+
+fn kills_in_turn(m: &mut Machine) {
+    Shop::new(3).declare(m, "1");
+    let generation = shop::generation(m);
+    let load = m.load(shop::load());
+    let longest = (0..9).map(|kill| kill_and_wait(m, &unit(m, kill % 3 + 1))).max().unwrap_or_default();
+    let seen = load.stop();
+    assert_only_in_flight(&seen, 9, 16);
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
+    let holders: Vec<_> = (0..12).map(|slot| format!("{generation}/{}", slot % 3 + 1)).collect();
+    assert_eq!(shop::slots(m), holders, "each has its own slots back");
+    m.note(format!("9 kills, back within {longest:.1?}, {seen}"));
+}
+
+fn ten_kills_of_an_only_deployment(m: &mut Machine) {
+    ten_kills(m, 1);
+}
+
+fn ten_kills_of_one_of_three(m: &mut Machine) {
+    ten_kills(m, 3);
+}
+
+fn ten_kills(m: &Machine, concurrency: u32) {
+    Shop::new(concurrency).declare(m, "1");
+    let unit = unit(m, 1);
+    let socket = || m.run("stat --format='%n %i' /run/conductor/sockets/*/1");
+    let before = socket();
+    let load = m.load(shop::load());
+    let mut longest = Duration::ZERO;
+    for _ in 0..10 {
+        longest = longest.max(kill_and_wait(m, &unit));
+        assert_eq!(socket(), before);
+    }
+    let seen = load.stop();
+    assert_only_in_flight(&seen, 10, 16);
+    assert_eq!(m.prop(&unit.replace(".service", ".socket"), "ActiveState"), "active");
+    m.note(format!("10 kills, back within {longest:.1?}, {seen}"));
+}
+
+/// Old deployments are killed while their successors start, and come up after them.
+fn late_restart_takes_nothing_back(m: &mut Machine) {
+    let shop = Shop::new(3).flags("--start-delay 700ms").extra("[deploy]\nmax_surge = 3\n");
+    shop.declare(m, "1");
+    let old = shop::generation(m);
+    shop.write(m);
+    let load = m.load(Load { pause_ms: 5, ..shop::load() });
+    let mut declare = m.spawn(&shop::command("2"));
+    m.until("the new deployments start", Duration::from_secs(5), || {
+        shop::deployments(m).iter().filter(|unit| unit.contains("activating")).count() == 3
+    });
+    sleep(Duration::from_millis(300));
+    for instance in [1, 2] {
+        kill(m, &format!("shop-{old}@{instance}.service"));
+    }
+    let mut moved = [false; 12];
+    let mut samples = 0;
+    while declare.is_running() {
+        samples += 1;
+        for (slot, holder) in shop::slots(m).iter().enumerate() {
+            let is_new = !holder.starts_with(&old);
+            assert!(is_new || !moved[slot], "slot {} went back to {holder}", slot + 1);
+            moved[slot] |= is_new;
+        }
+    }
+    declare.finish();
+    let new = shop::generation(m);
+    sleep(Duration::from_secs(1)); // a killed one that was still there would be up by now
+    assert_eq!(shop::deployments(m), shop::active(&new, 1..=3));
+    assert!(shop::slots(m).iter().all(|holder| holder.starts_with(&new)), "{:?}", shop::slots(m));
+    assert_eq!(shop::traces(m, &old), "");
+    let seen = load.stop();
+    assert_only_in_flight(&seen, 2, 16);
+    m.note(format!("{samples} looks at the slots, {seen}"));
+}
+
+fn syntax_error_in_the_declaration(m: &mut Machine) {
+    Shop::new(3).declare(m, "1");
+    let generation = shop::generation(m);
+    let load = m.load(shop::load());
+    m.run(&format!("cp {DECLARED}/service.toml /root/good; echo 'concurrency = = 3' >>{DECLARED}/service.toml"));
+    m.run("systemctl daemon-reload");
+    let longest = (1..=3).map(|instance| kill_and_wait(m, &unit(m, instance))).max().unwrap_or_default();
+    let reload = m.try_run("conductor service reload shop");
+    assert_eq!(reload.status, 1, "a reload says what is wrong: {reload}");
+    assert!(reload.stderr.contains("service.toml"), "{reload}");
+    let seen = load.stop();
+    assert_only_in_flight(&seen, 3, 16);
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
+    m.run(&format!("cp /root/good {DECLARED}/service.toml"));
+    m.reboot();
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
+    assert!(shop::get(m).starts_with("1 "));
+    m.note(format!("3 kills, back within {longest:.1?}, {seen}"));
+}
+
+const GENERATOR: &str = "/usr/lib/systemd/system-generators/conductor-generator";
+
+/// The real generator is killed when it comes to read the declaration.
+fn generator_dies_half_way(m: &mut Machine) {
+    let kill = "--inject=all:signal=KILL --trace-path=/etc/conductor/services/shop/service.toml";
+    with_generator(m, &format!("#!/bin/sh\nstrace --quiet=all --output=/dev/null {kill} /root/generator \"$@\"\n"));
+}
+
+/// It writes nothing at all.
+fn generator_is_broken(m: &mut Machine) {
+    with_generator(m, "#!/bin/sh\nexit 1\n");
+}
+
+fn with_generator(m: &mut Machine, broken: &str) {
+    Shop::new(3).declare(m, "1");
+    let generation = shop::generation(m);
+    let load = m.load(shop::load());
+    m.run(&format!("mv {GENERATOR} /root/generator"));
+    m.write_executable(GENERATOR, broken);
+    m.run("systemctl daemon-reload");
+    let longest = (1..=3).map(|instance| kill_and_wait(m, &unit(m, instance))).max().unwrap_or_default();
+    let seen = load.stop();
+    assert_only_in_flight(&seen, 3, 16);
+    m.run(&format!("mv /root/generator {GENERATOR}; systemctl daemon-reload"));
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
+    Shop::new(3).declare(m, "2");
+    assert!(shop::get(m).starts_with("2 "));
+    m.reboot();
+    assert!(shop::get(m).starts_with("2 "));
+    m.note(format!("3 kills, back within {longest:.1?}, {seen}"));
+}

@@ -2,6 +2,7 @@
 
 mod faults;
 mod harness;
+mod lifecycle;
 mod shop;
 mod updates;
 
@@ -31,7 +32,7 @@ macro_rules! scenarios {
 }
 use scenarios;
 
-const ALL: &[&[Scenario]] = &[harness::SCENARIOS, updates::SCENARIOS, faults::SCENARIOS];
+const ALL: &[&[Scenario]] = &[harness::SCENARIOS, updates::SCENARIOS, faults::SCENARIOS, lifecycle::SCENARIOS];
 
 /// Those whose `GROUP::NAME` contains one of the filters; without filters, all.
 pub fn matching(filters: &[String]) -> Vec<&'static Scenario> {

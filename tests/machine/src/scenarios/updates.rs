@@ -160,7 +160,8 @@ fn declaring_again_changes_nothing(m: &mut Machine) {
 fn identity(m: &Machine) -> String {
     m.run(
         "systemctl show --property=Id,MainPID,InvocationID shop.service 'shop-*@*.service'
-        find /run/conductor/generations /var/lib/conductor/generations /run/conductor/slots -printf '%p %i %l\n' | sort
+        find /run/conductor/generations/*/* /var/lib/conductor/generations /run/conductor/slots ! -name target.json \
+            -printf '%p %i %l\n' | sort
         systemctl show --property=MainPID caddy; cat /run/conductor/generations/shop/target.json",
     )
 }

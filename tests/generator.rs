@@ -1,0 +1,319 @@
+//! The generator as systemd runs it: arguments, scopes, what it writes and says, and what it never does.
+//! Needs strace(1).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use conductor::compile;
+use conductor::directive;
+use conductor::layout::Layout;
+use conductor::model::ServiceName;
+use conductor::service::store;
+use conductor::tree::Tree;
+use conductor::write;
+
+/// The generator's binary, built as these tests are.
+static GENERATOR: LazyLock<Utf8PathBuf> = LazyLock::new(|| {
+    let ours = Utf8Path::new(env!("CARGO_BIN_EXE_conductor"));
+    let built = ours.parent().expect("the directory of the profile");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "conductor-generator", "--target-dir"]);
+    cargo.arg(built.parent().expect("the target directory"));
+    if built.file_name() == Some("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+    assert!(status.success(), "the generator is built");
+    built.join("conductor-generator")
+});
+
+const WEB: &str = "description = 'Web shop'\n[exec]\ncommand = ['/usr/bin/true']\n[[route]]\nhost = ['www.example.com']\n";
+
+/// A root with declarations, and the three directories of a generator.
+struct Machine {
+    scratch: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self { scratch: tempfile::tempdir().expect("a scratch directory") };
+        for dir in ["root", "normal", "early", "late"] {
+            fs::create_dir(machine.path(dir)).expect("a directory");
+        }
+        machine
+    }
+
+    fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.scratch.path()).expect("a UTF-8 path").join(name)
+    }
+
+    fn declare(&self, dir: &str, text: &str) {
+        let dir = self.path("root").join(dir);
+        fs::create_dir_all(&dir).expect("a directory");
+        fs::write(dir.join("service.toml"), text).expect("a declaration");
+    }
+
+    /// The generator with so many of its directories and nothing in its environment but the root and these.
+    fn command(&self, directories: usize, environment: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(&*GENERATOR);
+        command.args(["normal", "early", "late"].iter().take(directories).map(|dir| self.path(dir)));
+        command.env_clear().env("CONDUCTOR_ROOT", self.path("root")).envs(environment.iter().copied());
+        command
+    }
+
+    fn run(&self, directories: usize, environment: &[(&str, &str)]) -> Output {
+        self.command(directories, environment).output().expect("the generator runs")
+    }
+
+    /// What is in one of its directories.
+    fn written(&self, dir: &str) -> Tree {
+        write::read_tree(&self.path(dir)).expect("a directory")
+    }
+}
+
+/// Compiles what a root declares, for the systemd in it.
+fn compiled(root: &Utf8Path, layout: &Layout) -> Tree {
+    compile::compile(layout, directive::systemd_version(root.as_std_path())).tree
+}
+
+#[track_caller]
+fn assert_silent_success(output: &Output) {
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[track_caller]
+fn assert_failure(output: &Output, words: &str) {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(words), "{said}");
+}
+
+#[test]
+fn every_case_is_written_as_it_compiles() {
+    let cases = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/hosts");
+    for case in cases.read_dir_utf8().expect("the cases") {
+        let root = case.expect("a case").into_path();
+        let machine = Machine::new();
+        let output = machine.run(3, &[("CONDUCTOR_ROOT", root.as_str())]);
+        assert!(output.status.success(), "{root}: {output:?}");
+        assert_eq!(machine.written("normal"), compiled(&root, &Layout::system(&root)), "{root}");
+    }
+}
+
+#[test]
+fn one_two_or_three_directories() {
+    for directories in 1..=3 {
+        let machine = Machine::new();
+        machine.declare("etc/conductor/services/web", WEB);
+        assert_silent_success(&machine.run(directories, &[]));
+        let root = machine.path("root");
+        let tree = compiled(&root, &Layout::system(&root));
+        assert!(tree.get("web.service".into()).is_some());
+        assert_eq!(machine.written("normal"), tree);
+        assert!(machine.written("early").is_empty() && machine.written("late").is_empty());
+    }
+}
+
+#[test]
+fn other_numbers_of_directories_are_refused() {
+    let machine = Machine::new();
+    assert_failure(&machine.run(0, &[]), "usage: conductor-generator");
+    let output = machine.command(3, &[]).arg("/fourth").output().expect("the generator runs");
+    assert_failure(&output, "usage: conductor-generator");
+    assert!(machine.written("normal").is_empty());
+}
+
+#[test]
+fn a_users_manager_has_a_users_declarations() {
+    let machine = Machine::new();
+    machine.declare("etc/conductor/services/system", WEB);
+    machine.declare("home/ann/configuration/conductor/services/web", WEB);
+    let variables = [
+        ("SYSTEMD_SCOPE", "user"),
+        ("HOME", "/home/ann"),
+        ("XDG_CONFIG_HOME", "/home/ann/configuration"),
+        ("XDG_RUNTIME_DIR", "/run/user/1000"),
+    ];
+    assert_silent_success(&machine.run(3, &variables));
+    let root = machine.path("root");
+    let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let layout = Layout::user(&root, variable).expect("a user's layout");
+    let tree = machine.written("normal");
+    assert_eq!(tree, compiled(&root, &layout));
+    assert!(tree.get("system.service".into()).is_none());
+    let unit = compile::text(&tree, "web.service".into()).expect("the user's service");
+    assert!(unit.contains("conductor --user service _start /home/ann/configuration/conductor/services/web"), "{unit}");
+}
+
+#[test]
+fn a_user_without_a_home_is_an_error() {
+    let machine = Machine::new();
+    // Logged where SYSTEMD_SCOPE is set: into the kernel's log. The directory tells the scope as well.
+    let mut command = Command::new(&*GENERATOR);
+    let output = command.env_clear().arg("/run/user/1000/systemd/generator").output().expect("the generator runs");
+    assert_failure(&output, "HOME is set");
+    assert!(machine.written("normal").is_empty());
+}
+
+#[test]
+fn the_initrd_has_no_services() {
+    let machine = Machine::new();
+    machine.declare("etc/conductor/services/web", WEB);
+    assert_silent_success(&machine.run(3, &[("SYSTEMD_IN_INITRD", "1")]));
+    assert!(machine.written("normal").is_empty());
+    assert_silent_success(&machine.run(3, &[("SYSTEMD_IN_INITRD", "0")]));
+    assert!(!machine.written("normal").is_empty());
+}
+
+#[test]
+fn nothing_is_overwritten_or_followed() {
+    let machine = Machine::new();
+    machine.declare("etc/conductor/services/web", WEB);
+    let other = machine.path("other");
+    fs::write(&other, "another's").expect("a file");
+    let unit = machine.path("normal").join("web.service");
+    for attempt in ["a file", "a link", "a dangling link"] {
+        let _ = fs::remove_dir_all(machine.path("normal"));
+        fs::create_dir(machine.path("normal")).expect("a directory");
+        match attempt {
+            "a file" => fs::write(&unit, "another's").expect("a file"),
+            "a link" => symlink(&other, &unit).expect("a link"),
+            _ => symlink(machine.path("nowhere"), &unit).expect("a link"),
+        }
+        assert_failure(&machine.run(1, &[]), "web.service: File exists");
+        assert_eq!(fs::read_to_string(&unit).unwrap_or("another's".to_owned()), "another's", "{attempt}");
+        assert!(!machine.path("nowhere").exists());
+    }
+}
+
+#[test]
+fn errors_are_logged_and_lose_only_their_service() {
+    let machine = Machine::new();
+    machine.declare("etc/conductor/services/web", WEB);
+    machine.declare("etc/conductor/services/mail", "concurrency = 'many'\n[exec]\ncommand = ['/usr/bin/true']\n");
+    let output = machine.run(3, &[]);
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].contains("/etc/conductor/services/mail/service.toml:1:15: concurrency: "), "{said}");
+    assert!(lines[0].contains("; write a number without quotes"), "{said}");
+    assert!(lines[1].contains("mail: not compiled"), "{said}");
+    let tree = machine.written("normal");
+    assert!(tree.get("web.service".into()).is_some() && tree.get("mail.service".into()).is_none());
+    // Asked for less, it says less.
+    let quiet = Machine::new();
+    quiet.declare("etc/conductor/services/mail", "concurrency = 'many'\n");
+    assert_silent_success(&quiet.run(3, &[("SYSTEMD_LOG_LEVEL", "crit")]));
+}
+
+/// A machine on which everything happens: a live generation, another one declared, a broken service
+/// that runs, a broken one that does not.
+fn busy() -> Machine {
+    let machine = Machine::new();
+    let layout = Layout::system(&machine.path("root"));
+    for name in ["web", "mail"] {
+        machine.declare(&format!("etc/conductor/services/{name}"), &WEB.replace("www", name));
+        let host = compile::compile(&layout, None);
+        let compiled = &host.services[&ServiceName::new(name).expect("a name")];
+        let dir = layout.at(&layout.declaration(&compiled.service.name));
+        store::store(&layout, compiled, &dir).expect("a stored generation");
+    }
+    machine.declare("etc/conductor/services/web", &WEB.replace("true", "false"));
+    machine.declare("etc/conductor/services/mail", "[exec\n");
+    machine.declare("usr/lib/conductor/services/blog", "[exec\n");
+    machine
+}
+
+#[test]
+fn live_generations_are_written_beside_the_declared_ones() {
+    let machine = busy();
+    let output = machine.run(3, &[]);
+    assert!(output.status.success(), "{output:?}");
+    let root = machine.path("root");
+    let tree = machine.written("normal");
+    assert_eq!(tree, compiled(&root, &Layout::system(&root)));
+    let templates = |name: &str| tree.iter().filter(|(path, _)| path.as_str().starts_with(name) && path.as_str().ends_with("@.service")).count();
+    assert_eq!((templates("web-"), templates("mail-"), templates("blog-")), (2, 1, 0));
+}
+
+/// Calls that change nothing.
+const HARMLESS: &[&str] = &[
+    "access", "arch_prctl", "exit", "exit_group", "faccessat", "faccessat2", "getcwd", "lstat", "newfstatat", "readlink",
+    "readlinkat", "stat", "statfs", "statx",
+];
+
+/// What is wrong with a call, for a program that may only write below these directories.
+fn crime<'a>(call: &'a str, allowed: &[Utf8PathBuf]) -> Option<&'a str> {
+    let (name, arguments) = call.split_once('(')?;
+    if HARMLESS.contains(&name) {
+        return None;
+    }
+    let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_TMPFILE"];
+    if matches!(name, "open" | "openat" | "openat2") && !writes.iter().any(|flag| arguments.contains(flag)) {
+        return None;
+    }
+    // The last path is the one that is made; a link's first one is only what it says.
+    let paths: Vec<&str> = arguments.split('"').skip(1).step_by(2).collect();
+    let made = if name.starts_with("rename") || name.starts_with("link") { &paths[..] } else { &paths[paths.len().saturating_sub(1)..] };
+    let inside = |path: &&str| *path == "/dev/kmsg" || allowed.iter().any(|dir| Utf8Path::new(path).starts_with(dir));
+    let writer = ["open", "creat", "mkdir", "symlink", "rename", "unlink", "chmod", "fchmodat"];
+    let known = writer.iter().any(|writer| name.starts_with(writer));
+    (!known || made.is_empty() || !made.iter().all(inside) || arguments.contains("..")).then_some(call)
+}
+
+/// No process, no socket, no write outside the directories that systemd gives.
+#[test]
+fn it_only_writes_its_directories() {
+    let machine = busy();
+    let trace = machine.path("trace");
+    let plain = machine.command(3, &[]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-s", "4096", "-e", "trace=%process,%network,%file", "-o", trace.as_str()]);
+    strace.arg(plain.get_program()).args(plain.get_args());
+    // A broken declaration is told of: the kernel's log is the one place beyond.
+    strace.env_clear().env("PATH", "/usr/bin:/bin").env("CONDUCTOR_ROOT", machine.path("root"));
+    let output = strace.output().expect("strace is installed (apt install strace)");
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(&trace).expect("what strace saw");
+    // Each line is "PID CALL(…) = …".
+    let calls: Vec<&str> = text.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim_start()).collect();
+    assert!(calls[0].starts_with("execve("), "{}", calls[0]);
+    let allowed = ["normal", "early", "late"].map(|dir| machine.path(dir));
+    let crimes: Vec<&str> = calls[1..].iter().filter_map(|call| crime(call, &allowed)).collect();
+    assert!(crimes.is_empty(), "{crimes:#?}");
+    assert!(calls.iter().filter(|call| call.contains("O_CREAT|O_EXCL")).count() > 5, "strace saw the units written");
+    assert!(!machine.written("normal").is_empty());
+}
+
+#[test]
+fn crimes_are_seen() {
+    let allowed = [Utf8PathBuf::from("/gen")];
+    for call in [
+        "execve(\"/bin/sh\", [\"sh\"], 0x1 /* 3 vars */) = 0",
+        "clone3({flags=CLONE_VM}, 88) = 7",
+        "vfork() = 7",
+        "socket(AF_UNIX, SOCK_STREAM, 0) = 3",
+        "openat(AT_FDCWD, \"/etc/x\", O_WRONLY|O_CREAT, 0666) = 3",
+        "openat(AT_FDCWD, \"/gen/../etc/x\", O_WRONLY|O_CREAT, 0666) = 3",
+        "openat(AT_FDCWD, \"/generator/x\", O_RDWR) = 3",
+        "mkdir(\"/etc/x\", 0777) = 0",
+        "symlink(\"/gen/x\", \"/etc/x\") = 0",
+        "rename(\"/etc/x\", \"/gen/x\") = 0",
+        "unlink(\"/etc/x\") = 0",
+    ] {
+        assert_eq!(crime(call, &allowed), Some(call));
+    }
+    for call in [
+        "openat(AT_FDCWD, \"/etc/x\", O_RDONLY|O_CLOEXEC) = 3",
+        "openat(AT_FDCWD, \"/gen/x\", O_WRONLY|O_CREAT|O_EXCL, 0644) = 3",
+        "openat(AT_FDCWD, \"/dev/kmsg\", O_WRONLY|O_CLOEXEC) = 3",
+        "symlink(\"target\", \"/gen/x\") = 0",
+        "exit_group(0) = ?",
+    ] {
+        assert_eq!(crime(call, &allowed), None);
+    }
+}

@@ -1,0 +1,533 @@
+//! A service under systemd's own verbs, under `conductor daemon-reload`, and from its declaration to its removal.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use conductor_machine::machine::Machine;
+use serde_json::Value;
+
+use super::scenarios;
+use super::shop::{self, Shop};
+
+scenarios!("lifecycle":
+    stop_waits_and_leaves_nothing,
+    isolate_and_poweroff_wait_for_deployments,
+    one_generation_after_any_verb,
+    deployment_stopped_by_hand,
+    conductor_daemon_reload_does_what_is_due,
+    boot_starts_what_is_wanted,
+    removal_leaves_nothing,
+    listings_and_exit_codes,
+    works_below_another_root,
+    drop_ins_lie_over_the_declaration,
+    declarations_and_reloads_at_once,
+    hooks_run_in_order_as_the_service,
+    hooks_that_fail,
+    resources_and_routes_roll_nothing,
+);
+
+/// Gives the stored declaration another version, as an editor would.
+fn edit(m: &Machine, version: &str) {
+    m.run(&format!(r#"sed -i 's/^environment = .*/environment = {{ VERSION = "{version}" }}/' {}"#, toml("shop")));
+}
+
+fn toml(name: &str) -> String {
+    format!("/etc/conductor/services/{name}/service.toml")
+}
+
+/// A declaration that somebody wrote into its place, of one deployment at NAME.localhost. The application has to be
+/// at its path already.
+fn write_declaration(m: &Machine, name: &str, version: &str, extra: &str) {
+    let text = format!(
+        r#"[exec]
+command = ["/usr/local/bin/app", "--version", "{version}"]
+[health]
+http = "/healthz"
+[[route]]
+host = ["{name}.localhost"]
+tls = "off"
+{extra}
+"#
+    );
+    m.write(&toml(name), &text);
+}
+
+fn get(m: &Machine, host: &str) -> String {
+    m.try_run(&format!("curl --silent --fail --max-time 5 http://{host}.localhost/")).stdout.trim().to_owned()
+}
+
+fn status(m: &Machine, name: &str) -> Value {
+    let text = m.run(&format!("conductor service status {name} --json"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The processes of all deployments, for telling whether any was restarted.
+fn processes(m: &Machine) -> String {
+    m.run("pgrep --exact app | sort -n")
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn stop_waits_and_leaves_nothing(m: &mut Machine) {
+    let shop = Shop::new(3).flags("--stop-delay 2s");
+    shop.declare(m, "1");
+    let first = shop::generation(m);
+    assert_eq!(shop::deployments(m), shop::active(&first, 1..=3));
+
+    let (_, took) = timed(|| m.run("systemctl stop shop"));
+    assert!((2 * SECOND..6 * SECOND).contains(&took), "stopped in {took:?}");
+    assert_eq!(shop::traces(m, &first), "");
+    assert_eq!(m.run("find /run/conductor -path '*shop/*'; pgrep --exact app || true"), "");
+    assert_eq!(m.prop("shop.service", "ActiveState"), "inactive");
+    m.note(format!("stop {took:.1?}"));
+
+    m.run("systemctl start shop");
+    assert_eq!(shop::deployments(m), shop::active(&first, 1..=3));
+    edit(m, "2");
+    let (_, took) = timed(|| m.run("systemctl restart shop"));
+    let second = shop::generation(m);
+    assert_ne!(first, second);
+    assert_eq!(shop::deployments(m), shop::active(&second, 1..=3));
+    assert_eq!(shop::traces(m, &first), "");
+    assert!(shop::get(m).starts_with("2 "));
+    assert!((2 * SECOND..8 * SECOND).contains(&took), "restarted in {took:?}");
+    m.note(format!("restart {took:.1?}"));
+}
+
+fn isolate_and_poweroff_wait_for_deployments(m: &mut Machine) {
+    m.write(
+        "/etc/systemd/system/quiet.target",
+        "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n",
+    );
+    Shop::new(3).flags("--stop-delay 2s").declare(m, "1");
+    let generation = shop::generation(m);
+
+    let before = processes(m);
+    m.run("systemctl isolate multi-user.target");
+    assert_eq!(processes(m), before, "it belongs to multi-user.target");
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
+
+    let (_, took) = timed(|| m.run("systemctl isolate quiet.target"));
+    assert!((2 * SECOND..6 * SECOND).contains(&took), "isolated in {took:?}");
+    assert_eq!(shop::traces(m, &generation), "");
+    m.note(format!("isolate {took:.1?}"));
+
+    m.run("systemctl isolate multi-user.target");
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
+    assert!(shop::get(m).starts_with("1 "));
+
+    let took = m.poweroff(10 * SECOND);
+    assert!(took >= 2 * SECOND, "off in {took:?}");
+    m.note(format!("poweroff {took:.1?}"));
+    m.power_on();
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
+    let timeouts = m.run("journalctl --boot=-1 --output=cat _PID=1 | grep -i 'timed out\\|sigkill' || true");
+    assert_eq!(timeouts, "", "something waited for a timeout");
+}
+
+fn one_generation_after_any_verb(m: &mut Machine) {
+    Shop::new(3).declare(m, "1");
+    let first = shop::generation(m);
+    let before = processes(m);
+
+    edit(m, "2");
+    m.run("systemctl daemon-reload; systemctl start shop");
+    assert_eq!(shop::deployments(m), shop::active(&first, 1..=3));
+    assert_eq!(processes(m), before, "it ran already");
+
+    m.run("systemctl reload shop");
+    let second = shop::generation(m);
+    assert_ne!(first, second);
+    assert_eq!(shop::deployments(m), shop::active(&second, 1..=3));
+    assert_eq!(shop::traces(m, &first), "");
+
+    edit(m, "3");
+    m.run("systemctl reload shop");
+    let third = shop::generation(m);
+    assert_eq!(shop::deployments(m), shop::active(&third, 1..=3));
+    assert!(shop::get(m).starts_with("3 "));
+
+    // The last declaration again is the generation it was, and nothing restarts.
+    let before = processes(m);
+    m.run("systemctl reload shop");
+    assert_eq!((shop::generation(m), processes(m)), (third, before));
+}
+
+fn deployment_stopped_by_hand(m: &mut Machine) {
+    Shop::new(3).declare(m, "1");
+    let generation = shop::generation(m);
+    let load = m.load(shop::load());
+    sleep(SECOND);
+    m.run(&format!("systemctl stop shop-{generation}@2.service"));
+    let holders = shop::slots(m);
+    assert_eq!(holders.len(), 12, "{holders:?}");
+    assert!(holders.iter().all(|holder| !holder.ends_with("/2")), "{holders:?}");
+    assert_eq!(shop::deployments(m).len(), 2);
+    sleep(SECOND);
+    m.run("systemctl reload shop");
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
+    assert_eq!(shop::slots(m).iter().filter(|holder| holder.ends_with("/2")).count(), 4);
+    sleep(SECOND);
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    m.note(seen);
+}
+
+fn conductor_daemon_reload_does_what_is_due(m: &mut Machine) {
+    m.copy_app("/usr/local/bin/app");
+    for name in ["edited", "gone", "halted", "broken", "same"] {
+        write_declaration(m, name, "1", "");
+    }
+    let all = m.run("conductor daemon-reload");
+    assert_eq!(all.lines().filter(|line| line.ends_with("serves with 1 of 1 deployments")).count(), 5, "{all}");
+
+    m.run("systemctl stop halted");
+    write_declaration(m, "fresh", "1", "");
+    write_declaration(m, "edited", "2", "");
+    write_declaration(m, "broken", "2", "concurency = 2\n");
+    let serving = |m: &Machine, names: [&str; 2]| names.map(|name| get(m, name));
+    let before = serving(m, ["same", "broken"]);
+    let request = m.spawn("curl --silent --fail 'http://gone.localhost/slow?ms=1500'");
+    m.until("the request is on its way", SECOND, || m.try_run("ss -x state established | grep -q /gone-").success());
+    m.run("rm -r /etc/conductor/services/gone");
+    let output = m.try_run("conductor daemon-reload");
+    assert_eq!(output.status, 3, "{output}");
+    assert!(output.stderr.contains("/etc/conductor/services/broken/service.toml:"), "{output}");
+    assert!(output.stderr.contains("did you mean `concurrency`?"), "{output}");
+    assert!(output.stdout.contains("gone: stopped, it is not declared any more"), "{output}");
+    assert!(request.finish().starts_with("1 "), "a request in flight is answered");
+    assert_eq!(serving(m, ["same", "broken"]), before, "nothing touched them");
+    assert!(get(m, "fresh").starts_with("1 ") && get(m, "edited").starts_with("2 "));
+    assert_eq!(
+        m.run("systemctl is-active fresh edited same broken; systemctl is-active gone halted || true"),
+        "active\nactive\nactive\nactive\ninactive\ninactive\n"
+    );
+    assert_eq!(m.run("grep -c gone /run/conductor/proxy/caddy/sites.caddy || true").trim(), "0");
+
+    write_declaration(m, "broken", "1", "");
+    let before = processes(m);
+    let again = m.try_run("conductor daemon-reload");
+    assert_eq!((again.status, again.stdout.as_str()), (0, "every service is as declared\n"), "{again}");
+    assert_eq!(processes(m), before);
+    assert_eq!(m.prop("halted.service", "ActiveState"), "inactive", "who stopped it starts it");
+}
+
+fn boot_starts_what_is_wanted(m: &mut Machine) {
+    m.copy_app("/usr/local/bin/app");
+    write_declaration(m, "wanted", "1", "");
+    write_declaration(m, "unwanted", "1", "[install]\nwanted_by = []\n");
+    m.run("conductor daemon-reload");
+    assert_eq!(m.prop("unwanted.service", "ActiveState"), "inactive");
+    m.run("systemctl start unwanted");
+    assert!(get(m, "wanted").starts_with("1 ") && get(m, "unwanted").starts_with("1 "));
+    m.reboot();
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    assert!(get(m, "wanted").starts_with("1 "));
+    assert_eq!(m.prop("unwanted.service", "ActiveState"), "inactive");
+    assert_eq!(m.run("pgrep --exact app | wc -l").trim(), "1");
+    assert_eq!(m.run("pgrep --exact 'conductor.*' || true"), "", "no conductor process exists");
+    m.note(m.run("systemd-analyze time | head -n 1").trim());
+}
+
+fn removal_leaves_nothing(m: &mut Machine) {
+    let before = m.run("find /etc/conductor /run/conductor /var/lib/conductor | sort");
+    Shop::new(2).declare(m, "1");
+    Shop::new(2).declare(m, "2");
+    m.write("/etc/conductor/services/shop.d/50-scale.toml", "concurrency = 3\n");
+    m.run("conductor daemon-reload");
+    assert!(shop::get(m).starts_with("2 "));
+    assert_eq!(m.run("conductor service rm shop"), "shop: removed\n");
+    let after = m.run("find /etc/conductor /run/conductor /var/lib/conductor | sort");
+    // What conductor keeps for all services stays; nothing has the name of this one.
+    assert_eq!(m.run("find /etc/conductor /run /var/lib/conductor -name '*shop*'"), "");
+    let new: Vec<_> = after.lines().filter(|path| !before.lines().any(|there| there == *path)).collect();
+    assert_eq!(
+        new,
+        ["/run/conductor/failures", "/run/conductor/locks", "/run/conductor/stopped"]
+            .into_iter()
+            .filter(|path| after.contains(path))
+            .collect::<Vec<_>>(),
+        "{new:?}"
+    );
+    assert_eq!(m.run("systemctl list-units --all --plain --no-legend '*shop*'; systemctl --failed --no-legend"), "");
+    assert_eq!(m.run("grep shop /run/conductor/proxy/caddy/sites.caddy || true"), "");
+    assert_eq!(m.run("curl --silent http://localhost:2019/config/ | grep shop || true"), "");
+    assert!(!m.run(&format!("curl --silent http://{}/ | head -c 80", shop::HOST)).starts_with("2 "));
+    let again = m.try_run("conductor service rm shop");
+    assert_eq!(again.status, 1, "{again}");
+}
+
+fn listings_and_exit_codes(m: &mut Machine) {
+    let shop = Shop::new(2);
+    shop.write(m);
+    let declare = shop::command("1");
+    let output = m.run(&format!("{declare} --no-start"));
+    assert!(output.starts_with("shop: generation "), "{output}");
+    assert_eq!(m.prop("shop.service", "ActiveState"), "inactive");
+    assert_eq!(m.prop("shop.service", "LoadState"), "loaded");
+    let generation = status(m, "shop")["declared"].as_str().expect("a generation").to_owned();
+    assert_eq!(
+        m.run(&format!("{declare} --no-start")),
+        format!("shop: declared already, as generation {generation}\n")
+    );
+    m.run(&declare);
+    assert_eq!(shop::generation(m), generation);
+
+    let list: Value = serde_json::from_str(&m.run("conductor service list --json")).expect("JSON");
+    let row = serde_json::json!({
+        "name": "shop", "state": "active", "generation": generation, "ready": 2, "concurrency": 2,
+        "routes": ["shop.localhost/"], "description": "Shop 1", "error": null,
+    });
+    assert_eq!(list, serde_json::json!([row]));
+    let found = status(m, "shop");
+    assert_eq!(
+        (&found["state"], &found["generation"], &found["declared"]),
+        (&"active".into(), &generation.as_str().into(), &generation.as_str().into())
+    );
+    assert_eq!(found["source"], toml("shop"));
+    assert_eq!(found["failure"], Value::Null);
+    let deployments = found["deployments"].as_array().expect("a list");
+    assert_eq!(deployments.len(), 2);
+    let unit = format!("shop-{generation}@2.service");
+    assert_eq!(deployments[1]["unit"], unit.as_str());
+    assert_eq!(deployments[1]["main_pid"].to_string(), m.prop(&unit, "MainPID"));
+    assert_eq!(deployments[1]["slots"], serde_json::json!([2, 4, 6, 8, 10, 12]));
+    let text = m.run("conductor service list; conductor service status shop");
+    assert!(text.contains(&unit) && !text.contains('\x1b'), "{text}");
+
+    m.write("/root/broken/service.toml", "[exec]\ncommand = [\"/bin/true\"]\nconcurency = 1\n");
+    for (code, command) in [
+        (0, "conductor --help"),
+        (0, "conductor check shop"),
+        (0, "conductor render shop"),
+        (0, "conductor service list"),
+        (1, "conductor service status nosuch"),
+        (1, "conductor service reload nosuch"),
+        (1, "conductor service rm nosuch"),
+        (1, "conductor render nosuch"),
+        (1, "conductor render shop --output /etc/conductor"),
+        (2, "conductor"),
+        (2, "conductor service frobnicate"),
+        (2, "conductor service status 'No Name'"),
+        (2, "conductor service declare /root/shop VERSION"),
+        (2, "conductor service declare /root/shop VERSION=1 --name 'No Name'"),
+        (2, "conductor render shop VERSION=1"),
+        (3, "conductor service declare /root/shop"),
+        (3, "conductor service declare /root/nosuch"),
+        (3, "conductor service declare /root/broken"),
+        (3, "conductor check /root/broken"),
+        (3, "conductor render /root/broken"),
+    ] {
+        let output = m.try_run(command);
+        // `render --output` refuses to write over files; here it has none to write over.
+        assert_eq!(output.status, code, "{command}: {output}");
+        assert_eq!(output.stderr.is_empty(), code == 0, "{command}: {output}");
+    }
+    assert_eq!(m.run("ls /etc/conductor/services"), "shop\n", "nothing of what was refused is there");
+    m.run("conductor service declare /root/shop VERSION=1 --name other --no-start");
+    assert_eq!(m.run("ls /etc/conductor/services"), "other\nshop\n");
+}
+
+fn works_below_another_root(m: &mut Machine) {
+    m.copy_app("/usr/local/bin/app");
+    write_declaration(m, "web", "1", "");
+    m.run("mkdir -p /srv/root/usr/local/bin; mv /etc/conductor /srv/root/etc-conductor; mkdir /srv/root/etc; mv /srv/root/etc-conductor /srv/root/etc/conductor; mkdir -p /etc/conductor/services");
+    let list: Value = serde_json::from_str(&m.run("conductor --root /srv/root service list --json")).expect("JSON");
+    assert_eq!((&list[0]["name"], &list[0]["state"]), (&"web".into(), &"unknown".into()), "{list}");
+    assert!(m.run("conductor --root /srv/root render web").contains("/usr/local/bin/app --version 1"));
+    m.run("conductor --root /srv/root render --output /srv/out");
+    let files = m.run("cd /srv/out; find . -type f -o -type l | sort");
+    assert!(files.contains("./web.service\n") && files.contains("./multi-user.target.wants/web.service\n"), "{files}");
+    assert_eq!(
+        m.run("conductor service list"),
+        "no service is declared; `conductor service declare DIR` declares one\n"
+    );
+    assert_eq!(
+        m.run("ls /srv/root/etc /srv/root"),
+        "/srv/root:\netc\nusr\n\n/srv/root/etc:\nconductor\n",
+        "nothing is written"
+    );
+}
+
+fn drop_ins_lie_over_the_declaration(m: &mut Machine) {
+    Shop::new(3).declare(m, "1");
+    let first = shop::generation(m);
+    let over = "/etc/conductor/services/shop.d";
+    m.write(&format!("{over}/50-scale.toml"), "concurrency = 2\n");
+    m.run("conductor daemon-reload");
+    assert_eq!(shop::deployments(m), shop::active(&first, 1..=2), "scaled, not rolled");
+
+    m.write(&format!("{over}/50-nice.conf"), "[Service]\nNice=5\n");
+    m.run("conductor daemon-reload");
+    let second = shop::generation(m);
+    assert_eq!(shop::deployments(m), shop::active(&second, 1..=2));
+    let unit = format!("shop-{second}@1.service");
+    assert_eq!((m.prop(&unit, "Nice").as_str(), m.prop(&unit, "DropInPaths").ends_with("50-nice.conf")), ("5", true));
+    assert_eq!(m.run(&format!("ps -o ni= {}", m.prop(&unit, "MainPID"))).trim(), "5");
+
+    // A package's drop-in, and the administrator's mask for it.
+    m.write("/usr/lib/conductor/services/shop.d/60-more.toml", "concurrency = 4\n");
+    m.run("conductor daemon-reload");
+    assert_eq!(shop::deployments(m), shop::active(&second, 1..=4));
+    m.run(&format!(
+        "ln -s /dev/null {over}/60-more.toml; ln -sf /dev/null {over}/50-nice.conf; conductor daemon-reload"
+    ));
+    assert_eq!(shop::deployments(m), shop::active(&first, 1..=2), "as before the masked ones");
+
+    // A package's service, and the mask for it.
+    m.run("mkdir -p /usr/lib/conductor/services; mv /etc/conductor/services/shop /usr/lib/conductor/services/");
+    m.run("rm -r /etc/conductor/services/shop.d /usr/lib/conductor/services/shop.d; conductor daemon-reload");
+    assert_eq!(shop::deployments(m), shop::active(&first, 1..=3));
+    let refused = m.try_run("conductor service rm shop");
+    assert_eq!(refused.status, 1, "{refused}");
+    let remedy = "ln -s /dev/null /etc/conductor/services/shop";
+    assert!(refused.stderr.contains(remedy), "{refused}");
+    m.run(&format!("{remedy}; conductor daemon-reload"));
+    assert_eq!(shop::deployments(m), Vec::<String>::new());
+    assert_eq!(m.prop("shop.service", "LoadState"), "not-found");
+}
+
+fn declarations_and_reloads_at_once(m: &mut Machine) {
+    let shop = Shop::new(2);
+    shop.declare(m, "1");
+    let load = m.load(shop::load());
+    for round in 0..3 {
+        let (one, two) = (10 + round, 20 + round);
+        let reloads = [m.spawn("conductor service reload shop"), m.spawn("systemctl reload shop")];
+        let first = m.spawn(&shop::command(&one.to_string()));
+        let daemon_reload = m.spawn("conductor daemon-reload");
+        sleep(Duration::from_millis(100));
+        let last = m.spawn(&shop::command(&two.to_string()));
+        for command in reloads.into_iter().chain([first, daemon_reload, last]) {
+            command.finish();
+        }
+        let generation = shop::generation(m);
+        assert_eq!(shop::deployments(m), shop::active(&generation, 1..=2));
+        let stored = m.read(&toml("shop"));
+        let won = if stored.contains(&format!("\"{two}\"")) { two } else { one };
+        assert!(shop::get(m).starts_with(&won.to_string()), "what is declared serves: {stored}");
+    }
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    m.note(seen);
+}
+
+/// Writes what it is called, as whom, and who holds the first slot.
+const HOOK: &str = r#"#!/bin/sh
+slot=$(readlink /run/conductor/slots/hooked/1)
+echo "$1 $(id -un) $GREETING ${slot#/run/conductor/sockets/}" >>"$STATE_DIRECTORY/log"
+env | grep '^CONDUCTOR_' | sort >"$STATE_DIRECTORY/$1.env"
+test "$1" != "$FAILS"
+"#;
+
+fn declare_hooked(m: &Machine, fails: &str, concurrency: u32) -> conductor_machine::machine::Output {
+    m.write_executable("/root/hooked/hook", HOOK);
+    m.copy_app("/usr/local/bin/app");
+    let text = format!(
+        r#"concurrency = {concurrency}
+config = {{ GREETING = "hello", FAILS = "{fails}" }}
+[exec]
+command = ["/usr/local/bin/app"]
+[health]
+exec = ["./hook", "health"]
+[hooks]
+pre_start = ["./hook", "pre_start"]
+post_start = ["./hook", "post_start"]
+pre_stop = ["./hook", "pre_stop"]
+drain = ["./hook", "drain"]
+post_stop = ["./hook", "post_stop"]
+[systemd.service]
+StateDirectory = "hooked"
+[[route]]
+host = ["hooked.localhost"]
+tls = "off"
+[deploy]
+health_timeout = "5s"
+"#
+    );
+    m.write("/root/hooked/service.toml", &text);
+    m.try_run("conductor service declare /root/hooked")
+}
+
+fn hooks_run_in_order_as_the_service(m: &mut Machine) {
+    let output = declare_hooked(m, "", 1);
+    assert!(output.success(), "{output}");
+    let generation = status(m, "hooked")["generation"].as_str().expect("a generation").to_owned();
+    let request = m.spawn("curl --silent --fail 'http://hooked.localhost/slow?ms=1000'");
+    m.until("the request is on its way", SECOND, || m.try_run("ss -x state established | grep -q /hooked-").success());
+    let (_, took) = timed(|| m.run("systemctl stop hooked"));
+    request.finish();
+    assert!(took > SECOND / 2, "drained in {took:?}");
+    let held = format!("hooked-{generation}/1");
+    let line = |what: &str, slot: &str| format!("{what} conductor-hooked hello {slot}\n");
+    let expected = [
+        line("pre_start", ""),
+        line("health", ""),
+        line("post_start", ""),
+        line("pre_stop", &held),
+        line("drain", ""),
+        line("post_stop", ""),
+    ];
+    assert_eq!(m.read("/var/lib/hooked/log"), expected.concat());
+    let environment = format!(
+        "CONDUCTOR_DEPLOYMENT=hooked-{generation}-1
+CONDUCTOR_DEPLOYMENT_DIR=/run/conductor/deployments/hooked-{generation}-1
+CONDUCTOR_GENERATION={generation}
+CONDUCTOR_INSTANCE=1
+CONDUCTOR_SERVICE=hooked
+CONDUCTOR_SERVICE_DIR=/var/lib/conductor/generations/hooked/{generation}/files
+CONDUCTOR_SOCKET=/run/conductor/sockets/hooked-{generation}/1
+"
+    );
+    for hook in ["pre_start", "health", "post_start", "pre_stop", "drain", "post_stop"] {
+        assert_eq!(m.read(&format!("/var/lib/hooked/{hook}.env")), environment, "{hook}");
+    }
+}
+
+fn hooks_that_fail(m: &mut Machine) {
+    let good = declare_hooked(m, "", 2);
+    assert!(good.success(), "{good}");
+    let first = status(m, "hooked")["generation"].clone();
+    let load = m.load(conductor_machine::load::Load { host: "hooked.localhost".into(), ..shop::load() });
+    for hook in ["pre_start", "health", "post_start"] {
+        let (refused, took) = timed(|| declare_hooked(m, hook, 2));
+        assert_eq!(refused.status, 1, "{hook}: {refused}");
+        let found = status(m, "hooked");
+        assert_eq!((&found["generation"], &found["declared"]), (&first, &first), "{hook}");
+        assert_eq!(found["deployments"].as_array().map(Vec::len), Some(2), "{hook}: {found}");
+        m.note(format!("{hook} refused after {took:.1?}"));
+    }
+    // The end of a deployment cannot be refused: it drains whatever its hooks say.
+    for hook in ["pre_stop", "drain", "post_stop", ""] {
+        let output = declare_hooked(m, hook, 2);
+        assert!(output.success(), "{hook}: {output}");
+    }
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    m.note(seen);
+}
+
+fn resources_and_routes_roll_nothing(m: &mut Machine) {
+    Shop::new(2).extra("[resources]\nmemory_max = \"1G\"").declare(m, "1");
+    let before = (shop::generation(m), processes(m));
+    assert_eq!(m.prop("conductor-shop.slice", "MemoryMax"), (1u64 << 30).to_string());
+    m.run(&format!("sed -i 's/memory_max = .*/memory_max = \"512M\"/' {}; systemctl daemon-reload", toml("shop")));
+    assert_eq!(m.prop("conductor-shop.slice", "MemoryMax"), (512u64 << 20).to_string(), "after daemon-reload alone");
+    m.run("systemctl reload shop");
+    assert_eq!((shop::generation(m), processes(m)), before);
+
+    m.run(&format!("sed -i 's/^host = .*/host = [\"store.localhost\"]/' {}; systemctl reload shop", toml("shop")));
+    assert_eq!((shop::generation(m), processes(m)), before);
+    assert!(get(m, "store").starts_with("1 "));
+    assert_eq!(m.run("grep -c shop.localhost /run/conductor/proxy/caddy/sites.caddy || true").trim(), "0");
+    let cgroup = m.run(&format!("systemctl show --property=ControlGroup --value shop-{}@1.service", before.0));
+    assert!(cgroup.starts_with("/conductor.slice/conductor-shop.slice/"), "{cgroup}");
+}

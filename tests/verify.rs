@@ -1,0 +1,124 @@
+//! What systemd itself says of rendered units. Needs systemd-analyze(1).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use conductor::compile::{self, Compiled};
+use conductor::layout::Layout;
+use conductor::model::ServiceName;
+use conductor::{directive, sources, template, verify};
+
+/// The systemd that judges; units are rendered for it.
+fn systemd() -> u16 {
+    directive::systemd_version("/".as_ref()).expect("systemd is installed")
+}
+
+fn here() -> &'static Utf8Path {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn directories(below: &str) -> Vec<Utf8PathBuf> {
+    let entries = here().join(below).read_dir_utf8().expect("a directory");
+    let mut all: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").into_path()).filter(|path| path.is_dir()).collect();
+    all.sort();
+    all
+}
+
+#[track_caller]
+fn assert_silent(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) {
+    let said = verify::verify(layout, compiled, dir, Some(systemd())).expect("systemd-analyze runs");
+    assert!(said.is_empty(), "{}: {said:#?}", compiled.service.name);
+}
+
+#[test]
+fn systemd_has_nothing_to_say_of_the_cases() {
+    let mut verified = 0;
+    for case in directories("tests/cases/hosts") {
+        let layout = Layout::system(&case);
+        // What needs a newer systemd than this is an error here, and not verified.
+        for compiled in compile::compile(&layout, Some(systemd())).services.values() {
+            let dir = layout.at(compiled.service.source.parent().expect("a directory"));
+            assert_silent(&layout, compiled, &dir);
+            verified += 1;
+        }
+    }
+    assert!(verified >= 15, "only {verified} services were verified");
+}
+
+/// An example as `service declare DIR VERSION=1` stores it.
+fn example(dir: &Utf8Path, work: impl FnOnce(&Layout, &Compiled, &Utf8Path)) {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let root = Utf8Path::from_path(scratch.path()).expect("a UTF-8 path");
+    let variables = BTreeMap::from([("VERSION".to_owned(), "1".to_owned())]);
+    let rendered = root.join("rendered");
+    fs::create_dir(&rendered).expect("a directory");
+    template::render_dir(dir, &rendered, &variables).unwrap_or_else(|errors| panic!("{errors}"));
+    let layout = Layout::system(root);
+    let name = ServiceName::new(dir.file_name().expect("a name")).expect("a service's name");
+    let site = sources::site_of(&layout, &name);
+    let compiled = compile::compile_at(&layout, &site, &rendered, dir, Some(systemd()));
+    work(&layout, &compiled.unwrap_or_else(|errors| panic!("{errors}")), &rendered);
+}
+
+#[test]
+fn systemd_has_nothing_to_say_of_the_examples() {
+    let examples = directories("examples");
+    assert!(examples.len() >= 3, "{examples:?}");
+    for dir in examples {
+        example(&dir, |layout, compiled, rendered| {
+            let program = &compiled.service.process.command.0[0];
+            let mut said = verify::verify(layout, compiled, rendered, Some(systemd())).expect("systemd-analyze runs");
+            // Servers from Debian's packages need not be installed here.
+            said.retain(|line| {
+                program.contains('/') || !line.contains(&format!("Command {program} is not executable"))
+            });
+            assert!(said.is_empty(), "{dir}: {said:#?}");
+        });
+    }
+}
+
+/// systemd notices what is wrong: the silence above means something.
+#[test]
+fn systemd_would_say_something() {
+    example(&here().join("examples/hello"), |layout, compiled, rendered| {
+        let mut wrong = compiled.clone();
+        let line =
+            |name: &str, value: &str| conductor::model::Directive { name: name.to_owned(), value: value.to_owned() };
+        wrong.service.passthrough.service = vec![line("LimitNOFILES", "1"), line("ProtectHome", "perhaps")];
+        let said = verify::verify(layout, &wrong, rendered, Some(systemd())).expect("systemd-analyze runs");
+        assert_eq!(said.len(), 2, "{said:#?}");
+    });
+}
+
+/// What `systemd-analyze security` thinks of a unit's exposure, 0.0 to 10.0.
+fn exposure(unit: &str) -> f64 {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let path = scratch.path().join("web@1.service");
+    fs::write(&path, unit).expect("a unit");
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager"])
+        .arg(&path)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("systemd-analyze runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line =
+        text.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_else(|| panic!("{output:?}"));
+    let number = line.split_whitespace().find_map(|word| word.parse().ok());
+    number.unwrap_or_else(|| panic!("no number in {line:?}"))
+}
+
+#[test]
+fn the_default_sandbox_exposes_little() {
+    example(&here().join("examples/hello"), |_, compiled, _| {
+        let path = format!("{}-{}@.service", compiled.service.name, compiled.id);
+        let unit = compile::text(&compiled.units, path.as_str().into()).expect("the deployments' template");
+        let strict = exposure(unit);
+        println!("exposure of a deployment in the default sandbox: {strict}");
+        assert!(strict <= 2.0, "{strict}");
+        assert!(exposure("[Service]\nExecStart=/bin/true\n") > 9.0, "the judge judges");
+    });
+}
