@@ -210,7 +210,7 @@ fn reset_sigpipe() {
     // Without unsafe there is no sigaction; a panic on a closed stdout is turned into a quiet end.
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let text = panic.payload_as_str().unwrap_or("");
+        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
         if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
             std::process::exit(0);
         }

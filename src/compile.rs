@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
@@ -99,27 +100,41 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
         host.fail(None, errors);
     }
     let others = UnitFiles::list(layout);
-    for site in &sites {
-        match others.refuse(site).and_then(|()| compile_site(layout, site, systemd)) {
+    let compile_one = |site: &Site| others.refuse(site).and_then(|()| compile_site(layout, site, systemd));
+    for (site, outcome) in sites.iter().zip(in_parallel(&sites, compile_one)) {
+        match outcome {
             Ok(compiled) => drop(host.services.insert(site.name.clone(), compiled)),
             Err(errors) => host.fail(Some(site.name.clone()), errors),
         }
     }
     let live = live::all(layout);
     refuse_taken_routes(layout, &mut host, &live);
-    let mut routed: Vec<Service> = host.services.values().map(|compiled| compiled.service.clone()).collect();
-    for live in live.values() {
-        keep_live(layout, &mut host, live, &mut routed);
-    }
+    let kept: Vec<Service> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     for compiled in host.services.values() {
         host.tree.extend(compiled.units.clone());
     }
-    host.tree.extend(proxy(layout, &routed));
+    let compiled = host.services.values().map(|compiled| &compiled.service);
+    host.tree.extend(proxy(layout, &compiled.chain(&kept).collect::<Vec<_>>()));
     host
 }
 
-/// Lays the units of what is live under what compiled; what did not compile speaks from its snapshot.
-fn keep_live(layout: &Layout, host: &mut Host, live: &Live, routed: &mut Vec<Service>) {
+/// What `work` makes of each item, in their order, half of it made by a second thread.
+fn in_parallel<T: Sync, U: Send>(items: &[T], work: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let (here, there) = items.split_at(items.len() / 2);
+    let all = |items: &[T]| items.iter().map(&work).collect::<Vec<_>>();
+    thread::scope(|scope| {
+        let helper = thread::Builder::new().spawn_scoped(scope, || all(there));
+        let mut done = all(here);
+        // Where there can be no thread, or it ended badly, the work is done here.
+        let rest = helper.ok().and_then(|helper| helper.join().ok());
+        done.extend(rest.unwrap_or_else(|| all(there)));
+        done
+    })
+}
+
+/// Lays the units of what is live under what compiled. What did not compile speaks from its
+/// snapshot; the service that it is there is returned.
+fn keep_live(layout: &Layout, host: &mut Host, live: &Live) -> Option<Service> {
     let compiled = host.services.get(&live.name).map(|compiled| compiled.id.clone());
     let speaks = if compiled.is_none() { Some(live.current(layout)) } else { None };
     for id in &live.generations {
@@ -133,12 +148,9 @@ fn keep_live(layout: &Layout, host: &mut Host, live: &Live, routed: &mut Vec<Ser
             Err(error) => host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error)),
         }
     }
-    if let Some(id) = speaks {
-        match live.model(layout, id) {
-            Ok(service) => routed.push(service),
-            Err(error) => host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error)),
-        }
-    }
+    let id = speaks?;
+    let model = live.model(layout, id);
+    model.map_err(|error| host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error))).ok()
 }
 
 fn unreadable(layout: &Layout, live: &Live, id: &Id, error: &std::io::Error) -> Diagnostics {
@@ -148,7 +160,7 @@ fn unreadable(layout: &Layout, live: &Live, id: &Id, error: &std::io::Error) -> 
 }
 
 /// The proxy's configuration for these services, and its manifest.
-pub fn proxy(layout: &Layout, services: &[Service]) -> Tree {
+pub fn proxy(layout: &Layout, services: &[&Service]) -> Tree {
     let mut tree = Tree::default();
     let mut manifest = String::new();
     for (path, content) in render::caddy::render(layout, services) {
@@ -173,10 +185,10 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
     let mut owners: BTreeMap<Claim, ServiceName> = BTreeMap::new();
     for name in names {
         let Some(compiled) = host.services.get(&name) else { continue };
-        let service = compiled.service.clone();
-        let clash = service.routes.iter().find_map(|route| Clash::find(&owners, route));
+        let routes = compiled.service.routes.clone();
+        let clash = routes.iter().find_map(|route| Clash::find(&owners, route));
         let Some(clash) = clash else {
-            owners.extend(service.routes.iter().map(|route| (Claim::of(route), name.clone())));
+            owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
             continue;
         };
         let (loser, winner) = if holds(&name, &clash) && !holds(&clash.owner, &clash) {
@@ -188,7 +200,7 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
         host.fail(Some(loser.clone()), clash.error(&source, winner).into());
         if loser != &name {
             owners.retain(|_, owner| owner != loser);
-            owners.extend(service.routes.iter().map(|route| (Claim::of(route), name.clone())));
+            owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
         }
     }
 }
@@ -217,9 +229,11 @@ pub struct Clash {
 impl Clash {
     fn find(owners: &BTreeMap<Claim, ServiceName>, route: &Route) -> Option<Self> {
         let claim = Claim::of(route);
+        let first = Claim { host: claim.host.clone(), path: String::new(), plain: false };
         let taken = owners
-            .iter()
-            .find(|(other, _)| other.host == claim.host && (other.path == claim.path || other.plain != claim.plain));
+            .range(first..)
+            .take_while(|(other, _)| other.host == claim.host)
+            .find(|(other, _)| other.path == claim.path || other.plain != claim.plain);
         taken.map(|(other, owner)| Self { owner: owner.clone(), same_path: other.path == claim.path, claim })
     }
 

@@ -10,13 +10,11 @@ pub struct Text<'a>(pub &'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '%' => out.write_str("%%")?,
-                // systemd joins lines that end in a backslash: nothing that is a plain value may
-                // carry one in that place, and models refuse control characters.
-                c => out.write_char(c)?,
-            }
+        // systemd joins lines that end in a backslash: nothing that is a plain value may carry one
+        // in that place, and models refuse control characters.
+        for (index, part) in self.0.split('%').enumerate() {
+            out.write_str(if index == 0 { "" } else { "%%" })?;
+            out.write_str(part)?;
         }
         Ok(())
     }

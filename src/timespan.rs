@@ -36,9 +36,9 @@ pub fn parse(text: &str) -> Option<Duration> {
 /// Writes a span so that systemd reads the same: whole seconds, else milli- or microseconds.
 pub fn format(span: Duration) -> String {
     let micros = span.as_micros();
-    if micros % 1_000_000 == 0 {
+    if micros.is_multiple_of(1_000_000) {
         format!("{}s", micros / 1_000_000)
-    } else if micros % 1_000 == 0 {
+    } else if micros.is_multiple_of(1_000) {
         format!("{}ms", micros / 1_000)
     } else {
         format!("{micros}us")

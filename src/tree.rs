@@ -1,22 +1,47 @@
 //! What a compilation yields: paths and what is to be there. A value; nothing is written here.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    File { content: Vec<u8>, mode: u32 },
+    /// The content is shared: a tree is cheap to copy.
+    File { content: Arc<[u8]>, mode: u32 },
     Symlink { target: Utf8PathBuf },
+}
+
+/// A path in the order of paths, directory by directory. Paths here are plain (`a/b/c`), so that
+/// bytes can be compared instead of components; a host's tree has thousands of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key(Utf8PathBuf);
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (one, other) = (self.0.as_str().as_bytes(), other.0.as_str().as_bytes());
+        let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+        match one.iter().zip(other).find(|(a, b)| a != b) {
+            Some((a, b)) => rank(a).cmp(&rank(b)),
+            None => one.len().cmp(&other.len()),
+        }
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Files and links by relative path, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tree(BTreeMap<Utf8PathBuf, Entry>);
+pub struct Tree(BTreeMap<Key, Entry>);
 
 impl Tree {
     /// Adds a file that everybody may read.
-    pub fn file(&mut self, path: impl Into<Utf8PathBuf>, content: impl Into<Vec<u8>>) {
+    pub fn file(&mut self, path: impl Into<Utf8PathBuf>, content: impl Into<Arc<[u8]>>) {
         self.insert(path.into(), Entry::File { content: content.into(), mode: 0o644 });
     }
 
@@ -25,11 +50,11 @@ impl Tree {
     }
 
     pub fn insert(&mut self, path: Utf8PathBuf, entry: Entry) {
-        self.0.insert(path, entry);
+        self.0.insert(Key(path), entry);
     }
 
     pub fn get(&self, path: &Utf8Path) -> Option<&Entry> {
-        self.0.get(path)
+        self.0.get(&Key(path.to_owned()))
     }
 
     /// Takes over all entries of another tree.
@@ -38,7 +63,7 @@ impl Tree {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Utf8Path, &Entry)> {
-        self.0.iter().map(|(path, entry)| (path.as_path(), entry))
+        self.0.iter().map(|(Key(path), entry)| (path.as_path(), entry))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -48,9 +73,9 @@ impl Tree {
 
 impl IntoIterator for Tree {
     type Item = (Utf8PathBuf, Entry);
-    type IntoIter = std::collections::btree_map::IntoIter<Utf8PathBuf, Entry>;
+    type IntoIter = std::iter::Map<std::collections::btree_map::IntoIter<Key, Entry>, fn((Key, Entry)) -> Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.into_iter().map(|(Key(path), entry)| (path, entry))
     }
 }

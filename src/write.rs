@@ -14,8 +14,12 @@ use crate::tree::{Entry, Tree};
 /// # Errors
 /// The first entry that cannot be written, with its path.
 pub fn create(dir: &Utf8Path, tree: &Tree) -> io::Result<()> {
+    create_entries(dir, tree.iter())
+}
+
+fn create_entries<'a>(dir: &Utf8Path, entries: impl Iterator<Item = (&'a Utf8Path, &'a Entry)>) -> io::Result<()> {
     let mut last_parent = None;
-    for (path, entry) in tree.iter() {
+    for (path, entry) in entries {
         let at = dir.join(path);
         // Entries are in order: those of one directory follow each other.
         if last_parent != path.parent() {
@@ -33,18 +37,18 @@ pub fn create(dir: &Utf8Path, tree: &Tree) -> io::Result<()> {
 /// # Errors
 /// The first entry that cannot be written or removed, with its path.
 pub fn update(dir: &Utf8Path, written: &Tree, wanted: &Tree) -> io::Result<()> {
-    let mut missing = Tree::default();
+    let mut missing = Vec::new();
     for (path, entry) in wanted.iter() {
         match written.get(path) {
             Some(there) if there == entry => {}
             Some(_) => replace_entry(&dir.join(path), entry).map_err(|error| named(path, &error))?,
-            None => missing.insert(path.to_owned(), entry.clone()),
+            None => missing.push((path, entry)),
         }
     }
     for (path, _) in written.iter().filter(|(path, _)| wanted.get(path).is_none()) {
         fs::remove_file(dir.join(path)).map_err(|error| named(path, &error))?;
     }
-    create(dir, &missing)
+    create_entries(dir, missing.into_iter())
 }
 
 fn replace_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
@@ -88,7 +92,7 @@ fn read_below(dir: &Utf8Path, below: &Utf8Path, tree: &mut Tree) -> io::Result<(
             tree.insert(path, Entry::Symlink { target: entry.path().read_link_utf8()? });
         } else {
             let mode = entry.metadata()?.permissions().mode() & 0o777;
-            tree.insert(path, Entry::File { content: fs::read(entry.path())?, mode });
+            tree.insert(path, Entry::File { content: fs::read(entry.path())?.into(), mode });
         }
     }
     Ok(())

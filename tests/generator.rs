@@ -30,7 +30,8 @@ static GENERATOR: LazyLock<Utf8PathBuf> = LazyLock::new(|| {
     built.join("conductor-generator")
 });
 
-const WEB: &str = "description = 'Web shop'\n[exec]\ncommand = ['/usr/bin/true']\n[[route]]\nhost = ['www.example.com']\n";
+const WEB: &str =
+    "description = 'Web shop'\n[exec]\ncommand = ['/usr/bin/true']\n[[route]]\nhost = ['www.example.com']\n";
 
 /// A root with declarations, and the three directories of a generator.
 struct Machine {
@@ -139,7 +140,8 @@ fn a_users_manager_has_a_users_declarations() {
     ];
     assert_silent_success(&machine.run(3, &variables));
     let root = machine.path("root");
-    let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let variable =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     let layout = Layout::user(&root, variable).expect("a user's layout");
     let tree = machine.written("normal");
     assert_eq!(tree, compiled(&root, &layout));
@@ -236,14 +238,28 @@ fn live_generations_are_written_beside_the_declared_ones() {
     let root = machine.path("root");
     let tree = machine.written("normal");
     assert_eq!(tree, compiled(&root, &Layout::system(&root)));
-    let templates = |name: &str| tree.iter().filter(|(path, _)| path.as_str().starts_with(name) && path.as_str().ends_with("@.service")).count();
+    let templates = |name: &str| {
+        tree.iter().filter(|(path, _)| path.as_str().starts_with(name) && path.as_str().ends_with("@.service")).count()
+    };
     assert_eq!((templates("web-"), templates("mail-"), templates("blog-")), (2, 1, 0));
 }
 
 /// Calls that change nothing.
 const HARMLESS: &[&str] = &[
-    "access", "arch_prctl", "exit", "exit_group", "faccessat", "faccessat2", "getcwd", "lstat", "newfstatat", "readlink",
-    "readlinkat", "stat", "statfs", "statx",
+    "access",
+    "arch_prctl",
+    "exit",
+    "exit_group",
+    "faccessat",
+    "faccessat2",
+    "getcwd",
+    "lstat",
+    "newfstatat",
+    "readlink",
+    "readlinkat",
+    "stat",
+    "statfs",
+    "statx",
 ];
 
 /// What is wrong with a call, for a program that may only write below these directories.
@@ -258,7 +274,11 @@ fn crime<'a>(call: &'a str, allowed: &[Utf8PathBuf]) -> Option<&'a str> {
     }
     // The last path is the one that is made; a link's first one is only what it says.
     let paths: Vec<&str> = arguments.split('"').skip(1).step_by(2).collect();
-    let made = if name.starts_with("rename") || name.starts_with("link") { &paths[..] } else { &paths[paths.len().saturating_sub(1)..] };
+    let made = if name.starts_with("rename") || name.starts_with("link") {
+        &paths[..]
+    } else {
+        &paths[paths.len().saturating_sub(1)..]
+    };
     let inside = |path: &&str| *path == "/dev/kmsg" || allowed.iter().any(|dir| Utf8Path::new(path).starts_with(dir));
     let writer = ["open", "creat", "mkdir", "symlink", "rename", "unlink", "chmod", "fchmodat"];
     let known = writer.iter().any(|writer| name.starts_with(writer));
@@ -280,7 +300,8 @@ fn it_only_writes_its_directories() {
     assert!(output.status.success(), "{output:?}");
     let text = fs::read_to_string(&trace).expect("what strace saw");
     // Each line is "PID CALL(…) = …".
-    let calls: Vec<&str> = text.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim_start()).collect();
+    let calls: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim_start()).collect();
     assert!(calls[0].starts_with("execve("), "{}", calls[0]);
     let allowed = ["normal", "early", "late"].map(|dir| machine.path(dir));
     let crimes: Vec<&str> = calls[1..].iter().filter_map(|call| crime(call, &allowed)).collect();

@@ -42,16 +42,16 @@ struct Route<'a> {
 }
 
 /// Renders the routes of all services. If two claim one, the first in the list has it.
-pub fn render(layout: &Layout, services: &[Service]) -> Vec<(Utf8PathBuf, Vec<u8>)> {
+pub fn render(layout: &Layout, services: &[&Service]) -> Vec<(Utf8PathBuf, Vec<u8>)> {
     let mut sites: BTreeMap<String, BTreeMap<&str, &Service>> = BTreeMap::new();
-    for service in services {
+    for &service in services {
         for route in &service.routes {
             let address = address(route.host.as_deref(), route.tls);
             sites.entry(address).or_default().entry(&route.path).or_insert(service);
         }
     }
     let routed = services.iter().filter(|service| !service.routes.is_empty());
-    let mut services: Vec<_> = routed.map(|service| upstreams(layout, service)).collect();
+    let mut services: Vec<_> = routed.map(|&service| upstreams(layout, service)).collect();
     services.sort_by_key(|service| service.name);
     let sites = sites.into_iter().map(|(address, routes)| site(address, routes)).collect();
     let mut text = Sites { services, sites }.render().expect("the template takes any routes");
