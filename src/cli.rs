@@ -135,6 +135,14 @@ impl Context {
         Ok(Self { layout, manager: Manager::new(scope) })
     }
 
+    /// For what talks to the running systemd: that one is not below another root.
+    fn must_be_this_machine(&self) -> Outcome {
+        if self.layout.root() == "/" {
+            return Ok(());
+        }
+        Err(Failure::Usage("--root is for commands that only read or write files".to_owned()))
+    }
+
     /// The version of the systemd that will read the units.
     fn systemd(&self) -> Option<u16> {
         crate::directive::systemd_version(self.layout.root().as_std_path())
@@ -158,7 +166,7 @@ pub fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let cli = Cli::parse();
     let outcome = Context::new(&cli).and_then(|context| match cli.noun {
-        Noun::DaemonReload => daemon_reload::run(&context),
+        Noun::DaemonReload => context.must_be_this_machine().and_then(|()| daemon_reload::run(&context)),
         Noun::Render(arguments) => render::run(&context, &arguments),
         Noun::Check(arguments) => check::run(&context, &arguments),
         Noun::Service(verb) => service::run(&context, verb),

@@ -104,12 +104,8 @@ impl Live {
     /// A snapshot that cannot be read.
     pub fn deployment_units(&self, layout: &Layout, id: &Id) -> io::Result<Tree> {
         let template = template_name(&self.name, id);
-        let mut tree = Tree::default();
-        for (path, entry) in self.units(layout, id)? {
-            if path.as_str().starts_with(&template) {
-                tree.insert(path, entry);
-            }
-        }
+        let mut tree = self.units(layout, id)?;
+        tree.retain(|path| path.as_str().starts_with(&template));
         Ok(tree)
     }
 }

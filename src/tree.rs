@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+/// Content is shared: a tree is cheap to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// The content is shared: a tree is cheap to copy.
     File { content: Arc<[u8]>, mode: u32 },
     Symlink { target: Utf8PathBuf },
 }
@@ -41,8 +41,8 @@ pub struct Tree(BTreeMap<Key, Entry>);
 
 impl Tree {
     /// Adds a file that everybody may read.
-    pub fn file(&mut self, path: impl Into<Utf8PathBuf>, content: impl Into<Arc<[u8]>>) {
-        self.insert(path.into(), Entry::File { content: content.into(), mode: 0o644 });
+    pub fn file(&mut self, path: impl Into<Utf8PathBuf>, content: impl AsRef<[u8]>) {
+        self.insert(path.into(), Entry::File { content: content.as_ref().into(), mode: 0o644 });
     }
 
     pub fn symlink(&mut self, path: impl Into<Utf8PathBuf>, target: impl Into<Utf8PathBuf>) {
@@ -62,20 +62,16 @@ impl Tree {
         self.0.extend(other.0);
     }
 
+    /// Leaves out what `keep` does not want.
+    pub fn retain(&mut self, keep: impl Fn(&Utf8Path) -> bool) {
+        self.0.retain(|Key(path), _| keep(path));
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&Utf8Path, &Entry)> {
         self.0.iter().map(|(Key(path), entry)| (path.as_path(), entry))
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-impl IntoIterator for Tree {
-    type Item = (Utf8PathBuf, Entry);
-    type IntoIter = std::iter::Map<std::collections::btree_map::IntoIter<Key, Entry>, fn((Key, Entry)) -> Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter().map(|(Key(path), entry)| (path, entry))
     }
 }

@@ -32,7 +32,7 @@ pub struct Arguments {
     name: Option<String>,
     /// Only declare: start and roll nothing
     #[arg(long)]
-    no_start: bool,
+    pub no_start: bool,
 }
 
 /// Where a stored declaration came from.
@@ -73,7 +73,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     store::store_files(&context.layout, &compiled, &dir)
         .map_err(|error| Failure::Failed(format!("{name}: the generation cannot be stored: {error}")))?;
     let before = atomic::replace_dir(staged, &place)?;
-    context.manager.daemon_reload()?;
+    if context.layout.root() == "/" {
+        context.manager.daemon_reload()?;
+    }
     if arguments.no_start {
         return Ok(());
     }

@@ -51,6 +51,11 @@ pub enum Verb {
 }
 
 pub fn run(context: &Context, verb: Verb) -> Outcome {
+    let only_files =
+        matches!(&verb, Verb::List { .. }) || matches!(&verb, Verb::Declare(arguments) if arguments.no_start);
+    if !only_files {
+        context.must_be_this_machine()?;
+    }
     let hook = |dir: &Utf8PathBuf| Hook::new(&context.layout, context.manager, dir);
     match verb {
         Verb::Declare(arguments) => declare::run(context, &arguments),
@@ -89,7 +94,8 @@ fn list(context: &Context, json: bool) -> Outcome {
     names.extend(live::all(layout).into_keys());
     let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
     // Without a running systemd (`--root`, a build machine) the declarations can still be listed.
-    let states = manager.states(&units).unwrap_or_else(|_| vec!["unknown".to_owned(); units.len()]);
+    let states = if layout.root() == "/" { manager.states(&units).ok() } else { None };
+    let states = states.unwrap_or_else(|| vec!["unknown".to_owned(); units.len()]);
     let mut rows = Vec::new();
     for (name, state) in names.into_iter().zip(states) {
         let compiled = host.services.get(&name);

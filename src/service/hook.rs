@@ -16,6 +16,7 @@ use crate::model::ServiceName;
 use crate::render::units::template_name;
 use crate::sources;
 use crate::systemd::Manager;
+use crate::tree::Entry;
 use crate::{atomic, proxy};
 
 /// A service and the means to bring it somewhere.
@@ -87,13 +88,22 @@ impl<'a> Hook<'a> {
         outcome
     }
 
-    /// An edit that nobody told systemd of: its units are not there yet.
+    /// An edit that nobody told systemd of: its units are not there yet, or its routes.
     fn load_units(&self, compiled: &Compiled) -> Result<()> {
         let generated = self.layout.at(self.layout.generator());
-        let template = generated.join(format!("{}.service", template_name(&self.name, &compiled.id)));
-        if !template.exists() {
+        let is_there = |path: &Utf8Path, entry: &Entry| match entry {
+            Entry::File { content, mode: _ } => {
+                fs::read(generated.join(path)).is_ok_and(|there| there[..] == content[..])
+            }
+            Entry::Symlink { target } => generated.join(path).read_link_utf8().is_ok_and(|there| there == *target),
+        };
+        let units_are_there = compiled.units.iter().all(|(path, entry)| is_there(path, entry));
+        let target = Target::read(self.layout, &self.name)?;
+        let other_routes = target.is_some_and(|target| target.digests.routes != compiled.digests.routes);
+        if !units_are_there || other_routes {
             self.manager.daemon_reload()?;
         }
+        let template = generated.join(format!("{}.service", template_name(&self.name, &compiled.id)));
         if !template.exists() {
             return Err(Error(format!("the generator did not write {template}; `conductor check` says why")));
         }
