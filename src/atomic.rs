@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use camino::Utf8Path;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
 use tempfile::{Builder, TempDir};
 
 /// Writes a file that everybody may read: a temporary file beside it, synced, then renamed.
@@ -57,7 +58,7 @@ pub fn staging(path: &Utf8Path) -> io::Result<TempDir> {
 pub fn replace_dir(filled: TempDir, path: &Utf8Path) -> io::Result<Option<TempDir>> {
     match renameat_with(CWD, filled.path(), CWD, path.as_std_path(), RenameFlags::EXCHANGE) {
         Ok(()) => Ok(Some(filled)),
-        Err(rustix::io::Errno::NOENT) => {
+        Err(Errno::NOENT) => {
             fs::rename(filled.path(), path)?;
             // It is in its place now; there is nothing left to remove.
             let _ = filled.keep();
@@ -89,4 +90,9 @@ pub fn lock(path: &Utf8Path) -> io::Result<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
     flock(&file, FlockOperation::LockExclusive)?;
     Ok(file)
+}
+
+/// Whether somebody holds a lock.
+pub fn is_locked(path: &Utf8Path) -> bool {
+    File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
 }

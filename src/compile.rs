@@ -183,6 +183,12 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
         model.is_some_and(|model| model.routes.iter().any(|route| clash.is_about(route)))
     };
     let mut owners: BTreeMap<Claim, ServiceName> = BTreeMap::new();
+    // What runs although its declaration is broken keeps its routes.
+    for name in host.errors.keys().flatten() {
+        let model = live.get(name).and_then(|live| live.model(layout, live.current(layout)).ok());
+        let routes = model.map(|model| model.routes).unwrap_or_default();
+        owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
+    }
     for name in names {
         let Some(compiled) = host.services.get(&name) else { continue };
         let routes = compiled.service.routes.clone();

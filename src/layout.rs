@@ -192,6 +192,11 @@ impl Layout {
         self.runtime.join("locks")
     }
 
+    /// Held by whoever brings a service somewhere.
+    pub fn lock(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.locks().join(name.as_str())
+    }
+
     /// The proxy's compiled configuration in the generator's output.
     pub fn compiled_proxy(&self) -> Utf8PathBuf {
         self.generator.join("conductor/proxy")

@@ -129,7 +129,10 @@ pub fn republish(manager: Manager) -> Result<()> {
     }
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        if matches!(manager.property(CADDY, "Job")?.as_str(), "" | "0") {
+        // One that is still to be started, at boot after the network, reads what is published then.
+        let caddy = manager.show(CADDY, &["Job", "MainPID"])?;
+        let has = |key: &str| caddy.get(key).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
+        if !has("Job") || !has("MainPID") {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -646,7 +646,8 @@ impl Resolver<'_> {
                 continue;
             }
             let Some(known) = directive::lookup(section, &key) else {
-                self.key_error(&at, format!("systemd has no {key}= in this section"), unknown_directive(section, &key));
+                let message = format!("systemd has no {}= in this section", key.escape_debug());
+                self.key_error(&at, message, unknown_directive(section, &key));
                 continue;
             };
             match values {

@@ -128,6 +128,13 @@ impl Manager {
         Ok(self.show(unit, &[name])?.remove(name).unwrap_or_default())
     }
 
+    /// Whether somebody asked for the unit to be stopped, and it is not yet.
+    pub fn is_to_stop(self, unit: &str) -> bool {
+        let jobs = self.systemctl(&["list-jobs", "--no-legend", "--plain", "--full", "--", unit]).unwrap_or_default();
+        // JOB UNIT TYPE STATE
+        jobs.lines().any(|job| job.split_whitespace().nth(2) == Some("stop"))
+    }
+
     /// `ActiveState=` of several units, in their order.
     pub fn states(self, units: &[String]) -> Result<Vec<State>> {
         if units.is_empty() {

@@ -315,6 +315,25 @@ fn a_live_route_stays_with_an_owner_that_is_broken() {
     assert_web_keeps_its_route(&scratch.compile());
 }
 
+/// The proxy is the system's: it has no access to a user's sockets.
+#[test]
+fn a_users_service_has_no_routes() {
+    let scratch = Scratch::new();
+    let dir = scratch.root().join("home/ann/.config/conductor/services/web");
+    fs::create_dir_all(&dir).expect("a directory");
+    fs::write(dir.join("service.toml"), WEB.replace("./server", "/usr/bin/true")).expect("a declaration");
+    let environment = |name: &str| match name {
+        "HOME" => Some("/home/ann".to_owned()),
+        "XDG_RUNTIME_DIR" => Some("/run/user/1000".to_owned()),
+        _ => None,
+    };
+    let layout = Layout::user(scratch.root(), environment).expect("a user's layout");
+    let host = compile::compile(&layout, Some(SYSTEMD));
+    let errors: Vec<_> = host.errors.values().map(ToString::to_string).collect();
+    assert!(errors.len() == 1 && errors[0].contains("route: the system's proxy"), "{errors:?}");
+    assert!(host.services.is_empty());
+}
+
 /// Every snapshot is of a case that there is.
 #[test]
 fn no_snapshot_is_left_over() {

@@ -353,7 +353,7 @@ fn every_harmless_text_arrives() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A text in a declaration is refused, or it arrives and the units have no other directives than
     /// with a harmless one.

@@ -138,8 +138,12 @@ fn put_back(context: &Context, failed: &Compiled, place: &Utf8Path, before: Opti
     drop(atomic::replace_dir(before, place)?);
     manager.daemon_reload()?;
     eprintln!("{name}: the previous declaration stands again");
-    // The rollout has turned back already; this is for what failed after it.
-    bring(context, name)?;
+    // The rollout has turned back already; this is for what failed after it. Who stopped the service
+    // in the middle of it has the last word.
+    let state = manager.property(&format!("{name}.service"), "ActiveState")?;
+    if state != "deactivating" && !hook::is_stopped(layout, name) {
+        bring(context, name)?;
+    }
     if Target::read(layout, name)?.is_some_and(|target| target.generation != failed.id) {
         atomic::remove_dir(&layout.at(&layout.stored(name, &failed.id)))?;
     }

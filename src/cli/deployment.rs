@@ -72,7 +72,7 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             hook::start(layout, &deployment(&common)?, part, common.timeout, main_pid)?;
         }
         Verb::Stop { common } => hook::stop(layout, *manager, &deployment(&common)?, common.timeout)?,
-        Verb::Cleanup { common } => hook::cleanup(layout, &deployment(&common)?)?,
+        Verb::Cleanup { common } => hook::cleanup(layout, *manager, &deployment(&common)?)?,
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::drain::{self, DrainError};
 use super::health;
 use super::runtime::{self, Runtime, State};
 use super::{Deployment, slot};
+use crate::atomic;
 use crate::layout::Layout;
 use crate::live;
 use crate::systemd::Manager;
@@ -88,7 +89,7 @@ fn record(layout: &Layout, deployment: &Deployment, main_pid: Option<u32>) -> io
 pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout: Duration) -> Result<(), Error> {
     let deadline = Instant::now() + timeout;
     runtime::set_state(layout, deployment, State::Leaving)?;
-    if service_stops(manager, deployment) {
+    if service_stops(layout, manager, deployment) {
         // The siblings are going too: handing slots to them would only move the callers about.
         slot::withdraw(layout, deployment)?;
     } else {
@@ -114,7 +115,12 @@ pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout:
 }
 
 /// Whether the whole service is being stopped, by what systemd has in its queue.
-fn service_stops(manager: Manager, deployment: &Deployment) -> bool {
+fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
+    if atomic::is_locked(&layout.at(&layout.lock(&deployment.service))) {
+        // A rollout is at work: it stops deployments one by one. Asking systemd would take longer
+        // than all the rest of this hook.
+        return false;
+    }
     let unit = format!("{}.service", deployment.service);
     let Ok(properties) = manager.show(&unit, &["ActiveState", "Job"]) else { return false };
     let is = |key: &str, value: &str| properties.get(key).is_some_and(|found| found == value);
@@ -129,10 +135,16 @@ fn service_stops(manager: Manager, deployment: &Deployment) -> bool {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn cleanup(layout: &Layout, deployment: &Deployment) -> Result<(), Error> {
-    if runtime::read(layout, deployment).is_some_and(|runtime| runtime.state == State::Leaving) {
+pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment) -> Result<(), Error> {
+    let state = runtime::read(layout, deployment).map(|runtime| runtime.state);
+    if state == Some(State::Leaving) {
         slot::withdraw(layout, deployment)?;
         return Ok(runtime::remove(layout, deployment)?);
+    }
+    if state == Some(State::Ready) {
+        // systemd counts a unit's restarts for ever, and from 254 on each waits longer than the last.
+        // That is for starts that fail: one that had served starts over.
+        manager.reset_failed(&[deployment.unit()]);
     }
     runtime::set_state(layout, deployment, State::Starting)?;
     Ok(slot::settle(layout, &deployment.service)?)

@@ -93,11 +93,14 @@ pub fn failure(layout: &Layout, deployment: &Deployment) -> Option<String> {
     fs::read_to_string(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()
 }
 
-/// Removes the DEPLOYMENTDIR.
+/// Removes the DEPLOYMENTDIR, and a file that systemd forgets: versions 252 to 257 write what
+/// LogExtraFields= says to one name and unlink another. With every generation /run would fill.
 ///
 /// # Errors
 /// What the file system refuses.
 pub fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+    let forgotten = format!("/run/systemd/units/log-extra-fields:{}", deployment.unit());
+    let _ = fs::remove_file(layout.at(Utf8Path::new(&forgotten)));
     atomic::remove_dir(&layout.at(&deployment.dir(layout)))
 }
 

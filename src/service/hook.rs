@@ -37,7 +37,7 @@ impl<'a> Hook<'a> {
     }
 
     fn lock(&self) -> Result<fs::File> {
-        Ok(atomic::lock(&self.layout.at(&self.layout.locks()).join(self.name.as_str()))?)
+        Ok(atomic::lock(&self.layout.at(&self.layout.lock(&self.name)))?)
     }
 
     /// `ExecStart=`: brings the service to what is declared. Returns when every deployment serves.
@@ -130,12 +130,16 @@ impl<'a> Hook<'a> {
     /// # Errors
     /// What systemd refuses.
     pub fn stop(&self) -> Result<()> {
-        let marks = self.layout.at(&stopped_mark(self.layout, &self.name));
-        if let Some(parent) = marks.parent() {
+        self.mark_stopped()?;
+        self.stop_all()
+    }
+
+    fn mark_stopped(&self) -> Result<()> {
+        let mark = self.layout.at(&stopped_mark(self.layout, &self.name));
+        if let Some(parent) = mark.parent() {
             fs::create_dir_all(parent)?;
         }
-        atomic::write(&marks, b"")?;
-        self.stop_all()
+        Ok(atomic::write(&mark, b"")?)
     }
 
     fn stop_all(&self) -> Result<()> {
@@ -152,6 +156,10 @@ impl<'a> Hook<'a> {
     /// What cannot be removed.
     pub fn cleanup(&self) -> Result<()> {
         let _lock = self.lock()?;
+        // Stopped in the middle of a start or a reload, systemd kills that and runs no ExecStop=.
+        if !is_stopped(self.layout, &self.name) && self.manager.is_to_stop(&format!("{}.service", self.name)) {
+            self.mark_stopped()?;
+        }
         self.stop_all()?;
         for deployment in runtime::list(self.layout, &self.name)? {
             runtime::remove(self.layout, &deployment)?;

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::time::Instant;
 
 use crate::compile::Compiled;
-use crate::deployment::{Deployment, runtime, slot};
+use crate::deployment::runtime::State;
+use crate::deployment::{Deployment, drain, runtime, slot};
 use crate::generation::{Digests, Id};
 use crate::layout::Layout;
 use crate::live::Target;
@@ -106,11 +108,11 @@ impl Rollout<'_> {
             let replaced = |there: &Deployment| fresh.iter().any(|new| new.instance == there.instance);
             let (done, rest): (Vec<_>, Vec<_>) = old.into_iter().partition(replaced);
             old = rest;
-            self.stop(&done)?;
+            self.retire(&done)?;
         }
         // The slots of those that go belong to the others before they go.
         self.settle()?;
-        self.stop(&old)
+        self.retire(&old)
     }
 
     /// Starts deployments and waits until they are healthy.
@@ -136,6 +138,21 @@ impl Rollout<'_> {
         let journal = self.manager.journal(&unit, QUOTED_LINES);
         let quoted: String = journal.lines().map(|line| format!("\n  | {line}")).collect();
         Error(format!("{why}\nits last log lines:{quoted}"))
+    }
+
+    /// Stops deployments that have served. One that crashed and is being restarted has callers who wait
+    /// in its socket; systemd would stop it without its ExecStop=, so that its draining is done here.
+    fn retire(&self, deployments: &[Deployment]) -> Result<()> {
+        let deadline = Instant::now() + self.compiled.service.deploy.drain_timeout;
+        for deployment in deployments {
+            let runtime = runtime::read(self.layout, deployment);
+            if runtime.is_some_and(|runtime| runtime.state == State::Starting)
+                && let Err(error) = drain::wait(&self.layout.at(&deployment.socket(self.layout)), deadline)
+            {
+                eprintln!("{}: stopping although it is down and {error}", deployment.unit());
+            }
+        }
+        self.stop(deployments)
     }
 
     /// Stops deployments for good and waits until they have drained and are gone.

@@ -65,6 +65,8 @@ pub struct Seen {
     pub kinds: BTreeMap<String, u64>,
     /// The first failures, in full.
     pub failures: Vec<String>,
+    /// Milliseconds from the load's begin to the last failure.
+    pub last_failure_ms: u64,
     /// Connections the server closed between two requests, which is its right.
     pub reconnects: u64,
     pub p50_us: u32,

@@ -1,6 +1,7 @@
 //! The application under test: serves the socket that systemd passes, and misbehaves as it is told.
 //!
-//! `GET /` answers `VERSION PID`, a POST its own body, `/healthz` says `ok`, `/slow?ms=N` takes its time.
+//! `GET /` answers `VERSION PID`, a POST its own body, `/healthz` says `ok`, `/slow?ms=N` takes its time, and
+//! `/status/N` answers with that status.
 //! SIGTERM kills it at once, whatever it is doing, unless `--stop-delay` is given.
 
 use std::convert::Infallible;
@@ -52,6 +53,9 @@ struct Options {
     /// Append a line to this file every 50 ms (relative to $STATE_DIRECTORY), and die when that fails
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Words after `--` are there to be looked at, in /proc/PID/cmdline
+    #[arg(last = true)]
+    _words: Vec<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -126,7 +130,9 @@ async fn answer(request: Request<Incoming>, options: Arc<Options>) -> Result<Res
             format!("{} {}\n", options.version, std::process::id()).into()
         }
     };
-    let mut answer = Response::builder().header("x-version", &options.version).header("x-pid", std::process::id());
+    let status: Option<u16> = head.uri.path().strip_prefix("/status/").and_then(|status| status.parse().ok());
+    let mut answer = Response::builder().status(status.unwrap_or(200));
+    answer = answer.header("x-version", &options.version).header("x-pid", std::process::id());
     if let Some(id) = head.headers.get("x-request-id") {
         answer = answer.header("x-request-id", id);
     }

@@ -130,6 +130,7 @@ impl Run {
             }
             Err(Failure { kind, detail }) => {
                 tally.seen.failed += 1;
+                tally.seen.last_failure_ms = now_ms;
                 if tally.seen.failures.len() < 5 {
                     let (method, id) = (&what.method, &what.id);
                     tally.seen.failures.push(format!("{kind} at {now_ms} ms, {method} {id}: {detail}"));

@@ -21,6 +21,7 @@ scenarios!("lifecycle":
     works_below_another_root,
     drop_ins_lie_over_the_declaration,
     declarations_and_reloads_at_once,
+    stop_in_the_middle_of_a_rollout,
     hooks_run_in_order_as_the_service,
     hooks_that_fail,
     resources_and_routes_roll_nothing,
@@ -113,7 +114,11 @@ fn isolate_and_poweroff_wait_for_deployments(m: &mut Machine) {
     assert_eq!(processes(m), before, "it belongs to multi-user.target");
     assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
 
-    let (_, took) = timed(|| m.run("systemctl isolate quiet.target"));
+    // systemctl waits for the target alone, which is not ordered after what has to stop.
+    let (_, took) = timed(|| {
+        m.run("systemctl isolate quiet.target");
+        m.until("the service has stopped", 10 * SECOND, || m.prop("shop.service", "ActiveState") == "inactive");
+    });
     assert!((2 * SECOND..6 * SECOND).contains(&took), "isolated in {took:?}");
     assert_eq!(shop::traces(m, &generation), "");
     m.note(format!("isolate {took:.1?}"));
@@ -191,7 +196,7 @@ fn conductor_daemon_reload_does_what_is_due(m: &mut Machine) {
     m.run("systemctl stop halted");
     write_declaration(m, "fresh", "1", "");
     write_declaration(m, "edited", "2", "");
-    write_declaration(m, "broken", "2", "concurency = 2\n");
+    write_declaration(m, "broken", "2", "[deploy]\nmax_surg = 2\n");
     let serving = |m: &Machine, names: [&str; 2]| names.map(|name| get(m, name));
     let before = serving(m, ["same", "broken"]);
     let request = m.spawn("curl --silent --fail 'http://gone.localhost/slow?ms=1500'");
@@ -200,7 +205,7 @@ fn conductor_daemon_reload_does_what_is_due(m: &mut Machine) {
     let output = m.try_run("conductor daemon-reload");
     assert_eq!(output.status, 3, "{output}");
     assert!(output.stderr.contains("/etc/conductor/services/broken/service.toml:"), "{output}");
-    assert!(output.stderr.contains("did you mean `concurrency`?"), "{output}");
+    assert!(output.stderr.contains("did you mean `max_surge`?"), "{output}");
     assert!(output.stdout.contains("gone: stopped, it is not declared any more"), "{output}");
     assert!(request.finish().starts_with("1 "), "a request in flight is answered");
     assert_eq!(serving(m, ["same", "broken"]), before, "nothing touched them");
@@ -312,7 +317,8 @@ fn listings_and_exit_codes(m: &mut Machine) {
         (1, "conductor service reload nosuch"),
         (1, "conductor service rm nosuch"),
         (1, "conductor render nosuch"),
-        (1, "conductor render shop --output /etc/conductor"),
+        (0, "conductor render shop --output /root/rendered"),
+        (1, "conductor render shop --output /root/rendered"),
         (2, "conductor"),
         (2, "conductor service frobnicate"),
         (2, "conductor service status 'No Name'"),
@@ -326,11 +332,14 @@ fn listings_and_exit_codes(m: &mut Machine) {
         (3, "conductor render /root/broken"),
     ] {
         let output = m.try_run(command);
-        // `render --output` refuses to write over files; here it has none to write over.
         assert_eq!(output.status, code, "{command}: {output}");
         assert_eq!(output.stderr.is_empty(), code == 0, "{command}: {output}");
     }
     assert_eq!(m.run("ls /etc/conductor/services"), "shop\n", "nothing of what was refused is there");
+    let taken = m.try_run("conductor service declare /root/shop VERSION=1 --name other --no-start");
+    assert_eq!(taken.status, 3, "{taken}");
+    assert!(taken.stderr.contains("shop.localhost, path /, is routed to the service shop already"), "{taken}");
+    m.run("sed -i s/shop.localhost/other.localhost/ /root/shop/service.toml");
     m.run("conductor service declare /root/shop VERSION=1 --name other --no-start");
     assert_eq!(m.run("ls /etc/conductor/services"), "other\nshop\n");
 }
@@ -419,6 +428,28 @@ fn declarations_and_reloads_at_once(m: &mut Machine) {
     m.note(seen);
 }
 
+fn stop_in_the_middle_of_a_rollout(m: &mut Machine) {
+    let shop = Shop::new(2);
+    shop.declare(m, "1");
+    let slow = shop.flags("--start-delay 2s");
+    slow.write(m);
+    let declare = m.spawn(&shop::command("2"));
+    m.until("the new generation starts", 10 * SECOND, || m.run("pgrep --exact app | wc -l").trim() == "3");
+    let (_, took) = timed(|| m.run("systemctl stop shop"));
+    assert!(took < 5 * SECOND, "stopped in {took:?}");
+    let declare = declare.wait();
+    assert_eq!(declare.status, 1, "{declare}");
+    // systemd calls a service failed whose reload it had to kill.
+    let is_off = || ["inactive", "failed"].contains(&m.prop("shop.service", "ActiveState").as_str());
+    assert!(is_off(), "who stopped it starts it: {declare}");
+    assert_eq!(shop::deployments(m), Vec::<String>::new());
+    assert_eq!(m.run("find /run/conductor -path '*shop/*'; pgrep --exact app || true"), "");
+    m.run("conductor daemon-reload");
+    assert!(is_off(), "who stopped it starts it");
+    m.run("systemctl start shop");
+    assert!(shop::get(m).starts_with("1 "), "the declaration that failed is taken back");
+}
+
 /// Writes what it is called, as whom, and who holds the first slot.
 const HOOK: &str = r#"#!/bin/sh
 slot=$(readlink /run/conductor/slots/hooked/1)
@@ -449,7 +480,7 @@ StateDirectory = "hooked"
 host = ["hooked.localhost"]
 tls = "off"
 [deploy]
-health_timeout = "5s"
+health_timeout = "2s"
 "#
     );
     m.write("/root/hooked/service.toml", &text);

@@ -1,8 +1,10 @@
 //! What must be true of a booted machine. One file a theme; a new one is added to `ALL`.
 
 mod faults;
+mod guarantees;
 mod harness;
 mod lifecycle;
+mod proxy;
 mod shop;
 mod updates;
 
@@ -32,7 +34,14 @@ macro_rules! scenarios {
 }
 use scenarios;
 
-const ALL: &[&[Scenario]] = &[harness::SCENARIOS, updates::SCENARIOS, faults::SCENARIOS, lifecycle::SCENARIOS];
+const ALL: &[&[Scenario]] = &[
+    harness::SCENARIOS,
+    updates::SCENARIOS,
+    faults::SCENARIOS,
+    guarantees::SCENARIOS,
+    lifecycle::SCENARIOS,
+    proxy::SCENARIOS,
+];
 
 /// Those whose `GROUP::NAME` contains one of the filters; without filters, all.
 pub fn matching(filters: &[String]) -> Vec<&'static Scenario> {
