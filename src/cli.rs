@@ -17,9 +17,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
 
 use crate::diagnostic::Diagnostics;
+use crate::error::Error;
 use crate::layout::{Layout, Scope};
 use crate::model::ServiceName;
-use crate::service::rollout;
 use crate::sources::{self, Site};
 use crate::systemd::{self, Manager};
 
@@ -101,20 +101,14 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-impl From<rollout::Error> for Failure {
-    fn from(error: rollout::Error) -> Self {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
 impl From<systemd::Error> for Failure {
     fn from(error: systemd::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<crate::deployment::hook::Error> for Failure {
-    fn from(error: crate::deployment::hook::Error) -> Self {
         Self::Failed(error.to_string())
     }
 }

@@ -24,6 +24,8 @@ pub mod atomic;
 #[cfg(feature = "cli")]
 pub mod systemd;
 #[cfg(feature = "cli")]
+pub mod error;
+#[cfg(feature = "cli")]
 pub mod deployment;
 #[cfg(feature = "cli")]
 pub mod proxy;

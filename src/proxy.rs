@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 
 use crate::atomic;
 use crate::compile::{MANIFEST, OUTPUT};
+use crate::error::{Error, Result};
 use crate::generation::hex;
 use crate::layout::{LIBRARY, Layout, Scope};
-use crate::service::rollout::{Error, Result};
 use crate::systemd::Manager;
 
 pub const UNIT: &str = "conductor-proxy.service";

@@ -4,11 +4,11 @@ use super::service::report;
 use super::{Context, Failure, Outcome};
 use crate::compile;
 use crate::diagnostic::Diagnostics;
-use crate::live::{self, Target};
+use crate::live;
 use crate::model::ServiceName;
 use crate::proxy;
 use crate::service::hook;
-use crate::service::plan::{Plan, Present};
+use crate::service::plan::Plan;
 
 /// systemd's daemon-reload, then every service to what is declared: started, reloaded or stopped.
 pub fn run(context: &Context) -> Outcome {
@@ -41,14 +41,7 @@ fn unit(name: &ServiceName) -> String {
 }
 
 fn needs_reload(context: &Context, name: &ServiceName, compiled: &compile::Compiled) -> Result<bool, Failure> {
-    let mut present = Present { active: Vec::new(), broken: Vec::new(), target: Target::read(&context.layout, name)? };
-    for (deployment, state) in context.manager.deployments(name)? {
-        match state.as_str() {
-            "active" => present.active.push(deployment),
-            "inactive" => {}
-            _ => present.broken.push(deployment),
-        }
-    }
+    let present = hook::present(&context.layout, context.manager, name)?;
     let same = present.target.as_ref().is_some_and(|target| target.digests == compiled.digests);
     let plan = Plan::new(name, &compiled.id, &compiled.digests, compiled.service.concurrency, &present);
     Ok(!same || !plan.is_nothing())

@@ -1,7 +1,6 @@
 //! `conductor deployment _start|_stop|_cleanup DEPLOYMENTDIR`: what a deployment's unit runs around
 //! its process.
 
-use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use super::health;
 use super::runtime::{self, Runtime, State};
 use super::{Deployment, slot};
 use crate::atomic;
+use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live;
 use crate::systemd::Manager;
@@ -22,24 +22,6 @@ pub enum Part {
     Both,
 }
 
-/// A deployment did not become what its unit promises.
-#[derive(Debug)]
-pub struct Error(pub String);
-
-impl fmt::Display for Error {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
 /// `ExecStartPost=`: waits for health, then takes the slots. systemd says the main process in `$MAINPID`.
 ///
 /// # Errors
@@ -50,7 +32,7 @@ pub fn start(
     part: Part,
     timeout: Duration,
     main_pid: Option<u32>,
-) -> Result<(), Error> {
+) -> Result<()> {
     let deadline = Instant::now() + timeout;
     if part == Part::Both {
         record(layout, deployment, main_pid)?;
@@ -86,7 +68,7 @@ fn record(layout: &Layout, deployment: &Deployment, main_pid: Option<u32>) -> io
 ///
 /// # Errors
 /// If the slots cannot be left or the kernel does not say what is in flight.
-pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout: Duration) -> Result<(), Error> {
+pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout: Duration) -> Result<()> {
     let deadline = Instant::now() + timeout;
     runtime::set_state(layout, deployment, State::Leaving)?;
     if service_stops(layout, manager, deployment) {
@@ -135,7 +117,7 @@ fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> 
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment) -> Result<(), Error> {
+pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment) -> Result<()> {
     let state = runtime::read(layout, deployment).map(|runtime| runtime.state);
     if state == Some(State::Leaving) {
         slot::withdraw(layout, deployment)?;

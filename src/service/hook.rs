@@ -6,10 +6,11 @@ use std::io;
 use camino::Utf8Path;
 
 use super::plan::{Plan, Present};
-use super::rollout::{self, Error, Result, Rollout};
+use super::rollout::{self, Rollout};
 use super::store;
 use crate::compile::{self, Compiled};
 use crate::deployment::{Deployment, runtime, slot};
+use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live::Target;
 use crate::model::ServiceName;
@@ -76,7 +77,7 @@ impl<'a> Hook<'a> {
 
     fn bring_to(&self, compiled: &Compiled) -> Result<()> {
         self.load_units(compiled)?;
-        let present = self.present()?;
+        let present = present(self.layout, self.manager, &self.name)?;
         let Compiled { service, digests, id, units: _ } = compiled;
         let plan = Plan::new(&self.name, id, digests, service.concurrency, &present);
         let before = present.target.clone();
@@ -108,21 +109,6 @@ impl<'a> Hook<'a> {
             return Err(Error(format!("the generator did not write {template}; `conductor check` says why")));
         }
         Ok(())
-    }
-
-    fn present(&self) -> Result<Present> {
-        let mut present =
-            Present { active: Vec::new(), broken: Vec::new(), target: Target::read(self.layout, &self.name)? };
-        for (deployment, state) in self.manager.deployments(&self.name)? {
-            match state.as_str() {
-                "active" => present.active.push(deployment),
-                "inactive" => {}
-                _ => present.broken.push(deployment),
-            }
-        }
-        present.active.sort();
-        present.broken.sort();
-        Ok(present)
     }
 
     /// `ExecStop=`: stops every deployment and waits for them.
@@ -167,6 +153,24 @@ impl<'a> Hook<'a> {
         slot::clear(self.layout, &self.name)?;
         Ok(store::forget_all(self.layout, &self.name)?)
     }
+}
+
+/// What there is of a service, by what systemd and `/run` say.
+///
+/// # Errors
+/// What cannot be asked or read.
+pub fn present(layout: &Layout, manager: Manager, name: &ServiceName) -> Result<Present> {
+    let mut present = Present { active: Vec::new(), broken: Vec::new(), target: Target::read(layout, name)? };
+    for (deployment, state) in manager.deployments(name)? {
+        match state.as_str() {
+            "active" => present.active.push(deployment),
+            "inactive" => {}
+            _ => present.broken.push(deployment),
+        }
+    }
+    present.active.sort();
+    present.broken.sort();
+    Ok(present)
 }
 
 /// Why the last start or reload of a service failed, None if it did not.

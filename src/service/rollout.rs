@@ -1,12 +1,12 @@
 //! One generation takes over from another, or the old one stays.
 
-use std::fmt;
 use std::io;
 use std::time::Instant;
 
 use crate::compile::Compiled;
 use crate::deployment::runtime::State;
 use crate::deployment::{Deployment, drain, runtime, slot};
+use crate::error::{Error, Result};
 use crate::generation::{Digests, Id};
 use crate::layout::Layout;
 use crate::live::Target;
@@ -16,32 +16,6 @@ use crate::{atomic, proxy};
 
 /// Lines of a failed deployment's journal that the failure quotes.
 const QUOTED_LINES: u32 = 10;
-
-/// Why a service is not what it should be.
-#[derive(Debug)]
-pub struct Error(pub String);
-
-impl fmt::Display for Error {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<systemd::Error> for Error {
-    fn from(error: systemd::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// What carries a plan out.
 pub struct Rollout<'a> {

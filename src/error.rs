@@ -1,0 +1,31 @@
+//! Why something that touches the machine did not succeed, in words for people.
+
+use std::fmt;
+use std::io;
+
+use crate::systemd;
+
+#[derive(Debug)]
+pub struct Error(pub String);
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<systemd::Error> for Error {
+    fn from(error: systemd::Error) -> Self {
+        Self(error.to_string())
+    }
+}
