@@ -1,21 +1,32 @@
 //! Changes on disk that are there whole or not at all.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
-use camino::Utf8Path;
+use camino::{Utf8DirEntry, Utf8Path};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 use tempfile::{Builder, TempDir};
 
+use crate::write::named;
+
+/// What is not in its place yet is called so, and locked by who works on it.
+const UNFINISHED: &str = ".conductor-";
+
 /// Writes a file that everybody may read: a temporary file beside it, synced, then renamed.
 ///
 /// # Errors
-/// What the file system refuses; the old content is then untouched.
+/// What the file system refuses, with the path; the old content is then untouched.
 pub fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+    write_beside(path, content).map_err(|error| named(path, &error))
+}
+
+fn write_beside(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
-    let mut file = Builder::new().prefix(".conductor-").tempfile_in(parent)?;
+    let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
+    flock(file.as_file(), FlockOperation::LockExclusive)?;
     file.write_all(content)?;
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
@@ -30,24 +41,61 @@ pub fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
 pub fn link(target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     let fresh = parent.join(format!(".{}.new", path.file_name().unwrap_or("link")));
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_file(&fresh)?;
     symlink(target, &fresh)?;
     fs::rename(&fresh, path)
+}
+
+/// A directory that is not in its place. It is gone when this is dropped.
+pub struct Staging {
+    dir: TempDir,
+    /// Held, so that nobody takes it for a leftover.
+    _lock: File,
+}
+
+impl Staging {
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
 }
 
 /// An empty directory beside `path`, to be filled and then put in its place.
 ///
 /// # Errors
-/// What the file system refuses.
-pub fn staging(path: &Utf8Path) -> io::Result<TempDir> {
+/// What the file system refuses, with the path.
+pub fn staging(path: &Utf8Path) -> io::Result<Staging> {
+    staging_beside(path).map_err(|error| named(path, &error))
+}
+
+fn staging_beside(path: &Utf8Path) -> io::Result<Staging> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     fs::create_dir_all(parent)?;
-    let dir = Builder::new().prefix(".conductor-").tempdir_in(parent)?;
+    let dir = Builder::new().prefix(UNFINISHED).tempdir_in(parent)?;
+    let lock = lock_dir(dir.path())?;
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+    Ok(Staging { dir, _lock: lock })
+}
+
+fn lock_dir(dir: &Path) -> io::Result<File> {
+    let dir = File::open(dir)?;
+    flock(&dir, FlockOperation::LockExclusive)?;
     Ok(dir)
+}
+
+/// Removes from a directory what somebody was working on who is gone: killed, or without power.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn sweep(dir: &Utf8Path) -> io::Result<()> {
+    for entry in entries(dir)?.iter().filter(|entry| entry.file_name().starts_with(UNFINISHED)) {
+        // Whoever works on it has it locked, and may have finished meanwhile.
+        let Ok(unfinished) = File::open(entry.path()) else { continue };
+        if flock(&unfinished, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        if entry.file_type()?.is_dir() { remove_dir(entry.path())? } else { remove_file(entry.path())? }
+    }
+    Ok(())
 }
 
 /// Puts a filled directory in the place of `path`; what was there is then in the returned
@@ -55,16 +103,27 @@ pub fn staging(path: &Utf8Path) -> io::Result<TempDir> {
 ///
 /// # Errors
 /// What the file system refuses; `path` is then untouched.
-pub fn replace_dir(filled: TempDir, path: &Utf8Path) -> io::Result<Option<TempDir>> {
-    match renameat_with(CWD, filled.path(), CWD, path.as_std_path(), RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(Some(filled)),
-        Err(Errno::NOENT) => {
-            fs::rename(filled.path(), path)?;
-            // It is in its place now; there is nothing left to remove.
-            let _ = filled.keep();
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
+pub fn replace_dir(filled: Staging, path: &Utf8Path) -> io::Result<Option<Staging>> {
+    let Staging { dir, _lock } = filled;
+    if path.exists() {
+        let lock = lock_dir(path.as_std_path())?;
+        renameat_with(CWD, dir.path(), CWD, path.as_std_path(), RenameFlags::EXCHANGE)?;
+        return Ok(Some(Staging { dir, _lock: lock }));
+    }
+    fs::rename(dir.path(), path)?;
+    // It is in its place now; there is nothing left to remove.
+    let _ = dir.keep();
+    Ok(None)
+}
+
+/// Removes a file or symlink; one that is not there is no error.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn remove_file(path: &Utf8Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -79,7 +138,19 @@ pub fn remove_dir(path: &Utf8Path) -> io::Result<()> {
     }
 }
 
-/// Holds a lock until dropped; waits for whoever has it.
+/// What is in a directory; one that is not there is empty.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub fn entries(dir: &Utf8Path) -> io::Result<Vec<Utf8DirEntry>> {
+    match dir.read_dir_utf8() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.collect(),
+    }
+}
+
+/// Holds a lock until dropped; waits for whoever has it. Who holds it may remove its file: those who
+/// wait then make a new one.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -87,12 +158,76 @@ pub fn lock(path: &Utf8Path) -> io::Result<File> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    Ok(file)
+    loop {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        if is_at(&file, path)? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Whether an open file is still the one at a path.
+fn is_at(file: &File, path: &Utf8Path) -> io::Result<bool> {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match fs::metadata(path) {
+        Ok(there) => Ok(identity(there) == identity(file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether somebody holds a lock.
 pub fn is_locked(path: &Utf8Path) -> bool {
     File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    #[test]
+    fn only_what_nobody_works_on_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        let place = dir.join("web");
+        let left = |staged: Staging| drop(staged.dir.keep());
+        left(staging(&place).unwrap());
+        fs::write(dir.join(".conductor-file"), "").unwrap();
+        fs::write(dir.join("kept"), "").unwrap();
+        let first = staging(&place).unwrap();
+        replace_dir(first, &place).unwrap();
+        let worked_on = staging(&place).unwrap();
+        let replaced = replace_dir(staging(&place).unwrap(), &place).unwrap().expect("there was one");
+        sweep(dir).unwrap();
+        assert!(worked_on.path().exists() && replaced.path().exists());
+        drop((worked_on, replaced));
+        let mut rest: Vec<_> = entries(dir).unwrap().iter().map(|entry| entry.file_name().to_owned()).collect();
+        rest.sort();
+        assert_eq!(rest, ["kept", "web"]);
+        assert!(sweep(&dir.join("nothing")).is_ok());
+    }
+
+    #[test]
+    fn a_lock_has_one_holder_although_each_removes_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("locks/web");
+        let held = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let _lock = lock(&path).unwrap();
+                        assert!(!held.swap(true, Ordering::SeqCst), "two hold it");
+                        assert!(is_locked(&path));
+                        held.store(false, Ordering::SeqCst);
+                        remove_file(&path).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(!path.exists());
+    }
 }

@@ -4,8 +4,13 @@ mod check;
 mod daemon_reload;
 mod declare;
 mod deployment;
+mod display;
+mod environment;
+mod journal;
+mod plan;
 mod proxy;
 mod render;
+mod run;
 mod service;
 mod table;
 
@@ -41,15 +46,19 @@ struct Cli {
 enum Noun {
     /// Reload systemd and bring every service to what is declared
     DaemonReload,
+    /// Show what daemon-reload would do, and which input makes it so
+    Plan(plan::Arguments),
     /// Show what a declaration compiles to
     Render(render::Arguments),
     /// Say everything that is wrong with declarations, systemd's own opinion included
     Check(check::Arguments),
-    /// Declare, list, reload and remove services
+    /// Declare, look at, change and remove services
     #[command(subcommand)]
     Service(service::Verb),
-    /// What deployments' units run
-    #[command(subcommand, hide = true)]
+    /// Run one of a service's commands as its deployments run, or list them
+    Run(run::Arguments),
+    /// List and look at deployments
+    #[command(subcommand)]
     Deployment(deployment::Verb),
     /// What conductor-proxy.service runs
     #[command(subcommand, hide = true)]
@@ -64,6 +73,8 @@ pub enum Failure {
     Usage(String),
     /// Exit code 3.
     Declaration(Diagnostics),
+    /// An exit code that says it all: of a command that was run, or 4 for a plan with changes.
+    Exit(u8),
 }
 
 type Outcome = Result<(), Failure>;
@@ -74,6 +85,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Declaration(_) => 3,
+            Self::Exit(code) => *code,
         }
     }
 }
@@ -85,6 +97,7 @@ impl fmt::Display for Failure {
             Self::Failed(why) | Self::Usage(why) if why.starts_with("error: ") => out.write_str(why),
             Self::Failed(why) | Self::Usage(why) => write!(out, "error: {why}"),
             Self::Declaration(errors) => errors.fmt(out),
+            Self::Exit(code) => write!(out, "exit code {code}"),
         }
     }
 }
@@ -161,14 +174,17 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = Context::new(&cli).and_then(|context| match cli.noun {
         Noun::DaemonReload => context.must_be_this_machine().and_then(|()| daemon_reload::run(&context)),
+        Noun::Plan(arguments) => context.must_be_this_machine().and_then(|()| plan::run(&context, &arguments)),
         Noun::Render(arguments) => render::run(&context, &arguments),
         Noun::Check(arguments) => check::run(&context, &arguments),
         Noun::Service(verb) => service::run(&context, verb),
+        Noun::Run(arguments) => context.must_be_this_machine().and_then(|()| run::run(&context, &arguments)),
         Noun::Deployment(verb) => deployment::run(&context, verb),
         Noun::Proxy(verb) => proxy::run(&context, verb),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Exit(code)) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::from(failure.code())

@@ -11,13 +11,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::Node;
 use crate::generation::{Digests, Id, hex};
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
 use crate::model::{Route, Service, ServiceName, Tls};
 use crate::path;
 use crate::render;
-use crate::resolve::resolve;
+use crate::resolve::{resolve, routes};
 use crate::sources::{self, Site};
 use crate::tree::{Entry, Tree};
 
@@ -109,6 +110,7 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     }
     let live = live::all(layout);
     refuse_taken_routes(layout, &mut host, &live);
+    refuse_circles(layout, &mut host);
     let kept: Vec<Service> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     for compiled in host.services.values() {
         host.tree.extend(compiled.units.clone());
@@ -202,13 +204,50 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
         } else {
             (&name, &clash.owner)
         };
-        let source = host.services.remove(loser).map(|lost| lost.service.source).unwrap_or_default();
-        host.fail(Some(loser.clone()), clash.error(&source, winner).into());
+        if let Some(lost) = host.services.remove(loser) {
+            host.fail(Some(loser.clone()), clash.told(layout, &lost.service, winner));
+        }
         if loser != &name {
             owners.retain(|_, owner| owner != loser);
             owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
         }
     }
+}
+
+/// Services that bring each other along, each to be ready before the next: systemd would leave one out
+/// by chance. Here it is the first by name.
+fn refuse_circles(layout: &Layout, host: &mut Host) {
+    for name in host.services.keys().cloned().collect::<Vec<_>>() {
+        let Some(circle) = circle(host, &name, &name, &mut BTreeSet::new()) else { continue };
+        let brought = host.services[&name].service.brings.iter().position(|brought| brought.name == circle[1]);
+        let at = path!["service", brought.unwrap_or_default()];
+        let names: Vec<_> = circle.iter().map(ServiceName::as_str).collect();
+        let message = format!("services bring each other along: {}", names.join(" → "));
+        host.services.remove(&name);
+        let Some(site) = sources::find_one(layout, &name) else { continue };
+        let document = sources::stored_document(layout, &site);
+        let error = document.map_or_else(
+            |error| error,
+            |document| document.key_error(&at, message, "take one of them out of the circle"),
+        );
+        host.fail(Some(name), error.into());
+    }
+}
+
+/// The way from a service to `end` over what it brings along, if there is one that has not been `seen`.
+fn circle(
+    host: &Host,
+    from: &ServiceName,
+    end: &ServiceName,
+    seen: &mut BTreeSet<ServiceName>,
+) -> Option<Vec<ServiceName>> {
+    let rest = host.services.get(from)?.service.brings.iter().find_map(|brought| {
+        if brought.name == *end {
+            return Some(vec![end.clone()]);
+        }
+        seen.insert(brought.name.clone()).then(|| circle(host, &brought.name, end, seen)).flatten()
+    });
+    rest.map(|rest| [vec![from.clone()], rest].concat())
 }
 
 /// A host and path; Caddy does not tell capitals apart.
@@ -228,8 +267,10 @@ impl Claim {
 /// A route that another service has already, or whose host it serves in the other way.
 pub struct Clash {
     pub owner: ServiceName,
+    /// What the owner has.
+    taken: Claim,
+    /// What is claimed beside it.
     claim: Claim,
-    same_path: bool,
 }
 
 impl Clash {
@@ -240,7 +281,7 @@ impl Clash {
             .range(first..)
             .take_while(|(other, _)| other.host == claim.host)
             .find(|(other, _)| other.path == claim.path || other.plain != claim.plain);
-        taken.map(|(other, owner)| Self { owner: owner.clone(), same_path: other.path == claim.path, claim })
+        taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim })
     }
 
     /// The first clash of a service's routes with those of others.
@@ -257,16 +298,28 @@ impl Clash {
         claim.host == self.claim.host && claim.path == self.claim.path
     }
 
-    /// What the loser is told.
-    pub fn error(&self, source: &Utf8Path, owner: &ServiceName) -> Diagnostic {
-        let host = self.claim.host.as_deref().unwrap_or("every host");
-        if self.same_path {
-            let message = format!("{host}, path {}, is routed to the service {owner} already", self.claim.path);
+    /// What a declared service is told that loses. Its document is read again: only now does anybody
+    /// ask where its routes are written.
+    fn told(&self, layout: &Layout, loser: &Service, winner: &ServiceName) -> Diagnostics {
+        let Some(site) = sources::find_one(layout, &loser.name) else { return Diagnostics::default() };
+        let document = sources::stored_document(layout, &site);
+        document.map_or_else(|error| error, |document| self.error(&document, loser, winner)).into()
+    }
+
+    /// What the loser is told, at the route in its document.
+    pub fn error(&self, document: &Node, loser: &Service, winner: &ServiceName) -> Diagnostic {
+        let mine = if loser.name == self.owner { &self.taken } else { &self.claim };
+        let route = loser.routes.iter().position(|route| Claim::of(route) == *mine).expect("the loser claims it");
+        let at = routes::section(document, route);
+        let Route { host, path, tls: _ } = &loser.routes[route];
+        let host = host.as_deref().unwrap_or("every host");
+        if self.taken.path == self.claim.path {
+            let message = format!("{host}, path {path}, is routed to the service {winner} already");
             let remedy = "give the route another host or path, or take it out of the other service";
-            Diagnostic::of_file(source, message, remedy)
+            document.key_error(&at, message, remedy)
         } else {
-            let message = format!("the service {owner} routes {host} with another tls");
-            Diagnostic::of_file(source, message, "write the same tls for all routes of a host")
+            let message = format!("the service {winner} routes {host} with another tls");
+            document.key_error(&at, message, "write the same tls for all routes of a host")
         }
     }
 }
@@ -284,7 +337,8 @@ impl UnitFiles {
             if !seen.insert(here.canonicalize_utf8().unwrap_or_else(|_| here.clone())) {
                 continue;
             }
-            for entry in here.read_dir_utf8().into_iter().flatten().flatten() {
+            let entries = here.read_dir_utf8().into_iter().flatten().flatten();
+            for entry in entries.filter(|entry| !is_masked(entry.path())) {
                 files.entry(entry.file_name().to_owned()).or_insert_with(|| dir.join(entry.file_name()));
             }
         }
@@ -298,6 +352,12 @@ impl UnitFiles {
         let message = format!("{}.service is another unit already: {path}", site.name);
         Err(Diagnostic::of_file(&site.dir, message, "give the service another name").into())
     }
+}
+
+/// Whether systemd takes a unit file for a mask, which belongs to nobody: a link to /dev/null, or an
+/// empty file.
+fn is_masked(path: &Utf8Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_dir() && found.len() == 0)
 }
 
 /// The text of a file in a tree.

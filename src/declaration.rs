@@ -38,6 +38,18 @@ pub struct Declaration {
     /// Limits of the whole service: directives of its slice in snake case, systemd.resource-control(5).
     #[serde(default)]
     pub resources: BTreeMap<String, Scalar>,
+    /// Commands for people, by name: `conductor run`.
+    #[serde(default)]
+    pub commands: BTreeMap<String, RunCommand>,
+    /// Other services that this one brings along.
+    #[serde(default)]
+    pub service: Vec<Brought>,
+    /// Where the service runs: systemd's `Condition…=` in snake case, without that word.
+    #[serde(default)]
+    pub condition: BTreeMap<String, OneOrMany>,
+    /// Variables that listings show as columns.
+    #[serde(default)]
+    pub display: Vec<String>,
     /// What starts the service at boot.
     #[serde(default)]
     pub install: Install,
@@ -102,12 +114,21 @@ pub struct Health {
     pub tcp: Option<bool>,
     /// Ready when the command exits with 0.
     pub exec: Option<Vec<String>>,
+    /// Ready when the process says so, sd_notify(3).
+    pub notify: Option<bool>,
     /// HTTP statuses that count as healthy.
     pub status: Option<Vec<u16>>,
+    /// Headers of the HTTP request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// A regular expression that the HTTP answer's body must match.
+    pub body: Option<String>,
     /// Between two attempts; 200 ms unless said.
     pub interval: Option<TimeSpan>,
     /// Of one attempt; 30 s unless said.
     pub timeout: Option<TimeSpan>,
+    /// After so many attempts that fail the start has failed; no limit unless said.
+    pub retries: Option<u32>,
 }
 
 /// `[[route]]`
@@ -136,7 +157,7 @@ pub enum Tls {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deploy {
-    /// `"rolling"`
+    /// `"rolling"`, the default, `"blue-green"` or `"recreate"`.
     #[serde(default)]
     pub strategy: Strategy,
     /// How many new deployments start at a time; 1 unless said.
@@ -145,36 +166,86 @@ pub struct Deploy {
     pub drain_timeout: Option<TimeSpan>,
     /// How long a deployment may take to become healthy; 60 s unless said.
     pub health_timeout: Option<TimeSpan>,
+    /// When `service restart` was last asked for, RFC 3339; another time is another generation.
+    pub restarted_at: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
+    /// New deployments take over from old ones batch by batch.
     #[default]
     Rolling,
+    /// All new ones start beside the old ones, then take over together.
+    BlueGreen,
+    /// The old ones stop before the new ones start: never do two generations run.
+    Recreate,
 }
 
-/// `[hooks]`; each is a command, empty for none.
+/// `[hooks]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hooks {
     /// Before the process starts.
-    pub pre_start: Vec<String>,
+    pub pre_start: Hook,
     /// When it is healthy, before it takes traffic.
-    pub post_start: Vec<String>,
+    pub post_start: Hook,
     /// When shutting down begins, before it leaves the balancer.
-    pub pre_stop: Vec<String>,
+    pub pre_stop: Hook,
     /// When no request is in flight: waits for whatever else must end.
     pub drain: Vec<String>,
     /// When the processes are gone.
-    pub post_stop: Vec<String>,
+    pub post_stop: Hook,
+    /// Of each hook that has none of its own; 30 s unless said.
+    pub timeout: Option<TimeSpan>,
+}
+
+/// A command, empty for none, or a table that has it with a time limit of its own.
+#[derive(Debug, Default)]
+pub struct Hook {
+    pub command: Vec<String>,
+    pub timeout: Option<TimeSpan>,
+}
+
+/// `[commands.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunCommand {
+    /// For people.
+    pub description: Option<String>,
+    /// The program and its first arguments.
+    pub exec: Vec<String>,
+    /// In a deployment's context or in the service's.
+    #[serde(default)]
+    pub scope: CommandScope,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CommandScope {
+    #[default]
+    Deployment,
+    Service,
+}
+
+/// `[[service]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Brought {
+    /// Its declaration's directory, relative to this one's.
+    pub dir: String,
+    /// Variables for its templates.
+    #[serde(default)]
+    pub vars: BTreeMap<String, Scalar>,
+    /// Its name, if it is not the directory's.
+    pub name: Option<String>,
 }
 
 /// `[install]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Install {
-    /// Units that start the service; `multi-user.target` unless said.
+    /// Units that start the service; `multi-user.target` unless said, a user's manager's `default.target`.
     pub wanted_by: Option<Vec<String>>,
 }
 
@@ -209,15 +280,7 @@ pub const LATER: &[&str] = &[
     "container",
     "port",
     "part",
-    "condition",
-    "commands",
-    "service",
-    "display",
     "listen.idle_timeout",
-    "health.notify",
-    "health.header",
-    "health.body",
-    "health.retries",
     "route.keepalive",
     "route.headers",
     "route.timeouts",
@@ -225,8 +288,7 @@ pub const LATER: &[&str] = &[
 ];
 
 /// Words that are to come, by key.
-pub const LATER_WORDS: &[(&str, &[&str])] =
-    &[("listen.type", &["unix", "tcp"]), ("deploy.strategy", &["blue-green", "recreate"])];
+pub const LATER_WORDS: &[(&str, &[&str])] = &[("listen.type", &["unix", "tcp"])];
 
 struct ScalarVisitor(&'static str);
 
@@ -314,6 +376,36 @@ impl<'de> Deserialize<'de> for OneOrMany {
                     values.push(value);
                 }
                 Ok(OneOrMany::Many(values))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hook {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Timed {
+            command: Vec<String>,
+            timeout: Option<TimeSpan>,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Hook;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("an array")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, words: A) -> Result<Hook, A::Error> {
+                let command = Vec::deserialize(de::value::SeqAccessDeserializer::new(words))?;
+                Ok(Hook { command, timeout: None })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, keys: A) -> Result<Hook, A::Error> {
+                let Timed { command, timeout } = Timed::deserialize(de::value::MapAccessDeserializer::new(keys))?;
+                Ok(Hook { command, timeout })
             }
         }
         deserializer.deserialize_any(Either)

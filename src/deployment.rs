@@ -1,5 +1,6 @@
 //! One deployment: an instance of a generation's template.
 
+pub mod context;
 pub mod drain;
 pub mod health;
 pub mod hook;

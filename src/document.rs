@@ -144,17 +144,66 @@ impl Node {
     pub fn find(&self, path: &Path) -> &Self {
         let mut node = self;
         for step in &path.0 {
-            let child = match (&node.value, step) {
-                (Value::Table(table), Step::Key(key)) => table.get(key),
-                (Value::Array(items), Step::Index(index)) => items.get(*index),
-                _ => None,
-            };
-            match child {
+            match node.child(step) {
                 Some(child) => node = child,
                 None => break,
             }
         }
         node
+    }
+
+    /// The node at `path`, if there is one.
+    pub fn get(&self, path: &Path) -> Option<&Self> {
+        path.0.iter().try_fold(self, |node, step| node.child(step))
+    }
+
+    fn child(&self, step: &Step) -> Option<&Self> {
+        match (&self.value, step) {
+            (Value::Table(table), Step::Key(key)) => table.get(key),
+            (Value::Array(items), Step::Index(index)) => items.get(*index),
+            _ => None,
+        }
+    }
+
+    /// The values that are no tables, each with its path.
+    pub fn leaves(&self) -> Vec<(Path, &Self)> {
+        let mut leaves = Vec::new();
+        self.leaves_below(&Path::default(), &mut leaves);
+        leaves
+    }
+
+    fn leaves_below<'a>(&'a self, here: &Path, leaves: &mut Vec<(Path, &'a Self)>) {
+        match &self.value {
+            Value::Table(table) => {
+                table.iter().for_each(|(key, node)| node.leaves_below(&here.join(key.as_str()), leaves));
+            }
+            _ => leaves.push((here.clone(), self)),
+        }
+    }
+
+    /// The value without its places.
+    pub fn plain(&self) -> toml::Value {
+        match &self.value {
+            Value::Boolean(truth) => toml::Value::Boolean(*truth),
+            Value::Integer(number) => toml::Value::Integer(*number),
+            Value::Float(number) => toml::Value::Float(*number),
+            Value::String(text) => toml::Value::String(text.clone()),
+            Value::Datetime(text) => {
+                text.parse().map_or_else(|_| toml::Value::String(text.clone()), toml::Value::Datetime)
+            }
+            Value::Array(items) => toml::Value::Array(items.iter().map(Self::plain).collect()),
+            Value::Table(table) => {
+                toml::Value::Table(table.iter().map(|(key, node)| (key.clone(), node.plain())).collect())
+            }
+        }
+    }
+
+    /// What is in an array; nothing is in another value.
+    pub fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::Array(items) => items,
+            _ => &[],
+        }
     }
 
     /// An error about the value at `path`.

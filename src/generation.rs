@@ -75,6 +75,10 @@ impl Digests {
             routes,
             deploy,
             hooks,
+            commands,
+            brings,
+            conditions,
+            display,
             slice,
             wanted_by,
             passthrough,
@@ -82,7 +86,7 @@ impl Digests {
             files,
             source,
         } = service;
-        let Deploy { max_surge, drain_timeout, health_timeout } = deploy;
+        let Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
         let generation = GenerationInput {
             format: FORMAT,
             name: name.as_str(),
@@ -92,6 +96,7 @@ impl Digests {
             passthrough,
             drop_ins,
             files,
+            restarted_at: restarted_at.as_deref(),
         };
         Self {
             generation: digest("generation", &generation),
@@ -99,7 +104,11 @@ impl Digests {
             scale: digest("scale", concurrency),
             settings: digest(
                 "settings",
-                &(description, slice, wanted_by, source, max_surge, drain_timeout, health_timeout),
+                &(
+                    (description, slice, wanted_by, source),
+                    (strategy, max_surge, drain_timeout, health_timeout),
+                    (commands, brings, conditions, display),
+                ),
             ),
         }
     }
@@ -120,6 +129,8 @@ struct GenerationInput<'a> {
     passthrough: &'a Passthrough,
     drop_ins: &'a [DropIn],
     files: &'a [File],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restarted_at: Option<&'a str>,
 }
 
 #[derive(Serialize)]

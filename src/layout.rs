@@ -36,6 +36,7 @@ pub struct Layout {
     declarations: Vec<Utf8PathBuf>,
     /// Where other people's unit files are that a generated unit would hide or be hidden by.
     unit_files: Vec<Utf8PathBuf>,
+    runtime_units: Utf8PathBuf,
     runtime: Utf8PathBuf,
     state: Utf8PathBuf,
     generator: Utf8PathBuf,
@@ -62,6 +63,7 @@ impl Layout {
                 "/usr/lib/systemd/system",
                 "/lib/systemd/system",
             ]),
+            runtime_units: "/run/systemd/system".into(),
             runtime: "/run/conductor".into(),
             state: "/var/lib/conductor".into(),
             generator: "/run/systemd/generator".into(),
@@ -72,7 +74,8 @@ impl Layout {
     /// Of a user's manager, from the XDG base directories.
     ///
     /// # Errors
-    /// If neither `HOME` nor the XDG variables are set.
+    /// If neither `HOME` nor the XDG variables are set, or the runtime directory is no absolute path:
+    /// unlike the others it has no default to fall back to.
     pub fn user(root: &Utf8Path, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let home = env("HOME");
         let below_home = |variable: &str, default: &str| -> Result<Utf8PathBuf, String> {
@@ -86,6 +89,9 @@ impl Layout {
         let state = below_home("XDG_STATE_HOME", ".local/state")?;
         let data = below_home("XDG_DATA_HOME", ".local/share")?;
         let runtime: Utf8PathBuf = env("XDG_RUNTIME_DIR").ok_or("XDG_RUNTIME_DIR is not set")?.into();
+        if !runtime.is_absolute() {
+            return Err("XDG_RUNTIME_DIR is not an absolute path".to_owned());
+        }
         Ok(Self {
             scope: Scope::User,
             root: root.to_owned(),
@@ -104,6 +110,7 @@ impl Layout {
                 "/usr/local/lib/systemd/user".into(),
                 "/usr/lib/systemd/user".into(),
             ],
+            runtime_units: runtime.join("systemd/user"),
             generator: runtime.join("systemd/generator"),
             runtime: runtime.join("conductor"),
             state: state.join("conductor"),
@@ -142,6 +149,11 @@ impl Layout {
         &self.generator
     }
 
+    /// Where unit files are put at runtime; systemd prefers them to the generator's.
+    pub fn runtime_units(&self) -> &Utf8Path {
+        &self.runtime_units
+    }
+
     pub fn runtime(&self) -> &Utf8Path {
         &self.runtime
     }
@@ -161,9 +173,14 @@ impl Layout {
         self.live().join(name.as_str()).join("target.json")
     }
 
+    /// Services whose generations' files are kept.
+    pub fn all_kept(&self) -> Utf8PathBuf {
+        self.state.join("generations")
+    }
+
     /// The generations whose files are kept.
     pub fn kept(&self, name: &ServiceName) -> Utf8PathBuf {
-        self.state.join("generations").join(name.as_str())
+        self.all_kept().join(name.as_str())
     }
 
     /// A generation's files and declaration.
@@ -188,6 +205,16 @@ impl Layout {
         self.runtime.join("slots").join(name.as_str())
     }
 
+    /// A file for each service that somebody stopped.
+    pub fn stopped(&self) -> Utf8PathBuf {
+        self.runtime.join("stopped")
+    }
+
+    /// A file for each service whose last start or reload failed: why.
+    pub fn failures(&self) -> Utf8PathBuf {
+        self.runtime.join("failures")
+    }
+
     pub fn locks(&self) -> Utf8PathBuf {
         self.runtime.join("locks")
     }
@@ -195,6 +222,11 @@ impl Layout {
     /// Held by whoever brings a service somewhere.
     pub fn lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.as_str())
+    }
+
+    /// Held by whoever declares a service or removes it.
+    pub fn declaring(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.locks().join(format!("{name}.declare"))
     }
 
     /// The proxy's compiled configuration in the generator's output.
@@ -219,5 +251,28 @@ impl Layout {
     /// that can be verified before anything is stored or installed.
     pub fn for_verification(&self, state: &Utf8Path, program: &Utf8Path) -> Self {
         Self { state: state.to_owned(), program: program.to_owned(), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(variables: &[(&str, &str)]) -> Result<Layout, String> {
+        let value =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Layout::user("/".into(), value)
+    }
+
+    #[test]
+    fn relative_base_directories_are_not_taken() {
+        for relative in ["run/user/1000", "./run", ""] {
+            let error = user(&[("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", relative)]).expect_err("relative");
+            assert_eq!(error, "XDG_RUNTIME_DIR is not an absolute path");
+        }
+        let variables = [("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", "/run/user/1000"), ("XDG_CONFIG_HOME", "config")];
+        let layout = user(&variables).expect("the others have defaults");
+        assert_eq!(layout.declaration_dirs()[0], "/home/ann/.config/conductor/services");
+        assert_eq!(layout.runtime(), "/run/user/1000/conductor");
     }
 }

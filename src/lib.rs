@@ -17,6 +17,7 @@ pub mod write;
 pub mod render;
 pub mod live;
 pub mod compile;
+pub mod environment;
 
 // Effects: what the command line and the units' hooks do. The generator has none of it.
 #[cfg(feature = "cli")]

@@ -10,9 +10,9 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::generation::{Digests, Id};
+use crate::generation::{Digests, FORMAT, Id};
 use crate::layout::Layout;
-use crate::model::{Service, ServiceName};
+use crate::model::{Service, ServiceName, Strategy};
 use crate::render::units::template_name;
 use crate::tree::Tree;
 use crate::write;
@@ -28,10 +28,28 @@ pub struct Target {
     pub generation: Id,
     pub concurrency: u32,
     pub slots: u32,
+    pub strategy: Strategy,
     pub digests: Digests,
+    /// The format of its units, `generation::FORMAT` of the conductor that rendered them.
+    pub format: u32,
+    /// Those it was declared with.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Target {
+    /// What a compiled service is to be brought to.
+    pub fn new(service: &Service, digests: &Digests, variables: BTreeMap<String, String>) -> Self {
+        Self {
+            generation: digests.id(),
+            concurrency: service.concurrency,
+            slots: service.slots,
+            strategy: service.deploy.strategy,
+            digests: digests.clone(),
+            format: FORMAT,
+            variables,
+        }
+    }
+
     /// The target of a service, None if it has none.
     ///
     /// # Errors
@@ -123,6 +141,18 @@ pub fn tree(layout: &Layout) -> Tree {
         }
     }
     tree
+}
+
+/// Deployment units that compile to something else than what is live: the live ones' links would
+/// hide them from systemd in the generator's normal directory.
+pub fn hidden(live: &Tree, fresh: &Tree) -> Tree {
+    let mut hidden = Tree::default();
+    for (path, entry) in live.iter().filter(|(path, _)| path.as_str().contains('@')) {
+        if let Some(fresh) = fresh.get(path).filter(|fresh| *fresh != entry) {
+            hidden.insert(path.to_owned(), fresh.clone());
+        }
+    }
+    hidden
 }
 
 /// The model of a live generation.

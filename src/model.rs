@@ -8,7 +8,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-pub use crate::declaration::{Sandbox, Tls};
+pub use crate::declaration::{CommandScope, Sandbox, Strategy, Tls};
 
 /// A service's name: at most 40 characters of a-z, 0-9, `-`, `_`, `.`, so that the paths of its
 /// sockets fit the 107 bytes of unix(7).
@@ -77,6 +77,14 @@ pub struct Service {
     pub routes: Vec<Route>,
     pub deploy: Deploy,
     pub hooks: Hooks,
+    /// Commands for people, by name.
+    pub commands: BTreeMap<String, RunCommand>,
+    /// Services that this one brings along and needs.
+    pub brings: Vec<Brought>,
+    /// Where the service runs: all of these must hold.
+    pub conditions: Vec<Directive>,
+    /// Variables that listings show as columns.
+    pub display: Vec<String>,
     /// Directives of the service's slice.
     pub slice: Vec<Directive>,
     /// Units whose start starts the service.
@@ -130,17 +138,30 @@ pub struct Health {
     pub interval: Duration,
     /// Of one attempt.
     pub timeout: Duration,
+    /// So many attempts may be made, 1 or more; None: as many as time allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
     /// A GET of `path` is answered with one of `status`; an empty list means 200 to 399.
-    Http { path: String, status: Vec<u16> },
+    Http {
+        path: String,
+        status: Vec<u16>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
+        /// A regular expression that the answer's body matches.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+    },
     /// The process accepts a connection.
     Tcp,
     /// The command, run as the service's user in its sandbox, exits with 0.
     Exec { command: Command },
+    /// The process says READY=1, sd_notify(3).
+    Notify,
 }
 
 /// What the proxy sends here.
@@ -155,19 +176,47 @@ pub struct Route {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deploy {
-    /// New deployments that start at a time.
+    pub strategy: Strategy,
+    /// New deployments that start at a time, with the rolling strategy.
     pub max_surge: u32,
     pub drain_timeout: Duration,
     pub health_timeout: Duration,
+    /// Part of the generation, so that the same configuration rolls: RFC 3339, UTC.
+    pub restarted_at: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
-    pub pre_start: Option<Command>,
-    pub post_start: Option<Command>,
-    pub pre_stop: Option<Command>,
+    pub pre_start: Option<Hook>,
+    pub post_start: Option<Hook>,
+    pub pre_stop: Option<Hook>,
+    /// Has what requests in flight leave of `drain_timeout`.
     pub drain: Option<Command>,
-    pub post_stop: Option<Command>,
+    pub post_stop: Option<Hook>,
+}
+
+/// A command that is ended when its time is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    pub command: Command,
+    pub timeout: Duration,
+}
+
+/// A command for people: `conductor run`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCommand {
+    pub description: Option<String>,
+    pub exec: Command,
+    pub scope: CommandScope,
+}
+
+/// Another service that is declared and started first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    pub name: ServiceName,
+    /// As declared: relative to the declaration's directory.
+    pub dir: Utf8PathBuf,
+    pub vars: BTreeMap<String, String>,
 }
 
 /// One line of a unit, its value in systemd's own syntax.

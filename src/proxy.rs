@@ -14,16 +14,25 @@ use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
 use crate::atomic;
-use crate::compile::{MANIFEST, OUTPUT};
+use crate::compile::{self, MANIFEST, OUTPUT};
 use crate::error::{Error, Result};
 use crate::generation::hex;
 use crate::layout::{LIBRARY, Layout, Scope};
 use crate::systemd::Manager;
+use crate::tree::Tree;
 
 pub const UNIT: &str = "conductor-proxy.service";
 const CADDY: &str = "caddy.service";
+/// Among the compiled files.
+const SITES: &str = "proxy/caddy/sites.caddy";
 /// A daemon-reload takes this long at the very most between wiping and writing.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A reload of Caddy behind those of fifty other services, on a busy machine.
+const CADDY_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at Caddy, doubling up to the longer one: fifty services that start at once and asked all the
+/// time would leave it no processor to reload on.
+const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a publication did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +50,8 @@ pub fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
     let compiled = read_compiled(&layout.at(layout.generator()).join(OUTPUT))?;
     let place = layout.at(&layout.published_proxy("caddy"));
     fs::create_dir_all(&place)?;
-    let sites = compiled.get("proxy/caddy/sites.caddy").cloned().unwrap_or_default();
+    atomic::sweep(&place)?;
+    let sites = compiled.get(SITES).cloned().unwrap_or_default();
     let published = place.join("sites.caddy");
     if fs::read(&published).is_ok_and(|there| there == sites) {
         return Ok(Published::Unchanged);
@@ -50,6 +60,25 @@ pub fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
     atomic::write(&published, &sites)?;
     manager.ask_reload(CADDY)?;
     Ok(Published::Changed)
+}
+
+/// Whether what compiled is what is published already.
+pub fn is_published(layout: &Layout, tree: &Tree) -> bool {
+    if layout.scope == Scope::User {
+        // A user's services have no routes.
+        return true;
+    }
+    let sites = compile::text(tree, Utf8Path::new(OUTPUT).join(SITES).as_path());
+    let published = fs::read(layout.at(&layout.published_proxy("caddy")).join("sites.caddy"));
+    published.is_ok_and(|published| Some(published.as_slice()) == sites.map(str::as_bytes))
+}
+
+/// The same for what the generator wrote last.
+fn is_as_compiled(layout: &Layout) -> bool {
+    let published = fs::read(layout.at(&layout.published_proxy("caddy")).join("sites.caddy"));
+    let compiled = read_once(&layout.at(layout.generator()).join(OUTPUT));
+    let compiled = compiled.map(|files| files.get(SITES).cloned().unwrap_or_default());
+    matches!((published, compiled), (Ok(published), Ok(compiled)) if published == compiled)
 }
 
 /// Reads the compiled files, each as the manifest says, by their path below `dir`.
@@ -106,6 +135,21 @@ fn validate(manager: Manager, place: &Utf8Path, sites: &[u8]) -> Result<()> {
     Err(Error(format!("Caddy refuses the configuration; the published one stays:\n{}", errors.join("\n"))))
 }
 
+/// Why requests in flight cannot be counted: the kernel tells a deployment's accepted connections only in the
+/// network namespace of whoever connected, and drains look in PID 1's. None without a Caddy, or a systemd to ask.
+pub fn hidden(manager: Manager) -> Option<String> {
+    let properties = manager.show(CADDY, &["LoadState", "PrivateNetwork", "NetworkNamespacePath"]).ok()?;
+    let is = |key: &str, empty: &str| {
+        properties.get(key).filter(|value| !value.is_empty() && *value != empty).map(|value| format!("{key}={value}"))
+    };
+    is("LoadState", "not-found")?;
+    let setting = is("PrivateNetwork", "no").or_else(|| is("NetworkNamespacePath", ""))?;
+    Some(format!(
+        "{CADDY} has {setting}: in a network namespace of its own its requests in flight cannot be counted, and \
+         deployments would stop under them"
+    ))
+}
+
 /// Number, group and home of a local user, from passwd(5).
 fn user(name: &str) -> Option<(u32, u32, String)> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
@@ -123,19 +167,25 @@ pub fn republish(manager: Manager) -> Result<()> {
         // A user's services have no routes.
         return Ok(());
     }
-    if manager.reload_or_start(UNIT).is_err() {
+    // Of services that start together, the first publishes the routes of all.
+    let published = is_as_compiled(&Layout::system("/".into()));
+    if !published && manager.reload_or_start(UNIT).is_err() {
         let words = manager.journal(UNIT, 10);
         return Err(Error(format!("the proxy's configuration is not published:\n{words}")));
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CADDY_PATIENCE;
+    let mut pause = PAUSE;
     while Instant::now() < deadline {
         // One that is still to be started, at boot after the network, reads what is published then.
         let caddy = manager.show(CADDY, &["Job", "MainPID"])?;
         let has = |key: &str| caddy.get(key).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
-        if !has("Job") || !has("MainPID") {
+        let publishing = || manager.property(UNIT, "Job").is_ok_and(|job| !matches!(job.as_str(), "" | "0"));
+        let reloading = has("Job") && has("MainPID");
+        if !reloading && (!published || !publishing()) {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    Err(Error(format!("{CADDY} has not reloaded within {PATIENCE:?}")))
+    Err(Error(format!("{CADDY} has not reloaded within {CADDY_PATIENCE:?}")))
 }

@@ -1,18 +1,26 @@
 //! A declaration becomes a model, or a list of everything that is wrong with it.
 
+mod brought;
+mod command;
+mod condition;
+mod directives;
+mod health;
+mod misfit;
+pub mod routes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use sha2::{Digest, Sha256};
 
-use crate::declaration::{self, Declaration, OneOrMany, Scalar, TimeSpan};
+use self::misfit::{example, misfit};
+use crate::declaration::{self, Declaration, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
-use crate::document::{Error, Node, Path, Problem};
-use crate::model::{
-    Check, Command, Deploy, Directive, Health, Hooks, Passthrough, Process, Route, Sandbox, Service, User,
-};
+use crate::document::{Node, Path};
+use crate::layout::Scope;
+use crate::model::{Command, Deploy, Hook, Hooks, Passthrough, Process, RunCommand, Sandbox, Service, User};
 use crate::path;
 use crate::sources::Declared;
 use crate::timespan;
@@ -26,6 +34,17 @@ const MAX_TEXT: usize = 128 << 10;
 const MAX_UNIT_NAME: usize = 255 - ".wants".len();
 /// Timeouts are added up and multiplied, and systemd counts microseconds in 64 bits.
 const MAX_SPAN: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Variables of every process that conductor sets.
+pub const VARIABLES: &[&str] = &[
+    "CONDUCTOR_SERVICE",
+    "CONDUCTOR_SERVICE_DIR",
+    "CONDUCTOR_GENERATION",
+    "CONDUCTOR_DEPLOYMENT",
+    "CONDUCTOR_DEPLOYMENT_DIR",
+    "CONDUCTOR_INSTANCE",
+    "CONDUCTOR_SOCKET",
+];
 
 /// Resolves one declaration for a host whose systemd has the given version, where it is known.
 ///
@@ -41,105 +60,6 @@ pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Service, Dia
     resolver.errors.into_result()?;
     Ok(service)
 }
-
-/// Says what does not fit in the words of somebody who writes a declaration.
-fn misfit(document: &Node, error: Error) -> Diagnostics {
-    let path = error.path;
-    match error.problem {
-        Problem::UnknownKey { key, expected } => {
-            let full = path.join(key.as_str());
-            if is_later(&full) {
-                let remedy = "take it out; this version of conductor has [exec] services with socket activation";
-                document.key_error(&full, "not supported yet", remedy).into()
-            } else {
-                document.key_error(&full, "there is no such key here", did_you_mean(&key, expected)).into()
-            }
-        }
-        Problem::MissingKey(key) => {
-            let message = format!("{key} is missing");
-            document.error(&path, message, example(&path.join(key))).into()
-        }
-        Problem::UnknownWord { word, expected } => {
-            let keys = dotted(&path);
-            let later = declaration::LATER_WORDS.iter().any(|(key, words)| *key == keys && words.contains(&&*word));
-            let message = if later { "not supported yet".to_owned() } else { format!("{word:?} is not a choice") };
-            document.error(&path, message, choices(expected)).into()
-        }
-        Problem::WrongType { found, expected } => {
-            document.error(&path, format!("{expected} is expected here, not {found}"), example(&path)).into()
-        }
-        Problem::Other(message) => document.error(&path, message, example(&path)).into(),
-    }
-}
-
-/// The path without indices: `route.keepalive`.
-fn dotted(path: &Path) -> String {
-    let keys = path.0.iter().filter_map(|step| match step {
-        crate::document::Step::Key(key) => Some(key.as_str()),
-        crate::document::Step::Index(_) => None,
-    });
-    keys.collect::<Vec<_>>().join(".")
-}
-
-fn is_later(path: &Path) -> bool {
-    declaration::LATER.contains(&dotted(path).as_str())
-}
-
-fn choices(words: &[&str]) -> String {
-    let quoted: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
-    format!("write {}", quoted.join(" or "))
-}
-
-fn did_you_mean(key: &str, expected: &[&str]) -> String {
-    match directive::closest(key, expected.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if expected.len() == 1 => format!("the only key here is `{}`", expected[0]),
-        None => format!("the keys here are {}", expected.join(", ")),
-    }
-}
-
-/// What a key looks like when it is right.
-fn example(path: &Path) -> String {
-    let keys = dotted(path);
-    let last = keys.rsplit('.').next().unwrap_or("");
-    match last {
-        _ if SECTIONS.contains(&keys.as_str()) => format!("write a section: [{keys}]"),
-        "command" | "exec" | "pre_start" | "post_start" | "pre_stop" | "drain" | "post_stop" => {
-            format!("write the words one by one: {last} = [\"./program\", \"--flag\"]")
-        }
-        "host" => "write host = [\"www.example.com\"]".to_owned(),
-        "wanted_by" => "write wanted_by = [\"multi-user.target\"]".to_owned(),
-        "status" => "write status = [200, 204]".to_owned(),
-        "interval" | "timeout" | "drain_timeout" | "health_timeout" => {
-            format!("write a time span in quotes: {last} = \"30s\"")
-        }
-        "route" => "write a section in double brackets: [[route]]".to_owned(),
-        "concurrency" | "slots" | "max_surge" => format!("write a number without quotes: {last} = 3"),
-        "config" | "environment" => format!("write {last} = {{ NAME = \"value\" }}"),
-        "credentials" | "credentials_encrypted" => {
-            format!("write {last} = {{ name = \"/path/of/secret\" }}")
-        }
-        "" => "write keys and [sections] as in service.toml's description".to_owned(),
-        "tcp" => "write tcp = true".to_owned(),
-        _ => format!("write {last} = \"…\""),
-    }
-}
-
-/// Tables that people write as sections.
-const SECTIONS: &[&str] = &[
-    "exec",
-    "listen",
-    "health",
-    "deploy",
-    "hooks",
-    "resources",
-    "install",
-    "systemd",
-    "systemd.unit",
-    "systemd.service",
-    "systemd.socket",
-    "systemd.slice",
-];
 
 /// Why a text cannot stand in a unit, wherever it stands.
 fn unfit(text: &str) -> Option<(&'static str, &'static str)> {
@@ -196,6 +116,10 @@ impl Resolver<'_> {
             deploy,
             hooks,
             resources,
+            commands,
+            service,
+            condition,
+            display,
             install,
             systemd,
         } = declaration;
@@ -210,6 +134,7 @@ impl Resolver<'_> {
             socket: self.directives(Section::Socket, "socket", systemd.socket),
         };
         slice.extend(self.directives(Section::Slice, "slice", systemd.slice));
+        let process = self.process(config, exec);
         Service {
             description: match description {
                 Some(text) => self.line(&path!["description"], &text),
@@ -217,11 +142,15 @@ impl Resolver<'_> {
             },
             concurrency,
             slots,
-            process: self.process(config, exec),
+            display: self.display(display, &process.environment),
+            process,
             health: self.health(health),
             routes: self.routes(route),
             deploy: self.deploy(deploy),
             hooks: self.hooks(hooks),
+            commands: self.commands(commands),
+            brings: self.brings(service),
+            conditions: self.conditions(condition),
             slice,
             wanted_by: self.wanted_by(install.wanted_by),
             passthrough,
@@ -307,84 +236,6 @@ impl Resolver<'_> {
         variables
     }
 
-    /// None for an empty command.
-    fn command(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
-        for (index, word) in words.iter().enumerate() {
-            if word.contains('\0') {
-                self.error(&at.join(index), "a NUL character cannot be in a command", "take it out");
-            } else if let Some((message, remedy)) = unfit(word) {
-                self.error(&at.join(index), message, remedy);
-            }
-        }
-        let lengths = || words.iter().map(String::len);
-        if lengths().all(|length| length <= MAX_TEXT) && lengths().sum::<usize>() > MAX_TEXT {
-            self.error(at, "longer than 128 KiB", "put what it says into a file of the declaration");
-        }
-        let program = words.first()?;
-        let here = at.join(0);
-        if program.contains('$') {
-            self.error(&here, "systemd expands nothing in a program's path", "write the path out");
-        } else if program.chars().any(|c| c.is_control() || "\"'\\".contains(c)) {
-            let remedy = "rename the program, or run it through a script of the declaration";
-            self.error(&here, "systemd takes no quotes, backslashes or control characters in a program's path", remedy);
-        } else if let Some(relative) = program.strip_prefix("./") {
-            self.declared_program(&here, Utf8Path::new(relative));
-        } else if program.starts_with('/') {
-            if program.ends_with('/') || program.split('/').any(|part| part == "..") {
-                self.error(&here, "not a normalized path of a program", "write the path without .. and a last /");
-            } else if program.len() > 4000 {
-                self.error(&here, "too long for a path", "write at most 4000 bytes");
-            }
-        } else if program.starts_with(|c| "@-:+!|".contains(c)) {
-            let remedy = "write the program's name or path alone; systemd's prefixes are not for declarations";
-            self.error(&here, format!("{program:?} is not a name of a program"), remedy);
-        } else if program.contains('/') {
-            let remedy = format!("write \"./{program}\" for one of the declaration's files, or an absolute path");
-            self.error(&here, "a relative path of a program starts with ./", remedy);
-        } else if matches!(program.as_str(), "" | "." | "..") || program.len() > 255 {
-            let remedy = "write a program's name such as \"gunicorn\", or its path";
-            self.error(&here, format!("{program:?} is not a name of a program"), remedy);
-        }
-        Some(Command(words))
-    }
-
-    fn declared_program(&mut self, at: &Path, relative: &Utf8Path) {
-        use crate::model::FileKind;
-        if relative.as_str().split('/').any(|part| matches!(part, "" | "." | "..")) {
-            let remedy = "write the program's path below the declaration's directory, without //, . and ..";
-            return self.error(at, "not a normalized path of a program", remedy);
-        }
-        let found = self.declared.files.iter().find(|file| file.path == relative).map(|file| file.kind.clone());
-        match found {
-            Some(FileKind::Regular { executable: true, .. } | FileKind::Symlink { .. }) => {}
-            Some(FileKind::Regular { executable: false, .. }) => {
-                let remedy = format!("chmod +x {}", self.declared.dir.join(relative));
-                self.error(at, format!("{relative} is not executable"), remedy);
-            }
-            Some(FileKind::Directory) => {
-                self.error(at, format!("{relative} is a directory"), "name a program in it");
-            }
-            None => {
-                let remedy = self.missing_program(relative);
-                self.error(at, format!("{relative} is not among the declaration's files"), remedy);
-            }
-        }
-    }
-
-    fn missing_program(&self, relative: &Utf8Path) -> String {
-        let files = || self.declared.files.iter().map(|file| file.path.as_str());
-        let mut words = relative.as_str().split_whitespace();
-        let first = words.next().unwrap_or("");
-        if first != relative && files().any(|file| file == first) {
-            let rest: String = words.map(|word| format!(", {word:?}")).collect();
-            return format!("write the words one by one: [\"./{first}\"{rest}]");
-        }
-        match directive::closest(relative.as_str(), files()) {
-            Some(near) => format!("did you mean \"./{near}\"?"),
-            None => format!("put the program at {}", self.declared.dir.join(relative)),
-        }
-    }
-
     fn user(&mut self, user: String) -> String {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if user.is_empty() || user.len() > 255 || !user.chars().all(ok) || user.starts_with(['-', '.']) {
@@ -439,169 +290,87 @@ impl Resolver<'_> {
         }
     }
 
-    fn health(&mut self, health: declaration::Health) -> Health {
-        let declaration::Health { http, tcp, exec, status, interval, timeout } = health;
-        let at = path!["health"];
-        if [http.is_some(), tcp.is_some(), exec.is_some()].into_iter().filter(|given| *given).count() > 1 {
-            self.key_error(&at, "more than one check", "keep one of http, tcp and exec");
-        }
-        if tcp == Some(false) {
-            self.error(&at.join("tcp"), "a check cannot be switched off", "take it out, or use http or exec");
-        }
-        if status.is_some() && http.is_none() {
-            self.key_error(&at.join("status"), "status belongs to an http check", "add http = \"/healthz\"");
-        }
-        let status = status.unwrap_or_default();
-        for (index, code) in status.iter().enumerate() {
-            if !(100..=599).contains(code) {
-                let here = at.join("status").join(index);
-                self.error(&here, format!("{code} is not an HTTP status"), "write numbers from 100 to 599");
-            }
-        }
-        let check = match (http, exec) {
-            (Some(path), _) => Check::Http { path: self.request_path(&at.join("http"), path), status },
-            (_, Some(words)) => {
-                if words.is_empty() {
-                    self.error(&at.join("exec"), "the command is empty", example(&at.join("exec")));
-                }
-                let command = self.command(&at.join("exec"), words).unwrap_or(Command(Vec::new()));
-                Check::Exec { command }
-            }
-            (None, None) => Check::Tcp,
-        };
-        Health {
-            check,
-            interval: self.span(&at.join("interval"), interval, Duration::from_millis(200)),
-            timeout: self.span(&at.join("timeout"), timeout, Duration::from_secs(30)),
-        }
-    }
-
-    /// A path as it stands in a request line, RFC 3986.
-    fn request_path(&mut self, at: &Path, path: String) -> String {
-        let ok = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%?".contains(c);
-        if path.contains("://") {
-            self.error(at, "a check has no scheme and host", "write the path alone, such as \"/healthz\"");
-        } else if !path.starts_with('/') {
-            self.error(at, format!("{path:?} does not start with /"), format!("write \"/{path}\""));
-        } else if let Some(bad) = path.chars().find(|c| !ok(*c)) {
-            let encoded: String = bad.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
-            self.error(at, format!("{bad:?} cannot be in a URL's path"), format!("write {encoded} for it"));
-        }
-        path
-    }
-
-    fn routes(&mut self, given: Vec<declaration::Route>) -> Vec<Route> {
-        let mut routes: Vec<Route> = Vec::new();
-        for (index, declaration::Route { host, path, tls }) in given.into_iter().enumerate() {
-            let at = path!["route", index];
-            let path = match path {
-                Some(path) => self.route_path(&at.join("path"), path),
-                None => "/".to_owned(),
-            };
-            let hosts = if host.is_empty() { vec![None] } else { host.into_iter().map(Some).collect() };
-            for (number, host) in hosts.into_iter().enumerate() {
-                let here = at.join("host").join(number);
-                let host = host.map(|host| self.host(&here, host));
-                if host.is_none() && tls == declaration::Tls::Auto && self.document_has(&at.join("tls")) {
-                    let remedy = "name the hosts: host = [\"www.example.com\"]";
-                    self.error(&at.join("tls"), "certificates are for named hosts", remedy);
-                }
-                // Every host over plain HTTP: there is no name to have a certificate for.
-                let tls = if host.is_none() { declaration::Tls::Off } else { tls };
-                let route = Route { host, path: path.clone(), tls };
-                let same_host = |other: &&Route| other.host == route.host;
-                let taken = |other: &Route| other.path.eq_ignore_ascii_case(&route.path);
-                if routes.iter().filter(same_host).any(|other| other.tls != route.tls) {
-                    let remedy = "write the same tls for all routes of a host";
-                    self.key_error(&at, "another route of this host has another tls", remedy);
-                } else if routes.iter().filter(same_host).any(taken) {
-                    self.key_error(&at, "this host and path are routed twice", "take one of the two routes out");
-                } else {
-                    routes.push(route);
-                }
-            }
-        }
-        routes
-    }
-
-    fn document_has(&self, at: &Path) -> bool {
-        let mut above = at.clone();
-        above.0.pop();
-        !std::ptr::eq(self.document.find(at), self.document.find(&above))
-    }
-
-    /// A DNS name, lower case, perhaps with `*` as its first label.
-    fn host(&mut self, at: &Path, host: String) -> String {
-        let lower = host.to_ascii_lowercase();
-        let labels = lower.strip_prefix("*.").unwrap_or(&lower);
-        let ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let label_ok = |label: &str| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.chars().all(ok)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if lower.contains("://") {
-            let remedy = "write the host's name alone, and tls = \"off\" for plain HTTP";
-            self.error(at, "a host has no scheme", remedy);
-        } else if lower.contains(':') {
-            self.error(at, "a host has no port here", "write the host's name alone");
-        } else if let Some((name, path)) = lower.split_once('/') {
-            self.error(at, "a host has no path", format!("write {name:?}, and path = \"/{path}\" beside it"));
-        } else if lower == "*" {
-            self.error(at, "every host has no name", "leave host out: the route is then for every host");
-        } else if !lower.is_ascii() {
-            let remedy = "write it in ASCII, as idn2(1) prints it: \"xn--…\"";
-            self.error(at, format!("{host:?} is not a host's name in ASCII"), remedy);
-        } else if lower.len() > 253 || !labels.split('.').all(label_ok) {
-            let remedy = "write a DNS name such as \"www.example.com\", or \"*.example.com\"";
-            self.error(at, format!("{host:?} is not a host's name"), remedy);
-        }
-        lower
-    }
-
-    fn route_path(&mut self, at: &Path, path: String) -> String {
-        let ok = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-        if !path.starts_with('/') {
-            self.error(at, format!("{path:?} does not start with /"), format!("write \"/{path}\""));
-        } else if path.contains('*') {
-            self.error(at, "a path is a prefix already", "take the * out: \"/api\" is /api and all below it");
-        } else if let Some(bad) = path.chars().find(|c| !ok(*c)) {
-            let remedy = "use letters, digits, '-', '.', '_', '~' and '/'";
-            self.error(at, format!("{bad:?} cannot be in a route's path"), remedy);
-        } else if path.contains("//") || path.split('/').any(|part| part == "." || part == "..") {
-            self.error(at, "not a normalized path", "take out //, . and ..");
-        }
-        let trimmed = path.trim_end_matches('/');
-        if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
-    }
-
     fn deploy(&mut self, deploy: declaration::Deploy) -> Deploy {
-        let declaration::Deploy { strategy, max_surge, drain_timeout, health_timeout } = deploy;
-        let declaration::Strategy::Rolling = strategy;
+        let declaration::Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
         let at = path!["deploy"];
         Deploy {
+            strategy,
             max_surge: self.number(&at.join("max_surge"), max_surge, 1, 1, MAX_SLOTS),
             drain_timeout: self.span(&at.join("drain_timeout"), drain_timeout, Duration::from_secs(30)),
             health_timeout: self.span(&at.join("health_timeout"), health_timeout, Duration::from_secs(60)),
+            restarted_at: restarted_at.map(|time| self.timestamp(&at.join("restarted_at"), time)),
         }
     }
 
+    fn timestamp(&mut self, at: &Path, time: String) -> String {
+        if humantime::parse_rfc3339(&time).is_err() {
+            self.error(at, format!("{time:?} is not a time in UTC as RFC 3339 has it"), example(at));
+        }
+        time
+    }
+
     fn hooks(&mut self, hooks: declaration::Hooks) -> Hooks {
-        let declaration::Hooks { pre_start, post_start, pre_stop, drain, post_stop } = hooks;
-        let mut hook = |name: &str, words| self.command(&path!["hooks", name], words);
+        let declaration::Hooks { pre_start, post_start, pre_stop, drain, post_stop, timeout } = hooks;
+        let limit = self.span(&path!["hooks", "timeout"], timeout, Duration::from_secs(30));
+        let mut hook = |name: &str, hook| self.hook(&path!["hooks", name], hook, limit);
         Hooks {
             pre_start: hook("pre_start", pre_start),
             post_start: hook("post_start", post_start),
             pre_stop: hook("pre_stop", pre_stop),
-            drain: hook("drain", drain),
             post_stop: hook("post_stop", post_stop),
+            drain: self.command(&path!["hooks", "drain"], drain),
         }
     }
 
+    fn hook(&mut self, at: &Path, hook: declaration::Hook, limit: Duration) -> Option<Hook> {
+        let declaration::Hook { command, timeout } = hook;
+        let timeout = self.span(&at.join("timeout"), timeout, limit);
+        // A table has its command a step further in.
+        let is_list = !self.document.find(at).items().is_empty();
+        let words = if is_list { at.clone() } else { at.join("command") };
+        Some(Hook { command: self.command(&words, command)?, timeout })
+    }
+
+    fn commands(&mut self, commands: BTreeMap<String, declaration::RunCommand>) -> BTreeMap<String, RunCommand> {
+        let mut resolved = BTreeMap::new();
+        for (name, declaration::RunCommand { description, exec, scope }) in commands {
+            let at = path!["commands", name.as_str()];
+            let ok = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+            if name.is_empty() || name.starts_with('-') || !name.chars().all(ok) {
+                self.key_error(&at, "not a name of a command", "use letters, digits, '-', '_', '.' and ':'");
+            }
+            if exec.is_empty() {
+                self.error(&at.join("exec"), "the command is empty", example(&at.join("exec")));
+            }
+            let description = description.map(|text| self.line(&at.join("description"), &text));
+            if let Some(exec) = self.command(&at.join("exec"), exec) {
+                resolved.insert(name, RunCommand { description, exec, scope });
+            }
+        }
+        resolved
+    }
+
+    /// Names of variables that processes have.
+    fn display(&mut self, names: Vec<String>, environment: &BTreeMap<String, String>) -> Vec<String> {
+        let known = || environment.keys().map(String::as_str).chain(VARIABLES.iter().copied());
+        for (index, name) in names.iter().enumerate() {
+            if !known().any(|known| known == name) {
+                let remedy = match directive::closest(name, known()) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => "name a variable of config or environment, or one of CONDUCTOR_…".to_owned(),
+                };
+                self.error(&path!["display", index], format!("there is no variable {name:?}"), remedy);
+            }
+        }
+        names
+    }
+
     fn wanted_by(&mut self, units: Option<Vec<String>>) -> Vec<String> {
-        let units = units.unwrap_or_else(|| vec!["multi-user.target".to_owned()]);
+        let default = match self.declared.scope {
+            Scope::System => "multi-user.target",
+            Scope::User => "default.target",
+        };
+        let units = units.unwrap_or_else(|| vec![default.to_owned()]);
         let ok = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         for (index, unit) in units.iter().enumerate() {
             let suffix = unit.rsplit_once('.').map(|(stem, suffix)| (!stem.is_empty(), suffix));
@@ -616,144 +385,4 @@ impl Resolver<'_> {
         }
         units
     }
-
-    fn resources(&mut self, given: BTreeMap<String, Scalar>) -> Vec<Directive> {
-        let mut lines = Vec::new();
-        for (key, Scalar(value)) in given {
-            let at = path!["resources", key.as_str()];
-            match directive::lookup_snake(Section::Slice, &key) {
-                Some(known) => lines.extend(self.value(&at, known, value)),
-                None => {
-                    let known = Section::Slice.directives().iter();
-                    let names: Vec<_> = known.map(|known| directive::snake(known.name)).collect();
-                    let remedy = match directive::closest(&key, names.iter().map(String::as_str)) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => "see systemd.resource-control(5); MemoryMax= is memory_max here".to_owned(),
-                    };
-                    self.key_error(&at, "there is no such limit", remedy);
-                }
-            }
-        }
-        lines
-    }
-
-    fn directives(&mut self, section: Section, name: &str, given: BTreeMap<String, OneOrMany>) -> Vec<Directive> {
-        let mut lines = Vec::new();
-        for (key, values) in given {
-            let at = path!["systemd", name, key.as_str()];
-            if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == key) {
-                self.key_error(&at, format!("{key}= is written by conductor"), *instead);
-                continue;
-            }
-            let Some(known) = directive::lookup(section, &key) else {
-                let message = format!("systemd has no {}= in this section", key.escape_debug());
-                self.key_error(&at, message, unknown_directive(section, &key));
-                continue;
-            };
-            match values {
-                OneOrMany::One(Scalar(value)) => lines.extend(self.value(&at, known, value)),
-                OneOrMany::Many(values) => {
-                    for (index, Scalar(value)) in values.into_iter().enumerate() {
-                        lines.extend(self.value(&at.join(index), known, value));
-                    }
-                }
-            }
-        }
-        lines
-    }
-
-    fn value(&mut self, at: &Path, known: &directive::Directive, value: String) -> Option<Directive> {
-        let value = value.trim().to_owned();
-        if let Some((message, remedy)) = unfit(&value) {
-            self.error(at, message, remedy);
-            return None;
-        }
-        if value.chars().any(char::is_control) {
-            self.error(at, "a line break or control character is in the value", "write it on one line");
-            return None;
-        }
-        if value.ends_with('\\') {
-            self.error(at, "a backslash at the end would join the next line", "take the last backslash out");
-            return None;
-        }
-        if let Some(host) = self.systemd.filter(|host| *host < known.since) {
-            let message = format!("{}= needs systemd {}, this host runs {host}", known.name, known.since);
-            self.key_error(at, message, "take it out, or render for a newer host with --target-systemd");
-            return None;
-        }
-        if let Err(accepted) = directive::check(known.kind, &value) {
-            self.error(at, format!("systemd would refuse {}={value}", known.name), format!("write {accepted}"));
-            return None;
-        }
-        Some(Directive { name: known.name.to_owned(), value })
-    }
 }
-
-fn unknown_directive(section: Section, key: &str) -> String {
-    let near = directive::lookup_snake(section, key).map(|known| known.name);
-    if let Some(near) = near.or_else(|| directive::nearest(section, key)) {
-        return format!("did you mean `{near}`?");
-    }
-    match directive::section_of(key) {
-        Some(other) => format!("{key}= belongs into [systemd.{}]", other.name().to_lowercase()),
-        None => "see systemd.directives(7) for the names".to_owned(),
-    }
-}
-
-/// Directives that would break what conductor builds on, and what to write instead.
-const OWNED: &[(&str, &str)] = &[
-    ("Description", "write description = \"…\" at the top of the file"),
-    ("SourcePath", "take it out"),
-    ("PartOf", "take it out"),
-    ("IgnoreOnIsolate", "take it out"),
-    ("StopWhenUnneeded", "take it out"),
-    ("RefuseManualStart", "take it out"),
-    ("RefuseManualStop", "take it out"),
-    ("CollectMode", "take it out"),
-    ("StartLimitIntervalSec", "take it out: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitInterval", "take it out: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitBurst", "take it out: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitAction", "take it out: deployments are restarted without limit, with a growing delay"),
-    ("Type", "take it out: [health] says when a deployment is ready"),
-    ("ExecStart", "write command = […] in [exec]"),
-    ("ExecStartPre", "write pre_start = […] in [hooks]"),
-    ("ExecStartPost", "write post_start = […] in [hooks]"),
-    ("ExecCondition", "take it out"),
-    ("ExecReload", "take it out: a reload of the service rolls its deployments"),
-    ("ExecStop", "write pre_stop or drain = […] in [hooks]"),
-    ("ExecStopPost", "write post_stop = […] in [hooks]"),
-    ("RemainAfterExit", "take it out"),
-    ("GuessMainPID", "take it out"),
-    ("PIDFile", "run the program in the foreground"),
-    ("BusName", "take it out"),
-    ("Sockets", "take it out: each deployment has its own socket"),
-    ("TimeoutStartSec", "write health_timeout = \"…\" in [deploy]"),
-    ("TimeoutStopSec", "write drain_timeout = \"…\" in [deploy]"),
-    ("TimeoutSec", "write health_timeout and drain_timeout in [deploy]"),
-    ("User", "write user = \"…\" in [exec]"),
-    ("DynamicUser", "take it out: it is on unless [exec] has a user"),
-    ("Slice", "take it out: the service has a slice of its own, [resources] sets its limits"),
-    ("WorkingDirectory", "take it out: processes start in the directory of their files"),
-    ("RootDirectory", "take it out: the files are on the host"),
-    ("RootImage", "take it out: the files are on the host"),
-    ("Environment", "write environment = { … } in [exec]"),
-    ("LoadCredential", "write credentials = { … } in [exec]"),
-    ("LoadCredentialEncrypted", "write credentials_encrypted = { … } in [exec]"),
-    ("ListenStream", "take it out: [[route]] says what reaches the service"),
-    ("ListenDatagram", "take it out"),
-    ("ListenSequentialPacket", "take it out"),
-    ("ListenFIFO", "take it out"),
-    ("ListenSpecial", "take it out"),
-    ("ListenNetlink", "take it out"),
-    ("ListenMessageQueue", "take it out"),
-    ("ListenUSBFunction", "take it out"),
-    ("Accept", "take it out: the process accepts"),
-    ("Service", "take it out"),
-    ("SocketUser", "take it out: the proxy's group has access"),
-    ("SocketGroup", "take it out: the proxy's group has access"),
-    ("SocketMode", "take it out: the proxy's group has access"),
-    ("DirectoryMode", "take it out"),
-    ("RemoveOnStop", "take it out"),
-    ("Symlinks", "take it out: slots are the symlinks"),
-    ("ExecStopPre", "write pre_stop = […] in [hooks]"),
-];

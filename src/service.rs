@@ -1,6 +1,11 @@
 //! A service as a whole: what is to be done, and doing it.
 
+pub mod change;
+pub mod condition;
 pub mod hook;
+pub mod kept;
+pub mod overrides;
 pub mod plan;
+pub mod provenance;
 pub mod rollout;
 pub mod store;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Node;
 use crate::generation::hex;
-use crate::layout::Layout;
+use crate::layout::{Layout, Scope};
 use crate::model::{DropIn, File, FileKind, ServiceName};
 
 /// The file that makes a directory a declaration.
@@ -25,6 +25,8 @@ pub const MAX_BYTES: u64 = 32 << 20;
 #[derive(Debug)]
 pub struct Declared {
     pub name: ServiceName,
+    /// Whose manager it is declared for.
+    pub scope: Scope,
     /// Where its files are read.
     pub dir: Utf8PathBuf,
     /// The path of its `service.toml` that units name.
@@ -41,7 +43,73 @@ pub struct Site {
     /// Its directory, as the units name it.
     pub dir: Utf8PathBuf,
     /// Drop-in files by name, `*.toml` and `*.conf`, already without the hidden and masked ones.
-    drop_ins: BTreeMap<String, Utf8PathBuf>,
+    drop_ins: BTreeMap<String, Overlay>,
+}
+
+/// A drop-in file.
+#[derive(Debug, Clone)]
+struct Overlay {
+    path: Utf8PathBuf,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    AsItIs,
+    /// Not written yet.
+    Proposed(String),
+}
+
+/// What is to become of a drop-in file in the most important directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proposal {
+    Text(String),
+    /// A link to /dev/null.
+    Mask,
+    Gone,
+}
+
+impl Site {
+    /// The site as it will be with one of the administrator's drop-ins written or removed.
+    pub fn with(mut self, layout: &Layout, file: &str, proposal: &Proposal) -> Self {
+        let bases = layout.declaration_dirs();
+        let place = |base: &Utf8PathBuf| base.join(format!("{}.d", self.name)).join(file);
+        let overlay = match proposal {
+            Proposal::Text(text) => Some(Overlay { path: place(&bases[0]), content: Content::Proposed(text.clone()) }),
+            Proposal::Mask => None,
+            Proposal::Gone => {
+                let below = bases[1..].iter().map(place).find(|path| exists(&layout.at(path)));
+                let below = below.filter(|path| !is_mask(&layout.at(path)));
+                below.map(|path| Overlay { path, content: Content::AsItIs })
+            }
+        };
+        match overlay {
+            Some(overlay) => self.drop_ins.insert(file.to_owned(), overlay),
+            None => self.drop_ins.remove(file),
+        };
+        self
+    }
+
+    /// The drop-ins in force, in the order in which they are laid over the declaration.
+    pub fn drop_ins(&self) -> impl Iterator<Item = &Utf8Path> {
+        self.drop_ins.values().map(|overlay| overlay.path.as_path())
+    }
+
+    /// Declarations of the same name that this one hides.
+    pub fn hidden(&self, layout: &Layout) -> Vec<Utf8PathBuf> {
+        let all = layout.declaration_dirs().iter().map(|base| base.join(self.name.as_str()));
+        let below = all.skip_while(|dir| *dir != self.dir).skip(1);
+        below.map(|dir| dir.join(DECLARATION)).filter(|path| layout.at(path).exists()).collect()
+    }
+}
+
+impl Overlay {
+    fn read(&self, layout: &Layout) -> Result<Arc<Source>, Diagnostic> {
+        match &self.content {
+            Content::AsItIs => read(&layout.at(&self.path), &self.path),
+            Content::Proposed(text) => Ok(Arc::new(Source { path: self.path.clone(), text: text.clone() })),
+        }
+    }
 }
 
 /// Finds every declaration of a layout, by name.
@@ -91,24 +159,24 @@ pub fn site_of(layout: &Layout, name: &ServiceName) -> Site {
     Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir: layout.declaration(name) }
 }
 
-fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, Utf8PathBuf> {
+fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, Overlay> {
     let bases = layout.declaration_dirs();
     let over: Vec<_> = bases.iter().map(|base| base.join(format!("{name}.d"))).collect();
     drop_ins(layout, &over, &mut Diagnostics::default())
 }
 
 /// Drop-ins of one service: by name, the most important directory first, masks taken out.
-fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> BTreeMap<String, Utf8PathBuf> {
+fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> BTreeMap<String, Overlay> {
     let mut found = BTreeMap::new();
     for dir in dirs {
         for entry in entries(&layout.at(dir), errors) {
             if entry.ends_with(".toml") || entry.ends_with(".conf") {
                 let path = dir.join(&entry);
-                found.entry(entry).or_insert(path);
+                found.entry(entry).or_insert(Overlay { path, content: Content::AsItIs });
             }
         }
     }
-    found.retain(|_, path| !is_mask(&layout.at(path)));
+    found.retain(|_, overlay| !is_mask(&layout.at(&overlay.path)));
     found
 }
 
@@ -132,11 +200,13 @@ fn exists(path: &Utf8Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-fn is_mask(path: &Utf8Path) -> bool {
+/// Whether a path is a link to /dev/null.
+pub fn is_mask(path: &Utf8Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target.as_os_str() == "/dev/null")
 }
 
-fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
+/// What is said of a file or directory that cannot be read.
+pub fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
     Diagnostic::of_file(path, format!("cannot be read: {error}"), "make it readable for root, or remove it")
 }
 
@@ -156,19 +226,14 @@ fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {
 /// # Errors
 /// What cannot be read or parsed.
 pub fn load(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Declared, Diagnostics> {
-    let source = read(&dir.join(DECLARATION), &shown.join(DECLARATION))?;
-    let mut document = Node::parse(&source)?;
+    let document = document(layout, site, dir, shown)?;
     let mut drop_ins = Vec::new();
-    for (name, path) in &site.drop_ins {
-        let over = read(&layout.at(path), path)?;
-        if name.ends_with(".toml") {
-            document.merge(Node::parse(&over)?);
-        } else {
-            drop_ins.push(DropIn { name: name.clone(), content: over.text.clone() });
-        }
+    for (name, overlay) in site.drop_ins.iter().filter(|(name, _)| name.ends_with(".conf")) {
+        drop_ins.push(DropIn { name: name.clone(), content: overlay.read(layout)?.text.clone() });
     }
     let files = files(dir, shown)?;
     Ok(Declared {
+        scope: layout.scope,
         name: site.name.clone(),
         dir: shown.to_owned(),
         source: site.dir.join(DECLARATION),
@@ -176,6 +241,38 @@ pub fn load(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> R
         drop_ins,
         files,
     })
+}
+
+/// Reads a declaration's `service.toml` alone, with what is laid over it.
+///
+/// # Errors
+/// What cannot be read or parsed.
+pub fn document(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+    let mut document = Node::parse(&read(&dir.join(DECLARATION), &shown.join(DECLARATION))?)?;
+    for (_, overlay) in site.drop_ins.iter().filter(|(name, _)| name.ends_with(".toml")) {
+        document.merge(Node::parse(&overlay.read(layout)?)?);
+    }
+    Ok(document)
+}
+
+/// The same of a declaration that is in its place.
+///
+/// # Errors
+/// What cannot be read or parsed.
+pub fn stored_document(layout: &Layout, site: &Site) -> Result<Node, Diagnostic> {
+    document(layout, site, &layout.at(&site.dir), &site.dir)
+}
+
+/// Reads one drop-in alone, None if there is none or it is a mask.
+///
+/// # Errors
+/// What cannot be read or parsed.
+pub fn drop_in(layout: &Layout, path: &Utf8Path) -> Result<Option<Node>, Diagnostic> {
+    let here = layout.at(path);
+    if !exists(&here) || is_mask(&here) {
+        return Ok(None);
+    }
+    Node::parse(&read(&here, path)?).map(Some)
 }
 
 /// The files of a declaration, by path, with digests of their content.

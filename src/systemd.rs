@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
 
 use crate::deployment::Deployment;
 use crate::layout::Scope;
@@ -32,8 +34,54 @@ impl std::error::Error for Error {}
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What systemctl says when the manager executes itself anew (`systemctl daemon-reexec`, or its package is
+/// upgraded): whom it was talking to is gone, and the answer with it. The manager goes on with what it was asked.
+const GONE: [&str; 5] = [
+    "Connection refused",
+    "Connection reset by peer",
+    "Transport endpoint is not connected",
+    "disconnected from message bus",
+    "Connection terminated",
+];
+/// A call is repeated so often, with this pause before. All of them may be: what is done already is not done again.
+const REPEATS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// What systemd says of a unit's state, `ActiveState=`.
 pub type State = String;
+
+/// All services that systemd has in memory.
+#[derive(Debug, Default)]
+pub struct Listing {
+    services: BTreeMap<String, State>,
+    deployments: BTreeMap<ServiceName, Vec<(Deployment, State)>>,
+}
+
+impl Listing {
+    /// The state of `NAME.service`: what is not in memory is inactive.
+    pub fn state(&self, name: &ServiceName) -> &str {
+        self.services.get(&format!("{name}.service")).map_or("inactive", String::as_str)
+    }
+
+    /// The deployments of a service, whatever their state.
+    pub fn deployments(&self, name: &ServiceName) -> &[(Deployment, State)] {
+        self.deployments.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// From the lines of `systemctl list-units`: UNIT LOAD ACTIVE …
+    fn parse(text: &str) -> Self {
+        let mut listing = Self::default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(unit), Some(state)) = (words.next(), words.nth(1)) else { continue };
+            match Deployment::from_unit(unit) {
+                Some(one) => listing.deployments.entry(one.service.clone()).or_default().push((one, state.to_owned())),
+                None => drop(listing.services.insert(unit.to_owned(), state.to_owned())),
+            }
+        }
+        listing
+    }
+}
 
 impl Manager {
     pub fn new(scope: Scope) -> Self {
@@ -62,6 +110,16 @@ impl Manager {
 
     /// Runs systemctl; its words when it fails.
     fn systemctl(self, arguments: &[&str]) -> Result<String> {
+        for _ in 0..REPEATS {
+            match self.systemctl_once(arguments) {
+                Err(error) if GONE.iter().any(|words| error.message.contains(words)) => thread::sleep(PAUSE),
+                answer => return answer,
+            }
+        }
+        self.systemctl_once(arguments)
+    }
+
+    fn systemctl_once(self, arguments: &[&str]) -> Result<String> {
         let output = self.call("systemctl", arguments)?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -149,14 +207,17 @@ impl Manager {
     /// The deployments of a service that systemd has in memory, whatever their state.
     pub fn deployments(self, name: &ServiceName) -> Result<Vec<(Deployment, State)>> {
         let pattern = format!("{name}-*@*.service");
-        let text = self.systemctl(&["list-units", "--all", "--plain", "--no-legend", "--full", "--", &pattern])?;
-        let parse = |line: &str| {
-            let mut words = line.split_whitespace();
-            let deployment = Deployment::from_unit(words.next()?)?;
-            let state = words.nth(1)?;
-            (deployment.service == *name).then(|| (deployment, state.to_owned()))
-        };
-        Ok(text.lines().filter_map(parse).collect())
+        Ok(self.list(&pattern)?.deployments.remove(name).unwrap_or_default())
+    }
+
+    /// Every service that systemd has in memory, in one answer.
+    pub fn listing(self) -> Result<Listing> {
+        self.list("*.service")
+    }
+
+    fn list(self, pattern: &str) -> Result<Listing> {
+        let text = self.systemctl(&["list-units", "--all", "--plain", "--no-legend", "--full", "--", pattern])?;
+        Ok(Listing::parse(&text))
     }
 
     /// The last lines that a unit and its hooks logged.
@@ -169,6 +230,11 @@ impl Manager {
             Ok(output) => String::from_utf8_lossy(&output.stdout).trim_end().to_owned(),
             Err(error) => error.to_string(),
         }
+    }
+
+    /// journalctl(1), to be completed and run.
+    pub fn journalctl(self) -> Command {
+        self.command("journalctl", &[])
     }
 
     /// The version of the running systemd.

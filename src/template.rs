@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
@@ -76,7 +77,10 @@ impl Templating<'_> {
         }
         let rendered = path.as_str().strip_suffix(SUFFIX);
         if path != DECLARATION && rendered.is_none() {
-            return fs::copy(&from, self.to.join(path)).map(drop).map_err(|error| failed(&from, &error));
+            let to = self.to.join(path);
+            return fs::copy(&from, &to)
+                .map(drop)
+                .map_err(|error| failed(if error.kind() == ErrorKind::StorageFull { &to } else { &from }, &error));
         }
         let to = self.to.join(rendered.unwrap_or(path.as_str()));
         if rendered.is_some() && self.from.join(rendered.unwrap_or_default()).exists() {
@@ -114,5 +118,9 @@ fn line_span(text: &str, line: Option<usize>) -> std::ops::Range<usize> {
 }
 
 fn failed(path: &Utf8Path, error: &std::io::Error) -> Diagnostic {
-    Diagnostic::of_file(path, error.to_string(), "check the path and its permissions")
+    let remedy = match error.kind() {
+        ErrorKind::StorageFull => "make space there",
+        _ => "check the path and its permissions",
+    };
+    Diagnostic::of_file(path, error.to_string(), remedy)
 }

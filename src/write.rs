@@ -67,7 +67,8 @@ fn create_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
     }
 }
 
-fn named(path: &Utf8Path, error: &io::Error) -> io::Error {
+/// An error that says where it happened.
+pub fn named(path: &Utf8Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{path}: {error}"))
 }
 

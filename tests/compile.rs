@@ -86,12 +86,7 @@ impl Scratch {
         let mut host = self.compile();
         let compiled = host.services.remove(&name).unwrap_or_else(|| panic!("{}", show(&host)));
         store::store(&layout, &compiled, &layout.at(&layout.declaration(&name))).expect("a stored generation");
-        let target = Target {
-            generation: compiled.id.clone(),
-            concurrency: compiled.service.concurrency,
-            slots: compiled.service.slots,
-            digests: compiled.digests,
-        };
+        let target = Target::new(&compiled.service, &compiled.digests, Default::default());
         let target = serde_json::to_vec(&target).expect("a target as JSON");
         fs::write(layout.at(&layout.target(&name)), target).expect("a target");
         Started { id: compiled.id, units: compiled.units }
@@ -285,7 +280,9 @@ fn a_damaged_snapshot_is_an_error_of_its_service() {
 fn assert_web_keeps_its_route(host: &Host) {
     let alpha = ServiceName::new("alpha").expect("a name");
     let errors = host.errors.get(&Some(alpha.clone())).map(ToString::to_string).unwrap_or_default();
-    assert!(errors.contains("is routed to the service web already"), "{}", show(host));
+    let place = "alpha/service.toml:4:1: route[0]";
+    let error = format!("{place}: www.example.com, path /, is routed to the service web already");
+    assert!(errors.contains(&error), "{}", show(host));
     assert!(!host.services.contains_key(&alpha));
     assert!(caddy(host).contains("import conductor-web") && !caddy(host).contains("conductor-alpha"));
 }

@@ -1,7 +1,9 @@
 //! The generator as systemd runs it: arguments, scopes, what it writes and says, and what it never does.
 //! Needs strace(1).
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 use std::sync::LazyLock;
@@ -128,6 +130,18 @@ fn other_numbers_of_directories_are_refused() {
 }
 
 #[test]
+fn a_directory_that_is_not_utf_8_is_refused() {
+    let machine = Machine::new();
+    machine.declare("etc/conductor/services/web", WEB);
+    for directories in 0..3 {
+        let mut command = machine.command(directories, &[]);
+        let output = command.arg(OsStr::from_bytes(b"/not\xff")).output().expect("the generator runs");
+        assert_failure(&output, "conductor-generator: \"/not\\xFF\" is not UTF-8\n");
+        assert!(machine.written("normal").is_empty());
+    }
+}
+
+#[test]
 fn a_users_manager_has_a_users_declarations() {
     let machine = Machine::new();
     machine.declare("etc/conductor/services/system", WEB);
@@ -153,11 +167,12 @@ fn a_users_manager_has_a_users_declarations() {
 #[test]
 fn a_user_without_a_home_is_an_error() {
     let machine = Machine::new();
-    // Logged where SYSTEMD_SCOPE is set: into the kernel's log. The directory tells the scope as well.
+    assert_failure(&machine.run(3, &[("SYSTEMD_SCOPE", "user")]), "HOME is set");
+    assert!(machine.written("normal").is_empty());
+    // Where systemd does not say the scope, the directory does.
     let mut command = Command::new(&*GENERATOR);
     let output = command.env_clear().arg("/run/user/1000/systemd/generator").output().expect("the generator runs");
     assert_failure(&output, "HOME is set");
-    assert!(machine.written("normal").is_empty());
 }
 
 #[test]
@@ -288,24 +303,45 @@ fn crime<'a>(call: &'a str, allowed: &[Utf8PathBuf]) -> Option<&'a str> {
     (!known || made.is_empty() || climbs || !made.iter().all(inside)).then_some(call)
 }
 
-/// No process, no socket, no write outside the directories that systemd gives.
-#[test]
-fn it_only_writes_its_directories() {
-    let machine = busy();
+/// What a generator calls, as strace tells it.
+fn calls(machine: &Machine, environment: &[(&str, &str)]) -> Vec<String> {
     let trace = machine.path("trace");
     let plain = machine.command(3, &[]);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-s", "4096", "-e", "trace=%process,%network,%file", "-o", trace.as_str()]);
     strace.arg(plain.get_program()).args(plain.get_args());
-    // A broken declaration is told of: the kernel's log is the one place beyond.
     strace.env_clear().env("PATH", "/usr/bin:/bin").env("CONDUCTOR_ROOT", machine.path("root"));
-    let output = strace.output().expect("strace is installed (apt install strace)");
+    let output = strace.envs(environment.iter().copied()).output().expect("strace is installed (apt install strace)");
     assert!(output.status.success(), "{output:?}");
     let text = fs::read_to_string(&trace).expect("what strace saw");
     // Each line is "PID CALL(…) = …".
-    let calls: Vec<&str> =
-        text.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim_start()).collect();
+    let calls = text.lines().filter_map(|line| line.split_once(' '));
+    let calls: Vec<String> = calls.map(|(_, call)| call.trim_start().to_owned()).collect();
     assert!(calls[0].starts_with("execve("), "{}", calls[0]);
+    calls
+}
+
+/// The kernel's log is the system's: a user may not write there.
+#[test]
+fn only_the_systems_generator_opens_the_kernels_log() {
+    let user = [("SYSTEMD_SCOPE", "user"), ("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", "/run/user/1000")];
+    for (environment, opens) in [(&[("SYSTEMD_SCOPE", "system")][..], true), (&user, false), (&[], false)] {
+        let machine = Machine::new();
+        let calls = calls(&machine, environment);
+        assert_eq!(calls.iter().any(|call| call.contains("/dev/kmsg")), opens, "{environment:?}");
+    }
+    let machine = Machine::new();
+    machine.declare("home/ann/.config/conductor/services/web", "[exec\n");
+    let output = machine.run(3, &user);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("service.toml:1:"), "{output:?}");
+}
+
+/// No process, no socket, no write outside the directories that systemd gives.
+#[test]
+fn it_only_writes_its_directories() {
+    let machine = busy();
+    // The kernel's log is the one place beyond; nothing of a test belongs into this machine's.
+    let calls = calls(&machine, &[("SYSTEMD_SCOPE", "system"), ("SYSTEMD_LOG_LEVEL", "crit")]);
     let allowed = ["normal", "early", "late"].map(|dir| machine.path(dir));
     let crimes: Vec<&str> = calls[1..].iter().filter_map(|call| crime(call, &allowed)).collect();
     assert!(crimes.is_empty(), "{crimes:#?}");

@@ -1,11 +1,23 @@
-//! Documented keys are accepted keys: docs/service-toml.md against the types in src/declaration.rs.
+//! Documented keys are accepted keys, and documented defaults are what they resolve to:
+//! docs/service-toml.md against src/declaration.rs and src/resolve.rs.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::sync::Arc;
 
-use conductor::declaration::{Declaration, LATER, LATER_WORDS};
+use camino::Utf8Path;
+use conductor::compile;
+use conductor::declaration::{Declaration, LATER, LATER_WORDS, ListenKind};
+use conductor::deployment::health::HEALTHY;
 use conductor::diagnostic::Source;
 use conductor::document::{Node, Problem};
+use conductor::layout::Layout;
+use conductor::model::{
+    Brought, Check, Deploy, Health, Hook, Hooks, Passthrough, Process, Route, RunCommand, Service, User,
+};
+use conductor::resolve::VARIABLES;
+use conductor::timespan;
+use serde::Serialize;
 
 const MANUAL: &str = include_str!("../docs/service-toml.md");
 
@@ -18,6 +30,8 @@ const LEVELS: &[(&str, &str)] = &[
     ("`[[route]]`", "route = [{ KEY"),
     ("`[deploy]`", "deploy = { KEY"),
     ("`[hooks]`", "hooks = { KEY"),
+    ("`[commands.NAME]`", "commands = { x = { exec = [], KEY"),
+    ("`[[service]]`", "service = [{ dir = '', KEY"),
     ("`[install]`", "install = { KEY"),
     ("`[systemd]`", "systemd = { KEY"),
 ];
@@ -28,6 +42,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("`[listen]`", "type", "listen = { type"),
     ("`[[route]]`", "tls", "route = [{ tls"),
     ("`[deploy]`", "strategy", "deploy = { strategy"),
+    ("`[commands.NAME]`", "scope", "commands = { x = { exec = [], scope"),
 ];
 
 fn section(title: &str) -> &'static str {
@@ -53,8 +68,216 @@ fn problem(text: &str) -> Problem {
         let count = |c| text.matches(c).count();
         text.push_str(&close.to_string().repeat(count(open) - count(close)));
     }
-    let node = Node::parse(&Arc::new(Source { path: "service.toml".into(), text })).expect("TOML");
-    node.read::<Declaration>().expect_err("nothing of that kind is accepted").problem
+    parse(&text).read::<Declaration>().expect_err("nothing of that kind is accepted").problem
+}
+
+fn parse(text: &str) -> Node {
+    Node::parse(&Arc::new(Source { path: "service.toml".into(), text: text.to_owned() })).expect("TOML")
+}
+
+/// What a declaration resolves to, if it does.
+fn resolved(text: &str) -> Option<Service> {
+    let root = tempfile::tempdir().expect("a scratch directory");
+    let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
+    let dir = root.join("etc/conductor/services/web");
+    fs::create_dir_all(&dir).expect("a directory");
+    fs::write(dir.join("service.toml"), text).expect("a declaration");
+    compile::compile(&Layout::system(root), None).services.into_values().next().map(|compiled| compiled.service)
+}
+
+fn required(without: &str) -> String {
+    if resolved(without).is_none() { "required".to_owned() } else { String::new() }
+}
+
+fn none(nothing: bool) -> String {
+    if nothing { "none".to_owned() } else { "something".to_owned() }
+}
+
+/// As the manual shows a value.
+fn shown(value: &impl Serialize) -> String {
+    format!("`{}`", serde_json::to_string(value).expect("JSON"))
+}
+
+type Defaults = Vec<(&'static str, String)>;
+
+/// What each key of a section is when it is left out, in the manual's words. Everything resolved is
+/// placed here: a new key does not compile until it is.
+fn defaults() -> Vec<(&'static str, Defaults)> {
+    let least = "[exec]\ncommand = ['/bin/true']\n";
+    let Service {
+        name,
+        description,
+        concurrency,
+        slots,
+        process,
+        health,
+        routes,
+        deploy,
+        hooks,
+        commands,
+        brings,
+        conditions,
+        display,
+        slice,
+        wanted_by,
+        passthrough,
+        drop_ins: _,
+        files: _,
+        source: _,
+    } = resolved(least).expect("it compiles");
+    let Process { command: _, environment, user, credentials, credentials_encrypted, sandbox } = process;
+    let Health { check, interval, timeout, retries } = health;
+    let Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
+    let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = hooks;
+    let Passthrough { unit, service, socket } = passthrough;
+    let declaration: Declaration = parse(least).read().expect("a declaration");
+    let Route { host, path, tls: _ } = route(&format!("{least}[[route]]\n"));
+    let Route { tls, .. } = route(&format!("{least}[[route]]\nhost = ['www.example.com']\n"));
+
+    let asked = resolved(&format!("{least}[health]\nhttp = '/'\n")).expect("it compiles").health.check;
+    let Check::Http { path: _, status, headers, body } = asked else { panic!("an HTTP check") };
+    assert!(status.is_empty());
+    let hooked = resolved(&format!("{least}[hooks]\npre_start = ['x']\n")).expect("it compiles").hooks;
+    let Hook { command: _, timeout: hook_timeout } = hooked.pre_start.expect("a hook");
+    let mut run = resolved(&format!("{least}[commands.x]\nexec = ['x']\n")).expect("it compiles").commands;
+    let RunCommand { description: run_description, exec: _, scope } = run.remove("x").expect("a command");
+    let mut brought = resolved(&format!("{least}[[service]]\ndir = '../redis/'\n")).expect("it compiles").brings;
+    let Brought { name: brought_name, dir: _, vars } = brought.remove(0);
+    assert_eq!(brought_name.as_str(), "redis");
+
+    let fallback = match check {
+        Check::Http { .. } => "http",
+        Check::Tcp => "tcp",
+        Check::Exec { .. } => "exec",
+        Check::Notify => "notify",
+    };
+    assert!(section("`[health]`").contains(&format!("; `{fallback}` if there is none.")));
+    let of_its_keys = String::new;
+    vec![
+        (
+            "Top level",
+            vec![
+                ("description", if description == name.as_str() { "the service's name".into() } else { description }),
+                ("concurrency", concurrency.to_string()),
+                ("slots", slots.to_string()),
+                ("config", none(environment.is_empty())),
+                ("exec", required("")),
+                ("listen", of_its_keys()),
+                ("health", of_its_keys()),
+                ("route", none(routes.is_empty())),
+                ("deploy", of_its_keys()),
+                ("hooks", of_its_keys()),
+                ("resources", none(slice.is_empty())),
+                ("commands", none(commands.is_empty())),
+                ("service", none(brings.is_empty())),
+                ("condition", none(conditions.is_empty())),
+                ("display", none(display.is_empty())),
+                ("install", of_its_keys()),
+                ("systemd", none(unit.is_empty() && service.is_empty() && socket.is_empty() && slice.is_empty())),
+            ],
+        ),
+        (
+            "`[exec]`",
+            vec![
+                ("command", required("[exec]\n")),
+                ("environment", none(environment.is_empty())),
+                (
+                    "user",
+                    match user {
+                        User::Dynamic(_) => "a dynamic user that all generations share".to_owned(),
+                        User::Static(name) => name,
+                    },
+                ),
+                ("credentials", none(credentials.is_empty())),
+                ("credentials_encrypted", none(credentials_encrypted.is_empty())),
+                ("sandbox", shown(&sandbox)),
+            ],
+        ),
+        (
+            "`[listen]`",
+            vec![(
+                "type",
+                match declaration.listen.kind {
+                    ListenKind::Activation => shown(&"activation"),
+                },
+            )],
+        ),
+        (
+            "`[health]`",
+            vec![
+                ("http", String::new()),
+                ("tcp", String::new()),
+                ("exec", String::new()),
+                ("notify", String::new()),
+                ("status", format!("{} to {}", HEALTHY.start, HEALTHY.end - 1)),
+                ("headers", none(headers.is_empty())),
+                ("body", none(body.is_none())),
+                ("interval", timespan::format(interval)),
+                ("timeout", timespan::format(timeout)),
+                ("retries", retries.map_or_else(|| "no limit".to_owned(), |most| most.to_string())),
+            ],
+        ),
+        (
+            "`[[route]]`",
+            vec![
+                ("host", host.unwrap_or_else(|| "every host".to_owned())),
+                ("path", shown(&path)),
+                ("tls", shown(&tls)),
+            ],
+        ),
+        (
+            "`[deploy]`",
+            vec![
+                ("strategy", shown(&strategy)),
+                ("max_surge", max_surge.to_string()),
+                ("drain_timeout", timespan::format(drain_timeout)),
+                ("health_timeout", timespan::format(health_timeout)),
+                ("restarted_at", none(restarted_at.is_none())),
+            ],
+        ),
+        (
+            "`[hooks]`",
+            vec![
+                ("pre_start", none(pre_start.is_none())),
+                ("post_start", none(post_start.is_none())),
+                ("pre_stop", none(pre_stop.is_none())),
+                ("drain", none(drain.is_none())),
+                ("post_stop", none(post_stop.is_none())),
+                ("timeout", timespan::format(hook_timeout)),
+            ],
+        ),
+        (
+            "`[commands.NAME]`",
+            vec![
+                ("description", none(run_description.is_none())),
+                ("exec", required(&format!("{least}[commands.x]\n"))),
+                ("scope", shown(&scope)),
+            ],
+        ),
+        (
+            "`[[service]]`",
+            vec![
+                ("dir", required(&format!("{least}[[service]]\n"))),
+                ("vars", none(vars.is_empty())),
+                ("name", "the last part of `dir`".to_owned()),
+            ],
+        ),
+        ("`[install]`", vec![("wanted_by", shown(&wanted_by))]),
+        (
+            "`[systemd]`",
+            vec![
+                ("unit", none(unit.is_empty())),
+                ("service", none(service.is_empty())),
+                ("socket", none(socket.is_empty())),
+                ("slice", none(slice.is_empty())),
+            ],
+        ),
+    ]
+}
+
+/// The only route of a declaration.
+fn route(text: &str) -> Route {
+    resolved(text).expect("it compiles").routes.remove(0)
 }
 
 #[test]
@@ -79,6 +302,33 @@ fn documented_words_are_accepted_words() {
             expected.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().iter().map(String::as_str).collect()
         );
     }
+}
+
+#[test]
+fn documented_defaults_are_what_is_resolved() {
+    let defaults = defaults();
+    assert!(defaults.iter().map(|(title, _)| title).eq(LEVELS.iter().map(|(title, _)| title)));
+    for (title, resolved) in defaults {
+        let cell = |row: &'static str| row.split('|').nth(3).expect("a default").trim().to_owned();
+        let documented: Defaults = rows(title).into_iter().map(|(key, row)| (key, cell(row))).collect();
+        assert_eq!(documented, resolved, "{title}");
+    }
+}
+
+#[test]
+fn documented_variables_are_those_that_are_set() {
+    let documented: Vec<&str> = rows("Environment").into_iter().map(|(name, _)| name).collect();
+    assert_eq!(documented, VARIABLES);
+    let root = tempfile::tempdir().expect("a scratch directory");
+    let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
+    let dir = root.join("etc/conductor/services/web");
+    fs::create_dir_all(&dir).expect("a directory");
+    fs::write(dir.join("service.toml"), "[exec]\ncommand = ['/bin/true']\n").expect("a declaration");
+    let host = compile::compile(&Layout::system(root), None);
+    let units = host.tree.iter().filter(|(path, _)| path.as_str().ends_with("@.service"));
+    let text: String = units.filter_map(|(path, _)| compile::text(&host.tree, path)).collect();
+    let set = text.lines().filter_map(|line| line.strip_prefix("Environment=")?.split('=').next());
+    assert_eq!(set.collect::<Vec<_>>(), VARIABLES);
 }
 
 #[test]

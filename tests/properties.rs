@@ -28,6 +28,8 @@ credentials_encrypted = { key = "/<encrypted>" }
 
 [health]
 http = "/<health>"
+headers = { X-Probe = "<header>" }
+body = "<body>"
 interval = "5<interval>"
 
 [[route]]
@@ -43,6 +45,18 @@ post_start = ["/<program>", "<post_start>"]
 pre_stop = ["<word>", "<pre_stop>"]
 drain = ["./<declared>", "<drained>"]
 post_stop = ["./server", "<post_stop>"]
+
+[commands.migrate]
+description = "<told>"
+exec = ["./server", "<run>"]
+
+[[service]]
+dir = "../<brought>"
+vars = { SIZE = "<var>" }
+
+[condition]
+host = "<on>"
+path = ["!/<there>"]
 
 [resources]
 memory_max = "<memory>"
@@ -71,6 +85,14 @@ const PLACES: &[(&str, &str)] = &[
     ("credential", "x"),
     ("encrypted", "x"),
     ("health", "x"),
+    ("header", "x"),
+    ("body", "x"),
+    ("told", "x"),
+    ("run", "x"),
+    ("brought", "x"),
+    ("var", "x"),
+    ("on", "x"),
+    ("there", "x"),
     ("interval", "s"),
     ("host", "x"),
     ("path", "x"),
@@ -111,8 +133,11 @@ fn in_quotes(text: &str) -> String {
 }
 
 fn declare(root: &Utf8Path, text: &[u8]) {
-    let dir = root.join("etc/conductor/services/web");
-    fs::create_dir_all(&dir).expect("a directory");
+    declare_in(&root.join("etc/conductor/services/web"), text);
+}
+
+fn declare_in(dir: &Utf8Path, text: &[u8]) {
+    fs::create_dir_all(dir).expect("a directory");
     fs::write(dir.join("service.toml"), text).expect("a declaration");
     fs::write(dir.join("server"), "").expect("a program");
     fs::set_permissions(dir.join("server"), fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -184,8 +209,11 @@ fn directives(compiled: &Compiled) -> Vec<(String, String, String)> {
 
 /// Values of a key in the template of the deployments.
 fn values(compiled: &Compiled, key: &str) -> Vec<String> {
-    let path = format!("web-{}@.service", compiled.id);
-    let text = compile::text(&compiled.units, Utf8Path::new(&path)).expect("the deployments' template");
+    values_in(compiled, &format!("web-{}@.service", compiled.id), key)
+}
+
+fn values_in(compiled: &Compiled, unit: &str, key: &str) -> Vec<String> {
+    let text = compile::text(&compiled.units, unit.into()).unwrap_or_else(|| panic!("no {unit}"));
     lines(text).into_iter().filter(|(_, here, _)| here == key).map(|(_, _, value)| value).collect()
 }
 
@@ -243,17 +271,36 @@ fn variable(compiled: &Compiled, name: &str) -> Option<String> {
     assignments.iter().find_map(|one| one.strip_prefix(&format!("{name}=")).map(str::to_owned))
 }
 
+/// Words of timeout(1) before a hook's own.
+const LIMIT: usize = 4;
+
+/// The words behind `--`.
+fn after_dashes(line: &str) -> Vec<String> {
+    let all = words(line);
+    let dashes = all.iter().position(|word| word == "--").expect("two dashes");
+    all[dashes + 1..].to_vec()
+}
+
+fn unspecified_all(values: Vec<String>) -> Vec<String> {
+    values.iter().map(|value| unspecified(value)).collect()
+}
+
 /// The text as it arrives, for those places where it must arrive unchanged.
 fn arrived(place: &str, compiled: &Compiled) -> Option<Vec<String>> {
     Some(match place {
         "argument" => arguments(compiled, "ExecStart", 0, 1),
-        "pre_start" => arguments(compiled, "ExecStartPre", 0, 1),
-        "post_start" => arguments(compiled, "ExecStartPost", 1, 1),
-        "program" => vec![arguments(compiled, "ExecStartPost", 1, 0).swap_remove(0).split_off(1)],
-        "word" => vec![arguments(compiled, "ExecStop", 0, 0).swap_remove(0).split_off(1)],
-        "pre_stop" => arguments(compiled, "ExecStop", 0, 1),
-        "drained" => arguments(compiled, "ExecStop", 2, 1),
-        "post_stop" => arguments(compiled, "ExecStopPost", 0, 1),
+        "pre_start" => arguments(compiled, "ExecStartPre", 0, LIMIT + 1),
+        "post_start" => arguments(compiled, "ExecStartPost", 1, LIMIT + 1),
+        "program" => vec![arguments(compiled, "ExecStartPost", 1, LIMIT).swap_remove(0).split_off(1)],
+        "word" => vec![arguments(compiled, "ExecStop", 0, LIMIT).swap_remove(0)],
+        "pre_stop" => arguments(compiled, "ExecStop", 0, LIMIT + 1),
+        "drained" => after_dashes(&expanded(&values(compiled, "ExecStop")[2])).split_off(1),
+        "post_stop" => arguments(compiled, "ExecStopPost", 0, LIMIT + 1),
+        "on" => unspecified_all(values_in(compiled, "web.service", "ConditionHost")),
+        "there" => values_in(compiled, "web.service", "ConditionPathExists")
+            .into_iter()
+            .map(|value| unspecified(&value).split_off("!/".len()))
+            .collect(),
         "config" => vec![variable(compiled, "CONFIG")?],
         "variable" => vec![variable(compiled, "VARIABLE")?],
         "user" => values(compiled, "User"),
@@ -347,7 +394,7 @@ fn every_harmless_text_arrives() {
         assert!(found.iter().all(|found| found == text), "{place}: {found:?}");
     }
     let places = PLACES.iter().filter(|(place, _)| arrived(place, &HARMLESS).is_some());
-    assert_eq!(places.count(), 16);
+    assert_eq!(places.count(), 18);
     let host = compile(declaration("argument", "50% of \"$5\"\n;").as_bytes());
     assert_eq!(arrived("argument", web(&host).expect("it compiles")).expect("arguments")[0], "50% of \"$5\"\n;");
 }
@@ -366,8 +413,12 @@ proptest! {
             return Ok(());
         };
         prop_assert_eq!(directives(compiled), directives(&HARMLESS), "{} is {:?}", place, text);
-        let trimmed = matches!(place, "description" | "identifier" | "writable");
-        let expected = if trimmed { text.trim() } else { &text };
+        let trimmed = matches!(place, "description" | "identifier" | "writable" | "on");
+        let expected = match place {
+            "there" => text.trim_end(),
+            _ if trimmed => text.trim(),
+            _ => &text,
+        };
         for value in arrived(place, compiled).into_iter().flatten() {
             prop_assert_eq!(&value, expected, "in {}", place);
         }
@@ -411,6 +462,88 @@ proptest! {
         };
         let host = compile(text.as_bytes());
         prop_assert_eq!(web(&host).is_none(), !host.errors.is_empty());
+    }
+}
+
+/// What `%i` is in the units of an instance.
+const INSTANCE: &str = "7";
+
+/// A value with its specifiers expanded for that instance.
+fn expanded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut whole = parts.next().expect("a first part").to_owned();
+    while let Some(part) = parts.next() {
+        match part.strip_prefix('i') {
+            Some(rest) => whole.extend([INSTANCE, rest]),
+            None if part.is_empty() => whole.extend(["%", parts.next().expect("a specifier")]),
+            None => panic!("a specifier in {text:?}"),
+        }
+    }
+    whole
+}
+
+/// The last word of a command line as its process gets it: `$$` is a dollar, and nothing is a variable.
+fn last_argument(line: &str) -> String {
+    let word = words(&expanded(line)).pop().expect("a word");
+    assert!(!word.replace("$$", "").contains('$'), "a variable in {word:?}");
+    word.replace("$$", "$")
+}
+
+/// A directory that a user's base directories may be in.
+fn base_directory() -> impl Strategy<Value = String> {
+    let parts = prop::sample::select(vec![
+        " ", "%", "%i", "%%", "$", "$$", "$HOME", "${HOME}", ";", "#", "=", "~", "{", "é", "a", "Z", "-", ":",
+    ]);
+    prop::collection::vec(parts, 0..5).prop_map(|parts| format!("/x{}", parts.concat()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a user's base directories are called, their paths arrive in what conductor writes itself.
+    #[test]
+    fn a_users_directories_arrive(config in base_directory(), state in base_directory(), runtime in base_directory()) {
+        let root = tempfile::tempdir().expect("a scratch directory");
+        let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
+        let variable = |name: &str| match name {
+            "HOME" => Some("/home/ann"),
+            "XDG_CONFIG_HOME" => Some(config.as_str()),
+            "XDG_STATE_HOME" => Some(state.as_str()),
+            "XDG_RUNTIME_DIR" => Some(runtime.as_str()),
+            _ => None,
+        };
+        let layout = Layout::user(root, |name| variable(name).map(str::to_owned)).expect("a user's layout");
+        let name = ServiceName::new("web").expect("a name");
+        let declaration = layout.declaration(&name);
+        declare_in(&layout.at(&declaration), b"[exec]\ncommand = ['./server']\n");
+        let host = compile::compile(&layout, Some(252));
+        let compiled = web(&host).unwrap_or_else(|| panic!("{:?}", host.errors));
+
+        let files = layout.files(&name, &compiled.id);
+        let deployment = layout.deployments().join(format!("web-{}-{INSTANCE}", compiled.id));
+        let socket = layout.sockets(&name, &compiled.id).join(INSTANCE);
+        let environment: Vec<String> =
+            values(compiled, "Environment").iter().flat_map(|line| words(&expanded(line))).collect();
+        for (variable, path) in [("SERVICE", &files), ("DEPLOYMENT", &deployment)] {
+            let assignment = format!("CONDUCTOR_{variable}_DIR={path}");
+            prop_assert!(environment.contains(&assignment), "{} in {:?}", assignment, environment);
+        }
+        prop_assert!(environment.contains(&format!("CONDUCTOR_SOCKET={socket}")), "{:?}", environment);
+        prop_assert_eq!(environment.len(), 7);
+        prop_assert_eq!(expanded(&values(compiled, "WorkingDirectory")[0]), files.as_str());
+        prop_assert_eq!(words(&expanded(&values(compiled, "ExecStart")[0])), [files.join("server").into_string()]);
+        let template = format!("web-{}@.socket", compiled.id);
+        prop_assert_eq!(expanded(&values_in(compiled, &template, "ListenStream")[0]), socket.as_str());
+        for key in ["ExecStartPost", "ExecStop", "ExecStopPost"] {
+            prop_assert_eq!(last_argument(&values(compiled, key)[0]), deployment.as_str());
+        }
+        for key in ["ExecStart", "ExecReload", "ExecStop", "ExecStopPost"] {
+            prop_assert_eq!(last_argument(&values_in(compiled, "web.service", key)[0]), declaration.as_str());
+        }
+        let source = declaration.join("service.toml");
+        for unit in ["web.service", "conductor-web.slice", &template] {
+            prop_assert_eq!(expanded(&values_in(compiled, unit, "SourcePath")[0]), source.as_str());
+        }
     }
 }
 

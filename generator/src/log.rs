@@ -1,5 +1,7 @@
-//! Messages of a generator. The journal may not run yet, so they go to the kernel's log, which the
-//! journal reads: one record a write, its priority in front (printk(9), sd-daemon(3)).
+//! Messages of a generator. For the system's manager the journal may not run yet, so they go to the
+//! kernel's log, which the journal reads: one record a write, its priority in front (printk(9),
+//! sd-daemon(3)). A user may not write there; what a user's manager and its generators say on stderr
+//! is in the journal.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -20,10 +22,11 @@ pub struct Log {
 const RECORD: usize = 900;
 
 impl Log {
-    /// To /dev/kmsg where it may be written, else to stderr. `SYSTEMD_LOG_LEVEL` limits it.
+    /// To /dev/kmsg for the system's manager, where it may be written, else to stderr.
+    /// `SYSTEMD_LOG_LEVEL` limits it.
     pub fn open() -> Self {
-        let kmsg = OpenOptions::new().write(true).open("/dev/kmsg").ok();
-        let kmsg = if std::env::var_os("SYSTEMD_SCOPE").is_some() { kmsg } else { None };
+        let system = std::env::var_os("SYSTEMD_SCOPE").is_some_and(|scope| scope == "system");
+        let kmsg = if system { OpenOptions::new().write(true).open("/dev/kmsg").ok() } else { None };
         let most = match std::env::var("SYSTEMD_LOG_LEVEL").as_deref() {
             Ok("debug" | "7") => 7,
             Ok("emerg" | "0" | "alert" | "1" | "crit" | "2") => 2,

@@ -3,6 +3,7 @@
 
 mod log;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -28,26 +29,34 @@ fn main() -> ExitCode {
 }
 
 fn run(log: &mut Log) -> Result<(), String> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<Utf8PathBuf> = std::env::args_os().skip(1).map(directory).collect::<Result<_, _>>()?;
     // Normal, early and late directory; one argument stands for all three.
-    let normal = match arguments.as_slice() {
-        [normal] | [normal, _, _] => Utf8PathBuf::from(normal),
-        [normal, _] => Utf8PathBuf::from(normal),
+    let (normal, early) = match arguments.as_slice() {
+        [normal] => (normal, None),
+        [normal, early] | [normal, early, _] => (normal, Some(early)),
         _ => return Err("usage: conductor-generator NORMAL-DIR [EARLY-DIR [LATE-DIR]]".to_owned()),
     };
     if env("SYSTEMD_IN_INITRD").is_some_and(|value| value == "1") {
         log.write(Level::Debug, "in the initrd nothing is declared");
         return Ok(());
     }
-    let layout = layout(&normal)?;
+    let layout = layout(normal)?;
     let systemd = directive::systemd_version(layout.root().as_std_path());
     let failed = |error| format!("cannot write units: {error}");
     // What runs comes first: should anything below go wrong, it keeps its units.
     let live = live::tree(&layout);
-    write::create(&normal, &live).map_err(failed)?;
+    write::create(normal, &live).map_err(failed)?;
     let host = compile::compile(&layout, systemd);
     report(log, &host);
-    write::update(&normal, &live, &host.tree).map_err(failed)
+    write::update(normal, &live, &host.tree).map_err(failed)?;
+    match early {
+        Some(early) => write::create(early, &live::hidden(&live, &host.tree)).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+fn directory(argument: OsString) -> Result<Utf8PathBuf, String> {
+    argument.into_string().map(Utf8PathBuf::from).map_err(|other| format!("{other:?} is not UTF-8"))
 }
 
 /// The system's or a user's: systemd says which since version 251.

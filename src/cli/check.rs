@@ -8,7 +8,7 @@ use super::{Context, Failure, Outcome, split_words};
 use crate::compile::{self, Compiled};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::ServiceName;
-use crate::{sources, verify};
+use crate::{proxy, sources, verify};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -60,7 +60,7 @@ fn one(context: &Context, thing: &str, assignments: &[String]) -> Result<Vec<Dia
     opinion(context, &compiled, &context.layout.at(&site.dir), &compiled.service.source)
 }
 
-/// What systemd itself says of the units.
+/// What systemd itself says of the units, and of the proxy that they are behind.
 fn opinion(
     context: &Context,
     compiled: &Compiled,
@@ -70,5 +70,10 @@ fn opinion(
     let lines = verify::verify(&context.layout, compiled, dir, context.systemd())
         .map_err(|error| Failure::Failed(format!("systemd-analyze cannot be run: {error}")))?;
     let remedy = "mend what the unit comes from; `conductor render` shows it";
-    Ok(lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd says: {line}"), remedy)).collect())
+    let of_systemd = lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd says: {line}"), remedy));
+    let routed = !compiled.service.routes.is_empty() && context.layout.root() == "/";
+    let hidden = if routed { proxy::hidden(context.manager) } else { None };
+    let remedy = "take that out of the unit; `systemctl cat caddy` shows where it is";
+    let of_proxy = hidden.map(|why| Diagnostic::of_file(shown, why, remedy));
+    Ok(of_systemd.chain(of_proxy).collect())
 }

@@ -1,74 +1,84 @@
 //! `conductor daemon-reload`
 
-use super::service::report;
-use super::{Context, Failure, Outcome};
-use crate::compile;
-use crate::diagnostic::Diagnostics;
-use crate::live;
-use crate::model::ServiceName;
-use crate::proxy;
-use crate::service::hook;
-use crate::service::plan::Plan;
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::thread;
 
-/// systemd's daemon-reload, then every service to what is declared: started, reloaded or stopped.
+use super::service::report;
+use super::{Context, Failure, Outcome, declare};
+use crate::compile::{self, Host};
+use crate::diagnostic::Diagnostics;
+use crate::layout::Layout;
+use crate::model::ServiceName;
+use crate::service::hook;
+use crate::service::plan::{self, Action, Job, Plan};
+use crate::service::store;
+use crate::{atomic, proxy, sources};
+
+/// systemd's daemon-reload, then every service to what is declared: what `conductor plan` shows.
 pub fn run(context: &Context) -> Outcome {
     let Context { layout, manager } = context;
-    manager.daemon_reload()?;
-    let host = compile::compile(layout, context.systemd());
-    let live = live::all(layout);
-    let names: Vec<_> = host.services.keys().cloned().collect();
-    let states = manager.states(&names.iter().map(unit).collect::<Vec<_>>())?;
-    let (mut start, mut reload) = (Vec::new(), Vec::new());
-    for ((name, compiled), state) in host.services.iter().zip(&states) {
-        let at_boot = !compiled.service.wanted_by.is_empty();
-        match state.as_str() {
-            "active" | "reloading" if needs_reload(context, name, compiled)? => reload.push(name.clone()),
-            "inactive" | "failed" if at_boot && !hook::is_stopped(layout, name) => start.push(name.clone()),
-            _ => {}
-        }
+    let host = reload_and_compile(context)?;
+    let plans = plan::all(layout, &host, &manager.listing()?)?;
+    let outcome = carry_out(context, &plans);
+    for plan in plans.values().filter(|plan| plan.actions.contains(&Action::Forget)) {
+        forget(layout, &plan.name)?;
+        declare::release(context, &plan.name, &[])?;
     }
-    let gone =
-        |name: &&ServiceName| !host.services.contains_key(name) && !host.errors.contains_key(&Some((*name).clone()));
-    let stop: Vec<_> = live.keys().filter(gone).cloned().collect();
-    carry_out(context, &start, &reload, &stop)?;
-    proxy::republish(*manager)?;
+    store::sweep(layout)?;
+    if !proxy::is_published(layout, &host.tree) {
+        proxy::republish(*manager)?;
+    }
+    outcome?;
     let errors: Vec<_> = host.errors.into_values().flat_map(|errors| errors.0).collect();
     Ok(Diagnostics(errors).into_result()?)
 }
 
-fn unit(name: &ServiceName) -> String {
-    format!("{name}.service")
+/// systemd loads its units with one processor; what they are compiled from is read beside that.
+fn reload_and_compile(context: &Context) -> Result<Host, Failure> {
+    thread::scope(|scope| {
+        let reload = thread::Builder::new().spawn_scoped(scope, || context.manager.daemon_reload())?;
+        let host = compile::compile(&context.layout, context.systemd());
+        reload.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        Ok(host)
+    })
 }
 
-fn needs_reload(context: &Context, name: &ServiceName, compiled: &compile::Compiled) -> Result<bool, Failure> {
-    let present = hook::present(&context.layout, context.manager, name)?;
-    let same = present.target.as_ref().is_some_and(|target| target.digests == compiled.digests);
-    let plan = Plan::new(name, &compiled.id, &compiled.digests, compiled.service.concurrency, &present);
-    Ok(!same || !plan.is_nothing())
+/// Forgets a service that was not declared, unless somebody is just declaring it.
+fn forget(layout: &Layout, name: &ServiceName) -> std::io::Result<()> {
+    let place = layout.at(&layout.declaring(name));
+    if atomic::is_locked(&place) {
+        return Ok(());
+    }
+    let _lock = atomic::lock(&place)?;
+    if sources::find_one(layout, name).is_none() {
+        hook::forget(layout, name)?;
+    }
+    atomic::remove_file(&place)
 }
 
 /// All services of a kind at a time: systemd works on them side by side.
-fn carry_out(context: &Context, start: &[ServiceName], reload: &[ServiceName], stop: &[ServiceName]) -> Outcome {
-    let Context { layout, manager } = context;
-    let units = |names: &[ServiceName]| names.iter().map(unit).collect::<Vec<_>>();
-    let stopped = manager.stop(&units(stop));
-    if !stop.is_empty() {
+fn carry_out(context: &Context, plans: &BTreeMap<ServiceName, Plan>) -> Outcome {
+    let manager = context.manager;
+    let due = |job| plans.values().filter(move |plan| plan.job == job).map(|plan| &plan.name);
+    let units = |job| due(job).map(|name| format!("{name}.service")).collect::<Vec<_>>();
+    let stopped = manager.stop(&units(Job::Stop));
+    if due(Job::Stop).next().is_some() {
         manager.daemon_reload()?;
     }
-    for name in stop {
-        hook::forget(layout, *manager, name)?;
+    for name in due(Job::Stop) {
         println!("{name}: stopped, it is not declared any more");
     }
-    let started = manager.start(&units(start));
-    let reloaded = manager.reload(&units(reload));
+    let started = manager.start(&units(Job::Start));
+    let reloaded = manager.reload(&units(Job::Reload));
     let mut failed = Vec::new();
-    for name in start.iter().chain(reload) {
-        match hook::failure(layout, name) {
+    for name in due(Job::Start).chain(due(Job::Reload)) {
+        match hook::failure(&context.layout, name) {
             Some(why) => failed.push(format!("{name}: {why}")),
             None => report(context, name)?,
         }
     }
-    if start.is_empty() && reload.is_empty() && stop.is_empty() {
+    if plans.values().all(|plan| plan.job == Job::Nothing) {
         println!("every service is as declared");
     }
     if !failed.is_empty() {

@@ -1,20 +1,57 @@
 //! `conductor deployment …`
 
+mod list;
+pub mod row;
+
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Context, Failure, Outcome};
+use super::{Context, Failure, Outcome, environment, journal};
 use crate::deployment::Deployment;
 use crate::deployment::hook::{self, Part};
 use crate::timespan;
 
 #[derive(Subcommand)]
 pub enum Verb {
+    /// List the deployments that run
+    List {
+        /// Only of this service
+        service: Option<String>,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one deployment
+    Show {
+        /// Its unit, or the name of its directory
+        #[arg(value_name = "UNIT|DEPLOYMENT")]
+        deployment: String,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the environment that its process and hooks get; systemd adds its own, systemd.exec(5)
+    Env {
+        /// Its unit, or the name of its directory
+        #[arg(value_name = "UNIT|DEPLOYMENT")]
+        deployment: String,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what one deployment logged, journalctl(1)
+    Logs {
+        /// Its unit, or the name of its directory
+        #[arg(value_name = "UNIT|DEPLOYMENT")]
+        deployment: String,
+        #[command(flatten)]
+        options: journal::Options,
+    },
     /// ExecStartPost= of a deployment: wait for health, take the slots
-    #[command(name = "_start")]
-    Start {
+    #[command(name = "_start", hide = true)]
+    StartHook {
         /// Do only this part
         #[arg(long)]
         only: Option<Only>,
@@ -22,14 +59,22 @@ pub enum Verb {
         common: Common,
     },
     /// ExecStop= of a deployment: leave the slots, drain
-    #[command(name = "_stop")]
-    Stop {
+    #[command(name = "_stop", hide = true)]
+    StopHook {
         #[command(flatten)]
         common: Common,
     },
+    /// ExecStop= of a deployment: run the drain hook in what is left of the time to drain
+    #[command(name = "_drain", hide = true)]
+    DrainHook {
+        #[command(flatten)]
+        common: Common,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// ExecStopPost= of a deployment: leave nothing behind
-    #[command(name = "_cleanup")]
-    Cleanup {
+    #[command(name = "_cleanup", hide = true)]
+    CleanupHook {
         #[command(flatten)]
         common: Common,
     },
@@ -54,6 +99,19 @@ fn span(text: &str) -> Result<Duration, String> {
     timespan::parse(text).ok_or_else(|| "not a time span like 30s".to_owned())
 }
 
+/// `hello-0123456789ab@1.service`, with or without its suffix, or `hello-0123456789ab-1`.
+fn named(text: &str) -> Result<Deployment, Failure> {
+    let unit = if text.ends_with(".service") { text.to_owned() } else { format!("{text}.service") };
+    Deployment::from_unit(&unit).or_else(|| Deployment::from_dir(text.into())).ok_or_else(|| {
+        Failure::Usage(format!("{text:?} is not a deployment's unit; `conductor deployment list` shows what runs"))
+    })
+}
+
+/// What is said of a deployment that is not there.
+fn unknown(deployment: &Deployment) -> Failure {
+    Failure::Failed(format!("{} does not run; `conductor deployment list` shows what does", deployment.unit()))
+}
+
 fn deployment(common: &Common) -> Result<Deployment, Failure> {
     let dir = &common.dir;
     Deployment::from_dir(dir).ok_or_else(|| Failure::Usage(format!("{dir} is not the directory of a deployment")))
@@ -62,7 +120,16 @@ fn deployment(common: &Common) -> Result<Deployment, Failure> {
 pub fn run(context: &Context, verb: Verb) -> Outcome {
     let Context { layout, manager } = context;
     match verb {
-        Verb::Start { only, common } => {
+        Verb::List { service, json } => list::list(context, service.as_deref(), json)?,
+        Verb::Show { deployment, json } => list::show(context, &named(&deployment)?, json)?,
+        Verb::Env { deployment, json } => {
+            environment::print(&row::environment(context, &named(&deployment)?)?, json)?;
+        }
+        Verb::Logs { deployment, options } => {
+            context.must_be_this_machine()?;
+            journal::show(context, &[format!("--unit={}", named(&deployment)?.unit())], &options)?;
+        }
+        Verb::StartHook { only, common } => {
             let part = match only {
                 None => Part::Both,
                 Some(Only::Health) => Part::Health,
@@ -71,8 +138,12 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             let main_pid = std::env::var("MAINPID").ok().and_then(|pid| pid.parse().ok());
             hook::start(layout, &deployment(&common)?, part, common.timeout, main_pid)?;
         }
-        Verb::Stop { common } => hook::stop(layout, *manager, &deployment(&common)?, common.timeout)?,
-        Verb::Cleanup { common } => hook::cleanup(layout, *manager, &deployment(&common)?)?,
+        Verb::StopHook { common } => hook::stop(layout, *manager, &deployment(&common)?, common.timeout)?,
+        Verb::DrainHook { common, command } => hook::drain(layout, &deployment(&common)?, common.timeout, &command)?,
+        Verb::CleanupHook { common } => {
+            let result = std::env::var("SERVICE_RESULT").unwrap_or_default();
+            hook::cleanup(layout, *manager, &deployment(&common)?, &result)?;
+        }
     }
     Ok(())
 }

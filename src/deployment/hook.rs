@@ -2,6 +2,8 @@
 //! its process.
 
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process;
 use std::time::{Duration, Instant};
 
 use super::drain::{self, DrainError};
@@ -12,7 +14,12 @@ use crate::atomic;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live;
+use crate::model::Check;
+use crate::render::units::start_limit;
 use crate::systemd::Manager;
+
+/// A deployment that was ready for so long has served; what crashes sooner waits longer each time.
+const SERVED: Duration = Duration::from_secs(1);
 
 /// Which part of `_start` to do: a declared post-start hook runs between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +59,7 @@ pub fn start(
         if part == Part::Slots {
             record(layout, deployment, main_pid)?;
         }
-        runtime::set_state(layout, deployment, State::Ready)?;
+        runtime::set_ready(layout, deployment)?;
         slot::settle(layout, &deployment.service)?;
     }
     Ok(())
@@ -70,7 +77,11 @@ fn record(layout: &Layout, deployment: &Deployment, main_pid: Option<u32>) -> io
 /// If the slots cannot be left or the kernel does not say what is in flight.
 pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout: Duration) -> Result<()> {
     let deadline = Instant::now() + timeout;
-    runtime::set_state(layout, deployment, State::Leaving)?;
+    if let Err(error) = runtime::set_state(layout, deployment, State::Leaving) {
+        // Without space to say that it leaves, it is none that may hold slots. It has to drain all the same.
+        eprintln!("{}: {error}", deployment.unit());
+        runtime::remove(layout, deployment)?;
+    }
     if service_stops(layout, manager, deployment) {
         // The siblings are going too: handing slots to them would only move the callers about.
         slot::withdraw(layout, deployment)?;
@@ -96,6 +107,22 @@ pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout:
     }
 }
 
+/// `ExecStop=`, as the service's user: becomes the declared drain hook, under timeout(1) with what the
+/// requests in flight have left of `timeout`.
+///
+/// # Errors
+/// If nothing is left, or timeout(1) cannot be run.
+pub fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration, command: &[String]) -> Result<()> {
+    let left = timeout.saturating_sub(runtime::age(layout, deployment)); // since it is leaving
+    let hook = command.join(" ");
+    if left.is_zero() {
+        return Err(Error(format!("{}: the drain hook ({hook}) is not run: {timeout:?} are over", deployment.unit())));
+    }
+    let limit = format!("{}s", left.as_secs_f64());
+    let error = process::Command::new("timeout").args(["--verbose", "--kill-after=1s", &limit]).args(command).exec();
+    Err(Error(format!("timeout(1) cannot be run: {error}")))
+}
+
 /// Whether the whole service is being stopped, by what systemd has in its queue.
 fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
     if atomic::is_locked(&layout.at(&layout.lock(&deployment.service))) {
@@ -112,20 +139,38 @@ fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> 
     is("ActiveState", "deactivating") || is("ActiveState", "active") && has_job || is("ActiveState", "inactive")
 }
 
-/// `ExecStopPost=`: also after a crash. A deployment that stops for good leaves nothing behind; one
-/// that crashed hands its slots to a ready sibling, if there is one, and is restarted.
+/// Where the process says itself that it is ready, systemd waits for it: nothing else tells why it was not.
+fn tell_unready(layout: &Layout, deployment: &Deployment, result: &str) {
+    let Ok(model) = live::model(layout, &deployment.service, &deployment.generation) else { return };
+    let limit = start_limit(&model);
+    let why = match (model.health.check, result) {
+        (Check::Notify, "timeout") => format!("did not come within {limit:?}"),
+        (Check::Notify, "protocol") => "did not come before the main process exited".to_owned(),
+        _ => return,
+    };
+    let why = format!("{} is not healthy: READY=1 by sd_notify {why}", deployment.unit());
+    // Only the rollout reads it; systemd has said the same.
+    let _ = runtime::write_failure(layout, deployment, &why);
+}
+
+/// `ExecStopPost=`, with systemd's `$SERVICE_RESULT`: also after a crash. A deployment that stops for good
+/// leaves nothing behind; one that crashed hands its slots to a ready sibling, if there is one, and is
+/// restarted.
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment) -> Result<()> {
+pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, result: &str) -> Result<()> {
     let state = runtime::read(layout, deployment).map(|runtime| runtime.state);
+    if !matches!(state, Some(State::Ready | State::Leaving)) {
+        tell_unready(layout, deployment, result);
+    }
     if state == Some(State::Leaving) {
         slot::withdraw(layout, deployment)?;
         return Ok(runtime::remove(layout, deployment)?);
     }
-    if state == Some(State::Ready) {
+    if state == Some(State::Ready) && runtime::age(layout, deployment) >= SERVED {
         // systemd counts a unit's restarts for ever, and from 254 on each waits longer than the last.
-        // That is for starts that fail: one that had served starts over.
+        // That is for processes that cannot run: one that had served starts over.
         manager.reset_failed(&[deployment.unit()]);
     }
     runtime::set_state(layout, deployment, State::Starting)?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use super::Deployment;
 use crate::atomic;
 use crate::layout::Layout;
 use crate::model::ServiceName;
+use crate::write;
 
 const RUNTIME: &str = "runtime.json";
 const FAILURE: &str = "failure";
@@ -34,12 +35,14 @@ pub struct Runtime {
     pub main_pid: Option<u32>,
     /// Seconds since 1970.
     pub started_at: u64,
+    /// From its process's start until it was ready.
+    pub took: Option<Duration>,
 }
 
 impl Runtime {
     pub fn new(layout: &Layout, deployment: &Deployment, main_pid: Option<u32>) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { state: State::Starting, endpoint: deployment.socket(layout), main_pid, started_at }
+        Self { state: State::Starting, endpoint: deployment.socket(layout), main_pid, started_at, took: None }
     }
 }
 
@@ -49,7 +52,8 @@ impl Runtime {
 /// What the file system refuses.
 pub fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let dir = layout.at(&deployment.dir(layout));
-    fs::create_dir_all(&dir)?;
+    fs::create_dir_all(&dir).map_err(|error| write::named(&dir, &error))?;
+    atomic::sweep(&dir)?;
     let snapshot = layout.snapshot(&deployment.service, &deployment.generation);
     match std::os::unix::fs::symlink(&snapshot, dir.join("generation")) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -70,6 +74,12 @@ pub fn read(layout: &Layout, deployment: &Deployment) -> Option<Runtime> {
     serde_json::from_slice(&bytes).ok()
 }
 
+/// For how long a deployment has been in its state.
+pub fn age(layout: &Layout, deployment: &Deployment) -> Duration {
+    let written = fs::metadata(layout.at(&deployment.dir(layout)).join(RUNTIME)).and_then(|file| file.modified());
+    written.ok().and_then(|since| since.elapsed().ok()).unwrap_or_default()
+}
+
 /// Sets the state, where there is runtime data.
 ///
 /// # Errors
@@ -79,6 +89,27 @@ pub fn set_state(layout: &Layout, deployment: &Deployment, state: State) -> io::
         Some(runtime) => write(layout, deployment, &Runtime { state, ..runtime }),
         None => Ok(()),
     }
+}
+
+/// Notes that a deployment may hold slots, and how long that took.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn set_ready(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+    let Some(runtime) = read(layout, deployment) else { return Ok(()) };
+    let took = runtime.main_pid.and_then(process_age);
+    write(layout, deployment, &Runtime { state: State::Ready, took, ..runtime })
+}
+
+/// For how long a process has been there, proc(5).
+fn process_age(pid: u32) -> Option<Duration> {
+    // `starttime` counts in these, whatever the kernel's own clock ticks.
+    const USER_HZ: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses, which may hold anything.
+    let starttime: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(uptime - starttime / USER_HZ).ok()
 }
 
 /// Leaves word for the rollout why a start failed.
@@ -109,16 +140,19 @@ pub fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
 /// # Errors
 /// A directory that cannot be listed.
 pub fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
-    let dir = layout.at(&layout.deployments());
-    let entries = match dir.read_dir_utf8() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut deployments = Vec::new();
-    for entry in entries {
-        let deployment = Deployment::from_dir(Utf8Path::new(entry?.file_name()));
-        deployments.extend(deployment.filter(|deployment| deployment.service == *name));
-    }
+    let entries = atomic::entries(&layout.at(&layout.deployments()))?;
+    let all = entries.iter().filter_map(|entry| Deployment::from_dir(Utf8Path::new(entry.file_name())));
+    let mut deployments: Vec<_> = all.filter(|deployment| deployment.service == *name).collect();
     deployments.sort();
+    Ok(deployments)
+}
+
+/// Those of them that may hold slots.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub fn ready(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
+    let mut deployments = list(layout, name)?;
+    deployments.retain(|deployment| read(layout, deployment).is_some_and(|runtime| runtime.state == State::Ready));
     Ok(deployments)
 }

@@ -9,30 +9,32 @@ use std::io;
 use camino::Utf8Path;
 
 use super::Deployment;
-use super::runtime::{self, State};
+use super::runtime;
 use crate::atomic;
-use crate::generation::Id;
 use crate::layout::Layout;
 use crate::live::Target;
-use crate::model::ServiceName;
+use crate::model::{ServiceName, Strategy};
 
 /// Who holds each slot, the first slot first. Slot i belongs to instance ((i − 1) mod concurrency) + 1,
 /// of the target generation if that one is ready, else of another, else to a ready sibling. An old
-/// deployment that restarts late therefore takes nothing back.
-pub fn assign<'a>(slots: u32, concurrency: u32, target: &Id, ready: &'a [Deployment]) -> Vec<Option<&'a Deployment>> {
-    let of_target = |deployment: &&Deployment| deployment.generation == *target;
+/// deployment that restarts late therefore takes nothing back. Blue-green, another generation gets
+/// slots only when nothing of the target is ready: callers see one or the other.
+pub fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option<&'a Deployment>> {
+    let Target { generation, concurrency, slots, strategy, .. } = target;
+    let concurrency = (*concurrency).max(1);
+    let of_target = |deployment: &&Deployment| deployment.generation == *generation;
     let siblings: Vec<_> = {
         let within: Vec<_> = ready.iter().filter(of_target).filter(|d| d.instance <= concurrency).collect();
         if within.is_empty() { ready.iter().collect() } else { within }
     };
     let holder = |slot: u32| {
-        let instance = (slot - 1) % concurrency.max(1) + 1;
+        let instance = (slot - 1) % concurrency + 1;
         let mine = || ready.iter().filter(|deployment| deployment.instance == instance);
-        let sibling =
-            || siblings.get(((slot - 1) / concurrency.max(1) + slot) as usize % siblings.len().max(1)).copied();
-        mine().find(of_target).or_else(|| mine().next()).or_else(sibling)
+        let other = || if *strategy == Strategy::BlueGreen { None } else { mine().next() };
+        let sibling = || siblings.get(((slot - 1) / concurrency + slot) as usize % siblings.len().max(1)).copied();
+        mine().find(of_target).or_else(other).or_else(sibling)
     };
-    (1..=slots).map(holder).collect()
+    (1..=*slots).map(holder).collect()
 }
 
 /// Brings the slots of a service in line with which of its deployments are ready. While none is,
@@ -44,14 +46,10 @@ pub fn assign<'a>(slots: u32, concurrency: u32, target: &Id, ready: &'a [Deploym
 pub fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     let Some(target) = Target::read(layout, name)? else { return Ok(()) };
     let _guard = guard(layout, name)?;
-    let deployments = runtime::list(layout, name)?;
-    let is_ready = |deployment: &Deployment| {
-        runtime::read(layout, deployment).is_some_and(|runtime| runtime.state == State::Ready)
-    };
-    let ready: Vec<_> = deployments.into_iter().filter(is_ready).collect();
+    let ready = runtime::ready(layout, name)?;
     let dir = layout.at(&layout.slots(name));
     fs::create_dir_all(&dir)?;
-    for (index, holder) in assign(target.slots, target.concurrency, &target.generation, &ready).iter().enumerate() {
+    for (index, holder) in assign(&target, &ready).iter().enumerate() {
         let Some(holder) = holder else { continue };
         let slot = dir.join((index + 1).to_string());
         let socket = holder.socket(layout);
@@ -99,14 +97,14 @@ fn guard(layout: &Layout, name: &ServiceName) -> io::Result<fs::File> {
 }
 
 fn unlink(dir: &Utf8Path, condemned: impl Fn(u32, &Utf8Path) -> bool) -> io::Result<()> {
-    let entries = match dir.read_dir_utf8() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let (Ok(slot), Ok(held)) = (entry.file_name().parse(), entry.path().read_link_utf8()) else { continue };
-        if condemned(slot, &held) {
+    for entry in atomic::entries(dir)? {
+        let held = entry.path().read_link_utf8();
+        // What is no slot was to become one, by somebody who is gone: the guard is ours.
+        let is_condemned = match (entry.file_name().parse(), held) {
+            (Ok(slot), Ok(held)) => condemned(slot, &held),
+            (parsed, _) => parsed.is_err(),
+        };
+        if is_condemned {
             fs::remove_file(entry.path())?;
         }
     }
@@ -116,6 +114,7 @@ fn unlink(dir: &Utf8Path, condemned: impl Fn(u32, &Utf8Path) -> bool) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generation::{Digests, Id};
 
     const OLD: &str = "00000000000a";
     const NEW: &str = "00000000000b";
@@ -126,9 +125,17 @@ mod tests {
     }
 
     fn holders(slots: u32, concurrency: u32, ready: &[(&str, u32)]) -> Vec<String> {
+        holders_by(Strategy::Rolling, slots, concurrency, ready)
+    }
+
+    fn holders_by(strategy: Strategy, slots: u32, concurrency: u32, ready: &[(&str, u32)]) -> Vec<String> {
         let ready: Vec<_> = ready.iter().map(|(generation, instance)| deployment(generation, *instance)).collect();
-        let target = Id::new(NEW).expect("an id");
-        let held = assign(slots, concurrency, &target, &ready);
+        let none = String::new;
+        let digests = Digests { generation: none(), routes: none(), scale: none(), settings: none() };
+        let generation = Id::new(NEW).expect("an id");
+        let target =
+            Target { generation, concurrency, slots, strategy, digests, format: 1, variables: Default::default() };
+        let held = assign(&target, &ready);
         held.iter()
             .map(|d| d.map_or("-".into(), |d| format!("{}{}", &d.generation.as_str()[11..], d.instance)))
             .collect()
@@ -144,6 +151,13 @@ mod tests {
     fn an_old_deployment_takes_nothing_back() {
         let held = holders(3, 3, &[(OLD, 1), (OLD, 2), (OLD, 3), (NEW, 1)]);
         assert_eq!(held, ["b1", "a2", "a3"]);
+    }
+
+    #[test]
+    fn blue_green_generations_do_not_mix() {
+        let held = |ready: &[(&str, u32)]| holders_by(Strategy::BlueGreen, 4, 2, ready);
+        assert_eq!(held(&[(NEW, 1), (OLD, 1), (OLD, 2)]), ["b1"; 4], "one that crashed has its sibling's help");
+        assert_eq!(held(&[(OLD, 1)]), ["a1"; 4], "better the other than none");
     }
 
     #[test]

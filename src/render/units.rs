@@ -4,12 +4,14 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use askama::Template;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::escape::{Assignment, CommandLine, Raw, Text, UnitNamePart, Word};
 use crate::generation::Id;
 use crate::layout::{Layout, PROXY_GROUP, Scope};
-use crate::model::{Check, Command, Deploy, Directive, Hooks, Passthrough, Process, Sandbox, Service, User};
+use crate::model::{
+    Check, Command, Deploy, Directive, Hook, Hooks, Passthrough, Process, Sandbox, Service, Strategy, User,
+};
 use crate::timespan;
 use crate::tree::Tree;
 
@@ -53,14 +55,38 @@ impl<T: Display> Display for Prefixed<T> {
     }
 }
 
+/// A word with the unit's instance, `%i`, at its end, inside its quotes where it has some.
+struct PerInstance<T>(T);
+
+impl<T: Display> Display for PerInstance<T> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let word = self.0.to_string();
+        match word.strip_suffix('"') {
+            Some(open) => write!(out, "{open}%i\""),
+            None => write!(out, "{word}%i"),
+        }
+    }
+}
+
+/// An argument of one of conductor's own commands: no variable is expanded in it.
+struct Argument<'a>(&'a Utf8Path);
+
+impl Display for Argument<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        Word(&self.0.as_str().replace('$', "$$")).fmt(out)
+    }
+}
+
 #[derive(Template)]
 #[template(path = "service.service", escape = "none")]
 struct ServiceUnit<'a> {
     source: Text<'a>,
     description: Text<'a>,
     has_routes: bool,
+    brings: Vec<&'a str>,
+    conditions: Vec<Line<'a>>,
     program: &'a str,
-    dir: Word<'a>,
+    dir: Argument<'a>,
     timeout_start: String,
     timeout_stop: String,
 }
@@ -73,11 +99,13 @@ struct DeploymentUnit<'a> {
     name: &'a str,
     id: &'a Id,
     passthrough_unit: Vec<Line<'a>>,
+    kind: &'static str,
     exec: Vec<Line<'a>>,
     files: Text<'a>,
     environment: Vec<Assignment<'a>>,
-    deployments: Text<'a>,
-    sockets: Text<'a>,
+    service_dir: Assignment<'a>,
+    deployment_dir: PerInstance<Assignment<'a>>,
+    socket: PerInstance<Assignment<'a>>,
     system: bool,
     user: Vec<Line<'a>>,
     slice: String,
@@ -138,47 +166,65 @@ fn lines(directives: &[Directive]) -> Vec<Line<'_>> {
 }
 
 fn service_unit(layout: &Layout, service: &Service) -> String {
-    let Deploy { max_surge, .. } = service.deploy;
+    let Deploy { strategy, max_surge, .. } = service.deploy;
     let dir = layout.declaration(&service.name);
-    let batches = service.concurrency.div_ceil(max_surge);
+    let batches = match strategy {
+        Strategy::Rolling => service.concurrency.div_ceil(max_surge),
+        Strategy::BlueGreen | Strategy::Recreate => 1,
+    };
     // A rollout that turns back starts and stops everything twice.
     let rollout = 2 * batches * (start_time(service) + stop_time(service));
     finish(&ServiceUnit {
         source: Text(service.source.as_str()),
         description: Text(&service.description),
         has_routes: !service.routes.is_empty(),
+        brings: service.brings.iter().map(|brought| brought.name.as_str()).collect(),
+        conditions: service.conditions.iter().map(|Directive { name, value }| Line::new(name, Text(value))).collect(),
         program: &layout.program(),
-        dir: Word(dir.as_str()),
+        dir: Argument(&dir),
         timeout_start: timespan::format(rollout),
         timeout_stop: timespan::format(stop_time(service) + MARGIN),
     })
 }
 
-/// A deployment's commands before, during and after its health check, one limit each.
+/// A deployment's commands before, during and after its health check, each with its own limit.
 fn start_time(service: &Service) -> Duration {
     let Hooks { pre_start, post_start, .. } = &service.hooks;
-    let phases = 1 + u32::from(pre_start.is_some()) + u32::from(post_start.is_some());
-    phases * start_limit(service)
+    let hooks = [pre_start, post_start].into_iter().flatten();
+    hooks.map(hook_time).sum::<Duration>() + service.deploy.health_timeout + MARGIN
 }
 
+/// The drain and the processes' own end, and each hook.
 fn stop_time(service: &Service) -> Duration {
-    let Hooks { pre_stop, drain, post_stop, .. } = &service.hooks;
-    // The drain and the processes' own end, and each hook.
-    let phases = [pre_stop, drain, post_stop].into_iter().filter(|hook| hook.is_some()).count();
-    (2 + phases as u32) * stop_limit(service)
+    let Hooks { pre_stop, drain: _, post_stop, .. } = &service.hooks;
+    let hooks = [pre_stop, post_stop].into_iter().flatten();
+    hooks.map(hook_time).sum::<Duration>() + service.deploy.drain_timeout + MARGIN + stop_limit(service)
 }
 
-fn start_limit(service: &Service) -> Duration {
-    service.deploy.health_timeout + MARGIN
+fn hook_time(hook: &Hook) -> Duration {
+    hook.timeout + MARGIN
+}
+
+/// systemd's limit is one for all commands of a start: room for the longest. Where the process itself
+/// says when it is ready, nothing else keeps that time.
+pub fn start_limit(service: &Service) -> Duration {
+    let Hooks { pre_start, post_start, .. } = &service.hooks;
+    let health = match service.health.check {
+        Check::Notify => service.deploy.health_timeout,
+        Check::Http { .. } | Check::Tcp | Check::Exec { .. } => service.deploy.health_timeout + MARGIN,
+    };
+    [pre_start, post_start].into_iter().flatten().map(hook_time).fold(health, Duration::max)
 }
 
 fn stop_limit(service: &Service) -> Duration {
-    service.deploy.drain_timeout + MARGIN
+    let Hooks { pre_stop, post_stop, .. } = &service.hooks;
+    let drain = service.deploy.drain_timeout + MARGIN;
+    [pre_stop, post_stop].into_iter().flatten().map(hook_time).fold(drain, Duration::max)
 }
 
 fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>) -> String {
     let files = layout.files(&service.name, id);
-    let deployments = layout.deployments();
+    let deployments = deployments(layout, service, id);
     let sockets = layout.sockets(&service.name, id);
     let Process { command: _, environment, user, credentials, credentials_encrypted, sandbox } = &service.process;
     let Passthrough { unit, service: passthrough_service, socket: _ } = &service.passthrough;
@@ -196,11 +242,16 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
         name: service.name.as_str(),
         id,
         passthrough_unit: lines(unit),
+        kind: match service.health.check {
+            Check::Notify => "notify",
+            Check::Http { .. } | Check::Tcp | Check::Exec { .. } => "exec",
+        },
         exec: exec_lines(layout, service, id),
         files: Text(files.as_str()),
         environment: environment.iter().map(|(name, value)| Assignment { name, value }).collect(),
-        deployments: Text(deployments.as_str()),
-        sockets: Text(sockets.as_str()),
+        service_dir: Assignment { name: "CONDUCTOR_SERVICE_DIR", value: files.as_str() },
+        deployment_dir: PerInstance(Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() }),
+        socket: PerInstance(Assignment { name: "CONDUCTOR_SOCKET", value: &format!("{sockets}/") }),
         system: layout.scope == Scope::System,
         user: user_lines,
         slice: slice_name(&service.name),
@@ -221,48 +272,72 @@ fn user_lines(scope: Scope, user: &User) -> Vec<Line<'_>> {
     }
 }
 
+/// Directories of the generation's deployments, up to their instance.
+fn deployments(layout: &Layout, service: &Service, id: &Id) -> Utf8PathBuf {
+    layout.deployments().join(format!("{}-{id}-", service.name))
+}
+
 /// The process and the hooks around it, in the order of a deployment's life.
 fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a>> {
     let files = layout.files(&service.name, id);
-    let command = |command: &'a Command| declared_command(&files, command);
+    let hook = |hook: &Hook| limited_command(&files, hook);
+    let deployments = deployments(layout, service, id);
     let own = |verb: &str, options: String| {
-        let dir = layout.deployments().join(format!("{}-{id}-", service.name));
-        format!("{} deployment {verb}{options} {}%i", layout.program(), Text(dir.as_str()))
+        format!("{} deployment {verb}{options} {}", layout.program(), PerInstance(Argument(&deployments)))
     };
     let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
-    let Deploy { max_surge: _, drain_timeout, health_timeout } = &service.deploy;
+    let Deploy { drain_timeout, health_timeout, .. } = &service.deploy;
     let health = format!(" --timeout={}", timespan::format(*health_timeout));
     let drained = format!(" --timeout={}", timespan::format(*drain_timeout));
     // A command that checks health is the declaration's: the service's user runs it, in its sandbox.
     let checked_as_user = matches!(service.health.check, Check::Exec { .. });
 
     let mut lines = Vec::new();
-    lines.extend(pre_start.iter().map(|hook| Line::new("ExecStartPre", command(hook))));
-    lines.push(Line::new("ExecStart", command(&service.process.command)));
+    lines.extend(pre_start.iter().map(|pre_start| Line::new("ExecStartPre", hook(pre_start))));
+    lines.push(Line::new("ExecStart", declared_command(&files, &service.process.command)));
     if post_start.is_none() && !checked_as_user {
         lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", health))));
     } else {
         let privileges = if checked_as_user { "" } else { "+" };
         lines.push(Line::new("ExecStartPost", Prefixed(privileges, own("_start", format!(" --only=health{health}")))));
-        lines.extend(post_start.iter().map(|hook| Line::new("ExecStartPost", command(hook))));
+        lines.extend(post_start.iter().map(|post_start| Line::new("ExecStartPost", hook(post_start))));
         lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=slots".into()))));
     }
     // A hook that fails must not keep the deployment from leaving its slots and draining.
-    lines.extend(pre_stop.iter().map(|hook| Line::new("ExecStop", Prefixed("-", command(hook)))));
-    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", drained))));
-    lines.extend(drain.iter().map(|hook| Line::new("ExecStop", Prefixed("-", command(hook)))));
-    lines.extend(post_stop.iter().map(|hook| Line::new("ExecStopPost", Prefixed("-", command(hook)))));
+    lines.extend(pre_stop.iter().map(|pre_stop| Line::new("ExecStop", Prefixed("-", hook(pre_stop)))));
+    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", drained.clone()))));
+    lines.extend(drain.iter().map(|drain| {
+        let rest = format!("{} -- {}", own("_drain", drained.clone()), argument_command(&files, drain));
+        Line::new("ExecStop", Prefixed("-", rest))
+    }));
+    lines.extend(post_stop.iter().map(|post_stop| Line::new("ExecStopPost", Prefixed("-", hook(post_stop)))));
     lines.push(Line::new("ExecStopPost", Prefixed("+", own("_cleanup", String::new()))));
     lines
 }
 
-/// A declared command, its program found among the files when it starts with `./`.
-fn declared_command(files: &camino::Utf8Path, command: &Command) -> String {
+/// A hook under timeout(1), which ends it and all that it started in its process group.
+fn limited_command(files: &Utf8Path, hook: &Hook) -> String {
+    let Hook { command, timeout } = hook;
+    let limit = timeout.as_secs_f64();
+    format!("timeout --verbose --kill-after=1s {limit}s {}", argument_command(files, command))
+}
+
+/// A declared command as arguments of another: systemd expands variables in its program's path then.
+fn argument_command(files: &Utf8Path, command: &Command) -> String {
     let Some((program, arguments)) = command.0.split_first() else { return String::new() };
-    match program.strip_prefix("./") {
-        Some(relative) => CommandLine { program: files.join(relative).as_str(), arguments }.to_string(),
-        None => CommandLine { program, arguments }.to_string(),
-    }
+    let arguments = arguments.iter().map(|word| format!(" {}", Word(word)));
+    format!("{}{}", Argument(&program_path(files, program)), arguments.collect::<String>())
+}
+
+/// A declared command, its program found among the files when it starts with `./`.
+fn declared_command(files: &Utf8Path, command: &Command) -> String {
+    let Some((program, arguments)) = command.0.split_first() else { return String::new() };
+    CommandLine { program: program_path(files, program).as_str(), arguments }.to_string()
+}
+
+/// Where a declared program is; a bare name stays one.
+pub fn program_path(files: &Utf8Path, program: &str) -> Utf8PathBuf {
+    program.strip_prefix("./").map_or_else(|| program.into(), |relative| files.join(relative))
 }
 
 fn deployment_socket(layout: &Layout, service: &Service, id: &Id) -> String {

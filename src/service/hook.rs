@@ -1,13 +1,15 @@
 //! `conductor service _start|_stop|_reload|_cleanup SERVICEDIR`: what `NAME.service` runs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::plan::{Plan, Present};
 use super::rollout::{self, Rollout};
-use super::store;
+use super::{provenance, store};
+use crate::atomic;
 use crate::compile::{self, Compiled};
 use crate::deployment::{Deployment, runtime, slot};
 use crate::error::{Error, Result};
@@ -18,7 +20,6 @@ use crate::render::units::template_name;
 use crate::sources;
 use crate::systemd::Manager;
 use crate::tree::Entry;
-use crate::{atomic, proxy};
 
 /// A service and the means to bring it somewhere.
 pub struct Hook<'a> {
@@ -60,8 +61,13 @@ impl<'a> Hook<'a> {
 
     fn converge(&self) -> Result<()> {
         let _lock = self.lock()?;
+        note_failure(self.layout, &self.name, None)?;
         let outcome = self.compile().and_then(|compiled| self.bring_to(&compiled));
-        note_failure(self.layout, &self.name, outcome.as_ref().err())?;
+        if let Err(error) = &outcome
+            && let Err(unnoted) = note_failure(self.layout, &self.name, Some(error))
+        {
+            eprintln!("{unnoted}");
+        }
         outcome
     }
 
@@ -71,17 +77,21 @@ impl<'a> Hook<'a> {
         let systemd = crate::directive::systemd_version(self.layout.root().as_std_path());
         let compiled =
             compile::compile_site(self.layout, &site, systemd).map_err(|errors| Error(errors.to_string()))?;
-        store::store(self.layout, &compiled, &self.layout.at(&site.dir))?;
+        store::store(self.layout, &compiled, &self.layout.at(&site.dir))
+            .map_err(|error| Error(format!("the generation {} cannot be stored: {error}", compiled.id)))?;
         Ok(compiled)
     }
 
     fn bring_to(&self, compiled: &Compiled) -> Result<()> {
         self.load_units(compiled)?;
-        let present = present(self.layout, self.manager, &self.name)?;
-        let Compiled { service, digests, id, units: _ } = compiled;
-        let plan = Plan::new(&self.name, id, digests, service.concurrency, &present);
-        let before = present.target.clone();
-        let outcome = Rollout { layout: self.layout, manager: self.manager, compiled, before }.run(&plan);
+        let present = Present::read(self.layout, &self.name, &self.manager.deployments(&self.name)?)?;
+        let plan = Plan::reload(compiled, &present);
+        let variables = provenance::variables(self.layout, &self.name);
+        let (layout, manager, before) = (self.layout, self.manager, present.target);
+        let outcome = Rollout { layout, manager, compiled, variables, before }.run(&plan);
+        if outcome.is_ok() {
+            store::served(self.layout, &self.name, &compiled.id)?;
+        }
         let there = runtime::list(self.layout, &self.name)?;
         let needed = rollout::in_use(&there);
         store::forget(self.layout, &self.name, &needed)?;
@@ -155,24 +165,6 @@ impl<'a> Hook<'a> {
     }
 }
 
-/// What there is of a service, by what systemd and `/run` say.
-///
-/// # Errors
-/// What cannot be asked or read.
-pub fn present(layout: &Layout, manager: Manager, name: &ServiceName) -> Result<Present> {
-    let mut present = Present { active: Vec::new(), broken: Vec::new(), target: Target::read(layout, name)? };
-    for (deployment, state) in manager.deployments(name)? {
-        match state.as_str() {
-            "active" => present.active.push(deployment),
-            "inactive" => {}
-            _ => present.broken.push(deployment),
-        }
-    }
-    present.active.sort();
-    present.broken.sort();
-    Ok(present)
-}
-
 /// Why the last start or reload of a service failed, None if it did not.
 pub fn failure(layout: &Layout, name: &ServiceName) -> Option<String> {
     fs::read_to_string(layout.at(&failure_note(layout, name))).ok()
@@ -183,43 +175,52 @@ pub fn is_stopped(layout: &Layout, name: &ServiceName) -> bool {
     layout.at(&stopped_mark(layout, name)).exists()
 }
 
-fn stopped_mark(layout: &Layout, name: &ServiceName) -> camino::Utf8PathBuf {
-    layout.runtime().join("stopped").join(name.as_str())
+fn stopped_mark(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {
+    layout.stopped().join(name.as_str())
 }
 
-fn failure_note(layout: &Layout, name: &ServiceName) -> camino::Utf8PathBuf {
-    layout.runtime().join("failures").join(name.as_str())
+fn failure_note(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {
+    layout.failures().join(name.as_str())
 }
 
 fn clear_stopped(layout: &Layout, name: &ServiceName) -> io::Result<()> {
-    remove_file(&layout.at(&stopped_mark(layout, name)))
+    atomic::remove_file(&layout.at(&stopped_mark(layout, name)))
 }
 
 fn note_failure(layout: &Layout, name: &ServiceName, error: Option<&Error>) -> io::Result<()> {
     let path = layout.at(&failure_note(layout, name));
-    let Some(error) = error else { return remove_file(&path) };
+    let Some(error) = error else { return atomic::remove_file(&path) };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
     atomic::write(&path, error.to_string().as_bytes())
 }
 
-fn remove_file(path: &Utf8Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Services of which something is left, be they declared or not.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub fn remembered(layout: &Layout) -> io::Result<BTreeSet<ServiceName>> {
+    let mut names = BTreeSet::new();
+    for dir in [layout.stopped(), layout.failures(), layout.all_kept()] {
+        for entry in atomic::entries(&layout.at(&dir))? {
+            names.extend(ServiceName::new(entry.file_name()).ok());
+        }
     }
+    Ok(names)
 }
 
-/// Forgets all traces of a service in `/run` that is not declared any more.
+/// Forgets all traces of a service that is stopped and not declared any more.
 ///
 /// # Errors
 /// What cannot be removed.
-pub fn forget(layout: &Layout, manager: Manager, name: &ServiceName) -> Result<()> {
+pub fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     clear_stopped(layout, name)?;
     note_failure(layout, name, None)?;
-    for lock in [name.to_string(), format!("{name}.slots")] {
-        remove_file(&layout.at(&layout.locks()).join(lock))?;
+    for name in [name.to_string(), format!("{name}.slots")] {
+        let lock = layout.at(&layout.locks()).join(name);
+        let _held = atomic::lock(&lock)?;
+        atomic::remove_file(&lock)?;
     }
-    proxy::republish(manager)
+    atomic::remove_dir(&layout.at(&layout.kept(name)))
 }

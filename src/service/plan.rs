@@ -1,9 +1,18 @@
 //! What a reload has to do. A function of what is declared and what is there.
 
-use crate::deployment::Deployment;
-use crate::generation::{Digests, Id};
-use crate::live::Target;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use serde::Serialize;
+
+use super::{condition, hook};
+use crate::compile::{Compiled, Host};
+use crate::deployment::{Deployment, slot};
+use crate::generation::Id;
+use crate::layout::Layout;
+use crate::live::{self, Target};
 use crate::model::ServiceName;
+use crate::systemd::{Listing, State};
 
 /// What is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,88 +22,319 @@ pub struct Present {
     /// Deployments in any other state: failed, crashed, half started.
     pub broken: Vec<Deployment>,
     pub target: Option<Target>,
+    /// Generations that have a snapshot.
+    pub live: Vec<Id>,
+    /// Slots that somebody holds.
+    pub held: usize,
 }
 
-/// What to do, in this order.
+impl Present {
+    /// From what systemd says of a service's deployments.
+    ///
+    /// # Errors
+    /// A target that cannot be read.
+    pub fn read(layout: &Layout, name: &ServiceName, deployments: &[(Deployment, State)]) -> io::Result<Self> {
+        let mut present = Self {
+            active: Vec::new(),
+            broken: Vec::new(),
+            target: Target::read(layout, name)?,
+            live: live::of(layout, name).map(|live| live.generations).unwrap_or_default(),
+            held: slot::held(layout, name).len(),
+        };
+        for (deployment, state) in deployments {
+            match state.as_str() {
+                "active" => present.active.push(deployment.clone()),
+                "inactive" => {}
+                _ => present.broken.push(deployment.clone()),
+            }
+        }
+        present.active.sort();
+        present.broken.sort();
+        Ok(present)
+    }
+
+    /// Not so after a rollout that was killed at its very end, or when somebody removed slots.
+    fn is_whole(&self, compiled: &Compiled) -> bool {
+        self.live.iter().all(|id| *id == compiled.id) && self.held == compiled.service.slots as usize
+    }
+
+    fn everything(&self) -> impl Iterator<Item = &Deployment> {
+        self.active.iter().chain(&self.broken)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Deployments start that do not run.
+    Start,
+    /// Deployments stop that nothing replaces.
+    Stop,
+    /// Another generation takes over.
+    Roll,
+    /// The proxy's configuration changes.
+    Republish,
+    /// The number of deployments changes.
+    Rescale,
+    /// Limits, timeouts and the like: nothing starts or stops.
+    Refresh,
+    /// What is kept of a service that is gone is removed.
+    Forget,
+}
+
+impl Action {
+    /// As it is written, for people and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Roll => "roll",
+            Self::Republish => "republish",
+            Self::Rescale => "rescale",
+            Self::Refresh => "refresh",
+            Self::Forget => "forget",
+        }
+    }
+}
+
+/// What systemd is asked to do with `NAME.service`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    Nothing,
+    Start,
+    Reload,
+    Stop,
+}
+
+/// What to do about one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    pub name: ServiceName,
+    pub job: Job,
+    pub actions: BTreeSet<Action>,
     /// Deployments of the declared generation to start, in the order in which they start.
     pub start: Vec<Deployment>,
     /// Deployments to drain and stop: of other generations, or beyond the concurrency.
     pub stop: Vec<Deployment>,
-    /// Another generation takes over.
-    pub rolls: bool,
-    /// The proxy's configuration changes.
-    pub republishes: bool,
+    /// Why, where no input says it.
+    pub note: Option<String>,
 }
 
 impl Plan {
-    pub fn new(name: &ServiceName, id: &Id, digests: &Digests, concurrency: u32, present: &Present) -> Self {
-        let wanted: Vec<_> = (1..=concurrency).map(|instance| Deployment::new(name, id, instance)).collect();
-        let everything = || present.active.iter().chain(&present.broken);
-        let stop: Vec<_> = everything().filter(|there| !wanted.contains(there)).cloned().collect();
+    /// Brings a service that runs to what is declared.
+    pub fn reload(compiled: &Compiled, present: &Present) -> Self {
+        let Compiled { service, digests, id, units: _ } = compiled;
+        let wanted: Vec<_> = (1..=service.concurrency).map(|i| Deployment::new(&service.name, id, i)).collect();
+        let stop: Vec<_> = present.everything().filter(|there| !wanted.contains(there)).cloned().collect();
+        let start: Vec<_> = wanted.into_iter().filter(|wanted| !present.active.contains(wanted)).collect();
+        let target = present.target.as_ref();
+        let same = |same: fn(&Target, &Compiled) -> bool| target.is_some_and(|target| same(target, compiled));
+        // One whose old deployments had stopped already when it was interrupted still rolls.
+        let rolls =
+            target.is_some_and(|target| target.generation != *id) || stop.iter().any(|there| there.generation != *id);
+        let rescales = !same(|target, compiled| target.digests.scale == compiled.digests.scale);
+        let replaces = rolls || rescales && target.is_some();
+        let actions = [
+            (Action::Roll, rolls),
+            (Action::Rescale, rescales && target.is_some()),
+            (Action::Start, !start.is_empty() && !replaces),
+            (Action::Stop, !stop.is_empty() && !replaces),
+            (Action::Republish, target.is_none_or(|target| target.digests.routes != digests.routes)),
+            (Action::Refresh, target.is_some_and(|target| target.digests.settings != digests.settings)),
+        ];
+        let actions: BTreeSet<_> = actions.into_iter().filter(|(_, holds)| *holds).map(|(action, _)| action).collect();
+        let is_left = actions.is_empty() && target.is_some() && !present.is_whole(compiled);
+        let actions = if is_left { BTreeSet::from([Action::Refresh]) } else { actions };
+        let as_declared = same(|target, compiled| target.digests == compiled.digests);
+        let note = match target {
+            _ if actions.is_empty() => None,
+            _ if is_left => Some("what an interrupted rollout left is to be removed, or slots are missing"),
+            _ if as_declared && rolls => Some("a rollout was interrupted"),
+            _ if as_declared => Some("not every deployment runs"),
+            Some(target) if target.digests.routes.is_empty() => Some("the proxy refused its routes"),
+            _ => None,
+        };
         Self {
-            rolls: stop.iter().any(|there| there.generation != *id),
-            start: wanted.into_iter().filter(|wanted| !present.active.contains(wanted)).collect(),
+            name: service.name.clone(),
+            job: if actions.is_empty() { Job::Nothing } else { Job::Reload },
+            note: note.map(str::to_owned),
+            actions,
+            start,
             stop,
-            republishes: present.target.as_ref().is_none_or(|target| target.digests.routes != digests.routes),
         }
     }
 
-    pub fn is_nothing(&self) -> bool {
-        let Self { start, stop, rolls: _, republishes } = self;
-        start.is_empty() && stop.is_empty() && !republishes
+    pub fn rolls(&self) -> bool {
+        self.actions.contains(&Action::Roll)
     }
+
+    pub fn republishes(&self) -> bool {
+        self.actions.contains(&Action::Republish)
+    }
+
+    fn nothing(name: &ServiceName, note: Option<&str>) -> Self {
+        Self {
+            name: name.clone(),
+            job: Job::Nothing,
+            actions: BTreeSet::new(),
+            start: Vec::new(),
+            stop: Vec::new(),
+            note: note.map(str::to_owned),
+        }
+    }
+
+    /// A declared service that does not run.
+    fn at_rest(compiled: &Compiled, state: &str, is_stopped: bool) -> Self {
+        let name = &compiled.service.name;
+        if state == "deactivating" {
+            return Self::nothing(name, Some("it is being stopped"));
+        }
+        if is_stopped {
+            let note = format!("its administrator stopped it; `systemctl start {name}` starts it");
+            return Self::nothing(name, Some(&note));
+        }
+        if compiled.service.wanted_by.is_empty() {
+            return Self::nothing(name, Some("it does not run, and install.wanted_by is empty"));
+        }
+        let nobody = Present { active: Vec::new(), broken: Vec::new(), target: None, live: Vec::new(), held: 0 };
+        let mut plan = Self::reload(compiled, &nobody);
+        if compiled.service.routes.is_empty() {
+            plan.actions.remove(&Action::Republish);
+        }
+        Self { job: Job::Start, note: Some("it does not run".to_owned()), ..plan }
+    }
+
+    fn undeclared(name: &ServiceName, present: &Present) -> Self {
+        Self {
+            name: name.clone(),
+            job: Job::Stop,
+            actions: BTreeSet::from([Action::Stop, Action::Forget]),
+            start: Vec::new(),
+            stop: present.everything().cloned().collect(),
+            note: Some("it is not declared any more".to_owned()),
+        }
+    }
+}
+
+/// The plans of all services that compile, run, or of which something is kept; by name.
+///
+/// # Errors
+/// What cannot be read of what is there.
+pub fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeMap<ServiceName, Plan>> {
+    let present = |name| Present::read(layout, name, listing.deployments(name));
+    let mut plans = BTreeMap::new();
+    for (name, compiled) in &host.services {
+        let plan = match listing.state(name) {
+            "active" | "reloading" => Plan::reload(compiled, &present(name)?),
+            state => {
+                let plan = Plan::at_rest(compiled, state, hook::is_stopped(layout, name));
+                let held_back = (plan.job == Job::Start).then(|| condition::held_back(layout.scope, &compiled.service));
+                match held_back.flatten() {
+                    Some(why) => Plan::nothing(name, Some(&format!("held back: {why}"))),
+                    None => plan,
+                }
+            }
+        };
+        plans.insert(name.clone(), plan);
+    }
+    let declared = |name: &ServiceName| plans.contains_key(name) || host.errors.contains_key(&Some(name.clone()));
+    let mut gone = Vec::new();
+    for name in live::all(layout).keys().filter(|name| !declared(name)) {
+        gone.push(Plan::undeclared(name, &present(name)?));
+    }
+    for name in hook::remembered(layout)?.iter().filter(|name| !declared(name)) {
+        if !gone.iter().any(|plan| plan.name == *name) {
+            let actions = BTreeSet::from([Action::Forget]);
+            let note = "it is not declared any more; files of its generations are still kept";
+            gone.push(Plan { actions, ..Plan::nothing(name, Some(note)) });
+        }
+    }
+    plans.extend(gone.into_iter().map(|plan| (plan.name.clone(), plan)));
+    Ok(plans)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn digests(routes: &str) -> Digests {
-        let text = || "0".repeat(64);
-        Digests { generation: text(), routes: routes.into(), scale: text(), settings: text() }
-    }
-
-    fn plan(present: &[(&str, u32)], broken: &[(&str, u32)], concurrency: u32) -> Plan {
-        let name = ServiceName::new("hello").expect("a name");
-        let id = |text: &str| Id::new(text).expect("an id");
-        let all = |list: &[(&str, u32)]| list.iter().map(|(g, i)| Deployment::new(&name, &id(g), *i)).collect();
-        let target = Target { generation: id(OLD), concurrency: 3, slots: 12, digests: digests("same") };
-        let present = Present { active: all(present), broken: all(broken), target: Some(target) };
-        Plan::new(&name, &id(NEW), &digests("same"), concurrency, &present)
-    }
+    use crate::compile;
+    use camino::Utf8Path;
+    use std::fs;
 
     const OLD: &str = "00000000000a";
-    const NEW: &str = "00000000000b";
+
+    /// A service as it compiles, with a number of deployments.
+    fn compiled(concurrency: u32) -> Compiled {
+        let root = tempfile::tempdir().expect("a scratch directory");
+        let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
+        let dir = root.join("etc/conductor/services/hello");
+        fs::create_dir_all(&dir).expect("a directory");
+        let text = format!("concurrency = {concurrency}\n[exec]\ncommand = ['/bin/true']\n");
+        fs::write(dir.join("service.toml"), text).expect("a declaration");
+        let host = compile::compile(&Layout::system(root), None);
+        host.services.into_values().next().expect("it compiles")
+    }
+
+    /// Deployments by generation, None for the declared one.
+    type There<'a> = &'a [(Option<&'a str>, u32)];
+
+    fn plan(active: There, broken: There, target: (Option<&str>, u32), concurrency: u32) -> Plan {
+        let compiled = compiled(concurrency);
+        let before = super::tests::compiled(target.1);
+        let id = |id: Option<&str>| id.map_or(compiled.id.clone(), |id| crate::generation::Id::new(id).expect("an id"));
+        let all =
+            |list: There| list.iter().map(|(g, i)| Deployment::new(&compiled.service.name, &id(*g), *i)).collect();
+        let mut digests = before.digests.clone();
+        if target.0.is_some() {
+            digests.generation = "another".to_owned();
+        }
+        let target = Target {
+            generation: id(target.0),
+            digests: digests.clone(),
+            ..Target::new(&before.service, &before.digests, BTreeMap::new())
+        };
+        let (live, held) = (vec![compiled.id.clone()], compiled.service.slots as usize);
+        Plan::reload(&compiled, &Present { active: all(active), broken: all(broken), target: Some(target), live, held })
+    }
 
     fn instances(deployments: &[Deployment]) -> Vec<u32> {
         deployments.iter().map(|deployment| deployment.instance).collect()
     }
 
+    fn words(plan: &Plan) -> (Vec<u32>, Vec<u32>, Vec<Action>) {
+        (instances(&plan.start), instances(&plan.stop), plan.actions.iter().copied().collect())
+    }
+
     #[test]
     fn another_generation_rolls() {
-        let plan = plan(&[(OLD, 1), (OLD, 2)], &[], 2);
-        assert!(plan.rolls && !plan.republishes);
-        assert_eq!((instances(&plan.start), instances(&plan.stop)), (vec![1, 2], vec![1, 2]));
+        let plan = plan(&[(Some(OLD), 1), (Some(OLD), 2)], &[], (Some(OLD), 2), 2);
+        assert_eq!(words(&plan), (vec![1, 2], vec![1, 2], vec![Action::Roll]));
     }
 
     #[test]
     fn scaling_rolls_nothing() {
-        let up = plan(&[(NEW, 1), (NEW, 2)], &[], 4);
-        assert_eq!((instances(&up.start), instances(&up.stop), up.rolls), (vec![3, 4], vec![], false));
-        let down = plan(&[(NEW, 1), (NEW, 2), (NEW, 3)], &[], 1);
-        assert_eq!((instances(&down.start), instances(&down.stop), down.rolls), (vec![], vec![2, 3], false));
+        let up = plan(&[(None, 1), (None, 2)], &[], (None, 2), 4);
+        assert_eq!(words(&up), (vec![3, 4], vec![], vec![Action::Rescale]));
+        let down = plan(&[(None, 1), (None, 2), (None, 3)], &[], (None, 3), 1);
+        assert_eq!(words(&down), (vec![], vec![2, 3], vec![Action::Rescale]));
     }
 
     #[test]
     fn what_is_as_declared_stays() {
-        assert!(plan(&[(NEW, 1), (NEW, 2)], &[], 2).is_nothing());
+        let plan = plan(&[(None, 1), (None, 2)], &[], (None, 2), 2);
+        assert_eq!((plan.job, words(&plan)), (Job::Nothing, (vec![], vec![], vec![])));
+    }
+
+    #[test]
+    fn a_deployment_that_is_down_starts() {
+        let plan = plan(&[(None, 1)], &[(None, 2)], (None, 2), 2);
+        assert_eq!(words(&plan), (vec![2], vec![], vec![Action::Start]));
     }
 
     #[test]
     fn an_interrupted_rollout_goes_on() {
-        let plan = plan(&[(NEW, 1), (OLD, 2)], &[(NEW, 2)], 2);
-        assert_eq!((instances(&plan.start), instances(&plan.stop)), (vec![2], vec![2]));
+        let rolling = plan(&[(None, 1), (Some(OLD), 2)], &[(None, 2)], (None, 2), 2);
+        assert_eq!(words(&rolling), (vec![2], vec![2], vec![Action::Roll]));
+        let recreating = plan(&[], &[], (Some(OLD), 2), 2);
+        assert_eq!(words(&recreating), (vec![1, 2], vec![], vec![Action::Roll]));
     }
 }

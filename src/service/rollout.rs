@@ -1,6 +1,9 @@
 //! One generation takes over from another, or the old one stays.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
 use crate::compile::Compiled;
@@ -10,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::generation::{Digests, Id};
 use crate::layout::Layout;
 use crate::live::Target;
+use crate::model::Strategy;
 use crate::service::plan::Plan;
 use crate::systemd::{self, Manager};
 use crate::{atomic, proxy};
@@ -22,19 +26,20 @@ pub struct Rollout<'a> {
     pub layout: &'a Layout,
     pub manager: Manager,
     pub compiled: &'a Compiled,
+    /// Those that the service was declared with.
+    pub variables: BTreeMap<String, String>,
     /// What the service was brought to before, for the way back.
     pub before: Option<Target>,
 }
 
 impl Rollout<'_> {
     fn target(&self) -> Target {
-        let Compiled { service, digests, id, units: _ } = self.compiled;
-        Target {
-            generation: id.clone(),
-            concurrency: service.concurrency,
-            slots: service.slots,
-            digests: digests.clone(),
-        }
+        let Compiled { service, digests, .. } = self.compiled;
+        Target::new(service, digests, self.variables.clone())
+    }
+
+    fn strategy(&self) -> Strategy {
+        self.compiled.service.deploy.strategy
     }
 
     /// Carries out a plan. Where that fails, the service is as it was before.
@@ -42,12 +47,16 @@ impl Rollout<'_> {
     /// # Errors
     /// Why it failed: the deployment, its check's last answer, its last log lines.
     pub fn run(&self, plan: &Plan) -> Result<()> {
-        self.aim(&self.target())?;
-        if let Err(error) = self.replace(plan) {
+        let outcome = match (self.strategy(), &self.before) {
+            (Strategy::BlueGreen, Some(before)) if plan.rolls() => self.switch(plan, before),
+            (Strategy::Recreate, _) if plan.rolls() => self.recreate(plan),
+            _ => self.roll(plan),
+        };
+        if let Err(error) = outcome {
             return Err(self.turn_back(plan, error));
         }
         self.settle()?;
-        if plan.republishes { self.republish() } else { Ok(()) }
+        if plan.republishes() { self.republish() } else { Ok(()) }
     }
 
     /// What the proxy refused is not done: the next reload tries it again.
@@ -70,23 +79,48 @@ impl Rollout<'_> {
         Ok(slot::settle(self.layout, &self.compiled.service.name)?)
     }
 
-    /// In batches: start new ones, which take the slots when they are healthy, then drain and stop
-    /// as many old ones.
-    fn replace(&self, plan: &Plan) -> Result<()> {
+    /// Blue-green: callers stay with the old generation until every new deployment is up; then all
+    /// slots move, a rename each, and the old ones leave.
+    fn switch(&self, plan: &Plan, before: &Target) -> Result<()> {
+        self.aim(&Target { strategy: Strategy::BlueGreen, ..before.clone() })?;
+        self.start(&plan.start)?;
+        self.aim(&self.target())?;
+        self.settle()?;
+        self.retire(&plan.stop)
+    }
+
+    /// The old ones are gone before the first new process starts. The target moves last: interrupted
+    /// before, the next reload still knows the way back.
+    fn recreate(&self, plan: &Plan) -> Result<()> {
+        self.retire(&plan.stop)?;
+        self.start(&plan.start)?;
+        self.aim(&self.target())
+    }
+
+    /// In batches: start new ones, which take the slots when they are healthy, then drain and stop as
+    /// many old ones. While those leave, the next ones start already; like Kubernetes' maxSurge,
+    /// max_surge does not count what is leaving, but only one batch leaves at a time.
+    fn roll(&self, plan: &Plan) -> Result<()> {
+        self.aim(&self.target())?;
         let batch = self.compiled.service.deploy.max_surge as usize;
         // With nothing to replace there is no surge to limit.
         let batch = if plan.stop.is_empty() { plan.start.len().max(1) } else { batch };
         let mut old = plan.stop.clone();
-        for fresh in plan.start.chunks(batch) {
-            self.start(fresh)?;
-            let replaced = |there: &Deployment| fresh.iter().any(|new| new.instance == there.instance);
-            let (done, rest): (Vec<_>, Vec<_>) = old.into_iter().partition(replaced);
-            old = rest;
-            self.retire(&done)?;
-        }
-        // The slots of those that go belong to the others before they go.
-        self.settle()?;
-        self.retire(&old)
+        thread::scope(|scope| {
+            let mut leaving = None;
+            for fresh in plan.start.chunks(batch) {
+                self.start(fresh)?;
+                let replaced = |there: &Deployment| fresh.iter().any(|new| new.instance == there.instance);
+                let (done, rest): (Vec<_>, Vec<_>) = old.into_iter().partition(replaced);
+                old = rest;
+                leaving.take().map_or(Ok(()), gone)?;
+                leaving = Some(scope.spawn(move || self.retire(&done)));
+            }
+            leaving.take().map_or(Ok(()), gone)?;
+            // The slots of those that go belong to the others before they go.
+            self.settle()?;
+            self.retire(&old)
+        })
     }
 
     /// Starts deployments and waits until they are healthy.
@@ -117,16 +151,21 @@ impl Rollout<'_> {
     /// Stops deployments that have served. One that crashed and is being restarted has callers who wait
     /// in its socket; systemd would stop it without its ExecStop=, so that its draining is done here.
     fn retire(&self, deployments: &[Deployment]) -> Result<()> {
+        self.drain(deployments, State::Starting);
+        self.stop(deployments)
+    }
+
+    /// Drains those that are in a state in which systemd may stop them without their ExecStop=.
+    fn drain(&self, deployments: &[Deployment], state: State) {
         let deadline = Instant::now() + self.compiled.service.deploy.drain_timeout;
         for deployment in deployments {
             let runtime = runtime::read(self.layout, deployment);
-            if runtime.is_some_and(|runtime| runtime.state == State::Starting)
+            if runtime.is_some_and(|runtime| runtime.state == state)
                 && let Err(error) = drain::wait(&self.layout.at(&deployment.socket(self.layout)), deadline)
             {
-                eprintln!("{}: stopping although it is down and {error}", deployment.unit());
+                eprintln!("{}: stopping although it is {state:?} and {error}", deployment.unit());
             }
         }
-        self.stop(deployments)
     }
 
     /// Stops deployments for good and waits until they have drained and are gone.
@@ -135,13 +174,16 @@ impl Rollout<'_> {
     }
 
     /// Back to what was before: those of it that have stopped already start again and take their
-    /// slots, then everything of the new generation goes.
+    /// slots, then everything of the new generation goes; with the recreate strategy the other way round.
     fn turn_back(&self, plan: &Plan, error: Error) -> Error {
         let Some(before) = self.before.as_ref().filter(|before| before.generation != self.compiled.id) else {
             // There is nothing to go back to: what is healthy stays, what is not goes on trying.
             return error;
         };
         match self.restore(plan, before) {
+            Ok(()) if self.strategy() == Strategy::Recreate => {
+                Error(format!("{error}\nthe generation {} serves again", before.generation))
+            }
             Ok(()) => Error(format!("{error}\nthe generation {} goes on serving", before.generation)),
             Err(second) => Error(format!("{error}\nand the way back failed: {second}")),
         }
@@ -151,9 +193,15 @@ impl Rollout<'_> {
         self.aim(before)?;
         let name = &self.compiled.service.name;
         let old: Vec<_> = (1..=before.concurrency).map(|i| Deployment::new(name, &before.generation, i)).collect();
-        let restarted = if plan.stop.is_empty() { Ok(()) } else { self.start(&old) };
-        self.settle()?;
         let fresh: Vec<_> = plan.start.iter().filter(|new| new.generation != before.generation).cloned().collect();
+        if self.strategy() == Strategy::Recreate {
+            self.stop(&fresh)?;
+            return self.start(&old);
+        }
+        let restarted = self.start(&old);
+        self.settle()?;
+        // One that has just taken its slots is not active yet, and stopped like one that never served.
+        self.drain(&fresh, State::Ready);
         self.stop(&fresh)?;
         restarted
     }
@@ -175,6 +223,11 @@ pub fn stop(layout: &Layout, manager: Manager, deployments: &[Deployment]) -> Re
         runtime::remove(layout, deployment)?;
     }
     Ok(stopped?)
+}
+
+/// Waits for deployments that are leaving.
+fn gone(leaving: ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+    leaving.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Generations that still have a deployment.

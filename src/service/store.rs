@@ -12,11 +12,22 @@ use crate::generation::Id;
 use crate::layout::Layout;
 use crate::live;
 use crate::model::{File, FileKind, ServiceName};
-use crate::sources::{self, DECLARATION};
+use crate::render::units::template_name;
+use crate::service::overrides;
+use crate::sources::{self, DECLARATION, PROVENANCE};
+use crate::tree::Tree;
 use crate::write;
 
 /// So many generations' files are kept for a way back.
 const KEPT: usize = 5;
+/// Below a stored generation: its files, the working directory of its processes.
+pub const FILES: &str = "files";
+/// Below a stored generation: what declares it, for a way back.
+pub const DECLARED: &str = "declared";
+/// Below that: the administrator's drop-ins that are part of it.
+pub const OVERRIDES: &str = "overrides";
+/// Below a stored generation: was written when it last came into service.
+pub const SERVED: &str = "served";
 
 /// Stores a generation before its first process starts: its files, then its snapshot, with which it
 /// is live. `dir` is where the declaration's files are.
@@ -34,14 +45,16 @@ pub fn store(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result
 /// What the file system refuses, or a file that changed while it was copied.
 pub fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result<()> {
     let stored = layout.at(&layout.stored(&compiled.service.name, &compiled.id));
+    let declared = declared(layout, &compiled.service.name, dir)?;
     if stored.exists() {
+        refresh(&stored.join(DECLARED), &declared)?;
         return touch(&stored);
     }
     let staging = atomic::staging(&stored)?;
     let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
-    let files = fresh.join("files");
+    let files = fresh.join(FILES);
     copy(dir, &files, &compiled.service.files)?;
-    fs::copy(dir.join(DECLARATION), fresh.join(DECLARATION))?;
+    write::create(&fresh.join(DECLARED), &declared)?;
     // What was hashed is what must run: a file may have been edited in between.
     let copied = sources::files(&files, &files).map_err(|error| io::Error::other(error.to_string()))?;
     if copied != compiled.service.files {
@@ -49,6 +62,39 @@ pub fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::
     }
     rustix::fs::syncfs(fs::File::open(&fresh)?)?;
     atomic::replace_dir(staging, &stored).map(drop)
+}
+
+/// What declares a generation beside its files.
+fn declared(layout: &Layout, name: &ServiceName, dir: &Utf8Path) -> io::Result<Tree> {
+    let mut tree = Tree::default();
+    tree.file(DECLARATION, fs::read(dir.join(DECLARATION))?);
+    match fs::read(dir.join(PROVENANCE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        provenance => provenance.into_iter().for_each(|text| tree.file(PROVENANCE, text)),
+    }
+    for (file, entry) in overrides::of_generation(layout, name)? {
+        tree.insert(Utf8Path::new(OVERRIDES).join(file), entry);
+    }
+    Ok(tree)
+}
+
+/// The same generation may be declared anew: with other routes, say.
+fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
+    if write::read_tree(place).is_ok_and(|there| there == *declared) {
+        return Ok(());
+    }
+    let staging = atomic::staging(place)?;
+    let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
+    write::create(&fresh, declared)?;
+    atomic::replace_dir(staging, place).map(drop)
+}
+
+/// Remembers that a generation came into service.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn served(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<()> {
+    atomic::write(&layout.at(&layout.stored(name, id)).join(SERVED), b"")
 }
 
 /// A generation that is used again is the youngest.
@@ -74,7 +120,7 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result<()> {
             }
             FileKind::Symlink { target } => symlink(target, &at)?,
             FileKind::Regular { executable, .. } => {
-                fs::copy(from.join(path), &at)?;
+                fs::copy(from.join(path), &at).map_err(|error| write::named(&at, &error))?;
                 mode(&at, if *executable { 0o755 } else { 0o644 })?;
             }
         }
@@ -88,13 +134,40 @@ fn store_snapshot(layout: &Layout, compiled: &Compiled) -> io::Result<()> {
     let Compiled { service, digests: _, id, units } = compiled;
     let snapshot = layout.at(&layout.snapshot(&service.name, id));
     if live::model(layout, &service.name, id).is_ok_and(|model| model == *service) {
-        return Ok(());
+        return link_units(layout, &service.name, id);
+    }
+    let model = serde_json::to_vec(service)?;
+    if write::read_tree(&snapshot.join(live::UNITS)).is_ok_and(|stored| stored == *units) {
+        // systemd has these files loaded: new ones would make it ask for a daemon-reload.
+        return atomic::write(&snapshot.join(live::MODEL), &model);
     }
     let staging = atomic::staging(&snapshot)?;
     let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
     write::create(&fresh.join(live::UNITS), units)?;
-    fs::write(fresh.join(live::MODEL), serde_json::to_vec(service)?)?;
-    atomic::replace_dir(staging, &snapshot).map(drop)
+    fs::write(fresh.join(live::MODEL), model)?;
+    atomic::replace_dir(staging, &snapshot)?;
+    link_units(layout, &service.name, id)
+}
+
+/// Links a live generation's deployment units where systemd finds them without the generator:
+/// should that write nothing at all, what runs keeps its sockets and its restarts.
+fn link_units(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<()> {
+    let dir = layout.at(layout.runtime_units());
+    fs::create_dir_all(&dir)?;
+    let stored = layout.snapshot(name, id).join(live::UNITS);
+    let there = linked_units(name, id).into_iter().filter(|unit| layout.at(&stored).join(unit).exists());
+    for unit in there {
+        let (link, target) = (dir.join(&unit), stored.join(&unit));
+        if !link.read_link_utf8().is_ok_and(|there| there == target) {
+            atomic::link(&target, &link)?;
+        }
+    }
+    Ok(())
+}
+
+fn linked_units(name: &ServiceName, id: &Id) -> [String; 3] {
+    let template = template_name(name, id);
+    ["service", "socket", "service.d"].map(|kind| format!("{template}.{kind}"))
 }
 
 /// Forgets snapshots of generations that are neither wanted nor running.
@@ -104,6 +177,9 @@ fn store_snapshot(layout: &Layout, compiled: &Compiled) -> io::Result<()> {
 pub fn forget(layout: &Layout, name: &ServiceName, needed: &[Id]) -> io::Result<()> {
     for id in live::of(layout, name).map(|live| live.generations).unwrap_or_default() {
         if !needed.contains(&id) {
+            for link in linked_units(name, &id) {
+                atomic::remove_file(&layout.at(layout.runtime_units()).join(link))?;
+            }
             atomic::remove_dir(&layout.at(&layout.snapshot(name, &id)))?;
             atomic::remove_dir(&layout.at(&layout.sockets(name, &id)))?;
         }
@@ -120,7 +196,7 @@ pub fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_dir(&layout.at(&layout.live().join(name.as_str())))
 }
 
-/// Removes the files of all but the youngest generations and those needed.
+/// Removes the files of all but those needed and the youngest that have served.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -134,9 +210,28 @@ pub fn collect(layout: &Layout, name: &ServiceName, needed: &[Id]) -> io::Result
         }
     }
     kept.sort();
-    let superfluous = kept.len().saturating_sub(KEPT);
-    for (_, id) in kept.into_iter().take(superfluous).filter(|(_, id)| !needed.contains(id)) {
+    // One that never served is no way back.
+    let (served, failed): (Vec<_>, Vec<_>) =
+        kept.into_iter().map(|(_, id)| id).partition(|id| dir.join(id.as_str()).join(SERVED).exists());
+    let superfluous = served.len().saturating_sub(KEPT);
+    for id in served.into_iter().take(superfluous).chain(failed).filter(|id| !needed.contains(id)) {
         atomic::remove_dir(&dir.join(id.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Removes what commands that were killed had begun to store, of all services.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn sweep(layout: &Layout) -> io::Result<()> {
+    for dir in [layout.live(), layout.all_kept()] {
+        for service in atomic::entries(&layout.at(&dir))? {
+            atomic::sweep(service.path())?;
+        }
+    }
+    for dir in [&layout.declaration_dirs()[0], &layout.failures(), &layout.stopped()] {
+        atomic::sweep(&layout.at(dir))?;
     }
     Ok(())
 }

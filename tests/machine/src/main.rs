@@ -1,14 +1,18 @@
 //! Runs scenarios, each on a freshly booted machine.
 
 mod demo;
+mod report;
 mod scenarios;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
 use conductor_machine::machine::{Machine, Suite, isolate};
+use report::Results;
 use scenarios::Scenario;
 
 /// Runs scenarios on booted machines: all of them, or those whose GROUP::NAME contains a FILTER
@@ -29,6 +33,9 @@ struct Options {
     /// Instead of scenarios: ten rolling updates of an example under load, and what they cost
     #[arg(long)]
     demo: bool,
+    /// Write what came of every fault to this file, as Markdown
+    #[arg(long, value_name = "FILE", conflicts_with = "filter")]
+    report: Option<PathBuf>,
     filter: Vec<String>,
 }
 
@@ -46,32 +53,41 @@ fn main() -> ExitCode {
         eprintln!("no scenario matches {:?}", options.filter);
         return ExitCode::FAILURE;
     }
-    let (passed, failed) = match run_all(&options, &chosen) {
-        Ok(counts) => counts,
+    let results = match run_all(&options, &chosen) {
+        Ok(results) => results,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;
         }
     };
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let passed = results.values().filter(|passed| **passed).count();
+    println!("{passed} passed, {} failed", results.len() - passed);
+    if let Some(file) = &options.report
+        && let Err(error) = std::fs::write(file, report::render(&chosen, &results))
+    {
+        eprintln!("{}: {error}", file.display());
+        return ExitCode::FAILURE;
+    }
+    if passed == results.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_all(options: &Options, chosen: &[&Scenario]) -> Result<(u32, u32), String> {
+fn run_all(options: &Options, chosen: &[&Scenario]) -> Result<Results, String> {
     isolate()?;
     let suites = match options.suite.as_str() {
         "all" => vec!["bookworm", "trixie"],
         one => vec![one],
     };
-    let (mut passed, mut failed) = (0, 0);
-    for name in suites {
-        let suite = Suite::prepare(name, options.bare, options.keep)?;
-        for scenario in chosen {
-            let good = run(scenario, &suite);
-            *(if good { &mut passed } else { &mut failed }) += 1;
-        }
-    }
-    Ok((passed, failed))
+    let suites: Vec<_> =
+        suites.into_iter().map(|name| Suite::prepare(name, options.bare, options.keep)).collect::<Result<_, _>>()?;
+    // Side by side: most of a scenario's time is spent waiting.
+    thread::scope(|scope| {
+        let threads: Vec<_> = suites.iter().map(|suite| scope.spawn(|| run_on(suite, chosen))).collect();
+        Ok(threads.into_iter().flat_map(|thread| thread.join().expect("scenarios' panics are caught")).collect())
+    })
+}
+
+fn run_on(suite: &Suite, chosen: &[&Scenario]) -> Results {
+    chosen.iter().map(|scenario| ((scenario.to_string(), suite.name.clone()), run(scenario, suite))).collect()
 }
 
 /// Prints one line about the scenario, and the machine's logs when it fails.

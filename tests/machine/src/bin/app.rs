@@ -1,7 +1,7 @@
 //! The application under test: serves the socket that systemd passes, and misbehaves as it is told.
 //!
-//! `GET /` answers `VERSION PID`, a POST its own body, `/healthz` says `ok`, `/slow?ms=N` takes its time, and
-//! `/status/N` answers with that status.
+//! `GET /` answers `VERSION PID`, a POST its own body, `/healthz` says `ok`, `/slow?ms=N` takes its time,
+//! `/status/N` answers with that status, and `/upgrade` echoes what comes on its connection from then on.
 //! SIGTERM kills it at once, whatever it is doing, unless `--stop-delay` is given.
 
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use listenfd::ListenFd;
 use tokio::net::{UnixListener, UnixStream};
@@ -41,15 +41,27 @@ struct Options {
     /// Never answer health checks
     #[arg(long)]
     hang_health: bool,
+    /// Answer health checks with status 401 unless they have this in their Authorization header
+    #[arg(long)]
+    health_token: Option<String>,
+    /// Say READY=1 to systemd after this long
+    #[arg(long, value_parser = humantime::parse_duration)]
+    notify_after: Option<Duration>,
     /// Print a line and exit with this code instead of serving
     #[arg(long, value_name = "CODE")]
     exit_at_start: Option<i32>,
+    /// Die after this long
+    #[arg(long, value_parser = humantime::parse_duration)]
+    exit_after: Option<Duration>,
     /// Time until the first accept
     #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
     start_delay: Duration,
     /// Go on serving for this long after SIGTERM, then exit
     #[arg(long, value_parser = humantime::parse_duration)]
     stop_delay: Option<Duration>,
+    /// Keep every connection open, whatever the client does
+    #[arg(long)]
+    never_close: bool,
     /// Append a line to this file every 50 ms (relative to $STATE_DIRECTORY), and die when that fails
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -71,9 +83,21 @@ async fn main() -> io::Result<()> {
     if let Some(delay) = options.stop_delay {
         stop_after(delay)?;
     }
+    if let Some(delay) = options.exit_after {
+        tokio::spawn(async move {
+            sleep(delay).await;
+            std::process::exit(70); // EX_SOFTWARE
+        });
+    }
     if let Some(file) = &options.write {
         let state = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from).unwrap_or_default();
         tokio::spawn(keep_writing(state.join(file), options.version.clone()));
+    }
+    if let Some(delay) = options.notify_after {
+        tokio::spawn(async move {
+            sleep(delay).await;
+            notify().expect("systemd listens");
+        });
     }
     sleep(options.start_delay).await;
     serve(socket()?, options).await
@@ -85,6 +109,12 @@ fn socket() -> io::Result<UnixListener> {
     let socket = socket.ok_or_else(|| io::Error::other("no unix socket was passed (LISTEN_FDS)"))?;
     socket.set_nonblocking(true)?;
     UnixListener::from_std(socket)
+}
+
+/// sd_notify(3)
+fn notify() -> io::Result<()> {
+    let socket = std::env::var_os("NOTIFY_SOCKET").ok_or(io::ErrorKind::NotFound)?;
+    std::os::unix::net::UnixDatagram::unbound()?.send_to(b"READY=1", socket).map(drop)
 }
 
 fn stop_after(delay: Duration) -> io::Result<()> {
@@ -114,14 +144,35 @@ async fn serve(socket: UnixListener, options: Arc<Options>) -> io::Result<()> {
 async fn serve_connection(stream: UnixStream, options: Arc<Options>) {
     let mut http = http1::Builder::new();
     http.keep_alive(!options.single); // else the first client would keep all others out
+    let never_close = options.never_close;
     let service = service_fn(move |request| answer(request, options.clone()));
-    let _ = http.serve_connection(TokioIo::new(stream), service).await; // a client that went away
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    if !never_close {
+        let _ = connection.with_upgrades().await; // a client that went away
+    } else if let Ok(parts) = connection.without_shutdown().await {
+        std::mem::forget(parts.io);
+    }
+}
+
+/// Answers with 101, and then gives back what it gets.
+fn upgrade(request: Request<Incoming>, options: &Options) -> Response<Full<Bytes>> {
+    tokio::spawn(async move {
+        if let Ok(connection) = hyper::upgrade::on(request).await {
+            let (mut from, mut to) = tokio::io::split(TokioIo::new(connection));
+            let _ = tokio::io::copy(&mut from, &mut to).await; // a client that went away
+        }
+    });
+    let answer = Response::builder().status(101).header("connection", "Upgrade").header("upgrade", "websocket");
+    answer.header("x-version", &options.version).body(Full::default()).expect("a version that fits a header")
 }
 
 async fn answer(request: Request<Incoming>, options: Arc<Options>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    if request.uri().path() == "/upgrade" {
+        return Ok(upgrade(request, &options));
+    }
     let (head, body) = request.into_parts();
     let text = match (&head.method, head.uri.path()) {
-        (_, "/healthz") => return Ok(health(&options).await),
+        (_, "/healthz") => return Ok(health(&head.headers, &options).await),
         (&Method::POST, _) => body.collect().await?.to_bytes(),
         (_, path) => {
             if path == "/slow" {
@@ -139,11 +190,16 @@ async fn answer(request: Request<Incoming>, options: Arc<Options>) -> Result<Res
     Ok(answer.body(Full::new(text)).expect("a version that fits a header"))
 }
 
-async fn health(options: &Options) -> Response<Full<Bytes>> {
+async fn health(headers: &HeaderMap, options: &Options) -> Response<Full<Bytes>> {
     if options.hang_health {
         pending::<Infallible>().await;
     }
-    let (status, text) = if options.unhealthy { (500, "out of order\n") } else { (200, "ok\n") };
+    let token = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let (status, text) = match &options.health_token {
+        Some(wanted) if token != Some(wanted) => (401, "who is there?\n"),
+        _ if options.unhealthy => (500, "out of order\n"),
+        _ => (200, "ok\n"),
+    };
     Response::builder().status(status).body(Full::new(text.into())).expect("constant parts")
 }
 

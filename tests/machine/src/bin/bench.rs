@@ -1,7 +1,8 @@
 //! `make bench`: what the project promises, measured against what it is compared with in the same run.
 //!
 //! - The generator against Podman's Quadlet generator, and against `cp -r` of its output.
-//! - A rolling update against the systemctl starts and stops of plain units.
+//! - A rolling update against the systemctl starts and stops of plain units, of one service and of many at once.
+//! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
 use std::fs;
 use std::io;
@@ -26,7 +27,7 @@ struct Options {
     /// A Debian root with podman in it: what benches/podman-root prints
     #[arg(long)]
     podman_root: PathBuf,
-    /// What to measure; both when left out
+    /// What to measure; all when left out
     only: Option<Part>,
     /// Run one command below the root and print its microseconds and peak KiB (for this program itself)
     #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true)]
@@ -37,6 +38,7 @@ struct Options {
 enum Part {
     Generator,
     Rollout,
+    Reload,
 }
 
 fn main() -> ExitCode {
@@ -46,11 +48,18 @@ fn main() -> ExitCode {
     }
     let mut table = Table::default();
     let outcome = isolate().and_then(|()| {
-        if options.only != Some(Part::Rollout) {
+        let wanted = |part| options.only.is_none_or(|only| only == part);
+        if wanted(Part::Generator) {
             generator(&options.podman_root, &mut table).map_err(|error| error.to_string())?;
         }
-        if options.only != Some(Part::Generator) {
-            ["bookworm", "trixie"].iter().try_for_each(|suite| rollout(suite, &mut table))?;
+        for suite in ["bookworm", "trixie"] {
+            if wanted(Part::Rollout) {
+                rollout(suite, &mut table)?;
+            }
+            if wanted(Part::Reload) {
+                idle_reload(suite, &mut table)?;
+                rolling_reload(suite, &mut table)?;
+            }
         }
         Ok(())
     });
@@ -341,8 +350,9 @@ fn make_live(root: &Path, output: &Path) -> io::Result<()> {
         std::os::unix::fs::symlink(format!("../{name}.service"), units.join(link))?;
         fs::write(live.join(generation).join("model.json"), "{}")?; // read only where a declaration does not compile
         let digests = r#"{ "generation": "", "routes": "", "scale": "", "settings": "" }"#;
-        let target =
-            format!(r#"{{ "generation": "{generation}", "concurrency": 3, "slots": 12, "digests": {digests} }}"#);
+        let target = format!(
+            r#"{{ "generation": "{generation}", "concurrency": 3, "slots": 12, "strategy": "rolling", "digests": {digests}, "format": 1, "variables": {{}} }}"#
+        );
         fs::write(live.join("target.json"), target)?;
     }
     Ok(())
@@ -406,6 +416,91 @@ fn rollout(suite: &str, table: &mut Table) -> Result<(), String> {
     }
     let (ours, theirs) = (median(&ours[1..]), median(&theirs[1..]));
     table.compare(&format!("rolling 3 deployments, {suite}, against plain units"), ours, theirs, 1.5);
+    Ok(())
+}
+
+// ---- conductor daemon-reload
+
+/// Rounds of each kind, after a first one that does not count.
+const RELOADS: usize = 9;
+const DECLARED: usize = 1_000;
+const GENERATOR: &str = "/usr/lib/systemd/system-generators/conductor-generator";
+
+/// All are declared and wanted at boot, and their administrator has stopped them.
+fn idle_reload(suite: &str, table: &mut Table) -> Result<(), String> {
+    let machine = Machine::boot(&Suite::prepare(suite, false, false)?);
+    let root = PathBuf::from(format!("/proc/{}/root", machine.leader()));
+    declare_services(&root, DECLARED).map_err(|error| error.to_string())?;
+    machine.run(
+        "mkdir -p /run/conductor/stopped; cd /etc/conductor/services; touch $(printf '/run/conductor/stopped/%s ' *)",
+    );
+    assert!(machine.run("conductor daemon-reload").contains("every service is as declared"));
+    machine.run(
+        "cp -a /run/systemd/generator /root/plain; rm -r /root/plain/conductor; cp -a /run/systemd/system /root/empty",
+    );
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..=RELOADS {
+        ours.push(milliseconds(&machine, "conductor daemon-reload >/dev/null"));
+        machine
+            .run(&format!("mv {GENERATOR} /root/; cp -a /root/plain/. /run/systemd/system; systemctl daemon-reload"));
+        theirs.push(milliseconds(&machine, "systemctl daemon-reload"));
+        machine.run(&format!(
+            "mv /root/conductor-generator {GENERATOR}; rm -r /run/systemd/system; cp -a /root/empty /run/systemd/system
+            systemctl daemon-reload"
+        ));
+    }
+    let figure = format!("daemon-reload, {DECLARED} services, {suite}, against systemctl");
+    table.compare(&figure, median(&ours[1..]), median(&theirs[1..]), 1.2);
+    Ok(())
+}
+
+const ROLLED: usize = 100;
+
+/// Plain units of all these deployments, as of one service's, to start and stop with a call each.
+const PLAIN_MANY: &str = r#"
+generated=/run/systemd/generator
+id=$(ls $generated | sed -n 's/^many-0-\([0-9a-f]*\)@\.socket$/\1/p')
+for one in plain-a plain-b; do
+    for kind in service socket; do
+        sed -e '/^Exec.*conductor deployment/d' -e '/^PartOf=/d' -e "s|/run/conductor/sockets/many-0-$id|/run/$one|" \
+            -e "s|/var/lib/conductor/generations/many-0/$id/files|/tmp|" -e "s|many-0-$id|$one|" \
+            $generated/many-0-$id@.$kind >/run/systemd/system/$one@.$kind
+    done
+done
+systemctl daemon-reload
+systemctl start $(printf 'plain-a@%s.service ' $(seq 200))
+"#;
+
+fn rolling_reload(suite: &str, table: &mut Table) -> Result<(), String> {
+    let machine = Machine::boot(&Suite::prepare(suite, false, false)?);
+    machine.copy_app("/usr/local/bin/app");
+    let service = SERVICE.replace("concurrency = 3", "concurrency = 2").replace("./app", "/usr/local/bin/app");
+    machine.write("/root/many.toml", &service);
+    let edit = |version: usize| {
+        let each = format!("for i in $(seq 0 {}); do d=/etc/conductor/services/many-$i; mkdir -p $d", ROLLED - 1);
+        let text =
+            format!("sed \"s/{{{{ VERSION }}}}/{version}/; s/ready.localhost/many-$i.localhost/\" /root/many.toml");
+        machine.run(&format!("{each}; {text} >$d/service.toml; done"));
+    };
+    edit(0);
+    machine.run("conductor daemon-reload");
+    machine.run(PLAIN_MANY);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for version in 1..=4 {
+        edit(version);
+        ours.push(milliseconds(&machine, "conductor daemon-reload >/dev/null"));
+        let (old, new) = if version % 2 == 1 { ("plain-a", "plain-b") } else { ("plain-b", "plain-a") };
+        let units = |one: &str, kind: &str| format!("$(printf '{one}@%s.{kind} ' $(seq {}))", 2 * ROLLED);
+        let calls = format!(
+            "systemctl start {}; systemctl stop {} {}",
+            units(new, "service"),
+            units(old, "service"),
+            units(old, "socket")
+        );
+        theirs.push(milliseconds(&machine, &calls));
+    }
+    let figure = format!("rolling {ROLLED} services x 2, {suite}, against plain units");
+    table.compare(&figure, median(&ours[1..]), median(&theirs[1..]), 1.5);
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! What holds whatever is declared: units that load, words that arrive, a sandbox, the scope of a user.
 
+use std::time::Duration;
+
 use conductor_machine::machine::Machine;
 use serde_json::Value;
 
@@ -225,7 +227,10 @@ fn user_managers_have_their_own(m: &mut Machine) {
     for directive in ["DynamicUser=", "\nUser=", "SocketGroup="] {
         assert!(!units.contains(directive), "{directive}: {units}");
     }
-    let started = as_user("systemctl --user start mine");
+    m.until("the user's manager has started it", Duration::from_secs(10), || {
+        as_user("systemctl --user is-active mine").success()
+    });
+    let started = as_user("systemctl --user restart mine");
     let state = as_user("systemctl --user list-units --all --plain --no-legend 'mine*'");
     assert!(started.success(), "{started}{state}{}", m.run("journalctl --no-pager _UID=1234"));
     let list: Value = serde_json::from_str(&as_user("conductor --user service list --json").stdout).expect("JSON");

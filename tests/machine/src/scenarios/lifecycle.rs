@@ -11,26 +11,26 @@ use super::shop::{self, Shop};
 
 scenarios!("lifecycle":
     stop_waits_and_leaves_nothing,
-    isolate_and_poweroff_wait_for_deployments,
+    isolate_and_poweroff_wait_for_deployments: "`systemctl isolate` and poweroff while deployments run"
+        => "all deployments stop in order, and nothing waits for a timeout",
     one_generation_after_any_verb,
-    deployment_stopped_by_hand,
+    deployment_stopped_by_hand: "one deployment alone is stopped by hand"
+        => "siblings take its slots, no request fails, and a reload starts it again",
     conductor_daemon_reload_does_what_is_due,
     boot_starts_what_is_wanted,
     removal_leaves_nothing,
     listings_and_exit_codes,
     works_below_another_root,
     drop_ins_lie_over_the_declaration,
-    declarations_and_reloads_at_once,
-    stop_in_the_middle_of_a_rollout,
+    declarations_and_reloads_at_once: "declarations, reloads and a daemon-reload of one service at once"
+        => "what is declared last serves, and no request fails",
+    stop_in_the_middle_of_a_rollout: "a service is stopped in the middle of a declare"
+        => "it is off and stays off, nothing is left, and the declaration that failed is taken back",
     hooks_run_in_order_as_the_service,
-    hooks_that_fail,
+    hooks_that_fail: "each of a deployment's hooks fails"
+        => "those of the start refuse the version, those of the stop hold nothing up; no request fails",
     resources_and_routes_roll_nothing,
 );
-
-/// Gives the stored declaration another version, as an editor would.
-fn edit(m: &Machine, version: &str) {
-    m.run(&format!(r#"sed -i 's/^environment = .*/environment = {{ VERSION = "{version}" }}/' {}"#, toml("shop")));
-}
 
 fn toml(name: &str) -> String {
     format!("/etc/conductor/services/{name}/service.toml")
@@ -84,13 +84,16 @@ fn stop_waits_and_leaves_nothing(m: &mut Machine) {
     let (_, took) = timed(|| m.run("systemctl stop shop"));
     assert!((2 * SECOND..6 * SECOND).contains(&took), "stopped in {took:?}");
     assert_eq!(shop::traces(m, &first), "");
-    assert_eq!(m.run("find /run/conductor -path '*shop/*'; pgrep --exact app || true"), "");
+    assert_eq!(
+        m.run("find /run/conductor -path '*shop/*'; find /run/systemd/system -name 'shop*'; pgrep --exact app || true"),
+        ""
+    );
     assert_eq!(m.prop("shop.service", "ActiveState"), "inactive");
     m.note(format!("stop {took:.1?}"));
 
     m.run("systemctl start shop");
     assert_eq!(shop::deployments(m), shop::active(&first, 1..=3));
-    edit(m, "2");
+    shop::edit(m, "2");
     let (_, took) = timed(|| m.run("systemctl restart shop"));
     let second = shop::generation(m);
     assert_ne!(first, second);
@@ -142,7 +145,7 @@ fn one_generation_after_any_verb(m: &mut Machine) {
     let first = shop::generation(m);
     let before = processes(m);
 
-    edit(m, "2");
+    shop::edit(m, "2");
     m.run("systemctl daemon-reload; systemctl start shop");
     assert_eq!(shop::deployments(m), shop::active(&first, 1..=3));
     assert_eq!(processes(m), before, "it ran already");
@@ -153,7 +156,7 @@ fn one_generation_after_any_verb(m: &mut Machine) {
     assert_eq!(shop::deployments(m), shop::active(&second, 1..=3));
     assert_eq!(shop::traces(m, &first), "");
 
-    edit(m, "3");
+    shop::edit(m, "3");
     m.run("systemctl reload shop");
     let third = shop::generation(m);
     assert_eq!(shop::deployments(m), shop::active(&third, 1..=3));
@@ -222,6 +225,13 @@ fn conductor_daemon_reload_does_what_is_due(m: &mut Machine) {
     assert_eq!((again.status, again.stdout.as_str()), (0, "every service is as declared\n"), "{again}");
     assert_eq!(processes(m), before);
     assert_eq!(m.prop("halted.service", "ActiveState"), "inactive", "who stopped it starts it");
+
+    m.run("rm -r /etc/conductor/services/halted; conductor daemon-reload");
+    let left = m.run("find /run /var/lib/conductor -name '*gone*' -o -name '*halted*'");
+    assert_eq!(left, "", "what is not declared any more leaves nothing");
+    write_declaration(m, "halted", "2", "");
+    m.run("conductor daemon-reload");
+    assert!(get(m, "halted").starts_with("2 "), "who declares it anew did not stop it");
 }
 
 fn boot_starts_what_is_wanted(m: &mut Machine) {
@@ -288,7 +298,7 @@ fn listings_and_exit_codes(m: &mut Machine) {
     let list: Value = serde_json::from_str(&m.run("conductor service list --json")).expect("JSON");
     let row = serde_json::json!({
         "name": "shop", "state": "active", "generation": generation, "ready": 2, "concurrency": 2,
-        "routes": ["shop.localhost/"], "description": "Shop 1", "error": null,
+        "routes": ["shop.localhost/"], "description": "Shop 1", "error": null, "display": {},
     });
     assert_eq!(list, serde_json::json!([row]));
     let found = status(m, "shop");
@@ -443,7 +453,10 @@ fn stop_in_the_middle_of_a_rollout(m: &mut Machine) {
     let is_off = || ["inactive", "failed"].contains(&m.prop("shop.service", "ActiveState").as_str());
     assert!(is_off(), "who stopped it starts it: {declare}");
     assert_eq!(shop::deployments(m), Vec::<String>::new());
-    assert_eq!(m.run("find /run/conductor -path '*shop/*'; pgrep --exact app || true"), "");
+    assert_eq!(
+        m.run("find /run/conductor -path '*shop/*'; find /run/systemd/system -name 'shop*'; pgrep --exact app || true"),
+        ""
+    );
     m.run("conductor daemon-reload");
     assert!(is_off(), "who stopped it starts it");
     m.run("systemctl start shop");

@@ -1,21 +1,46 @@
 //! What must be true of a booted machine. One file a theme; a new one is added to `ALL`.
 
+mod commands;
+mod disk;
+mod endings;
 mod faults;
 mod guarantees;
 mod harness;
+mod health;
+mod hooks;
+mod interrupted;
 mod lifecycle;
+mod long;
+mod manager;
+mod plan;
 mod proxy;
+mod services;
 mod shop;
+mod storms;
+mod strategies;
+mod strike;
+mod traps;
 mod updates;
+mod upgrade;
+mod verbs;
+mod watch;
 
 use std::fmt;
 
 use conductor_machine::machine::Machine;
 
 pub struct Scenario {
-    group: &'static str,
+    pub group: &'static str,
     name: &'static str,
     pub run: fn(&mut Machine),
+    /// None for what must hold on a good day.
+    pub fault: Option<Fault>,
+}
+
+/// A line of docs/reliability.md.
+pub struct Fault {
+    pub what: &'static str,
+    pub holds: &'static str,
 }
 
 impl fmt::Display for Scenario {
@@ -24,11 +49,21 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// `scenarios!("group": one, two)` makes these functions a file's `SCENARIOS`.
+/// `scenarios!("group": one, two)` makes these functions a file's `SCENARIOS`. A fault is told with what goes
+/// wrong and what must hold: `one: "…" => "…"`. `one(|m| …)` runs what is in parentheses.
 macro_rules! scenarios {
-    ($group:literal: $($function:ident),+ $(,)?) => {
+    (@run $name:ident) => { $name };
+    (@run $name:ident $run:expr) => { $run };
+    (@fault) => { None };
+    (@fault $what:expr, $holds:expr) => { Some($crate::scenarios::Fault { what: $what, holds: $holds }) };
+    ($group:literal: $($name:ident $(($run:expr))? $(: $what:expr => $holds:expr)?),+ $(,)?) => {
         pub const SCENARIOS: &[$crate::scenarios::Scenario] = &[
-            $($crate::scenarios::Scenario { group: $group, name: stringify!($function), run: $function }),+
+            $($crate::scenarios::Scenario {
+                group: $group,
+                name: stringify!($name),
+                run: scenarios!(@run $name $($run)?),
+                fault: scenarios!(@fault $($what, $holds)?),
+            }),+
         ];
     };
 }
@@ -37,10 +72,25 @@ use scenarios;
 const ALL: &[&[Scenario]] = &[
     harness::SCENARIOS,
     updates::SCENARIOS,
-    faults::SCENARIOS,
     guarantees::SCENARIOS,
     lifecycle::SCENARIOS,
     proxy::SCENARIOS,
+    strategies::SCENARIOS,
+    plan::SCENARIOS,
+    verbs::SCENARIOS,
+    health::SCENARIOS,
+    hooks::SCENARIOS,
+    commands::SCENARIOS,
+    services::SCENARIOS,
+    faults::SCENARIOS,
+    interrupted::SCENARIOS,
+    manager::SCENARIOS,
+    storms::SCENARIOS,
+    disk::SCENARIOS,
+    endings::SCENARIOS,
+    long::SCENARIOS,
+    traps::SCENARIOS,
+    upgrade::SCENARIOS,
 ];
 
 /// Those whose `GROUP::NAME` contains one of the filters; without filters, all.

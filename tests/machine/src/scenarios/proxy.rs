@@ -9,13 +9,18 @@ use super::scenarios;
 use super::shop::{self, Shop};
 
 scenarios!("proxy":
-    starts_in_either_order,
-    boots_before_the_network_is_up,
-    refused_configuration_stays_out,
+    starts_in_either_order: "Caddy is stopped, started and restarted around declarations"
+        => "it serves what is declared, in whatever order they come",
+    boots_before_the_network_is_up: "the network comes up late, and Caddy with it"
+        => "services do not wait for either",
+    refused_configuration_stays_out: "Caddy refuses the configuration with a new route"
+        => "the published one stays, the error has Caddy's words, and the next reload tries again",
     reloads_only_for_a_change,
     sockets_are_for_the_proxy_alone,
-    publishes_nothing_partial,
-    stopped_service_answers_503,
+    publishes_nothing_partial: "routes are published during 30 daemon-reloads"
+        => "Caddy never sees a partial configuration",
+    stopped_service_answers_503: "requests come for a service that is stopped"
+        => "Caddy answers 503 at once",
 );
 
 const PUBLISHED: &str = "/run/conductor/proxy/caddy/sites.caddy";

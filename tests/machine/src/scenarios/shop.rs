@@ -133,7 +133,43 @@ pub fn slots(m: &Machine) -> Vec<String> {
 /// generation that is gone must not have.
 pub fn traces(m: &Machine, generation: &str) -> String {
     m.run(&format!(
-        "find /run/conductor -name '*{generation}*' -o -lname '*{generation}*'
+        "find /run/conductor /run/systemd/system -name '*{generation}*' -o -lname '*{generation}*'
         systemctl list-units --all --plain --no-legend --full '*{generation}*'"
     ))
+}
+
+/// Gives the stored declaration another version, as an editor would.
+pub fn edit(m: &Machine, version: &str) {
+    m.run(&format!(
+        r#"sed -i 's/^environment = .*/environment = {{ VERSION = "{version}" }}/' {DECLARED}/service.toml"#
+    ));
+}
+
+/// This version serves, all of it, and nothing else of the shop is there: no unit, directory, socket or slot of
+/// another generation, nothing that failed, nothing half written.
+#[track_caller]
+pub fn assert_serves(m: &Machine, version: &str, concurrency: u32) {
+    let now = generation(m);
+    assert_eq!(deployments(m), active(&now, 1..=concurrency));
+    let holders: Vec<_> = (0..12).map(|slot| format!("{now}/{}", slot % concurrency + 1)).collect();
+    assert_eq!(slots(m), holders);
+    let answer = get(m);
+    assert_eq!(answer.split(' ').next(), Some(version), "{answer}");
+    assert_eq!(m.prop("shop.service", "ActiveState"), "active");
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    let runtime = m.run(
+        "cd /run/conductor; ls deployments sockets generations/shop | grep '[0-9a-f]\\{12\\}' || true
+        ls /run/systemd/system | grep 'shop-.*@' || true
+        systemctl list-units --all --plain --no-legend --full 'shop-*' | cut -d ' ' -f 1",
+    );
+    let others: Vec<_> = runtime.lines().filter(|line| !line.contains(&now)).collect();
+    assert_eq!(others, [""; 0], "of another generation than {now}");
+    let processes = m.run("pgrep --exact app | wc -l");
+    assert_eq!(processes.trim(), concurrency.to_string(), "processes");
+    assert_eq!(half_written(m), "");
+}
+
+/// What a command that was killed left of its work.
+pub fn half_written(m: &Machine) -> String {
+    m.run("find /run/conductor /var/lib/conductor /etc/conductor /run/systemd/system -name '.*' ! -name .declared.json -prune")
 }

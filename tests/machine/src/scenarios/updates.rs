@@ -10,8 +10,10 @@ use super::shop::{self, Shop};
 
 scenarios!("updates":
     twenty_under_saturating_load,
-    queued_connections_are_drained,
-    queued_connections_are_drained_with_private_network,
+    queued_connections_are_drained: "nearly all callers of a slow process wait in its queue during 30 rollouts"
+        => "no request fails",
+    queued_connections_are_drained_with_private_network: "the same with a network namespace of its own"
+        => "no request fails",
     scaling_under_load,
     state_stays_writable,
     example_hello,
@@ -160,8 +162,8 @@ fn declaring_again_changes_nothing(m: &mut Machine) {
 fn identity(m: &Machine) -> String {
     m.run(
         "systemctl show --property=Id,MainPID,InvocationID shop.service 'shop-*@*.service'
-        find /run/conductor/generations/*/* /var/lib/conductor/generations /run/conductor/slots ! -name target.json \
-            -printf '%p %i %l\n' | sort
+        find /run/conductor/generations/*/* /var/lib/conductor/generations /run/conductor/slots \
+            ! -name target.json ! -name served ! -path '*/declared*' -printf '%p %i %l\n' | sort
         systemctl show --property=MainPID caddy; cat /run/conductor/generations/shop/target.json",
     )
 }

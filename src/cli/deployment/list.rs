@@ -1,0 +1,82 @@
+//! `conductor deployment list` and `show`
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::super::{Context, Failure, Outcome, display, table};
+use super::row::{self, Row};
+use crate::deployment::{Deployment, runtime};
+use crate::live;
+use crate::model::ServiceName;
+
+pub fn list(context: &Context, service: Option<&str>, json: bool) -> Outcome {
+    let names = match service {
+        Some(name) => {
+            let name = ServiceName::new(name).map_err(Failure::Usage)?;
+            if live::of(&context.layout, &name).is_none() {
+                context.site(name.as_str())?;
+            }
+            vec![name]
+        }
+        None => live::all(&context.layout).into_keys().collect(),
+    };
+    let rows = row::of_services(context, &names)?;
+    if json {
+        return table::print_json(&rows);
+    }
+    if rows.is_empty() {
+        println!("no deployment runs");
+        return Ok(());
+    }
+    let columns = display::columns(rows.iter().map(|row| &row.display));
+    let headers = [&["DEPLOYMENT", "STATE", "PID", "STARTED", "SLOTS"], columns.as_slice()].concat();
+    let cells = rows.iter().map(|row| {
+        let mut cells = vec![row.unit.clone(), row.state.clone(), row.pid(), started(row), row.slots()];
+        cells.extend(display::cells(&columns, &row.display));
+        cells
+    });
+    table::print(&headers, cells.collect());
+    Ok(())
+}
+
+fn started(row: &Row) -> String {
+    let time = |seconds| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+    row.started_at.map_or_else(|| "-".to_owned(), time)
+}
+
+pub fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
+    let layout = &context.layout;
+    if !layout.at(&deployment.dir(layout)).exists() {
+        return Err(super::unknown(deployment));
+    }
+    let state = match context.manager.property(&deployment.unit(), "ActiveState") {
+        Ok(state) if layout.root() == "/" => state,
+        _ => "unknown".to_owned(),
+    };
+    let row = Row::new(context, deployment, state);
+    if json {
+        return table::print_json(&row);
+    }
+    println!("{}", row.unit);
+    let lines = [
+        ("service", row.service.to_string()),
+        ("generation", row.generation.clone()),
+        ("instance", row.instance.to_string()),
+        ("state", row.state.clone()),
+        ("pid", row.pid()),
+        ("started", started(&row)),
+        ("slots", row.slots()),
+        ("socket", deployment.socket(layout).to_string()),
+        ("files", layout.files(&deployment.service, &deployment.generation).to_string()),
+        ("directory", deployment.dir(layout).to_string()),
+    ];
+    for (name, value) in lines {
+        println!("{name:>10}: {}", if value.is_empty() { "-" } else { value.as_str() });
+    }
+    for (name, value) in &row.display {
+        println!("{name:>10}: {value}");
+    }
+    if let Some(failure) = runtime::failure(layout, deployment) {
+        println!("\n{failure}");
+    }
+    Ok(())
+}

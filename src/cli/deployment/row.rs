@@ -1,0 +1,105 @@
+//! What listings say of a deployment.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::super::{Context, Failure, display};
+use crate::deployment::{Deployment, runtime, slot};
+use crate::environment::Environment;
+use crate::live::Live;
+use crate::model::ServiceName;
+
+#[derive(Serialize)]
+pub struct Row {
+    pub unit: String,
+    pub service: ServiceName,
+    pub generation: String,
+    pub instance: u32,
+    /// `ActiveState=` of its unit.
+    pub state: String,
+    pub main_pid: Option<u32>,
+    /// Seconds since 1970.
+    pub started_at: Option<u64>,
+    pub slots: Vec<u32>,
+    /// The variables that its declaration chose.
+    pub display: BTreeMap<String, String>,
+}
+
+impl Row {
+    pub fn new(context: &Context, deployment: &Deployment, state: String) -> Self {
+        let layout = &context.layout;
+        let runtime = runtime::read(layout, deployment);
+        let held = slot::held(layout, &deployment.service);
+        Self {
+            unit: deployment.unit(),
+            service: deployment.service.clone(),
+            generation: deployment.generation.to_string(),
+            instance: deployment.instance,
+            state,
+            main_pid: runtime.as_ref().and_then(|runtime| runtime.main_pid),
+            started_at: runtime.map(|runtime| runtime.started_at),
+            slots: held.iter().filter(|(_, holder)| holder == deployment).map(|(slot, _)| *slot).collect(),
+            display: displayed(context, deployment).unwrap_or_default(),
+        }
+    }
+
+    /// `1 4 7 10`
+    pub fn slots(&self) -> String {
+        self.slots.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn pid(&self) -> String {
+        self.main_pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())
+    }
+}
+
+/// What it has of a deployment that is not live any more is nothing.
+fn displayed(context: &Context, deployment: &Deployment) -> Option<BTreeMap<String, String>> {
+    let layout = &context.layout;
+    let model = crate::live::model(layout, &deployment.service, &deployment.generation).ok()?;
+    if model.display.is_empty() {
+        return None;
+    }
+    Some(display::values(&model, &environment(context, deployment).ok()?))
+}
+
+/// What a deployment's process and hooks get as environment.
+///
+/// # Errors
+/// A generation that is not live.
+pub fn environment(context: &Context, deployment: &Deployment) -> Result<Environment, Failure> {
+    let Deployment { service, generation, instance } = deployment;
+    let live = Live { name: service.clone(), generations: Vec::new() };
+    let units = live.units(&context.layout, generation).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => super::unknown(deployment),
+        _ => error.into(),
+    })?;
+    Ok(Environment::of(&units, service, generation, Some(*instance)))
+}
+
+/// The deployments of services, by service, the older generation of a rollout last.
+///
+/// # Errors
+/// What systemd refuses.
+pub fn of_services(context: &Context, names: &[ServiceName]) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    for name in names {
+        for (deployment, state) in deployments(context, name)? {
+            rows.push(Row::new(context, &deployment, state));
+        }
+    }
+    rows.sort_by(|one, other| {
+        (&one.service, &one.generation, one.instance).cmp(&(&other.service, &other.generation, other.instance))
+    });
+    Ok(rows)
+}
+
+/// Without a running systemd (`--root`), those that have a directory.
+fn deployments(context: &Context, name: &ServiceName) -> Result<Vec<(Deployment, String)>, Failure> {
+    if context.layout.root() == "/" {
+        return Ok(context.manager.deployments(name)?);
+    }
+    let there = runtime::list(&context.layout, name)?;
+    Ok(there.into_iter().map(|deployment| (deployment, "unknown".to_owned())).collect())
+}

@@ -1,0 +1,18 @@
+//! An environment as people read it.
+
+use super::{Outcome, table};
+use crate::environment::Environment;
+
+/// Prints `NAME=value` lines in order, what comes from elsewhere as comments behind them.
+pub fn print(environment: &Environment, json: bool) -> Outcome {
+    if json {
+        return table::print_json(&environment.variables);
+    }
+    for (name, value) in &environment.variables {
+        println!("{name}={value}");
+    }
+    for line in &environment.beside {
+        println!("# {line}");
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! `conductor plan`
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Context, Failure, Outcome};
+use crate::compile::{self, Compiled, Host};
+use crate::deployment::{Deployment, runtime};
+use crate::diagnostic::Diagnostics;
+use crate::live::{self, Target};
+use crate::model::{ServiceName, Strategy};
+use crate::service::change::{self, Change, Kind};
+use crate::service::plan::{self, Action, Job, Plan};
+use crate::service::provenance;
+use crate::{proxy, sources};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Services; all when left out
+    names: Vec<String>,
+    /// Exit with 4 when something would change
+    #[arg(long)]
+    exit_code: bool,
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Output {
+    services: Vec<Row>,
+    proxy: Proxy,
+    /// What does not compile; what runs of it stays.
+    errors: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    /// Whether its configuration will be another.
+    republish: bool,
+}
+
+/// What would be done about one service.
+#[derive(Serialize)]
+struct Row {
+    name: ServiceName,
+    /// Nothing when empty.
+    actions: BTreeSet<Action>,
+    start: Vec<String>,
+    stop: Vec<String>,
+    changes: Vec<Change>,
+    note: Option<String>,
+    /// With the recreate strategy: nobody serves for so long.
+    gap: Option<Gap>,
+}
+
+#[derive(Serialize)]
+struct Gap {
+    /// What the running deployments took from their process's start to ready; null: not known.
+    start_seconds: Option<f64>,
+    /// What requests in flight may take before, at most.
+    drain_seconds: f64,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let Context { layout, manager } = context;
+    let names: Vec<_> =
+        arguments.names.iter().map(|name| ServiceName::new(name)).collect::<Result<_, _>>().map_err(Failure::Usage)?;
+    let mut host = compile::compile(layout, context.systemd());
+    let plans = plan::all(layout, &host, &manager.listing()?)?;
+    let asked = |name: &ServiceName| names.is_empty() || names.contains(name);
+    for name in &names {
+        if !plans.contains_key(name) && !host.errors.contains_key(&Some(name.clone())) {
+            context.site(name.as_str())?;
+        }
+    }
+    host.errors.retain(|name, _| name.as_ref().is_none_or(asked));
+    let rows = plans.values().filter(|plan| asked(&plan.name)).map(|plan| row(context, &host, plan));
+    let services = rows.collect::<Result<Vec<_>, Failure>>()?;
+    let republish = !proxy::is_published(layout, &host.tree);
+    let errors: Vec<_> = host.errors.into_values().flat_map(|errors| errors.0).collect();
+    let told = errors.iter().map(|error| error.headline()).collect();
+    let output = Output { services, proxy: Proxy { republish }, errors: told };
+    let changes = republish || output.services.iter().any(|row| !row.actions.is_empty());
+    if arguments.json {
+        super::table::print_json(&output)?
+    } else {
+        print(&output, !names.is_empty())
+    }
+    Diagnostics(errors).into_result()?;
+    if changes && arguments.exit_code { Err(Failure::Exit(4)) } else { Ok(()) }
+}
+
+fn row(context: &Context, host: &Host, plan: &Plan) -> Result<Row, Failure> {
+    let units = |deployments: &[Deployment]| deployments.iter().map(Deployment::unit).collect();
+    let mut row = Row {
+        name: plan.name.clone(),
+        actions: plan.actions.clone(),
+        start: units(&plan.start),
+        stop: units(&plan.stop),
+        changes: Vec::new(),
+        note: plan.note.clone(),
+        gap: None,
+    };
+    let target = Target::read(&context.layout, &plan.name)?;
+    if let (Job::Reload, Some(compiled), Some(target)) = (plan.job, host.services.get(&plan.name), target) {
+        row.changes = changes(context, compiled, &target);
+        if plan.rolls() && compiled.service.deploy.strategy == Strategy::Recreate {
+            row.gap = Some(gap(context, compiled, plan));
+        }
+    }
+    Ok(row)
+}
+
+/// From the generation that the service was brought to.
+fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Change> {
+    let Context { layout, .. } = context;
+    let name = &compiled.service.name;
+    if target.digests == compiled.digests {
+        return Vec::new();
+    }
+    let site = sources::find_one(layout, name);
+    let document = site.and_then(|site| sources::stored_document(layout, &site).ok());
+    // One that an older conductor wrote in another form: its format says why.
+    let live = live::model(layout, name, &target.generation);
+    let mut changes =
+        live.map_or_else(|_| Vec::new(), |live| change::between(&live, &compiled.service, document.as_ref()));
+    change::beside(target, &provenance::variables(layout, name), &mut changes);
+    changes
+}
+
+fn gap(context: &Context, compiled: &Compiled, plan: &Plan) -> Gap {
+    let took = plan.stop.iter().filter_map(|old| runtime::read(&context.layout, old)?.took);
+    Gap {
+        start_seconds: took.max().map(|took| took.as_secs_f64()),
+        drain_seconds: compiled.service.deploy.drain_timeout.as_secs_f64(),
+    }
+}
+
+/// What changes, service by service, and how many stay; of named services, also those that stay.
+fn print(output: &Output, each: bool) {
+    let (stay, change): (Vec<_>, Vec<_>) = output.services.iter().partition(|row| row.actions.is_empty());
+    for row in change {
+        print_row(row);
+    }
+    if each {
+        for row in &stay {
+            print_row(row);
+        }
+    } else if !stay.is_empty() {
+        let (number, verb) = if stay.len() == 1 { ("service", "stays") } else { ("services", "stay") };
+        println!("{} {number} {verb} as {}", stay.len(), if stay.len() == 1 { "it is" } else { "they are" });
+        for row in stay {
+            if let Some(note) = &row.note {
+                println!("  {}: {note}", row.name);
+            }
+        }
+    } else if output.services.is_empty() && output.errors.is_empty() {
+        println!("no service is declared; `conductor service declare DIR` declares one");
+    }
+    if output.proxy.republish {
+        println!("the proxy's configuration is published anew");
+    }
+}
+
+fn print_row(row: &Row) {
+    let actions: Vec<_> = row.actions.iter().map(|action| action.word()).collect();
+    println!("{}: {}", row.name, if actions.is_empty() { "nothing".to_owned() } else { actions.join(", ") });
+    if let Some(note) = &row.note {
+        println!("  {note}");
+    }
+    for change in &row.changes {
+        println!("  {}", line(change));
+    }
+    for (verb, units) in [("starts", &row.start), ("stops", &row.stop)] {
+        if !units.is_empty() {
+            println!("  {verb} {}", units.join(" "));
+        }
+    }
+    if let Some(Gap { start_seconds, drain_seconds }) = &row.gap {
+        let start = start_seconds.map_or_else(
+            || "not known, nothing running says how long it took to start".to_owned(),
+            |seconds| format!("about {seconds:.1} s, as long as the running ones took to start"),
+        );
+        println!("  gap: {start}; before that at most {drain_seconds} s for requests in flight");
+    }
+}
+
+/// One change, for people.
+fn line(change: &Change) -> String {
+    let Change { input, name, old, new, place, actions: _ } = change;
+    let what = match input {
+        Kind::Variable => format!("variable {name}"),
+        Kind::Key | Kind::Declaration => name.clone(),
+        Kind::File => format!("file {name}"),
+        Kind::DropIn => format!("drop-in {name}"),
+        Kind::Renderer => "renderer version".to_owned(),
+    };
+    let values = matches!(input, Kind::Variable | Kind::Key | Kind::Declaration | Kind::Renderer);
+    let how = match (old, new) {
+        (Some(old), Some(new)) if values => {
+            let (old, new) = shortened(old, new);
+            format!("{old} -> {new}")
+        }
+        (None, Some(new)) if values => format!("{} (new)", shortened("", new).1),
+        (Some(old), None) if values => format!("{} (taken out)", shortened(old, "").0),
+        (Some(_), Some(_)) => "changed".to_owned(),
+        (None, _) => "added".to_owned(),
+        (Some(_), None) => "removed".to_owned(),
+    };
+    let place = place.as_ref().map_or_else(String::new, |place| format!("  ({place})"));
+    format!("{what}: {how}{place}")
+}
+
+/// A value on a line is at most so long.
+const WIDTH: usize = 48;
+
+/// Two values, cut to where they begin to differ when they are long.
+fn shortened(old: &str, new: &str) -> (String, String) {
+    let common = old.chars().zip(new.chars()).take_while(|(one, other)| one == other).count();
+    let long = |text: &str| text.chars().count() > WIDTH;
+    let skip = if long(old) || long(new) { common.saturating_sub(WIDTH / 4) } else { 0 };
+    let cut = |text: &str| {
+        let rest: Vec<_> = text.chars().skip(skip).collect();
+        let before = if skip > 0 { "…" } else { "" };
+        let after = if rest.len() > WIDTH { "…" } else { "" };
+        format!("{before}{}{after}", rest.iter().take(WIDTH).collect::<String>())
+    };
+    (cut(old), cut(new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut_to_what_differs() {
+        assert_eq!(shortened("1", "2"), ("1".to_owned(), "2".to_owned()));
+        let long = |end: &str| format!("{}{end}", "0123456789".repeat(10));
+        let (old, new) = shortened(&long(&"a".repeat(99)), &long("b"));
+        assert_eq!(old, format!("…890123456789{}…", "a".repeat(36)));
+        assert_eq!(new, "…890123456789b");
+    }
+}

@@ -1,0 +1,24 @@
+//! `conductor service env`
+
+use super::super::{Context, Failure, Outcome, environment};
+use crate::compile;
+use crate::environment::Environment;
+use crate::live;
+use crate::model::ServiceName;
+
+/// What all deployments have in common, of the generation that serves or else would.
+pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
+    let layout = &context.layout;
+    let environment = match live::of(layout, name) {
+        Some(live) => {
+            let id = live.current(layout);
+            Environment::of(&live.units(layout, id)?, name, id, None)
+        }
+        None => {
+            let compiled = compile::compile_site(layout, &context.site(name.as_str())?, context.systemd());
+            let compiled = compiled.map_err(Failure::Declaration)?;
+            Environment::of(&compiled.units, name, &compiled.id, None)
+        }
+    };
+    environment::print(&environment, json)
+}

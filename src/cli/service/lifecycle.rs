@@ -1,0 +1,111 @@
+//! `conductor service start|stop|reload`: systemd's verbs, with the reason when they fail.
+
+use super::super::declare::lock_declared;
+use super::super::{Context, Failure, Outcome};
+use super::held_back;
+use crate::compile;
+use crate::deployment::runtime;
+use crate::live::{self, Target};
+use crate::model::ServiceName;
+use crate::service::hook;
+use crate::sources;
+
+fn unit(name: &ServiceName) -> String {
+    format!("{name}.service")
+}
+
+/// # Errors
+/// If there is no such service, neither declared nor running.
+fn must_exist(context: &Context, name: &ServiceName) -> Outcome {
+    if live::of(&context.layout, name).is_none() {
+        context.site(name.as_str())?;
+    }
+    Ok(())
+}
+
+pub fn start(context: &Context, name: &ServiceName) -> Outcome {
+    let _held = lock_declared(context, name)?;
+    if context.manager.property(&unit(name), "LoadState")? == "not-found" {
+        context.manager.daemon_reload()?;
+    }
+    context.manager.start(&[unit(name)]).map_err(|error| reason(context, name, &error))?;
+    report(context, name)
+}
+
+pub fn stop(context: &Context, name: &ServiceName) -> Outcome {
+    must_exist(context, name)?;
+    let ran = context.manager.property(&unit(name), "ActiveState")? != "inactive";
+    context.manager.stop(&[unit(name)])?;
+    println!("{name}: {}", if ran { "stopped" } else { "was not running" });
+    Ok(())
+}
+
+pub fn reload(context: &Context, name: &ServiceName) -> Outcome {
+    // Else it would start again what is just being removed.
+    let _held = lock_declared(context, name)?;
+    bring(context, name)?;
+    report(context, name)
+}
+
+/// Starts a service, or reloads it if it runs; waits, and says why when it fails.
+pub fn bring(context: &Context, name: &ServiceName) -> Outcome {
+    let units = [unit(name)];
+    let outcome = match context.manager.property(&units[0], "ActiveState")?.as_str() {
+        "active" | "reloading" => context.manager.reload(&units),
+        _ => context.manager.start(&units),
+    };
+    outcome.map_err(|error| reason(context, name, &error))
+}
+
+fn reason(context: &Context, name: &ServiceName, error: &crate::systemd::Error) -> Failure {
+    // A hook that could not even say why has said so to the journal.
+    let words = || format!("{error}\n{}", context.manager.journal(&unit(name), 5));
+    Failure::Failed(hook::failure(&context.layout, name).unwrap_or_else(words))
+}
+
+/// One line about what serves now.
+pub fn report(context: &Context, name: &ServiceName) -> Outcome {
+    if let Some(target) = Target::read(&context.layout, name)? {
+        let ready = runtime::ready(&context.layout, name)?.len();
+        println!("{name}: generation {} serves with {ready} of {} deployments", target.generation, target.concurrency);
+    } else if let Some(site) = sources::find_one(&context.layout, name) {
+        let compiled = compile::compile_site(&context.layout, &site, context.systemd())?;
+        if let Some(why) = held_back(context, &compiled.service, "inactive") {
+            println!("{name}: {why}");
+        }
+    }
+    Ok(())
+}
+
+/// Brings what runs of a service to a declaration that has just changed; what is stopped stays so.
+/// Where that fails, `put_back` makes the declaration what it was, and the service follows it.
+pub fn follow(context: &Context, name: &ServiceName, put_back: impl FnOnce() -> Outcome) -> Outcome {
+    let followed = context.manager.daemon_reload().map_err(Failure::from).and_then(|()| {
+        if !is_to_run(context, name)? {
+            println!("{name}: is not running; `conductor service start {name}` starts it so");
+            return Ok(());
+        }
+        bring(context, name)?;
+        report(context, name)
+    });
+    let Err(failure) = followed else { return Ok(()) };
+    let restored = put_back().and_then(|()| {
+        context.manager.daemon_reload()?;
+        eprintln!("{name}: what was declared before stands again");
+        // Who stopped it in the middle of this has the last word.
+        if is_to_run(context, name)? { bring(context, name) } else { Ok(()) }
+    });
+    if let Err(second) = restored {
+        eprintln!("{second}");
+    }
+    Err(failure)
+}
+
+/// Whether a service runs, or would if it could.
+fn is_to_run(context: &Context, name: &ServiceName) -> Result<bool, Failure> {
+    let state = context.manager.property(&unit(name), "ActiveState")?;
+    let is_off = matches!(state.as_str(), "inactive" | "deactivating")
+        || context.manager.is_to_stop(&unit(name))
+        || hook::is_stopped(&context.layout, name);
+    Ok(!is_off && sources::find_one(&context.layout, name).is_some())
+}

@@ -1,0 +1,111 @@
+//! `conductor service list`
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::super::{Context, Outcome, display, table};
+use super::held_back;
+use crate::compile::{self, Compiled};
+use crate::deployment::runtime;
+use crate::environment::Environment;
+use crate::live::{self, Target};
+use crate::model::{Route, ServiceName};
+
+/// One row of `list`.
+#[derive(Serialize)]
+struct Row {
+    name: ServiceName,
+    /// `ActiveState=` of its unit.
+    state: String,
+    /// What it is brought to, or would be.
+    generation: Option<String>,
+    ready: usize,
+    concurrency: u32,
+    routes: Vec<String>,
+    description: String,
+    /// Why the declaration does not compile.
+    error: Option<String>,
+    /// The variables that its declaration chose.
+    display: BTreeMap<String, String>,
+}
+
+pub fn run(context: &Context, json: bool) -> Outcome {
+    let Context { layout, manager } = context;
+    let host = compile::compile(layout, context.systemd());
+    let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
+    names.extend(host.errors.keys().flatten().cloned());
+    names.extend(live::all(layout).into_keys());
+    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
+    // Without a running systemd (`--root`, a build machine) the declarations can still be listed.
+    let states = if layout.root() == "/" { manager.states(&units).ok() } else { None };
+    let states = states.unwrap_or_else(|| vec!["unknown".to_owned(); units.len()]);
+    let mut rows = Vec::new();
+    for (name, state) in names.into_iter().zip(states) {
+        let compiled = host.services.get(&name);
+        let target = Target::read(layout, &name)?;
+        let shown = compiled.map(|compiled| compiled.service.clone()).or_else(|| {
+            let live = live::of(layout, &name)?;
+            live.model(layout, live.current(layout)).ok()
+        });
+        let held_back = shown.as_ref().and_then(|service| held_back(context, service, &state));
+        rows.push(Row {
+            state: held_back.unwrap_or(state),
+            generation: target.as_ref().map(|target| target.generation.to_string()),
+            ready: runtime::ready(layout, &name)?.len(),
+            concurrency: target
+                .map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
+            routes: shown.iter().flat_map(|service| &service.routes).map(route).collect(),
+            display: displayed(context, &name, compiled),
+            description: shown.map_or_else(String::new, |service| service.description),
+            error: host
+                .errors
+                .get(&Some(name.clone()))
+                .and_then(|errors| errors.0.first())
+                .map(|first| first.headline()),
+            name,
+        });
+    }
+    if json {
+        return table::print_json(&rows);
+    }
+    if rows.is_empty() {
+        println!("no service is declared; `conductor service declare DIR` declares one");
+        return Ok(());
+    }
+    let columns = display::columns(rows.iter().map(|row| &row.display));
+    let headers = [&["NAME", "STATE", "GENERATION", "READY"], columns.as_slice(), &["ROUTES", "DESCRIPTION"]].concat();
+    let cells = rows.iter().map(|row| {
+        let mut cells = vec![
+            row.name.to_string(),
+            row.state.clone(),
+            row.generation.clone().unwrap_or_else(|| "-".to_owned()),
+            format!("{}/{}", row.ready, row.concurrency),
+        ];
+        cells.extend(display::cells(&columns, &row.display));
+        cells.extend([row.routes.join(" "), row.description.clone()]);
+        cells
+    });
+    table::print(&headers, cells.collect());
+    for row in &rows {
+        if let Some(error) = &row.error {
+            eprintln!("{}: does not compile: {error}", row.name);
+        }
+    }
+    Ok(())
+}
+
+/// Of what serves, else of what would.
+fn displayed(context: &Context, name: &ServiceName, compiled: Option<&Compiled>) -> BTreeMap<String, String> {
+    let layout = &context.layout;
+    let live = live::of(layout, name).and_then(|live| {
+        let id = live.current(layout);
+        Some((live.model(layout, id).ok()?, Environment::of(&live.units(layout, id).ok()?, name, id, None)))
+    });
+    let declared = || compiled.map(|it| (it.service.clone(), Environment::of(&it.units, name, &it.id, None)));
+    live.or_else(declared).map(|(service, environment)| display::values(&service, &environment)).unwrap_or_default()
+}
+
+fn route(route: &Route) -> String {
+    format!("{}{}", route.host.as_deref().unwrap_or("*"), route.path)
+}

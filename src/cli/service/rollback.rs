@@ -1,0 +1,111 @@
+//! `conductor service rollback`
+
+use camino::Utf8PathBuf;
+
+use super::super::declare::{compile_proposed, lock};
+use super::super::{Context, Failure, Outcome, table};
+use super::lifecycle::follow;
+use crate::atomic;
+use crate::compile;
+use crate::generation::Id;
+use crate::live::Target;
+use crate::model::ServiceName;
+use crate::service::kept::{self, Kept};
+use crate::service::overrides::Changes;
+use crate::sources::{self, DECLARATION};
+
+pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> Outcome {
+    let layout = &context.layout;
+    if kept::all(layout, name)?.is_empty() {
+        context.site(name.as_str())?;
+    }
+    let _lock = lock(context, name)?;
+    let kept = kept::all(layout, name)?;
+    if kept.is_empty() {
+        return Err(Failure::Failed(format!("{name}: no generation has served yet, so none is kept")));
+    }
+    let current = current(context, name)?;
+    let chosen = choose(context, name, &kept, current.as_ref(), generation)?;
+
+    let place = layout.at(&layout.declaration(name));
+    let staged = atomic::staging(&place)?;
+    let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(|error| Failure::Failed(error.to_string()))?;
+    chosen.restore(&dir)?;
+    let changes = Changes::to_generation(layout, name, &chosen.overrides()?)?;
+    let site = changes.lay(layout, sources::site_of(layout, name));
+    let compiled = compile_proposed(context, &site, &dir, &layout.declaration(name))?;
+    println!("{name}: back to generation {}, of {}", chosen.id, humantime::format_rfc3339_seconds(chosen.served));
+    if compiled.id != chosen.id {
+        println!(
+            "{name}: its declaration compiles to {} now: a drop-in of a package or conductor is another",
+            compiled.id
+        );
+    }
+    for hidden in site.hidden(layout).iter().filter(|_| !place.exists()) {
+        println!("{name}: {} hides {hidden} from now on", layout.declaration(name).join(DECLARATION));
+    }
+    let undo = changes.write(layout, name)?;
+    let before = atomic::replace_dir(staged, &place)?;
+    follow(context, name, || {
+        match before {
+            Some(before) => drop(atomic::replace_dir(before, &place)?),
+            None => atomic::remove_dir(&place)?,
+        }
+        Ok(undo.write(layout, name).map(drop)?)
+    })
+}
+
+/// What the service is brought to; while it is stopped, what is declared.
+fn current(context: &Context, name: &ServiceName) -> Result<Option<Id>, Failure> {
+    let layout = &context.layout;
+    if let Some(target) = Target::read(layout, name)? {
+        return Ok(Some(target.generation));
+    }
+    let site = sources::find_one(layout, name);
+    Ok(site.and_then(|site| Some(compile::compile_site(layout, &site, context.systemd()).ok()?.id)))
+}
+
+fn choose<'a>(
+    context: &Context,
+    name: &ServiceName,
+    kept: &'a [Kept],
+    current: Option<&Id>,
+    wanted: Option<&str>,
+) -> Result<&'a Kept, Failure> {
+    let Some(prefix) = wanted else {
+        let previous = kept.iter().find(|one| Some(&one.id) != current);
+        return previous
+            .ok_or_else(|| Failure::Failed(format!("{name}: no other generation has served, so none is kept")));
+    };
+    let matching: Vec<_> = kept.iter().filter(|one| one.id.as_str().starts_with(prefix)).collect();
+    match matching[..] {
+        [one] => Ok(one),
+        _ => {
+            let why = if matching.is_empty() { "no generation" } else { "more than one generation" };
+            let list = list(context, name, kept, current);
+            Err(Failure::Failed(format!("{name}: {why} {prefix:?} is kept; there are\n{list}")))
+        }
+    }
+}
+
+/// What is kept, and what each would change.
+fn list(context: &Context, name: &ServiceName, kept: &[Kept], current: Option<&Id>) -> String {
+    let site = sources::find_one(&context.layout, name);
+    let differences = |one: &Kept| match &site {
+        Some(site) => one
+            .differences(&context.layout, site)
+            .map_or_else(|_| "it cannot be read".to_owned(), |keys| keys.into_iter().collect::<Vec<_>>().join(", ")),
+        None => "nothing is declared".to_owned(),
+    };
+    let rows = kept.iter().map(|one| {
+        let mark = if Some(&one.id) == current { "serves" } else { "" };
+        vec![
+            one.id.to_string(),
+            humantime::format_rfc3339_seconds(one.served).to_string(),
+            mark.to_owned(),
+            differences(one),
+        ]
+    });
+    let text = table::text(&["GENERATION", "SINCE", "", "OTHER THAN DECLARED"], rows.collect());
+    text.trim_end().lines().map(|line| format!("  {line}\n")).collect::<String>().trim_end().to_owned()
+}

@@ -1,0 +1,86 @@
+//! `conductor service status`
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use super::super::deployment::row::{self, Row};
+use super::super::{Context, Outcome, table};
+use super::held_back;
+use crate::compile;
+use crate::live::{self, Target};
+use crate::model::ServiceName;
+use crate::service::hook;
+use crate::sources;
+
+/// `status` of one service.
+#[derive(Serialize)]
+struct Status {
+    name: ServiceName,
+    state: String,
+    /// What is declared.
+    declared: Option<String>,
+    /// What runs.
+    generation: Option<String>,
+    description: String,
+    source: Option<Utf8PathBuf>,
+    deployments: Vec<Row>,
+    /// Why the last start or reload failed, or why the declaration does not compile.
+    failure: Option<String>,
+}
+
+pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
+    let Context { layout, manager } = context;
+    let site = sources::find_one(layout, name);
+    if site.is_none() && live::of(layout, name).is_none() {
+        context.site(name.as_str())?;
+    }
+    let compiled = site.as_ref().map(|site| compile::compile_site(layout, site, context.systemd()));
+    let (compiled, broken) = match compiled {
+        Some(Ok(compiled)) => (Some(compiled), None),
+        Some(Err(errors)) => (None, Some(errors.to_string())),
+        None => (None, Some("it is not declared any more; `conductor daemon-reload` stops it".to_owned())),
+    };
+    let state = manager.property(&format!("{name}.service"), "ActiveState")?;
+    let held_back = compiled.as_ref().and_then(|compiled| held_back(context, &compiled.service, &state));
+    let status = Status {
+        state: held_back.unwrap_or(state),
+        declared: compiled.as_ref().map(|compiled| compiled.id.to_string()),
+        generation: Target::read(layout, name)?.map(|target| target.generation.to_string()),
+        description: compiled.as_ref().map_or_else(String::new, |compiled| compiled.service.description.clone()),
+        source: site.map(|site| site.dir.join(sources::DECLARATION)),
+        deployments: row::of_services(context, std::slice::from_ref(name))?,
+        failure: broken.or_else(|| hook::failure(layout, name)),
+        name: name.clone(),
+    };
+    if json { table::print_json(&status) } else { print_status(&status) }
+}
+
+fn print_status(status: &Status) -> Outcome {
+    let gap = if status.description.is_empty() { "" } else { ": " };
+    println!("{}{gap}{}", status.name, status.description);
+    println!("   state: {}", status.state);
+    if let Some(source) = &status.source {
+        println!("declared: {source}");
+    }
+    match (&status.generation, &status.declared) {
+        (Some(runs), Some(declared)) if runs != declared => {
+            println!(
+                "   serves: generation {runs}; {declared} is declared, `conductor service reload {}`",
+                status.name
+            );
+        }
+        (Some(runs), _) => println!("  serves: generation {runs}"),
+        (None, Some(declared)) => println!("  would serve generation {declared}"),
+        (None, None) => {}
+    }
+    if !status.deployments.is_empty() {
+        println!();
+        let rows =
+            status.deployments.iter().map(|row| vec![row.unit.clone(), row.state.clone(), row.pid(), row.slots()]);
+        table::print(&["DEPLOYMENT", "STATE", "PID", "SLOTS"], rows.collect());
+    }
+    if let Some(failure) = &status.failure {
+        println!("\n{failure}");
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! What an attempt was answered, in words for people.
+
+use std::io;
+
+/// Of an answer in messages, in bytes.
+pub const EXCERPT: usize = 200;
+
+/// What an attempt was answered: `Err` if that does not pass.
+pub type Answer = Result<String, String>;
+
+/// The beginning of an answer, as one line that is safe on a terminal.
+pub fn excerpt(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT)]);
+    let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER); // a character that was cut in two
+    whole
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+pub fn joined(mut answer: String, detail: &str) -> String {
+    if !detail.is_empty() {
+        answer.push_str(": ");
+        answer.push_str(detail);
+    }
+    answer
+}
+
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        io::ErrorKind::ConnectionReset => "connection reset".into(),
+        io::ErrorKind::NotFound => "no such socket".into(),
+        io::ErrorKind::WouldBlock => "the socket's queue of connections is full".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_one_clean_line() {
+        assert_eq!(excerpt(b" a\r\n\x1b]0;b\x07 \tc\n"), "a ]0;b c");
+        let long = "é".repeat(EXCERPT);
+        assert_eq!(excerpt(&long.as_bytes()[1..]).chars().filter(|c| *c == 'é').count(), EXCERPT / 2 - 1);
+    }
+}

@@ -1,0 +1,169 @@
+//! What a deployment's unit gives its process and hooks as environment, systemd.exec(5).
+//!
+//! systemd adds variables of its own that are only known when a process starts, such as `LISTEN_FDS`.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+
+use crate::compile;
+use crate::generation::Id;
+use crate::model::ServiceName;
+use crate::render::units::template_name;
+use crate::tree::Tree;
+
+/// Directives by which variables come from elsewhere, or go.
+const BESIDE: &[&str] = &["EnvironmentFile", "PassEnvironment", "UnsetEnvironment"];
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    pub variables: BTreeMap<String, String>,
+    /// Lines of the unit by which systemd adds or takes others.
+    pub beside: Vec<String>,
+}
+
+impl Environment {
+    /// Of an instance; without one, what all instances have in common.
+    pub fn of(units: &Tree, name: &ServiceName, id: &Id, instance: Option<u32>) -> Self {
+        let unit = format!("{}.service", template_name(name, id));
+        let overlays = format!("{unit}.d");
+        let mut environment = Self::default();
+        let drop_ins =
+            units.iter().map(|(path, _)| path).filter(|path| path.parent() == Some(Utf8Path::new(&overlays)));
+        for path in std::iter::once(Utf8Path::new(&unit)).chain(drop_ins) {
+            let text = compile::text(units, path).unwrap_or_default();
+            environment.read(text, &|word| expand(word, name, id, instance));
+        }
+        environment
+    }
+
+    fn read(&mut self, text: &str, expand: &dyn Fn(&str) -> Option<String>) {
+        let text = text.replace("\\\n", " ");
+        let mut section = "";
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+            if line.starts_with('[') {
+                section = line;
+            }
+            let Some((key, value)) = line.split_once('=').filter(|_| section == "[Service]") else { continue };
+            match (key.trim_end(), value.trim_start()) {
+                ("Environment", "") => self.variables.clear(),
+                ("Environment", value) => self.variables.extend(words(value).iter().filter_map(|word| {
+                    let word = expand(word)?;
+                    word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+                })),
+                (key, _) if BESIDE.contains(&key) => self.beside.push(line.to_owned()),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Puts in what specifiers stand for, systemd.unit(5); None if that differs between instances and
+/// none is given.
+fn expand(word: &str, name: &ServiceName, id: &Id, instance: Option<u32>) -> Option<String> {
+    let mut text = String::new();
+    let mut parts = word.split('%');
+    text.push_str(parts.next().unwrap_or_default());
+    while let Some(part) = parts.next() {
+        let mut rest = part.chars();
+        match rest.next() {
+            Some('i' | 'I') => text.push_str(&instance?.to_string()),
+            Some('n') => text.push_str(&format!("{}{}.service", template_name(name, id), instance?)),
+            Some('N') => text.push_str(&format!("{}{}", template_name(name, id), instance?)),
+            Some('p' | 'P') => text.push_str(&format!("{name}-{id}")),
+            Some(other) => text.extend(['%', other]),
+            // `%%`: an empty part between the two.
+            None => {
+                text.push('%');
+                rest = parts.next().unwrap_or_default().chars();
+            }
+        }
+        text.push_str(rest.as_str());
+    }
+    Some(text)
+}
+
+/// Words with quotes and C escapes, systemd.syntax(7).
+fn words(value: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            _ if quote == Some(c) => quote = None,
+            '"' | '\'' if quote.is_none() => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            '\\' => word.get_or_insert_default().extend(escape(&mut chars)),
+            c if c.is_whitespace() && quote.is_none() => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// What follows a backslash.
+fn escape(chars: &mut std::str::Chars<'_>) -> Option<char> {
+    match chars.next()? {
+        'a' => Some('\u{7}'),
+        'b' => Some('\u{8}'),
+        'f' => Some('\u{c}'),
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        's' => Some(' '),
+        't' => Some('\t'),
+        'v' => Some('\u{b}'),
+        'x' => number_of(chars, "", 2, 16),
+        'u' => number_of(chars, "", 4, 16),
+        'U' => number_of(chars, "", 8, 16),
+        octal @ '0'..='3' => number_of(chars, &octal.to_string(), 2, 8),
+        other => Some(other),
+    }
+}
+
+/// A character by its number, whose next digits follow.
+fn number_of(chars: &mut std::str::Chars<'_>, first: &str, digits: usize, radix: u32) -> Option<char> {
+    let (text, rest) = chars.as_str().split_at_checked(digits)?;
+    let code = u32::from_str_radix(&format!("{first}{text}"), radix).ok()?;
+    *chars = rest.chars();
+    char::from_u32(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::escape::Assignment;
+    use proptest::prelude::*;
+
+    fn of(drop_in: &str, instance: Option<u32>) -> Environment {
+        let (name, id) = (ServiceName::new("web").expect("a name"), Id::new("0123456789ab").expect("an id"));
+        let mut units = Tree::default();
+        units.file("web-0123456789ab@.service", "[Unit]\nEnvironment=NO=1\n[Service]\nEnvironment=A=1\n");
+        units.file("web-0123456789ab@.service.d/50-more.conf", drop_in);
+        Environment::of(&units, &name, &id, instance)
+    }
+
+    fn variables(drop_in: &str, instance: Option<u32>) -> Vec<String> {
+        of(drop_in, instance).variables.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn drop_ins_are_read_as_systemd_reads_them() {
+        let text = "[Service]\nEnvironment=\"B=two words\" 'C=\\x41\\102\\n' D=x\\\n  E=%i%%%p\n#Environment=F=6\n";
+        assert_eq!(variables(text, Some(3)), ["A=1", "B=two words", "C=AB\n", "D=x", "E=3%web-0123456789ab"], "{text}");
+        assert_eq!(variables(text, None), ["A=1", "B=two words", "C=AB\n", "D=x"], "what instances share");
+        assert_eq!(variables("[Service]\nEnvironment=\nEnvironment=B=2\n", None), ["B=2"]);
+        assert_eq!(of("[Service]\nEnvironmentFile=-/etc/web\n", None).beside, ["EnvironmentFile=-/etc/web"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_rendered_is_read_back(value in "[^\u{0}\r]{0,40}") {
+            let line = format!("[Service]\nEnvironment={}\n", Assignment { name: "KEY", value: &value });
+            prop_assert_eq!(of(&line, None).variables.remove("KEY"), Some(value));
+        }
+    }
+}

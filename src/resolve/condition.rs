@@ -1,0 +1,75 @@
+//! `[condition]`: systemd's `Condition…=` directives, systemd.unit(5).
+
+use std::collections::BTreeMap;
+
+use super::{Resolver, unfit};
+use crate::declaration::{OneOrMany, Scalar};
+use crate::directive::{self, Section};
+use crate::document::Path;
+use crate::model::Directive;
+use crate::path;
+
+const PREFIX: &str = "condition_";
+
+/// Conditions about a path; systemd ignores one that is relative.
+const PATHS: &[&str] = &["Path", "Directory", "File", "NeedsUpdate"];
+
+impl Resolver<'_> {
+    pub fn conditions(&mut self, given: BTreeMap<String, OneOrMany>) -> Vec<Directive> {
+        let mut conditions = Vec::new();
+        for (key, values) in given {
+            let at = path!["condition", key.as_str()];
+            let Some(known) = known(&key) else {
+                let remedy = match directive::closest(&key, names().iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "see Condition…= in systemd.unit(5); ConditionHost= is host here".to_owned(),
+                };
+                self.key_error(&at, "there is no such condition", remedy);
+                continue;
+            };
+            let values = match values {
+                OneOrMany::One(value) => vec![(at, value)],
+                OneOrMany::Many(values) => {
+                    values.into_iter().enumerate().map(|(index, value)| (at.join(index), value)).collect()
+                }
+            };
+            for (at, Scalar(value)) in values {
+                self.condition(&at, known, &value);
+                conditions.push(Directive { name: known.name.to_owned(), value: value.trim().to_owned() });
+            }
+        }
+        conditions
+    }
+
+    fn condition(&mut self, at: &Path, known: &directive::Directive, value: &str) {
+        let plain = value.trim().trim_start_matches('|').trim_start_matches('!').trim_start();
+        let about = known.name.trim_start_matches("Condition");
+        if let Some(host) = self.systemd.filter(|host| *host < known.since) {
+            let message = format!("{}= needs systemd {}, this host runs {host}", known.name, known.since);
+            self.key_error(at, message, "take it out, or render for a newer host with --target-systemd");
+        } else if let Some((message, remedy)) = unfit(value) {
+            self.error(at, message, remedy);
+        } else if plain.chars().any(char::is_control) || plain.ends_with('\\') {
+            self.error(at, "systemd cannot be told this value", "write it on one line, without a backslash at its end");
+        } else if plain.is_empty() {
+            self.error(at, "an empty condition", "write what must hold, or take it out");
+        } else if PATHS.iter().any(|path| about.starts_with(path)) && !plain.starts_with('/') {
+            self.error(at, format!("{plain:?} is not an absolute path"), "write a path that starts with /");
+        } else if matches!(about, "ACPower" | "FirstBoot") && directive::check(directive::Kind::Boolean, plain).is_err()
+        {
+            self.error(at, format!("{plain:?} is neither true nor false"), "write true or false");
+        }
+    }
+}
+
+/// `host` is `ConditionHost=`; `path` is the one that most people mean.
+fn known(key: &str) -> Option<&'static directive::Directive> {
+    let key = if key == "path" { "path_exists" } else { key };
+    directive::lookup_snake(Section::Unit, &format!("{PREFIX}{key}"))
+}
+
+fn names() -> Vec<String> {
+    let all = Section::Unit.directives().iter().map(|known| directive::snake(known.name));
+    let names = all.filter_map(|name| name.strip_prefix(PREFIX).map(|name| name.replace("cp_us", "cpus")));
+    names.chain(["path".to_owned()]).collect()
+}

@@ -1,0 +1,152 @@
+//! systemd's directives that a declaration has: limits of its slice, and what is passed through.
+
+use std::collections::BTreeMap;
+
+use super::{Resolver, unfit};
+use crate::declaration::{OneOrMany, Scalar};
+use crate::directive::{self, Section};
+use crate::document::Path;
+use crate::model::Directive;
+use crate::path;
+
+impl Resolver<'_> {
+    pub fn resources(&mut self, given: BTreeMap<String, Scalar>) -> Vec<Directive> {
+        let mut lines = Vec::new();
+        for (key, Scalar(value)) in given {
+            let at = path!["resources", key.as_str()];
+            match directive::lookup_snake(Section::Slice, &key) {
+                Some(known) => lines.extend(self.value(&at, known, value)),
+                None => {
+                    let known = Section::Slice.directives().iter();
+                    let names: Vec<_> = known.map(|known| directive::snake(known.name)).collect();
+                    let remedy = match directive::closest(&key, names.iter().map(String::as_str)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "see systemd.resource-control(5); MemoryMax= is memory_max here".to_owned(),
+                    };
+                    self.key_error(&at, "there is no such limit", remedy);
+                }
+            }
+        }
+        lines
+    }
+
+    pub fn directives(&mut self, section: Section, name: &str, given: BTreeMap<String, OneOrMany>) -> Vec<Directive> {
+        let mut lines = Vec::new();
+        for (key, values) in given {
+            let at = path!["systemd", name, key.as_str()];
+            if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == key) {
+                self.key_error(&at, format!("{key}= is written by conductor"), *instead);
+                continue;
+            }
+            let Some(known) = directive::lookup(section, &key) else {
+                let message = format!("systemd has no {}= in this section", key.escape_debug());
+                self.key_error(&at, message, unknown_directive(section, &key));
+                continue;
+            };
+            match values {
+                OneOrMany::One(Scalar(value)) => lines.extend(self.value(&at, known, value)),
+                OneOrMany::Many(values) => {
+                    for (index, Scalar(value)) in values.into_iter().enumerate() {
+                        lines.extend(self.value(&at.join(index), known, value));
+                    }
+                }
+            }
+        }
+        lines
+    }
+
+    fn value(&mut self, at: &Path, known: &directive::Directive, value: String) -> Option<Directive> {
+        let value = value.trim().to_owned();
+        if let Some((message, remedy)) = unfit(&value) {
+            self.error(at, message, remedy);
+            return None;
+        }
+        if value.chars().any(char::is_control) {
+            self.error(at, "a line break or control character is in the value", "write it on one line");
+            return None;
+        }
+        if value.ends_with('\\') {
+            self.error(at, "a backslash at the end would join the next line", "take the last backslash out");
+            return None;
+        }
+        if let Some(host) = self.systemd.filter(|host| *host < known.since) {
+            let message = format!("{}= needs systemd {}, this host runs {host}", known.name, known.since);
+            self.key_error(at, message, "take it out, or render for a newer host with --target-systemd");
+            return None;
+        }
+        if let Err(accepted) = directive::check(known.kind, &value) {
+            self.error(at, format!("systemd would refuse {}={value}", known.name), format!("write {accepted}"));
+            return None;
+        }
+        Some(Directive { name: known.name.to_owned(), value })
+    }
+}
+
+fn unknown_directive(section: Section, key: &str) -> String {
+    let near = directive::lookup_snake(section, key).map(|known| known.name);
+    if let Some(near) = near.or_else(|| directive::nearest(section, key)) {
+        return format!("did you mean `{near}`?");
+    }
+    match directive::section_of(key) {
+        Some(other) => format!("{key}= belongs into [systemd.{}]", other.name().to_lowercase()),
+        None => "see systemd.directives(7) for the names".to_owned(),
+    }
+}
+
+/// Directives that would break what conductor builds on, and what to write instead.
+const OWNED: &[(&str, &str)] = &[
+    ("Description", "write description = \"…\" at the top of the file"),
+    ("SourcePath", "take it out"),
+    ("PartOf", "take it out"),
+    ("IgnoreOnIsolate", "take it out"),
+    ("StopWhenUnneeded", "take it out"),
+    ("RefuseManualStart", "take it out"),
+    ("RefuseManualStop", "take it out"),
+    ("CollectMode", "take it out"),
+    ("StartLimitIntervalSec", "take it out: deployments are restarted without limit, with a growing delay"),
+    ("StartLimitInterval", "take it out: deployments are restarted without limit, with a growing delay"),
+    ("StartLimitBurst", "take it out: deployments are restarted without limit, with a growing delay"),
+    ("StartLimitAction", "take it out: deployments are restarted without limit, with a growing delay"),
+    ("Type", "take it out: [health] says when a deployment is ready"),
+    ("ExecStart", "write command = […] in [exec]"),
+    ("ExecStartPre", "write pre_start = […] in [hooks]"),
+    ("ExecStartPost", "write post_start = […] in [hooks]"),
+    ("ExecCondition", "take it out"),
+    ("ExecReload", "take it out: a reload of the service rolls its deployments"),
+    ("ExecStop", "write pre_stop or drain = […] in [hooks]"),
+    ("ExecStopPost", "write post_stop = […] in [hooks]"),
+    ("RemainAfterExit", "take it out"),
+    ("GuessMainPID", "take it out"),
+    ("PIDFile", "run the program in the foreground"),
+    ("BusName", "take it out"),
+    ("Sockets", "take it out: each deployment has its own socket"),
+    ("TimeoutStartSec", "write health_timeout = \"…\" in [deploy]"),
+    ("TimeoutStopSec", "write drain_timeout = \"…\" in [deploy]"),
+    ("TimeoutSec", "write health_timeout and drain_timeout in [deploy]"),
+    ("User", "write user = \"…\" in [exec]"),
+    ("DynamicUser", "take it out: it is on unless [exec] has a user"),
+    ("Slice", "take it out: the service has a slice of its own, [resources] sets its limits"),
+    ("WorkingDirectory", "take it out: processes start in the directory of their files"),
+    ("RootDirectory", "take it out: the files are on the host"),
+    ("RootImage", "take it out: the files are on the host"),
+    ("Environment", "write environment = { … } in [exec]"),
+    ("LoadCredential", "write credentials = { … } in [exec]"),
+    ("LoadCredentialEncrypted", "write credentials_encrypted = { … } in [exec]"),
+    ("ListenStream", "take it out: [[route]] says what reaches the service"),
+    ("ListenDatagram", "take it out"),
+    ("ListenSequentialPacket", "take it out"),
+    ("ListenFIFO", "take it out"),
+    ("ListenSpecial", "take it out"),
+    ("ListenNetlink", "take it out"),
+    ("ListenMessageQueue", "take it out"),
+    ("ListenUSBFunction", "take it out"),
+    ("Accept", "take it out: the process accepts"),
+    ("Service", "take it out"),
+    ("SocketUser", "take it out: the proxy's group has access"),
+    ("SocketGroup", "take it out: the proxy's group has access"),
+    ("SocketMode", "take it out: the proxy's group has access"),
+    ("DirectoryMode", "take it out"),
+    ("RemoveOnStop", "take it out"),
+    ("Symlinks", "take it out: slots are the symlinks"),
+    ("ExecStopPre", "write pre_stop = […] in [hooks]"),
+];

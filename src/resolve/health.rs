@@ -1,0 +1,133 @@
+//! `[health]`: one check, and what belongs to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Resolver;
+use super::misfit::example;
+use crate::declaration;
+use crate::document::Path;
+use crate::model::{Check, Command, Health};
+use crate::path;
+
+/// Headers that say how a request is sent, RFC 9110 and 9112: not the declaration's.
+const FRAMING: &[&str] = &["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
+
+impl Resolver<'_> {
+    pub fn health(&mut self, health: declaration::Health) -> Health {
+        let declaration::Health { http, tcp, exec, notify, status, headers, body, interval, timeout, retries } = health;
+        let at = path!["health"];
+        let given = [http.is_some(), tcp.is_some(), exec.is_some(), notify.is_some()];
+        if given.into_iter().filter(|given| *given).count() > 1 {
+            self.key_error(&at, "more than one check", "keep one of http, tcp, exec and notify");
+        }
+        for (key, value) in [("tcp", tcp), ("notify", notify)] {
+            if value == Some(false) {
+                let remedy = "take it out: a service without a check has tcp = true";
+                self.error(&at.join(key), "a check cannot be switched off", remedy);
+            }
+        }
+        let of_http = [("status", status.is_some()), ("headers", !headers.is_empty()), ("body", body.is_some())];
+        for (key, _) in of_http.into_iter().filter(|(_, given)| *given && http.is_none()) {
+            let remedy = "add http = \"/healthz\"";
+            self.key_error(&at.join(key), format!("{key} belongs to an http check"), remedy);
+        }
+        let of_attempts =
+            [("interval", interval.is_some()), ("timeout", timeout.is_some()), ("retries", retries.is_some())];
+        for (key, _) in of_attempts.into_iter().filter(|(_, given)| *given && notify == Some(true)) {
+            let remedy = "take it out; health_timeout in [deploy] is how long the process may take";
+            self.key_error(
+                &at.join(key),
+                "with notify nothing is attempted: the process says when it is ready",
+                remedy,
+            );
+        }
+        if retries == Some(0) {
+            self.error(&at.join("retries"), "0 is too small", "write 1 or more, or take it out for no limit");
+        }
+        let check = match (http, exec) {
+            (Some(path), _) => Check::Http {
+                path: self.request_path(&at.join("http"), path),
+                status: self.statuses(&at.join("status"), status.unwrap_or_default()),
+                headers: self.headers(&at.join("headers"), headers),
+                body: self.pattern(&at.join("body"), body),
+            },
+            (_, Some(words)) => {
+                if words.is_empty() {
+                    self.error(&at.join("exec"), "the command is empty", example(&at.join("exec")));
+                }
+                let command = self.command(&at.join("exec"), words).unwrap_or(Command(Vec::new()));
+                Check::Exec { command }
+            }
+            (None, None) if notify.is_some() => Check::Notify,
+            (None, None) => Check::Tcp,
+        };
+        Health {
+            check,
+            interval: self.span(&at.join("interval"), interval, Duration::from_millis(200)),
+            timeout: self.span(&at.join("timeout"), timeout, Duration::from_secs(30)),
+            retries,
+        }
+    }
+
+    fn statuses(&mut self, at: &Path, status: Vec<u16>) -> Vec<u16> {
+        for (index, code) in status.iter().enumerate() {
+            if !(100..=599).contains(code) {
+                let message = format!("{code} is not an HTTP status");
+                self.error(&at.join(index), message, "write numbers from 100 to 599");
+            }
+        }
+        status
+    }
+
+    /// Names and values of fields, RFC 9110.
+    fn headers(&mut self, at: &Path, headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let of_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        for (name, value) in &headers {
+            let here = at.join(name.as_str());
+            if name.is_empty() || !name.chars().all(of_name) {
+                self.key_error(&here, "not a name of a header", "write one such as Authorization or X-Probe");
+            } else if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
+                self.key_error(&here, "this header says how the request is sent", "take it out: conductor sends it");
+            } else if !value.chars().all(|c| c == ' ' || c.is_ascii_graphic()) || value.trim() != value {
+                let remedy = "write printable ASCII characters, and no space at either end";
+                self.error(&here, "a header cannot have this value", remedy);
+            }
+        }
+        headers
+    }
+
+    fn pattern(&mut self, at: &Path, pattern: Option<String>) -> Option<String> {
+        if let Some(why) = pattern.as_deref().and_then(mistake) {
+            let remedy = "write a regular expression, in single quotes; \\ makes the next character plain";
+            self.error(at, format!("not a regular expression: {why}"), remedy);
+        }
+        pattern
+    }
+
+    /// A path as it stands in a request line, RFC 3986.
+    fn request_path(&mut self, at: &Path, path: String) -> String {
+        let ok = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%?".contains(c);
+        if path.contains("://") {
+            self.error(at, "a check has no scheme and host", "write the path alone, such as \"/healthz\"");
+        } else if !path.starts_with('/') {
+            self.error(at, format!("{path:?} does not start with /"), format!("write \"/{path}\""));
+        } else if let Some(bad) = path.chars().find(|c| !ok(*c)) {
+            let encoded: String = bad.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+            self.error(at, format!("{bad:?} cannot be in a URL's path"), format!("write {encoded} for it"));
+        }
+        path
+    }
+}
+
+/// What is wrong with a pattern.
+#[cfg(feature = "cli")]
+fn mistake(pattern: &str) -> Option<String> {
+    regex_lite::Regex::new(pattern).err().map(|error| error.to_string())
+}
+
+/// The generator does without what matches patterns: the hooks that start a service find the mistake.
+#[cfg(not(feature = "cli"))]
+fn mistake(_: &str) -> Option<String> {
+    None
+}

@@ -1,0 +1,66 @@
+//! docs/reliability.md: every fault that is tried, and what came of it.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use crate::scenarios::Scenario;
+
+const HEAD: &str = "# Reliability
+
+What goes wrong on machines, what must hold all the same, and whether it did. Each line is a scenario of
+[tests/machine](../tests/machine/src/scenarios) on a freshly booted systemd, mostly under load through Caddy, at which
+every answer is checked. `make test` runs them all and writes this file; `tests/machine/run NAME` runs one.
+";
+
+/// Whether a scenario passed, by its name and the suite.
+pub type Results = HashMap<(String, String), bool>;
+
+/// The whole file, for the suites that ran.
+pub fn render(scenarios: &[&Scenario], results: &Results) -> String {
+    let mut text = HEAD.to_owned();
+    let mut group = "";
+    let faults = scenarios.iter().filter_map(|scenario| Some((scenario, scenario.fault.as_ref()?)));
+    for (scenario, fault) in faults {
+        if scenario.group != group {
+            group = scenario.group;
+            let _ = write!(text, "\n## {group}\n\n| fault | what must hold | Debian 12 | Debian 13 | scenario |\n");
+            text.push_str("| --- | --- | --- | --- | --- |\n");
+        }
+        let result = |suite: &str| match results.get(&(scenario.to_string(), suite.to_owned())) {
+            Some(true) => "holds",
+            Some(false) => "**fails**",
+            None => "not run",
+        };
+        let (what, holds) = (fault.what, fault.holds);
+        let (bookworm, trixie) = (result("bookworm"), result("trixie"));
+        let _ = writeln!(text, "| {what} | {holds} | {bookworm} | {trixie} | `{scenario}` |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenarios;
+
+    const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability.md");
+
+    #[test]
+    fn the_committed_file_has_the_faults_that_are_tried() {
+        let committed = std::fs::read_to_string(COMMITTED).expect("docs/reliability.md");
+        let all = scenarios::matching(&[]);
+        let hold =
+            all.iter().flat_map(|one| ["bookworm", "trixie"].map(|suite| ((one.to_string(), suite.into()), true)));
+        let expected = render(&all, &hold.collect());
+        assert!(expected == committed, "`make test` writes docs/reliability.md: commit what it wrote");
+        assert!(expected.matches("| holds | holds | `").count() >= 60);
+    }
+
+    #[test]
+    fn what_failed_or_did_not_run_is_told() {
+        let all = scenarios::matching(&["faults::never_healthy".to_owned()]);
+        let results = [(("faults::never_healthy".to_owned(), "bookworm".to_owned()), false)];
+        let text = render(&all, &results.into_iter().collect());
+        assert!(text.contains("| **fails** | not run | `faults::never_healthy` |"), "{text}");
+    }
+}
