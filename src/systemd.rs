@@ -1,12 +1,18 @@
-//! The only door to the manager: systemctl(1) and journalctl(1).
+//! The only door to the manager, and to its journal.
+
+mod bus;
+mod job;
+mod systemctl;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use self::bus::Bus;
+use self::job::Job;
+use self::systemctl::Systemctl;
 use crate::deployment::Deployment;
 use crate::layout::Scope;
 use crate::model::ServiceName;
@@ -17,38 +23,42 @@ pub struct Manager {
     scope: Scope,
 }
 
-/// A call that did not do what it was asked to.
+/// Why something was not done that was asked for.
 #[derive(Debug)]
-pub struct Error {
-    pub call: String,
-    pub message: String,
-}
+pub struct Error(String);
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.call, self.message)
+        out.write_str(&self.0)
     }
 }
 
 impl std::error::Error for Error {}
 
-pub type Result<T> = std::result::Result<T, Error>;
+type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// What systemctl says when the manager executes itself anew (`systemctl daemon-reexec`, or its package is
-/// upgraded): whom it was talking to is gone, and the answer with it. The manager goes on with what it was asked.
-const GONE: [&str; 5] = [
-    "Connection refused",
-    "Connection reset by peer",
-    "Transport endpoint is not connected",
-    "disconnected from message bus",
-    "Connection terminated",
-];
-/// A call is repeated so often, with this pause before. All of them may be: what is done already is not done again.
+/// What went wrong with one call, in the words of who refused it.
+enum Failure {
+    /// Nobody is there to answer, or was and has left before the answer: the call may be repeated.
+    Gone(String),
+    NoSuchUnit(String),
+    Refused(String),
+}
+
+/// When the manager executes itself anew (`systemctl daemon-reexec`, or its package is upgraded) whom we were
+/// talking to is gone, and the answer with it. A call is repeated so often, with this pause before. All of them may
+/// be: what is done already is not done again.
 const REPEATS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What systemd says of a unit's state, `ActiveState=`.
 pub type State = String;
+
+/// A unit as the manager lists it.
+struct Listed {
+    unit: String,
+    state: State,
+}
 
 /// All services that systemd has in memory.
 #[derive(Debug, Default)]
@@ -68,15 +78,12 @@ impl Listing {
         self.deployments.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// From the lines of `systemctl list-units`: UNIT LOAD ACTIVE …
-    fn parse(text: &str) -> Self {
+    fn of(listed: Vec<Listed>) -> Self {
         let mut listing = Self::default();
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            let (Some(unit), Some(state)) = (words.next(), words.nth(1)) else { continue };
-            match Deployment::from_unit(unit) {
-                Some(one) => listing.deployments.entry(one.service.clone()).or_default().push((one, state.to_owned())),
-                None => drop(listing.services.insert(unit.to_owned(), state.to_owned())),
+        for Listed { unit, state } in listed {
+            match Deployment::from_unit(&unit) {
+                Some(one) => listing.deployments.entry(one.service.clone()).or_default().push((one, state)),
+                None => drop(listing.services.insert(unit, state)),
             }
         }
         listing
@@ -92,156 +99,145 @@ impl Manager {
         self.scope
     }
 
-    fn command(self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        if self.scope == Scope::User {
-            command.arg("--user");
-        }
-        command.args(arguments);
-        command
-    }
-
-    fn call(self, program: &str, arguments: &[&str]) -> Result<Output> {
-        let call = format!("{program} {}", arguments.join(" "));
-        self.command(program, arguments)
-            .output()
-            .map_err(|error: io::Error| Error { call, message: format!("cannot be run: {error}") })
-    }
-
-    /// Runs systemctl; its words when it fails.
-    fn systemctl(self, arguments: &[&str]) -> Result<String> {
-        for _ in 0..REPEATS {
-            match self.systemctl_once(arguments) {
-                Err(error) if GONE.iter().any(|words| error.message.contains(words)) => thread::sleep(PAUSE),
-                answer => return answer,
+    /// Asks on the message bus, and where there is none through systemctl(1).
+    fn ask<T>(
+        self,
+        call: &str,
+        bus: impl AsyncFn(&Bus) -> Result<T>,
+        systemctl: impl Fn(Systemctl) -> Result<T>,
+    ) -> Result<T, Error> {
+        let once = || match self.scope {
+            Scope::System => bus::ask(&bus).unwrap_or_else(|| systemctl(Systemctl(self.scope))),
+            Scope::User => systemctl(Systemctl(self.scope)),
+        };
+        let mut repeats = 0..REPEATS;
+        loop {
+            match once() {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Gone(_)) if repeats.next().is_some() && is_booted() => thread::sleep(PAUSE),
+                Err(Failure::Gone(message) | Failure::NoSuchUnit(message) | Failure::Refused(message)) => {
+                    return Err(Error(format!("{call}: {message}")));
+                }
             }
         }
-        self.systemctl_once(arguments)
     }
 
-    fn systemctl_once(self, arguments: &[&str]) -> Result<String> {
-        let output = self.call("systemctl", arguments)?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(Error { call: format!("systemctl {}", arguments.join(" ")), message })
-    }
-
-    fn on_units(self, verb: &[&str], units: &[String]) -> Result<()> {
+    /// Has jobs done and waits for them.
+    fn run(self, job: Job, units: &[String]) -> Result<(), Error> {
         if units.is_empty() {
             return Ok(());
         }
-        let arguments: Vec<_> = verb.iter().copied().chain(units.iter().map(String::as_str)).collect();
-        self.systemctl(&arguments).map(drop)
+        let call = job.verb();
+        let failed = self.ask(call, async |bus| bus.run(job, units).await, |systemctl| systemctl.run(job, units))?;
+        if failed.is_empty() { Ok(()) } else { Err(Error(failed.join("\n"))) }
     }
 
     /// Runs the generators and loads all units again.
-    pub fn daemon_reload(self) -> Result<()> {
-        self.systemctl(&["daemon-reload"]).map(drop)
+    pub fn daemon_reload(self) -> Result<(), Error> {
+        self.ask("daemon-reload", async |bus| bus.reload().await, Systemctl::reload)
     }
 
     /// Starts units and waits until they are up; an error if one of them is not.
-    pub fn start(self, units: &[String]) -> Result<()> {
-        self.on_units(&["start"], units)
+    pub fn start(self, units: &[String]) -> Result<(), Error> {
+        self.run(Job::Start, units)
     }
 
     /// Stops units and waits until they are gone.
-    pub fn stop(self, units: &[String]) -> Result<()> {
-        self.on_units(&["stop"], units)
+    pub fn stop(self, units: &[String]) -> Result<(), Error> {
+        self.run(Job::Stop, units)
     }
 
     /// Reloads units and waits; an error if one of them could not.
-    pub fn reload(self, units: &[String]) -> Result<()> {
-        self.on_units(&["reload"], units)
+    pub fn reload(self, units: &[String]) -> Result<(), Error> {
+        self.run(Job::Reload, units)
     }
 
     /// Starts a unit, or reloads it if it runs.
-    pub fn reload_or_start(self, unit: &str) -> Result<()> {
-        self.systemctl(&["reload-or-restart", unit]).map(drop)
+    pub fn reload_or_start(self, unit: &str) -> Result<(), Error> {
+        self.run(Job::ReloadOrRestart, &[unit.to_owned()])
     }
 
     /// Asks for a reload of what runs and does not wait: for units that are ordered before it.
-    pub fn ask_reload(self, unit: &str) -> Result<()> {
-        self.systemctl(&["--no-block", "try-reload-or-restart", unit]).map(drop)
+    pub fn ask_reload(self, unit: &str) -> Result<(), Error> {
+        let job = Job::TryReloadOrRestart;
+        let call = format!("{} {unit}", job.verb());
+        // One that is not there has nothing to reload.
+        let if_there = |outcome| if matches!(outcome, Err(Failure::NoSuchUnit(_))) { Ok(()) } else { outcome };
+        self.ask(&call, async |bus| if_there(bus.enqueue(job, unit).await), |one| if_there(one.enqueue(job, unit)))
     }
 
     /// Forgets that units failed; what never failed is no error.
     pub fn reset_failed(self, units: &[String]) {
-        if !units.is_empty() {
-            let _ = self.on_units(&["reset-failed"], units);
+        for unit in units {
+            let forgotten =
+                self.ask("reset-failed", async |bus| bus.reset_failed(unit).await, |one| one.reset_failed(unit));
+            drop(forgotten);
         }
     }
 
     /// Properties of a unit; a unit that is not loaded has them too.
-    pub fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>> {
-        let list = properties.join(",");
-        let text = self.systemctl(&["show", "--property", &list, "--", unit])?;
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        Ok(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    pub fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>, Error> {
+        let call = format!("show {unit}");
+        self.ask(&call, async |bus| bus.show(unit, properties).await, |systemctl| systemctl.show(unit, properties))
     }
 
     /// One property of a unit.
-    pub fn property(self, unit: &str, name: &str) -> Result<String> {
+    pub fn property(self, unit: &str, name: &str) -> Result<String, Error> {
         Ok(self.show(unit, &[name])?.remove(name).unwrap_or_default())
     }
 
     /// Whether somebody asked for the unit to be stopped, and it is not yet.
     pub fn is_to_stop(self, unit: &str) -> bool {
-        let jobs = self.systemctl(&["list-jobs", "--no-legend", "--plain", "--full", "--", unit]).unwrap_or_default();
-        // JOB UNIT TYPE STATE
-        jobs.lines().any(|job| job.split_whitespace().nth(2) == Some("stop"))
+        let stops = self.ask("list-jobs", async |bus| bus.is_to_stop(unit).await, |one| one.is_to_stop(unit));
+        stops.unwrap_or(false)
     }
 
     /// `ActiveState=` of several units, in their order.
-    pub fn states(self, units: &[String]) -> Result<Vec<State>> {
-        if units.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut arguments = vec!["show", "--property", "ActiveState", "--value", "--"];
-        arguments.extend(units.iter().map(String::as_str));
-        let text = self.systemctl(&arguments)?;
-        Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    pub fn states(self, units: &[String]) -> Result<Vec<State>, Error> {
+        let listed = self.ask("list-units", async |bus| bus.list_named(units).await, |one| one.list_named(units))?;
+        Ok(listed.into_iter().map(|one| one.state).collect())
     }
 
     /// The deployments of a service that systemd has in memory, whatever their state.
-    pub fn deployments(self, name: &ServiceName) -> Result<Vec<(Deployment, State)>> {
+    pub fn deployments(self, name: &ServiceName) -> Result<Vec<(Deployment, State)>, Error> {
         let pattern = format!("{name}-*@*.service");
         Ok(self.list(&pattern)?.deployments.remove(name).unwrap_or_default())
     }
 
     /// Every service that systemd has in memory, in one answer.
-    pub fn listing(self) -> Result<Listing> {
+    pub fn listing(self) -> Result<Listing, Error> {
         self.list("*.service")
     }
 
-    fn list(self, pattern: &str) -> Result<Listing> {
-        let text = self.systemctl(&["list-units", "--all", "--plain", "--no-legend", "--full", "--", pattern])?;
-        Ok(Listing::parse(&text))
+    fn list(self, pattern: &str) -> Result<Listing, Error> {
+        let patterns = [pattern];
+        let listed = self.ask("list-units", async |bus| bus.list(&patterns).await, |one| one.list(&patterns))?;
+        Ok(Listing::of(listed))
+    }
+
+    /// journalctl(1), to be completed and run.
+    pub fn journalctl(self) -> Command {
+        let mut command = Command::new("journalctl");
+        if self.scope == Scope::User {
+            command.arg("--user");
+        }
+        command
     }
 
     /// The last lines that a unit and its hooks logged.
     pub fn journal(self, unit: &str, lines: u32) -> String {
         // What was written a moment ago may still be on its way to the journal.
-        let _ = self.call("journalctl", &["--sync"]);
+        let _ = self.journalctl().arg("--sync").output();
         let count = lines.to_string();
-        match self.call("journalctl", &["--unit", unit, "--lines", &count, "--output", "cat", "--no-pager", "--quiet"])
-        {
+        let arguments = ["--unit", unit, "--lines", &count, "--output", "cat", "--no-pager", "--quiet"];
+        match self.journalctl().args(arguments).output() {
             Ok(output) => String::from_utf8_lossy(&output.stdout).trim_end().to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => format!("journalctl cannot be run: {error}"),
         }
     }
+}
 
-    /// journalctl(1), to be completed and run.
-    pub fn journalctl(self) -> Command {
-        self.command("journalctl", &[])
-    }
-
-    /// The version of the running systemd.
-    pub fn version(self) -> Option<u16> {
-        let output = self.call("systemctl", &["--version"]).ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let digits = text.strip_prefix("systemd ")?;
-        digits[..digits.find(|c: char| !c.is_ascii_digit())?].parse().ok()
-    }
+/// sd_booted(3)
+fn is_booted() -> bool {
+    std::path::Path::new("/run/systemd/system").is_dir()
 }

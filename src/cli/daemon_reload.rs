@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
 
+use rustix::process::setpriority_process;
+
 use super::service::report;
 use super::{Context, Failure, Outcome, declare};
 use crate::compile::{self, Host};
@@ -14,6 +16,9 @@ use crate::service::hook;
 use crate::service::plan::{self, Action, Job, Plan};
 use crate::service::store;
 use crate::{atomic, proxy, sources};
+
+/// The lowest priority there is.
+const LEAST: i32 = 19;
 
 /// systemd's daemon-reload, then every service to what is declared: what `conductor plan` shows.
 pub fn run(context: &Context) -> Outcome {
@@ -34,13 +39,17 @@ pub fn run(context: &Context) -> Outcome {
     Ok(Diagnostics(errors).into_result()?)
 }
 
-/// systemd loads its units with one processor; what they are compiled from is read beside that.
+/// systemd loads its units with one processor; what they are compiled from is read beside that, and gives way to
+/// the generators, which systemd waits for.
 fn reload_and_compile(context: &Context) -> Result<Host, Failure> {
     thread::scope(|scope| {
-        let reload = thread::Builder::new().spawn_scoped(scope, || context.manager.daemon_reload())?;
-        let host = compile::compile(&context.layout, context.systemd());
-        reload.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-        Ok(host)
+        let compile = || {
+            let _ = setpriority_process(None, LEAST); // of this thread, setpriority(2)
+            compile::compile(&context.layout, context.systemd())
+        };
+        let host = thread::Builder::new().spawn_scoped(scope, compile)?;
+        context.manager.daemon_reload()?;
+        Ok(host.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
 

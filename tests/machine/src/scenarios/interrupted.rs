@@ -1,7 +1,8 @@
 //! Conductor's own commands are killed, and so is the whole machine, at every step of what they do.
 //!
-//! A rollout of two deployments calls systemctl in this order: daemon-reload, list-units, start @1, stop @1 beside
-//! start @2, stop @2. Its writes come into place by renameat(2), its links and directories by rename(2).
+//! A rollout of two deployments calls systemd in this order: Reload, ListUnitsByPatterns, StartUnit for @1, StopUnit
+//! for @1 and its socket beside StartUnit for @2, StopUnit for @2 and its socket. Its writes come into place by
+//! renameat(2), its links and directories by rename(2).
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -35,27 +36,29 @@ scenarios!("interrupted":
         "`_reload` is killed before it links the new generation's units" => CONVERGES,
     reload_while_aiming(|m| rollout(m, "service _reload", "renameat", 1)):
         "`_reload` is killed before it writes what the service is brought to" => CONVERGES,
-    reload_before_daemon_reload(|m| reload(m, "daemon-reload", 1, Before)):
+    reload_before_daemon_reload(|m| reload(m, "Reload", 1, Before)):
         "`_reload` is killed before its daemon-reload" => CONVERGES,
-    reload_during_daemon_reload(|m| reload(m, "daemon-reload", 1, During)):
+    reload_during_daemon_reload(|m| reload(m, "Reload", 1, During)):
         "`_reload` is killed during its daemon-reload" => CONVERGES,
-    reload_before_listing(|m| reload(m, "list-units", 1, Before)):
+    reload_before_listing(|m| reload(m, "ListUnitsByPatterns", 1, Before)):
         "`_reload` is killed before it asks what runs" => CONVERGES,
-    reload_before_the_first_start(|m| reload(m, "start", 1, Before)):
+    reload_before_the_first_start(|m| reload(m, "StartUnit", 1, Before)):
         "`_reload` is killed before it starts the first new deployment" => CONVERGES,
-    reload_during_the_first_start(|m| reload(m, "start", 1, During)):
+    reload_during_the_first_start(|m| reload(m, "StartUnit", 1, During)):
         "`_reload` is killed while the first new deployment starts" => CONVERGES,
-    reload_before_the_first_stop(|m| reload(m, "stop", 1, Before)):
+    reload_before_the_first_stop(|m| reload(m, "StopUnit", 1, Before)):
         "`_reload` is killed before it stops the first old deployment" => CONVERGES,
-    reload_during_the_first_stop(|m| reload(m, "stop", 1, During)):
+    reload_during_the_first_stop(|m| reload(m, "StopUnit", 1, During)):
         "`_reload` is killed while the first old deployment stops" => CONVERGES,
-    reload_before_the_second_start(|m| reload(m, "start", 2, Before)):
+    reload_between_the_first_stops(|m| reload(m, "StopUnit", 2, Before)):
+        "`_reload` is killed when it has asked for the first old deployment to stop, and not for its socket" => CONVERGES,
+    reload_before_the_second_start(|m| reload(m, "StartUnit", 2, Before)):
         "`_reload` is killed before it starts the second new deployment" => CONVERGES,
-    reload_during_the_second_start(|m| reload(m, "start", 2, During)):
+    reload_during_the_second_start(|m| reload(m, "StartUnit", 2, During)):
         "`_reload` is killed while the second new deployment starts" => CONVERGES,
-    reload_before_the_last_stop(|m| reload(m, "stop", 2, Before)):
+    reload_before_the_last_stop(|m| reload(m, "StopUnit", 3, Before)):
         "`_reload` is killed before it stops the last old deployment" => CONVERGES,
-    reload_during_the_last_stop(|m| reload(m, "stop", 2, During)):
+    reload_during_the_last_stop(|m| reload(m, "StopUnit", 3, During)):
         "`_reload` is killed while the last old deployment stops" => CONVERGES,
 
     start_at_once(|m| rollout(m, "deployment _start", "execve", 0)):
@@ -87,9 +90,9 @@ scenarios!("interrupted":
         => "every deployment has stopped through its own ExecStop=; the next start begins anew",
     declare_while_storing(|m| declare(m, None)): "`service declare` is killed when it stores the declaration"
         => DECLARED,
-    declare_before_daemon_reload(|m| declare(m, Some("daemon-reload"))):
+    declare_before_daemon_reload(|m| declare(m, Some("Reload"))):
         "`service declare` is killed before its daemon-reload" => DECLARED,
-    declare_before_rolling(|m| declare(m, Some("reload"))): "`service declare` is killed before it asks for the reload"
+    declare_before_rolling(|m| declare(m, Some("ReloadUnit"))): "`service declare` is killed before it asks for the reload"
         => DECLARED,
     publication: "the publication of routes is killed before it swaps the proxy's configuration"
         => "Caddy serves by the old routes, and `conductor daemon-reload` publishes the new ones",
@@ -143,7 +146,7 @@ fn service_start_half_way(m: &mut Machine) {
     let shop = Shop::new(2).flags("--start-delay 300ms");
     shop.write(m);
     m.run(&format!("{} --no-start", shop::command("1")));
-    strike::at_call(m, "service _start", "start", 1, During);
+    strike::at_call(m, "service _start", "StartUnit", 1, During);
     m.try_run("systemctl start shop");
     m.until("it is started again", Duration::from_secs(15), || m.prop("shop.service", "ActiveState") == "active");
     assert!(strike::over(m));
@@ -174,12 +177,18 @@ fn declare(m: &Machine, before: Option<&str>) {
     let shop = Shop::new(2);
     shop.declare(m, "1");
     shop.write(m);
-    match before {
-        Some(verb) => strike::at_call(m, "service declare", verb, 1, Before),
-        None => strike::at_syscall(m, "service declare", "rename", 1),
-    }
+    let command = match before {
+        Some(method) => {
+            strike::at_call(m, "service declare", method, 1, Before);
+            strike::exposed(&shop::command("2"))
+        }
+        None => {
+            strike::at_syscall(m, "service declare", "rename", 1);
+            shop::command("2")
+        }
+    };
     let (watch, load) = (Watch::begin(m), m.load(load()));
-    let declare = m.try_run(&strike::exposed(&shop::command("2")));
+    let declare = m.try_run(&command);
     assert!(strike::over(m), "{declare}");
     assert!(!declare.success(), "{declare}");
     assert!(shop::get(m).starts_with("1 "));

@@ -1,5 +1,7 @@
 //! systemd and Caddy are reloaded, restarted and stopped at every step of a rollout.
 
+use std::time::Duration;
+
 use conductor_machine::load::{Load, Seen};
 use conductor_machine::machine::Machine;
 
@@ -16,6 +18,7 @@ scenarios!("manager":
     daemon_reload(|m| systemd(m, "daemon-reload")): "systemd's daemon-reload at every step of a rollout" => NOBODY,
     daemon_reexec(|m| systemd(m, "daemon-reexec")): "systemd's daemon-reexec at every step of a rollout" => NOBODY,
     daemon_reexec_while_it_waits: "systemd's daemon-reexec while a rollout waits for a deployment" => NOBODY,
+    message_bus: "dbus is killed while a rollout waits, and is not there at all for the next" => NOBODY,
     caddy_reload(|m| caddy(m, "/usr/bin/systemctl reload caddy")): "Caddy's reload at every step of a rollout"
         => ACCEPTED,
     caddy_restart(|m| caddy(m, "/usr/bin/systemctl restart caddy")): "Caddy's restart at every step of a rollout"
@@ -73,7 +76,7 @@ fn daemon_reexec_while_it_waits(m: &mut Machine) {
     while declare.is_running() {
         m.try_run("systemctl daemon-reexec");
         times += 1;
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
     }
     let output = declare.wait();
     let seen = load.stop();
@@ -82,4 +85,28 @@ fn daemon_reexec_while_it_waits(m: &mut Machine) {
     assert_eq!(seen.failed, 0, "{seen}");
     shop::assert_serves(m, "2", 2);
     m.note(format!("{times} times, {seen}"));
+}
+
+fn message_bus(m: &mut Machine) {
+    let shop = Shop::new(2).flags("--start-delay 700ms");
+    shop.declare(m, "1");
+    shop.write(m);
+    let (watch, load) = (Watch::begin(m), m.load(Load { clients: 8, pause_ms: 5, ..shop::load() }));
+    let declare = m.spawn(&shop::command("2"));
+    m.until("a deployment starts", Duration::from_secs(5), || {
+        shop::deployments(m).iter().any(|unit| unit.ends_with(" activating"))
+    });
+    m.run("systemctl kill --signal=KILL dbus.service");
+    let output = declare.wait();
+    assert!(output.success(), "{output}");
+    shop::assert_serves(m, "2", 2);
+    m.run("systemctl mask --quiet --runtime --now dbus.service dbus.socket; systemctl kill --signal=KILL dbus.service || true");
+    assert!(!m.try_run("busctl status").success(), "there is no bus");
+    shop.declare(m, "3");
+    shop::assert_serves(m, "3", 2);
+    let seen = load.stop();
+    watch.end();
+    assert_eq!(seen.failed, 0, "{seen}");
+    m.run("conductor service rm shop");
+    m.note(seen);
 }

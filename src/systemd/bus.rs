@@ -1,0 +1,277 @@
+//! The system's manager on the message bus, org.freedesktop.systemd1(5).
+//!
+//! The bus passes on to each caller the ends of its own jobs. On its private socket, which systemctl(1) uses, the
+//! manager tells every caller everything: a hundred services that roll at once would each hear of all the others.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_lite::StreamExt;
+use serde::Serialize;
+use tokio::time::timeout;
+use zbus::connection::Builder;
+use zbus::message::{Body, Type};
+use zbus::zvariant::{DynamicType, OwnedObjectPath, OwnedValue};
+use zbus::{Connection, MatchRule, MessageStream};
+
+use super::job::Job;
+use super::{Failure, Listed, Result};
+
+const NAME: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const JOB: &str = "org.freedesktop.systemd1.Job";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const BUS: &str = "/run/dbus/system_bus_socket";
+/// A bus that does not greet within this time is not there: at shutdown it may be gone already.
+const GREETING: Duration = Duration::from_secs(2);
+/// While nothing is said of a job, it is looked after: the manager may have executed itself anew and forgotten us.
+const LOOK: Duration = Duration::from_secs(1);
+/// More than so many units have no match rules of their own on the bus.
+const FEW: usize = 8;
+const QUEUE: usize = 4096;
+
+/// What the bus says when the manager has left it, or left a call without an answer.
+const LEFT: [&str; 4] = ["NoReply", "ServiceUnknown", "NameHasNoOwner", "Disconnected"];
+
+impl From<zbus::Error> for Failure {
+    fn from(error: zbus::Error) -> Self {
+        let zbus::Error::MethodError(name, words, _) = error else { return Self::Gone(error.to_string()) };
+        let words = words.unwrap_or_else(|| name.to_string());
+        let has_left = name.strip_prefix("org.freedesktop.DBus.Error.").is_some_and(|name| LEFT.contains(&name));
+        match name.strip_prefix("org.freedesktop.systemd1.") {
+            _ if has_left => Self::Gone(words),
+            Some("NoSuchUnit") => Self::NoSuchUnit(words),
+            _ => Self::Refused(words),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Gone(error.to_string())
+    }
+}
+
+/// Name, description, load, active and sub state, followed unit, object; a job's id, type and object.
+type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// Runs what is asked of the system's manager to its end; None if there is no bus.
+pub fn ask<T>(asked: impl AsyncFn(&Bus) -> Result<T>) -> Option<Result<T>> {
+    if !Path::new(BUS).exists() {
+        return None;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async { Some(asked(&Bus::open().await?).await) })
+}
+
+pub struct Bus(Connection);
+
+impl Bus {
+    async fn open() -> Option<Self> {
+        let builder = Builder::address(format!("unix:path={BUS}").as_str()).ok()?;
+        timeout(GREETING, builder.build()).await.ok()?.ok().map(Self)
+    }
+
+    async fn call<B: Serialize + DynamicType>(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<Body> {
+        Ok(self.0.call_method(Some(NAME), path, Some(interface), method, body).await?.body())
+    }
+
+    async fn ask<B: Serialize + DynamicType>(&self, method: &str, body: &B) -> Result<Body> {
+        self.call(PATH, MANAGER, method, body).await
+    }
+
+    /// Runs the generators and loads all units again.
+    pub async fn reload(&self) -> Result<()> {
+        self.ask("Reload", &()).await.map(drop)
+    }
+
+    /// Forgets that a unit failed.
+    pub async fn reset_failed(&self, unit: &str) -> Result<()> {
+        self.ask("ResetFailedUnit", &(unit)).await.map(drop)
+    }
+
+    /// The units in memory whose names match.
+    pub async fn list(&self, patterns: &[&str]) -> Result<Vec<Listed>> {
+        let no_states: &[&str] = &[];
+        listed(&self.ask("ListUnitsByPatterns", &(no_states, patterns)).await?)
+    }
+
+    /// These units, in their order; what is not in memory is inactive.
+    pub async fn list_named(&self, units: &[String]) -> Result<Vec<Listed>> {
+        let listed = listed(&self.ask("ListUnitsByNames", &(units)).await?)?;
+        let states: BTreeMap<_, _> = listed.into_iter().map(|one| (one.unit, one.state)).collect();
+        let state = |unit: &String| states.get(unit).cloned().unwrap_or_else(|| "inactive".to_owned());
+        Ok(units.iter().map(|unit| Listed { unit: unit.clone(), state: state(unit) }).collect())
+    }
+
+    async fn unit(&self, unit: &str) -> Result<OwnedObjectPath> {
+        Ok(self.ask("LoadUnit", &(unit)).await?.deserialize()?)
+    }
+
+    async fn property(&self, path: &str, interface: &str, name: &str) -> Result<OwnedValue> {
+        Ok(self.call(path, PROPERTIES, "Get", &(interface, name)).await?.deserialize()?)
+    }
+
+    /// Properties of a unit as `systemctl show` writes them; a unit that is not loaded has them too.
+    pub async fn show(&self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>> {
+        let path = self.unit(unit).await?;
+        let mut shown = BTreeMap::new();
+        for name in properties {
+            let of_any = ["ActiveState", "LoadState", "Job"].contains(name);
+            let interface = if of_any { "org.freedesktop.systemd1.Unit" } else { "org.freedesktop.systemd1.Service" };
+            shown.insert((*name).to_owned(), text(&self.property(&path, interface, name).await?));
+        }
+        Ok(shown)
+    }
+
+    /// Whether the unit's job, if it has one, is to stop it.
+    pub async fn is_to_stop(&self, unit: &str) -> Result<bool> {
+        let path = self.unit(unit).await?;
+        let job = self.property(&path, "org.freedesktop.systemd1.Unit", "Job").await?;
+        let Ok((id, path)) = <(u32, OwnedObjectPath)>::try_from(job) else { return Ok(false) };
+        if id == 0 {
+            return Ok(false);
+        }
+        match self.property(&path, JOB, "JobType").await {
+            // It has just ended.
+            Err(Failure::Refused(_) | Failure::NoSuchUnit(_)) => Ok(false),
+            kind => Ok(text(&kind?) == "stop"),
+        }
+    }
+
+    /// Asks for a job and does not wait for it.
+    pub async fn enqueue(&self, job: Job, unit: &str) -> Result<()> {
+        self.ask(job.method(), &(unit, "replace")).await.map(drop)
+    }
+
+    /// Has jobs done and waits until they are; those that were not, and why.
+    pub async fn run(&self, job: Job, units: &[String]) -> Result<Vec<String>> {
+        let mut ends = self.ends(units).await?;
+        let (mut jobs, mut failed) = (BTreeMap::new(), Vec::new());
+        for unit in units {
+            match self.ask(job.method(), &(unit, "replace")).await {
+                Ok(body) => drop(jobs.insert(body.deserialize::<OwnedObjectPath>()?.to_string(), unit)),
+                // What is not there has stopped.
+                Err(Failure::NoSuchUnit(_)) if job == Job::Stop => {}
+                Err(Failure::Refused(words) | Failure::NoSuchUnit(words)) => failed.push(words),
+                Err(gone @ Failure::Gone(_)) => return Err(gone),
+            }
+        }
+        while !jobs.is_empty() {
+            match timeout(LOOK, ends.next()).await {
+                Ok(Some(end)) => {
+                    let Ok((_, path, _, result)) = end?.body().deserialize::<(u32, OwnedObjectPath, String, String)>()
+                    else {
+                        continue;
+                    };
+                    if let Some(unit) = jobs.remove(path.as_str())
+                        && let Some(why) = explained(job, unit, &result)
+                    {
+                        failed.push(why);
+                    }
+                }
+                Ok(None) => return Err(Failure::Gone("systemd has closed the connection".to_owned())),
+                Err(_) => self.look_after(job, &mut jobs, &mut failed).await?,
+            }
+        }
+        Ok(failed)
+    }
+
+    /// The ends of jobs of these units.
+    async fn ends(&self, units: &[String]) -> Result<Ends> {
+        let mut streams = Vec::new();
+        let all = [None];
+        let each: Vec<_> = units.iter().map(Some).collect();
+        for unit in if units.len() > FEW { &all[..] } else { &each } {
+            let rule = MatchRule::builder().msg_type(Type::Signal).interface(MANAGER)?.member("JobRemoved")?;
+            let rule = if let Some(unit) = unit { rule.arg(2, unit.as_str())? } else { rule };
+            streams.push(MessageStream::for_match_rule(rule.build(), &self.0, Some(QUEUE)).await?);
+        }
+        Ok(Ends(streams))
+    }
+
+    /// Jobs whose end nobody told: what became of them is seen from their units.
+    async fn look_after(&self, job: Job, jobs: &mut BTreeMap<String, &String>, failed: &mut Vec<String>) -> Result<()> {
+        for path in jobs.keys().cloned().collect::<Vec<_>>() {
+            match self.property(&path, JOB, "State").await {
+                Ok(_) => continue,
+                Err(gone @ Failure::Gone(_)) => return Err(gone),
+                Err(Failure::Refused(_) | Failure::NoSuchUnit(_)) => {}
+            }
+            let Some(unit) = jobs.remove(&path) else { continue };
+            let shown = self.show(unit, &["ActiveState", "ReloadResult"]).await;
+            let is = |key: &str, values: &[&str]| match &shown {
+                Ok(shown) => shown.get(key).is_some_and(|value| values.contains(&value.as_str())),
+                Err(_) => false, // no service, and so nothing to reload
+            };
+            let is_done = match job {
+                Job::Stop => !is("ActiveState", &["active", "activating", "reloading"]),
+                Job::Start => is("ActiveState", &["active", "reloading"]),
+                Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart => {
+                    is("ActiveState", &["active", "reloading"]) && is("ReloadResult", &["success"])
+                }
+            };
+            if !is_done {
+                failed.extend(explained(job, unit, "failed"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Signals of several match rules, as they come.
+struct Ends(Vec<MessageStream>);
+
+impl Ends {
+    fn next(&mut self) -> impl Future<Output = Option<zbus::Result<zbus::Message>>> {
+        std::future::poll_fn(|context| {
+            self.0
+                .iter_mut()
+                .map(|stream| stream.poll_next(context))
+                .find(std::task::Poll::is_ready)
+                .unwrap_or(std::task::Poll::Pending)
+        })
+    }
+}
+
+fn listed(body: &Body) -> Result<Vec<Listed>> {
+    let rows: Vec<Row> = body.deserialize()?;
+    Ok(rows.into_iter().map(|row| Listed { unit: row.0, state: row.3 }).collect())
+}
+
+/// A property's value; a job's is its number.
+fn text(value: &OwnedValue) -> String {
+    use zbus::zvariant::Value;
+    match &**value {
+        Value::Str(text) => text.to_string(),
+        Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
+        Value::U32(number) => number.to_string(),
+        Value::Structure(fields) => match fields.fields().first() {
+            Some(Value::U32(number)) => number.to_string(),
+            _ => String::new(),
+        },
+        _ => String::new(),
+    }
+}
+
+/// How a job ended that was not done, in words; org.freedesktop.systemd1(5), `JobRemoved`.
+fn explained(job: Job, unit: &str, result: &str) -> Option<String> {
+    let words = match result {
+        "done" | "skipped" => return None,
+        "canceled" => "something else was asked of it",
+        "timeout" => "it took too long",
+        "dependency" => "a unit that it needs failed",
+        other => other,
+    };
+    Some(format!("{unit} did not {}: {words}", job.verb()))
+}
