@@ -219,6 +219,11 @@ impl Layout {
         self.runtime.join("locks")
     }
 
+    /// Files whose holders bring a service somewhere, whichever.
+    pub fn turns(&self) -> Utf8PathBuf {
+        self.runtime.join("turns")
+    }
+
     /// Held by whoever brings a service somewhere.
     pub fn lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.as_str())

@@ -9,3 +9,4 @@ pub mod plan;
 pub mod provenance;
 pub mod rollout;
 pub mod store;
+pub mod turn;

@@ -355,7 +355,8 @@ fn regular(path: &Utf8Path, shown: &Utf8Path) -> Result<FileKind, Diagnostic> {
         return Err(Diagnostic::of_file(shown, message, "put it into a package, an image or /srv"));
     }
     let mut content = Vec::with_capacity(metadata.len() as usize + 1);
-    io::Read::read_to_end(&mut file, &mut content).map_err(failed)?;
+    // Limited, so that it does not ask for the length a second time.
+    io::Read::read_to_end(&mut io::Read::take(&mut file, MAX_BYTES + 1), &mut content).map_err(failed)?;
     Ok(FileKind::Regular {
         executable: metadata.permissions().mode() & 0o100 != 0,
         size: content.len() as u64,

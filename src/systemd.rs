@@ -54,6 +54,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What systemd says of a unit's state, `ActiveState=`.
 pub type State = String;
 
+impl Failure {
+    fn words(self) -> String {
+        match self {
+            Self::Gone(words) | Self::NoSuchUnit(words) | Self::Refused(words) => words,
+        }
+    }
+}
+
 /// A unit as the manager lists it.
 struct Listed {
     unit: String,
@@ -99,27 +107,21 @@ impl Manager {
         self.scope
     }
 
-    /// Asks on the message bus, and where there is none through systemctl(1).
+    /// Asks on the message bus, and through systemctl(1) where there is none or the manager has left it.
     fn ask<T>(
         self,
         call: &str,
         bus: impl AsyncFn(&Bus) -> Result<T>,
         systemctl: impl Fn(Systemctl) -> Result<T>,
     ) -> Result<T, Error> {
-        let once = || match self.scope {
-            Scope::System => bus::ask(&bus).unwrap_or_else(|| systemctl(Systemctl(self.scope))),
-            Scope::User => systemctl(Systemctl(self.scope)),
-        };
+        let on_bus = (self.scope == Scope::System).then(|| bus::ask(&bus)).flatten();
         let mut repeats = 0..REPEATS;
-        loop {
-            match once() {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::Gone(_)) if repeats.next().is_some() && is_booted() => thread::sleep(PAUSE),
-                Err(Failure::Gone(message) | Failure::NoSuchUnit(message) | Failure::Refused(message)) => {
-                    return Err(Error(format!("{call}: {message}")));
-                }
-            }
+        let mut answer = on_bus.unwrap_or_else(|| systemctl(Systemctl(self.scope)));
+        while matches!(answer, Err(Failure::Gone(_))) && is_booted() && repeats.next().is_some() {
+            thread::sleep(PAUSE);
+            answer = systemctl(Systemctl(self.scope));
         }
+        answer.map_err(|failure| Error(format!("{call}: {}", failure.words())))
     }
 
     /// Has jobs done and waits for them.

@@ -3,6 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::panic::resume_unwind;
+use std::thread;
 
 use camino::Utf8Path;
 
@@ -14,10 +16,29 @@ use crate::tree::{Entry, Tree};
 /// # Errors
 /// The first entry that cannot be written, with its path.
 pub fn create(dir: &Utf8Path, tree: &Tree) -> io::Result<()> {
-    create_entries(dir, tree.iter())
+    create_entries(dir, &tree.iter().collect::<Vec<_>>())
 }
 
-fn create_entries<'a>(dir: &Utf8Path, entries: impl Iterator<Item = (&'a Utf8Path, &'a Entry)>) -> io::Result<()> {
+/// Fewer entries are not worth a thread.
+const MANY: usize = 256;
+
+/// Half of many entries is written by a second thread.
+fn create_entries(dir: &Utf8Path, entries: &[(&Utf8Path, &Entry)]) -> io::Result<()> {
+    if entries.len() < MANY {
+        return create_in_order(dir, entries);
+    }
+    let (here, there) = entries.split_at(entries.len() / 2);
+    thread::scope(|scope| {
+        let helper = thread::Builder::new().spawn_scoped(scope, || create_in_order(dir, there));
+        create_in_order(dir, here)?;
+        match helper {
+            Ok(helper) => helper.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => create_in_order(dir, there), // where there can be no thread
+        }
+    })
+}
+
+fn create_in_order(dir: &Utf8Path, entries: &[(&Utf8Path, &Entry)]) -> io::Result<()> {
     let mut last_parent = None;
     for (path, entry) in entries {
         let at = dir.join(path);
@@ -48,7 +69,7 @@ pub fn update(dir: &Utf8Path, written: &Tree, wanted: &Tree) -> io::Result<()> {
     for (path, _) in written.iter().filter(|(path, _)| wanted.get(path).is_none()) {
         fs::remove_file(dir.join(path)).map_err(|error| named(path, &error))?;
     }
-    create_entries(dir, missing.into_iter())
+    create_entries(dir, &missing)
 }
 
 fn replace_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {

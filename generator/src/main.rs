@@ -49,10 +49,12 @@ fn run(log: &mut Log) -> Result<(), String> {
     let host = compile::compile(&layout, systemd);
     report(log, &host);
     write::update(normal, &live, &host.tree).map_err(failed)?;
-    match early {
-        Some(early) => write::create(early, &live::hidden(&live, &host.tree)).map_err(failed),
-        None => Ok(()),
+    if let Some(early) = early {
+        write::create(early, &live::hidden(&live, &host.tree)).map_err(failed)?;
     }
+    // systemd waits for the end of this process, which frees everything at once.
+    std::mem::forget((live, host));
+    Ok(())
 }
 
 fn directory(argument: OsString) -> Result<Utf8PathBuf, String> {

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::plan::{Plan, Present};
 use super::rollout::{self, Rollout};
-use super::{provenance, store};
+use super::{provenance, store, turn};
 use crate::atomic;
 use crate::compile::{self, Compiled};
 use crate::deployment::{Deployment, runtime, slot};
@@ -61,6 +61,7 @@ impl<'a> Hook<'a> {
 
     fn converge(&self) -> Result<()> {
         let _lock = self.lock()?;
+        let _turn = turn::wait(self.layout);
         note_failure(self.layout, &self.name, None)?;
         let outcome = self.compile().and_then(|compiled| self.bring_to(&compiled));
         if let Err(error) = &outcome
@@ -139,6 +140,7 @@ impl<'a> Hook<'a> {
     }
 
     fn stop_all(&self) -> Result<()> {
+        let _turn = turn::wait(self.layout);
         let there = self.manager.deployments(&self.name)?;
         let running: Vec<Deployment> =
             there.into_iter().filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment).collect();

@@ -13,9 +13,10 @@ use futures_lite::StreamExt;
 use serde::Serialize;
 use tokio::time::timeout;
 use zbus::connection::Builder;
-use zbus::message::{Body, Type};
-use zbus::zvariant::{DynamicType, OwnedObjectPath, OwnedValue};
-use zbus::{Connection, MatchRule, MessageStream};
+use zbus::message::Type;
+use zbus::proxy::{self, CacheProperties, MethodFlags};
+use zbus::zvariant::{DynamicDeserialize, DynamicType, OwnedObjectPath, OwnedValue};
+use zbus::{Connection, MatchRule, MessageStream, Proxy};
 
 use super::job::Job;
 use super::{Failure, Listed, Result};
@@ -35,7 +36,7 @@ const FEW: usize = 8;
 const QUEUE: usize = 4096;
 
 /// What the bus says when the manager has left it, or left a call without an answer.
-const LEFT: [&str; 4] = ["NoReply", "ServiceUnknown", "NameHasNoOwner", "Disconnected"];
+const LEFT: [&str; 5] = ["NoReply", "ServiceUnknown", "NameHasNoOwner", "Disconnected", "TimedOut"];
 
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
@@ -76,50 +77,56 @@ impl Bus {
         timeout(GREETING, builder.build()).await.ok()?.ok().map(Self)
     }
 
-    async fn call<B: Serialize + DynamicType>(
-        &self,
-        path: &str,
-        interface: &str,
-        method: &str,
-        body: &B,
-    ) -> Result<Body> {
-        Ok(self.0.call_method(Some(NAME), path, Some(interface), method, body).await?.body())
+    /// A manager that is not on the bus just now is not waited for.
+    async fn call<B, R>(&self, path: &str, interface: &str, method: &str, body: &B) -> Result<R>
+    where
+        B: Serialize + DynamicType,
+        R: for<'d> DynamicDeserialize<'d>,
+    {
+        let proxy = proxy::Builder::<Proxy>::new(&self.0).destination(NAME)?.path(path)?.interface(interface)?;
+        let proxy = proxy.cache_properties(CacheProperties::No).build().await?;
+        let answer = proxy.call_with_flags(method, MethodFlags::NoAutoStart.into(), body).await?;
+        answer.ok_or_else(|| Failure::Gone(format!("{method} has no answer")))
     }
 
-    async fn ask<B: Serialize + DynamicType>(&self, method: &str, body: &B) -> Result<Body> {
+    async fn ask<B, R>(&self, method: &str, body: &B) -> Result<R>
+    where
+        B: Serialize + DynamicType,
+        R: for<'d> DynamicDeserialize<'d>,
+    {
         self.call(PATH, MANAGER, method, body).await
     }
 
     /// Runs the generators and loads all units again.
     pub async fn reload(&self) -> Result<()> {
-        self.ask("Reload", &()).await.map(drop)
+        self.ask("Reload", &()).await
     }
 
     /// Forgets that a unit failed.
     pub async fn reset_failed(&self, unit: &str) -> Result<()> {
-        self.ask("ResetFailedUnit", &(unit)).await.map(drop)
+        self.ask("ResetFailedUnit", &(unit)).await
     }
 
     /// The units in memory whose names match.
     pub async fn list(&self, patterns: &[&str]) -> Result<Vec<Listed>> {
         let no_states: &[&str] = &[];
-        listed(&self.ask("ListUnitsByPatterns", &(no_states, patterns)).await?)
+        Ok(listed(self.ask("ListUnitsByPatterns", &(no_states, patterns)).await?))
     }
 
     /// These units, in their order; what is not in memory is inactive.
     pub async fn list_named(&self, units: &[String]) -> Result<Vec<Listed>> {
-        let listed = listed(&self.ask("ListUnitsByNames", &(units)).await?)?;
+        let listed = listed(self.ask("ListUnitsByNames", &(units)).await?);
         let states: BTreeMap<_, _> = listed.into_iter().map(|one| (one.unit, one.state)).collect();
         let state = |unit: &String| states.get(unit).cloned().unwrap_or_else(|| "inactive".to_owned());
         Ok(units.iter().map(|unit| Listed { unit: unit.clone(), state: state(unit) }).collect())
     }
 
     async fn unit(&self, unit: &str) -> Result<OwnedObjectPath> {
-        Ok(self.ask("LoadUnit", &(unit)).await?.deserialize()?)
+        self.ask("LoadUnit", &(unit)).await
     }
 
     async fn property(&self, path: &str, interface: &str, name: &str) -> Result<OwnedValue> {
-        Ok(self.call(path, PROPERTIES, "Get", &(interface, name)).await?.deserialize()?)
+        self.call(path, PROPERTIES, "Get", &(interface, name)).await
     }
 
     /// Properties of a unit as `systemctl show` writes them; a unit that is not loaded has them too.
@@ -151,7 +158,8 @@ impl Bus {
 
     /// Asks for a job and does not wait for it.
     pub async fn enqueue(&self, job: Job, unit: &str) -> Result<()> {
-        self.ask(job.method(), &(unit, "replace")).await.map(drop)
+        let _: OwnedObjectPath = self.ask(job.method(), &(unit, "replace")).await?;
+        Ok(())
     }
 
     /// Has jobs done and waits until they are; those that were not, and why.
@@ -159,8 +167,8 @@ impl Bus {
         let mut ends = self.ends(units).await?;
         let (mut jobs, mut failed) = (BTreeMap::new(), Vec::new());
         for unit in units {
-            match self.ask(job.method(), &(unit, "replace")).await {
-                Ok(body) => drop(jobs.insert(body.deserialize::<OwnedObjectPath>()?.to_string(), unit)),
+            match self.ask::<_, OwnedObjectPath>(job.method(), &(unit, "replace")).await {
+                Ok(path) => drop(jobs.insert(path.to_string(), unit)),
                 // What is not there has stopped.
                 Err(Failure::NoSuchUnit(_)) if job == Job::Stop => {}
                 Err(Failure::Refused(words) | Failure::NoSuchUnit(words)) => failed.push(words),
@@ -244,9 +252,8 @@ impl Ends {
     }
 }
 
-fn listed(body: &Body) -> Result<Vec<Listed>> {
-    let rows: Vec<Row> = body.deserialize()?;
-    Ok(rows.into_iter().map(|row| Listed { unit: row.0, state: row.3 }).collect())
+fn listed(rows: Vec<Row>) -> Vec<Listed> {
+    rows.into_iter().map(|row| Listed { unit: row.0, state: row.3 }).collect()
 }
 
 /// A property's value; a job's is its number.
