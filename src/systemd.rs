@@ -35,6 +35,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// When the manager executes itself anew (`systemctl daemon-reexec`, or its package is upgraded) whom we were
+/// talking to is gone, and the answer with it. A call is repeated so often, with this pause before. All of them may
+/// be: what is done already is not done again.
+const REPEATS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// What went wrong with one call, in the words of who refused it.
@@ -45,15 +51,6 @@ enum Failure {
     Refused(String),
 }
 
-/// When the manager executes itself anew (`systemctl daemon-reexec`, or its package is upgraded) whom we were
-/// talking to is gone, and the answer with it. A call is repeated so often, with this pause before. All of them may
-/// be: what is done already is not done again.
-const REPEATS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// What systemd says of a unit's state, `ActiveState=`.
-pub type State = String;
-
 impl Failure {
     fn words(self) -> String {
         match self {
@@ -61,6 +58,9 @@ impl Failure {
         }
     }
 }
+
+/// What systemd says of a unit's state, `ActiveState=`.
+pub type State = String;
 
 /// A unit as the manager lists it.
 struct Listed {

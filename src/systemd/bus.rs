@@ -217,23 +217,27 @@ impl Bus {
                 Err(Failure::Refused(_) | Failure::NoSuchUnit(_)) => {}
             }
             let Some(unit) = jobs.remove(&path) else { continue };
-            let shown = self.show(unit, &["ActiveState", "ReloadResult"]).await;
-            let is = |key: &str, values: &[&str]| match &shown {
-                Ok(shown) => shown.get(key).is_some_and(|value| values.contains(&value.as_str())),
-                Err(_) => false, // no service, and so nothing to reload
-            };
-            let is_done = match job {
-                Job::Stop => !is("ActiveState", &["active", "activating", "reloading"]),
-                Job::Start => is("ActiveState", &["active", "reloading"]),
-                Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart => {
-                    is("ActiveState", &["active", "reloading"]) && is("ReloadResult", &["success"])
-                }
-            };
-            if !is_done {
+            if !self.is_done(job, unit).await? {
                 failed.extend(explained(job, unit, "failed"));
             }
         }
         Ok(())
+    }
+
+    /// Whether a unit is as a job that has ended was to leave it.
+    async fn is_done(&self, job: Job, unit: &str) -> Result<bool> {
+        let path = self.unit(unit).await?;
+        let state = text(&self.property(&path, "org.freedesktop.systemd1.Unit", "ActiveState").await?);
+        let is_up = matches!(state.as_str(), "active" | "reloading");
+        match job {
+            Job::Start => Ok(is_up),
+            Job::Stop => Ok(!is_up && state != "activating"),
+            Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart if !is_up => Ok(false),
+            Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart => {
+                let result = self.property(&path, "org.freedesktop.systemd1.Service", "ReloadResult").await?;
+                Ok(text(&result) == "success")
+            }
+        }
     }
 }
 

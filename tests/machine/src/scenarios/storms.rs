@@ -19,6 +19,8 @@ scenarios!("storms":
         no request fails",
     fifty_services_one_broken: "50 services are rolled at once, and one does not become healthy"
         => "49 serve the new version, the broken one its old version, and the error names it",
+    more_than_take_turns: "120 services start, roll and stop at once, more than may be at it at a time"
+        => "they take turns, all are brought to the end, and the message bus has connections left for others",
     declaration_deleted_by_hand: "a declaration is deleted by hand, and systemd reloads before conductor"
         => "daemon-reload stops its deployments through their own ExecStop=, draining them, and leaves nothing",
     stored_files_deleted_by_hand: "the stored files of the running generation are deleted by hand"
@@ -118,6 +120,32 @@ tls = "off"
     assert_eq!(answers, expected);
     assert_eq!(m.run("pgrep --exact app | wc -l").trim(), "50");
     assert_eq!(m.failed_units(), Vec::<String>::new());
+}
+
+fn more_than_take_turns(m: &mut Machine) {
+    const SERVICES: u32 = 120;
+    m.copy_app("/usr/local/bin/app");
+    let declare = |version: &str| {
+        let text = format!("[exec]\ncommand = ['/usr/local/bin/app', '--version', '{version}']\nsandbox = 'none'\n");
+        m.write("/root/service.toml", &text);
+        m.run(&format!(
+            "for i in $(seq {SERVICES}); do install -D -m 644 /root/service.toml /etc/conductor/services/s$i/service.toml; done"
+        ));
+        let start = Instant::now();
+        m.run("conductor daemon-reload");
+        m.note(format!("version {version} after {:.1?}", start.elapsed()));
+        let running = m.run("pgrep --list-full --exact app");
+        let line = format!("/usr/local/bin/app --version {version}");
+        assert_eq!(running.lines().filter(|process| process.ends_with(&line)).count(), SERVICES as usize);
+        assert_eq!(running.lines().count(), SERVICES as usize);
+    };
+    declare("1");
+    declare("2");
+    m.run(&format!("systemctl stop $(printf 's%s.service ' $(seq {SERVICES}))"));
+    assert_eq!(m.run("pgrep --exact app || true; cd /run/conductor; find deployments generations -mindepth 1"), "");
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    let refused = m.run("journalctl --sync; journalctl --output=cat --grep='maximum number of active' || true");
+    assert_eq!(refused, "", "connections to the bus");
 }
 
 fn declaration_deleted_by_hand(m: &mut Machine) {
