@@ -155,16 +155,32 @@ pub fn entries(dir: &Utf8Path) -> io::Result<Vec<Utf8DirEntry>> {
 /// # Errors
 /// What the file system refuses.
 pub fn lock(path: &Utf8Path) -> io::Result<File> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
     loop {
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        let file = lock_file(path)?;
         flock(&file, FlockOperation::LockExclusive)?;
         if is_at(&file, path)? {
             return Ok(file);
         }
     }
+}
+
+/// The same without waiting; None if somebody has it. Only for locks whose files stay.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn try_lock(path: &Utf8Path) -> io::Result<Option<File>> {
+    let file = lock_file(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        outcome => Ok(outcome.map(|()| Some(file))?),
+    }
+}
+
+fn lock_file(path: &Utf8Path) -> io::Result<File> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    File::options().create(true).truncate(false).write(true).open(path)
 }
 
 /// Whether an open file is still the one at a path.

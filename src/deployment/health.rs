@@ -91,8 +91,9 @@ impl error::Error for Failed {}
 /// Tries the check on a deployment's `socket` until it passes.
 ///
 /// The first attempt is made at once, the next ones after pauses that grow from 2 ms to the check's
-/// interval; where attempts are counted, the pauses are all as long as that. No attempt outlasts the check's timeout or `deadline`. Commands run in the current
-/// directory, environment, namespaces and credentials, each in a process group that is killed with it.
+/// interval; where attempts are counted, the pauses are all as long as that. No attempt outlasts the check's
+/// timeout or `deadline`. Commands run in the current directory, environment, namespaces and credentials, each in a
+/// process group that is killed with it.
 ///
 /// `main_pid` is watched through a pidfd; without one only `deadline` ends the wait. A number that no
 /// process has any more counts as exited. (A number that was given to another process since systemd

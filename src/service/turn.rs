@@ -4,11 +4,10 @@
 //! after the other. But each would be on the message bus, where dbus-daemon(1) lets root have 256 connections, the
 //! manager's own and other services' among them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::process;
 
-use rustix::fs::{FlockOperation, flock};
-
+use crate::atomic;
 use crate::layout::Layout;
 
 const TURNS: u32 = 64;
@@ -16,13 +15,8 @@ const TURNS: u32 = 64;
 /// Held until dropped. None where the file system refuses: better all at a time than none.
 pub fn wait(layout: &Layout) -> Option<File> {
     let dir = layout.at(&layout.turns());
-    fs::create_dir_all(&dir).ok()?;
+    let path = |number: u32| dir.join((number % TURNS).to_string());
     let first = process::id();
-    let open = |number: u32| {
-        let path = dir.join((number % TURNS).to_string());
-        File::options().create(true).truncate(false).write(true).open(path).ok()
-    };
-    let is_free = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
-    let free = (first..first + TURNS).filter_map(open).find(is_free);
-    free.or_else(|| open(first).filter(|file| flock(file, FlockOperation::LockExclusive).is_ok()))
+    let free = (first..first + TURNS).find_map(|number| atomic::try_lock(&path(number)).ok().flatten());
+    free.or_else(|| atomic::lock(&path(first)).ok())
 }

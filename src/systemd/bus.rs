@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,6 +23,8 @@ use super::{Failure, Listed, Result};
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const JOB: &str = "org.freedesktop.systemd1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "/run/dbus/system_bus_socket";
@@ -48,12 +49,6 @@ impl From<zbus::Error> for Failure {
             Some("NoSuchUnit") => Self::NoSuchUnit(words),
             _ => Self::Refused(words),
         }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Gone(error.to_string())
     }
 }
 
@@ -135,7 +130,7 @@ impl Bus {
         let mut shown = BTreeMap::new();
         for name in properties {
             let of_any = ["ActiveState", "LoadState", "Job"].contains(name);
-            let interface = if of_any { "org.freedesktop.systemd1.Unit" } else { "org.freedesktop.systemd1.Service" };
+            let interface = if of_any { UNIT } else { SERVICE };
             shown.insert((*name).to_owned(), text(&self.property(&path, interface, name).await?));
         }
         Ok(shown)
@@ -144,7 +139,7 @@ impl Bus {
     /// Whether the unit's job, if it has one, is to stop it.
     pub async fn is_to_stop(&self, unit: &str) -> Result<bool> {
         let path = self.unit(unit).await?;
-        let job = self.property(&path, "org.freedesktop.systemd1.Unit", "Job").await?;
+        let job = self.property(&path, UNIT, "Job").await?;
         let Ok((id, path)) = <(u32, OwnedObjectPath)>::try_from(job) else { return Ok(false) };
         if id == 0 {
             return Ok(false);
@@ -227,14 +222,14 @@ impl Bus {
     /// Whether a unit is as a job that has ended was to leave it.
     async fn is_done(&self, job: Job, unit: &str) -> Result<bool> {
         let path = self.unit(unit).await?;
-        let state = text(&self.property(&path, "org.freedesktop.systemd1.Unit", "ActiveState").await?);
+        let state = text(&self.property(&path, UNIT, "ActiveState").await?);
         let is_up = matches!(state.as_str(), "active" | "reloading");
         match job {
             Job::Start => Ok(is_up),
             Job::Stop => Ok(!is_up && state != "activating"),
             Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart if !is_up => Ok(false),
             Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart => {
-                let result = self.property(&path, "org.freedesktop.systemd1.Service", "ReloadResult").await?;
+                let result = self.property(&path, SERVICE, "ReloadResult").await?;
                 Ok(text(&result) == "success")
             }
         }
