@@ -18,6 +18,9 @@ all:
 # Installs what `make` with the same PREFIX has built.
 install:
 	install -D -m 0755 $(RELEASE)/conductor $(DESTDIR)$(BINDIR)/conductor
+	install -d $(DESTDIR)$(LIBDIR)/conductor/oci
+	ln -sf $(BINDIR)/conductor $(DESTDIR)$(LIBDIR)/conductor/oci/crun
+	ln -sf $(BINDIR)/conductor $(DESTDIR)$(LIBDIR)/conductor/oci/runc
 	install -D -m 0755 $(RELEASE)/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/system-generators/conductor-generator
 	install -D -m 0755 $(RELEASE)/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/user-generators/conductor-generator
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system

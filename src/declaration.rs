@@ -20,7 +20,11 @@ pub struct Declaration {
     pub config: BTreeMap<String, Scalar>,
     /// The command that serves.
     pub exec: Option<Exec>,
-    /// How the processes get their socket.
+    /// Or the image whose container serves.
+    pub container: Option<Container>,
+    /// Or the pod that serves.
+    pub pod: Option<Pod>,
+    /// Where it listens.
     #[serde(default)]
     pub listen: Listen,
     /// When a deployment is ready for traffic.
@@ -29,6 +33,9 @@ pub struct Declaration {
     /// What the reverse proxy sends here.
     #[serde(default)]
     pub route: Vec<Route>,
+    /// Ports on which it serves without a reverse proxy.
+    #[serde(default)]
+    pub port: Vec<Port>,
     /// How one generation replaces another.
     #[serde(default)]
     pub deploy: Deploy,
@@ -88,20 +95,129 @@ pub enum Sandbox {
     None,
 }
 
+/// `[container]`: one image, run by podman-run(1); keys are those of podman-systemd.unit(5) in snake case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    /// The image's name, with its registry.
+    pub image: String,
+    /// When the registry is asked for it.
+    #[serde(default)]
+    pub pull: Pull,
+    /// The image itself, `sha256:…`: what `pull = "newer"` has found, wherever the name points by now.
+    pub digest: Option<String>,
+    /// Arguments of the image's entry point, or the command where it has none.
+    #[serde(default)]
+    pub exec: Vec<String>,
+    /// Instead of the image's own entry point.
+    pub entrypoint: Option<String>,
+    /// Environment of the processes, over `config`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, Scalar>,
+    /// Within the container; the image's unless said.
+    pub user: Option<String>,
+    /// Within the container; the image's unless said.
+    pub working_dir: Option<String>,
+    /// `SOURCE:PATH[:OPTIONS]`; a source that starts with `./` is among the declaration's files.
+    #[serde(default)]
+    pub volume: Vec<String>,
+    /// `PATH[:OPTIONS]`
+    #[serde(default)]
+    pub tmpfs: Vec<String>,
+    /// `NAME[,OPTIONS]`, podman-secret(1).
+    #[serde(default)]
+    pub secret: Vec<String>,
+    /// Networks; podman's default one unless said.
+    #[serde(default)]
+    pub network: Vec<String>,
+    #[serde(default)]
+    pub add_capability: Vec<String>,
+    #[serde(default)]
+    pub drop_capability: Vec<String>,
+    /// The image cannot be written to.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Further options of podman-run(1).
+    #[serde(default)]
+    pub podman_args: Vec<String>,
+    /// The TCP port on which it listens.
+    pub port: Option<u16>,
+    /// `LoadCredential=`: name to path.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, String>,
+    /// `LoadCredentialEncrypted=`: name to path.
+    #[serde(default)]
+    pub credentials_encrypted: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pull {
+    /// When the machine has no image of this name.
+    #[default]
+    Missing,
+    /// Whenever the service is declared or reloaded by name; another image is another generation.
+    Newer,
+    /// Never.
+    Never,
+}
+
+/// `[pod]`: Kubernetes YAML, run by podman-kube-play(1).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pod {
+    /// The YAML file, rendered when a deployment starts.
+    pub template: String,
+    /// A file with ConfigMaps for it, rendered likewise.
+    pub config_map: Option<String>,
+    /// Environment of its containers, over `config`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, Scalar>,
+    /// Networks; that of podman's pods unless said.
+    #[serde(default)]
+    pub network: Vec<String>,
+    /// Further options of podman-kube-play(1).
+    #[serde(default)]
+    pub podman_args: Vec<String>,
+    /// The TCP port on which it listens.
+    pub port: Option<u16>,
+    /// `LoadCredential=`: name to path.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, String>,
+    /// `LoadCredentialEncrypted=`: name to path.
+    #[serde(default)]
+    pub credentials_encrypted: BTreeMap<String, String>,
+}
+
 /// `[listen]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
-    /// `"activation"`: systemd passes the listening socket.
-    #[serde(rename = "type", default)]
-    pub kind: ListenKind,
+    /// `"activation"` for `[exec]`, `"tcp"` for containers and pods, unless said.
+    #[serde(rename = "type")]
+    pub kind: Option<ListenKind>,
+    /// A deployment to which nobody is connected for so long stops until somebody connects; never unless said.
+    pub idle_timeout: Option<TimeSpan>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ListenKind {
+    /// systemd passes the listening socket, sd_listen_fds(3).
     #[default]
     Activation,
+    /// The process binds `$CONDUCTOR_SOCKET`.
+    Unix,
+    /// The process binds `$PORT`.
+    Tcp,
+}
+
+/// `[[port]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// As `ListenStream=` has it: a port, an address with one, a path, `vsock:CID:PORT`.
+    pub listen: String,
 }
 
 /// `[health]`
@@ -275,20 +391,7 @@ pub struct Scalar(pub String);
 pub struct TimeSpan(pub String);
 
 /// Keys of the interface that are to come, so that nobody is told that they do not exist.
-pub const LATER: &[&str] = &[
-    "pod",
-    "container",
-    "port",
-    "part",
-    "listen.idle_timeout",
-    "route.keepalive",
-    "route.headers",
-    "route.timeouts",
-    "route.snippet",
-];
-
-/// Words that are to come, by key.
-pub const LATER_WORDS: &[(&str, &[&str])] = &[("listen.type", &["unix", "tcp"])];
+pub const LATER: &[&str] = &["part", "route.keepalive", "route.headers", "route.timeouts", "route.snippet"];
 
 struct ScalarVisitor(&'static str);
 

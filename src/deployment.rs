@@ -2,8 +2,10 @@
 
 pub mod context;
 pub mod drain;
+pub mod endpoint;
 pub mod health;
 pub mod hook;
+pub mod prepare;
 pub mod runtime;
 pub mod slot;
 
@@ -58,14 +60,29 @@ impl Deployment {
         format!("{}-{}@{}.socket", self.service, self.generation, self.instance)
     }
 
+    /// What connects callers to where it listens, systemd-socket-proxyd(8).
+    pub fn bridge_unit(&self) -> String {
+        format!("{}-{}-bridge@{}.service", self.service, self.generation, self.instance)
+    }
+
+    /// The socket that it takes behind a bridge.
+    pub fn inner_socket_unit(&self) -> String {
+        format!("{}-{}-inner@{}.socket", self.service, self.generation, self.instance)
+    }
+
     /// Its DEPLOYMENTDIR.
     pub fn dir(&self, layout: &Layout) -> Utf8PathBuf {
         layout.deployments().join(self.to_string())
     }
 
-    /// Its unix socket, held by systemd.
+    /// Its unix socket, as callers reach it: held by systemd, or a link to what it has bound itself.
     pub fn socket(&self, layout: &Layout) -> Utf8PathBuf {
         layout.sockets(&self.service, &self.generation).join(self.instance.to_string())
+    }
+
+    /// The socket that it binds itself, or takes behind a bridge.
+    pub fn own_socket(&self, layout: &Layout) -> Utf8PathBuf {
+        layout.socket_dir(&self.service, &self.generation, self.instance).join("socket")
     }
 
     /// From the path of its socket.

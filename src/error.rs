@@ -8,7 +8,7 @@ use crate::systemd;
 #[derive(Debug)]
 pub struct Error(pub String);
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

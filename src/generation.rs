@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Deploy, DropIn, File, Health, Hooks, Passthrough, Process, Route, Service};
+use crate::model::{Deploy, DropIn, File, Health, Hooks, Listen, Passthrough, Process, Route, Service};
 
 /// Raised when the meaning of rendered units changes, so that deployments roll onto the new form.
 pub const FORMAT: u32 = 1;
@@ -71,8 +71,10 @@ impl Digests {
             concurrency,
             slots,
             process,
+            listen,
             health,
             routes,
+            ports,
             deploy,
             hooks,
             commands,
@@ -91,6 +93,7 @@ impl Digests {
             format: FORMAT,
             name: name.as_str(),
             process,
+            listen,
             health,
             hooks,
             passthrough,
@@ -105,7 +108,7 @@ impl Digests {
             settings: digest(
                 "settings",
                 &(
-                    (description, slice, wanted_by, source),
+                    (description, slice, wanted_by, source, ports),
                     (strategy, max_surge, drain_timeout, health_timeout),
                     (commands, brings, conditions, display),
                 ),
@@ -124,6 +127,7 @@ struct GenerationInput<'a> {
     format: u32,
     name: &'a str,
     process: &'a Process,
+    listen: &'a Listen,
     health: &'a Health,
     hooks: &'a Hooks,
     passthrough: &'a Passthrough,

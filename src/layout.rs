@@ -17,6 +17,9 @@ pub const LIBRARY: &str = match option_env!("CONDUCTOR_LIBDIR") {
     None => "/usr/lib/conductor",
 };
 
+/// Where `conductor` is called as one of the container runtimes that it stands before; below `LIBRARY`.
+pub const RUNTIMES: &str = "oci";
+
 /// The group that may connect to the deployments' sockets: the reverse proxy's.
 pub const PROXY_GROUP: &str = "conductor-proxy";
 
@@ -199,6 +202,11 @@ impl Layout {
 
     pub fn sockets(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
         self.runtime.join("sockets").join(format!("{name}-{id}"))
+    }
+
+    /// Directory of the socket that a deployment binds itself, or takes behind a bridge.
+    pub fn socket_dir(&self, name: &ServiceName, id: &Id, instance: u32) -> Utf8PathBuf {
+        self.sockets(name, id).join(format!("{instance}.d"))
     }
 
     pub fn slots(&self, name: &ServiceName) -> Utf8PathBuf {

@@ -27,13 +27,15 @@ pub mod systemd;
 #[cfg(feature = "cli")]
 pub mod error;
 #[cfg(feature = "cli")]
+pub mod template;
+#[cfg(feature = "cli")]
+pub mod podman;
+#[cfg(feature = "cli")]
 pub mod deployment;
 #[cfg(feature = "cli")]
 pub mod proxy;
 #[cfg(feature = "cli")]
 pub mod service;
-#[cfg(feature = "cli")]
-pub mod template;
 #[cfg(feature = "cli")]
 pub mod verify;
 #[cfg(feature = "cli")]

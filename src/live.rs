@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::generation::{Digests, FORMAT, Id};
 use crate::layout::Layout;
 use crate::model::{Service, ServiceName, Strategy};
-use crate::render::units::template_name;
+use crate::render::units::template_names;
 use crate::tree::Tree;
 use crate::write;
 
@@ -121,9 +121,8 @@ impl Live {
     /// # Errors
     /// A snapshot that cannot be read.
     pub fn deployment_units(&self, layout: &Layout, id: &Id) -> io::Result<Tree> {
-        let template = template_name(&self.name, id);
         let mut tree = self.units(layout, id)?;
-        tree.retain(|path| path.as_str().starts_with(&template));
+        tree.retain(|path| template_names(&self.name, id).iter().any(|name| path.as_str().starts_with(name)));
         Ok(tree)
     }
 }

@@ -1,5 +1,16 @@
 use std::process::ExitCode;
 
+use conductor::{cli, podman};
+
 fn main() -> ExitCode {
-    conductor::cli::main()
+    let mut arguments = std::env::args_os();
+    // Pods' containers are created through this program, called as their runtime.
+    match arguments.next().as_deref().and_then(podman::runtime::called_as) {
+        Some(name) => {
+            let error = podman::runtime::become_real(name, arguments.collect());
+            eprintln!("conductor, before {name}: {}", error.err().map_or_else(String::new, |error| error.to_string()));
+            ExitCode::FAILURE
+        }
+        None => cli::main(),
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-pub use crate::declaration::{CommandScope, Sandbox, Strategy, Tls};
+pub use crate::declaration::{CommandScope, ListenKind, Pull, Sandbox, Strategy, Tls};
 
 /// A service's name: at most 40 characters of a-z, 0-9, `-`, `_`, `.`, so that the paths of its
 /// sockets fit the 107 bytes of unix(7).
@@ -73,8 +73,11 @@ pub struct Service {
     /// Fixed upstreams of the proxy.
     pub slots: u32,
     pub process: Process,
+    pub listen: Listen,
     pub health: Health,
     pub routes: Vec<Route>,
+    /// Where it is reached without a reverse proxy, as `ListenStream=` has it.
+    pub ports: Vec<String>,
     pub deploy: Deploy,
     pub hooks: Hooks,
     /// Commands for people, by name.
@@ -101,15 +104,116 @@ pub struct Service {
 /// What is executed, as whom and with what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Process {
-    pub command: Command,
-    /// `config` with `exec.environment` over it.
+    pub engine: Engine,
+    /// `config` with the engine's `environment` over it.
     pub environment: BTreeMap<String, String>,
+    /// Of the processes or, beside a container or pod, of the hooks.
     pub user: User,
     /// Name to path, `LoadCredential=`.
     pub credentials: BTreeMap<String, Utf8PathBuf>,
     /// Name to path, `LoadCredentialEncrypted=`.
     pub credentials_encrypted: BTreeMap<String, Utf8PathBuf>,
     pub sandbox: Sandbox,
+}
+
+/// What serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    Exec { command: Command },
+    Container(Container),
+    Pod(Pod),
+}
+
+impl Engine {
+    /// Whether podman runs it.
+    pub fn is_podman(&self) -> bool {
+        match self {
+            Self::Exec { .. } => false,
+            Self::Container(_) | Self::Pod(_) => true,
+        }
+    }
+}
+
+/// One image, and how podman-run(1) runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    pub image: String,
+    /// No part of what runs: only who declares it asks for it.
+    #[serde(skip)]
+    pub pull: Pull,
+    /// `sha256:…`, of the image's manifest.
+    pub digest: Option<String>,
+    pub exec: Vec<String>,
+    pub entrypoint: Option<String>,
+    pub user: Option<String>,
+    pub working_dir: Option<String>,
+    /// A source that starts with `./` is among the service's files.
+    pub volume: Vec<String>,
+    pub tmpfs: Vec<String>,
+    pub secret: Vec<String>,
+    pub network: Vec<String>,
+    pub add_capability: Vec<String>,
+    pub drop_capability: Vec<String>,
+    pub read_only: bool,
+    pub podman_args: Vec<String>,
+    /// Where it listens, if on TCP.
+    pub port: Option<u16>,
+}
+
+impl Container {
+    /// What podman is told to run: the image itself where its digest is known.
+    pub fn reference(&self) -> String {
+        match &self.digest {
+            // A tag beside a digest is none of podman's business: it says where the digest was found.
+            Some(digest) => format!("{}@{digest}", without_tag(&self.image)),
+            None => self.image.clone(),
+        }
+    }
+}
+
+/// An image's name without `:TAG`; a colon before a slash is a registry's port.
+fn without_tag(image: &str) -> &str {
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => image,
+    }
+}
+
+/// Kubernetes YAML, and how podman-kube-play(1) runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Among the service's files.
+    pub template: Utf8PathBuf,
+    /// Likewise.
+    pub config_map: Option<Utf8PathBuf>,
+    /// Those that the service was declared with: the templates' variables.
+    pub variables: BTreeMap<String, String>,
+    pub network: Vec<String>,
+    pub podman_args: Vec<String>,
+    /// Where it listens, if on TCP.
+    pub port: Option<u16>,
+}
+
+/// Where a deployment listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    pub kind: ListenKind,
+    /// A deployment to which nobody is connected for so long stops until somebody connects.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Listen {
+    /// Whether callers reach it through systemd-socket-proxyd(8): what takes no unix socket does, and what is
+    /// not there all the time.
+    pub fn is_bridged(&self) -> bool {
+        self.kind == ListenKind::Tcp || self.idle_timeout.is_some()
+    }
+
+    /// Whether systemd holds the socket that callers reach.
+    pub fn has_socket(&self) -> bool {
+        self.kind == ListenKind::Activation || self.is_bridged()
+    }
 }
 
 /// A program and its arguments; a first word that starts with `./` is among the service's files.

@@ -4,6 +4,7 @@ mod brought;
 mod command;
 mod condition;
 mod directives;
+mod engine;
 mod health;
 mod misfit;
 pub mod routes;
@@ -20,7 +21,7 @@ use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
 use crate::document::{Node, Path};
 use crate::layout::Scope;
-use crate::model::{Command, Deploy, Hook, Hooks, Passthrough, Process, RunCommand, Sandbox, Service, User};
+use crate::model::{Deploy, Hook, Hooks, Passthrough, RunCommand, Service};
 use crate::path;
 use crate::sources::Declared;
 use crate::timespan;
@@ -44,6 +45,9 @@ pub const VARIABLES: &[&str] = &[
     "CONDUCTOR_DEPLOYMENT_DIR",
     "CONDUCTOR_INSTANCE",
     "CONDUCTOR_SOCKET",
+    "PORT",
+    "POD_NAME",
+    "POD_IP_ADDRESS",
 ];
 
 /// Resolves one declaration for a host whose systemd has the given version, where it is known.
@@ -104,15 +108,19 @@ impl Resolver<'_> {
     }
 
     fn service(&mut self, declaration: Declaration) -> Service {
+        self.fit(&declaration);
         let Declaration {
             description,
             concurrency,
             slots,
             config,
             exec,
+            container,
+            pod,
             listen,
             health,
             route,
+            port,
             deploy,
             hooks,
             resources,
@@ -126,7 +134,6 @@ impl Resolver<'_> {
         let name = self.declared.name.clone();
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, slots);
-        let declaration::Listen { kind: declaration::ListenKind::Activation } = listen;
         let mut slice = self.resources(resources);
         let passthrough = Passthrough {
             unit: self.directives(Section::Unit, "unit", systemd.unit),
@@ -134,7 +141,7 @@ impl Resolver<'_> {
             socket: self.directives(Section::Socket, "socket", systemd.socket),
         };
         slice.extend(self.directives(Section::Slice, "slice", systemd.slice));
-        let process = self.process(config, exec);
+        let process = self.process(config, exec, container, pod);
         Service {
             description: match description {
                 Some(text) => self.line(&path!["description"], &text),
@@ -143,9 +150,11 @@ impl Resolver<'_> {
             concurrency,
             slots,
             display: self.display(display, &process.environment),
+            listen: self.listen(listen, &process),
             process,
             health: self.health(health),
             routes: self.routes(route),
+            ports: self.ports(port),
             deploy: self.deploy(deploy),
             hooks: self.hooks(hooks),
             commands: self.commands(commands),
@@ -170,37 +179,6 @@ impl Resolver<'_> {
             self.error(at, format!("{value} is too large"), format!("write {most} or less{more}"));
         }
         value.clamp(least, most)
-    }
-
-    fn process(&mut self, config: BTreeMap<String, Scalar>, exec: Option<declaration::Exec>) -> Process {
-        let Some(exec) = exec else {
-            self.error(&path![], "nothing to run: [exec] is missing", "add [exec] with command = [\"./server\"]");
-            return Process {
-                command: Command(Vec::new()),
-                environment: BTreeMap::new(),
-                user: User::Static(String::new()),
-                credentials: BTreeMap::new(),
-                credentials_encrypted: BTreeMap::new(),
-                sandbox: Sandbox::Strict,
-            };
-        };
-        let declaration::Exec { command, environment, user, credentials, credentials_encrypted, sandbox } = exec;
-        let mut variables = self.variables(&path!["config"], config);
-        variables.extend(self.variables(&path!["exec", "environment"], environment));
-        if command.is_empty() {
-            self.error(&path!["exec", "command"], "the command is empty", example(&path!["exec", "command"]));
-        }
-        Process {
-            command: self.command(&path!["exec", "command"], command).unwrap_or(Command(Vec::new())),
-            environment: variables,
-            user: match user {
-                Some(user) => User::Static(self.user(user)),
-                None => User::Dynamic(dynamic_user(self.declared.name.as_str())),
-            },
-            credentials: self.credentials(&path!["exec", "credentials"], credentials),
-            credentials_encrypted: self.credentials(&path!["exec", "credentials_encrypted"], credentials_encrypted),
-            sandbox,
-        }
     }
 
     /// One line of text: nothing in it can end a line of a unit.

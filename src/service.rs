@@ -6,6 +6,7 @@ pub mod hook;
 pub mod kept;
 pub mod overrides;
 pub mod plan;
+pub mod ports;
 pub mod provenance;
 pub mod rollout;
 pub mod store;

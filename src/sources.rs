@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
@@ -13,6 +14,7 @@ use crate::document::Node;
 use crate::generation::hex;
 use crate::layout::{Layout, Scope};
 use crate::model::{DropIn, File, FileKind, ServiceName};
+use crate::path;
 
 /// The file that makes a directory a declaration.
 pub const DECLARATION: &str = "service.toml";
@@ -34,6 +36,8 @@ pub struct Declared {
     pub document: Node,
     pub drop_ins: Vec<DropIn>,
     pub files: Vec<File>,
+    /// Those it was declared with, where something is still to be rendered with them.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Where a declaration is, and what lies over it.
@@ -237,10 +241,22 @@ pub fn load(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> R
         name: site.name.clone(),
         dir: shown.to_owned(),
         source: site.dir.join(DECLARATION),
+        // Only pods are rendered later; the generator reads no file for nothing.
+        variables: if document.get(&path!["pod"]).is_some() { variables(dir) } else { BTreeMap::new() },
         document,
         drop_ins,
         files,
     })
+}
+
+/// The variables in the record of where a declaration came from; what somebody wrote by hand has none.
+fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
+    #[derive(Deserialize)]
+    struct Record {
+        variables: BTreeMap<String, String>,
+    }
+    let text = fs::read(dir.join(PROVENANCE)).unwrap_or_default();
+    serde_json::from_slice(&text).map(|Record { variables }| variables).unwrap_or_default()
 }
 
 /// Reads a declaration's `service.toml` alone, with what is laid over it.

@@ -168,6 +168,12 @@ impl Manager {
         self.ask(&call, async |bus| if_there(bus.enqueue(job, unit).await), |one| if_there(one.enqueue(job, unit)))
     }
 
+    /// Asks for a unit to be stopped and does not wait; what is not there has stopped.
+    pub fn ask_stop(self, unit: &str) {
+        let job = Job::Stop;
+        drop(self.ask(job.verb(), async |bus| bus.enqueue(job, unit).await, |one| one.enqueue(job, unit)));
+    }
+
     /// Forgets that units failed; what never failed is no error.
     pub fn reset_failed(self, units: &[String]) {
         for unit in units {
@@ -209,6 +215,14 @@ impl Manager {
     /// Every service that systemd has in memory, in one answer.
     pub fn listing(self) -> Result<Listing, Error> {
         self.list("*.service")
+    }
+
+    /// The units that match and are up, or on their way.
+    pub fn active(self, pattern: &str) -> Result<Vec<String>, Error> {
+        let patterns = [pattern];
+        let listed = self.ask("list-units", async |bus| bus.list(&patterns).await, |one| one.list(&patterns))?;
+        let is_up = |one: &Listed| !matches!(one.state.as_str(), "inactive" | "failed");
+        Ok(listed.into_iter().filter(is_up).map(|one| one.unit).collect())
     }
 
     fn list(self, pattern: &str) -> Result<Listing, Error> {

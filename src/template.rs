@@ -22,15 +22,49 @@ const SUFFIX: &str = ".j2";
 /// # Errors
 /// Templates that do not parse or use a variable that is not given; what cannot be read or written.
 pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &BTreeMap<String, String>) -> Result<(), Diagnostics> {
+    let mut errors = Diagnostics::default();
+    Templating { environment: environment(), variables, from, to }.directory(Utf8Path::new(""), &mut errors);
+    errors.into_result()
+}
+
+fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
     environment.set_syntax(syntax.expect("jinja's own delimiters"));
     // Declarations are not HTML.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    let mut errors = Diagnostics::default();
-    Templating { environment, variables, from, to }.directory(Utf8Path::new(""), &mut errors);
-    errors.into_result()
+    environment
+}
+
+/// Renders the text of one file.
+///
+/// # Errors
+/// A template that does not parse or uses a variable that is not given.
+pub fn render(path: &Utf8Path, text: &str, variables: &BTreeMap<String, String>) -> Result<String, Diagnostic> {
+    render_in(&environment(), path, text, variables)
+}
+
+fn render_in(
+    environment: &Environment,
+    path: &Utf8Path,
+    text: &str,
+    variables: &BTreeMap<String, String>,
+) -> Result<String, Diagnostic> {
+    environment.render_named_str(path.as_str(), text, variables).map_err(|error| {
+        let source = Arc::new(Source { path: path.to_owned(), text: text.to_owned() });
+        let span = error.range().unwrap_or_else(|| line_span(text, error.line()));
+        let undefined = error.kind() == minijinja::ErrorKind::UndefinedError;
+        let name = text.get(span.clone()).unwrap_or("").trim().to_owned();
+        let (message, remedy) = if undefined {
+            let message = format!("the variable {name} is not given");
+            (message, format!("add {name}=… to the command, or write {{{{ {name} | default(\"…\") }}}}"))
+        } else {
+            let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            (format!("not a valid template: {detail}"), "see the syntax of Jinja templates".to_owned())
+        };
+        Diagnostic::at(Place { source, span }, "", message, remedy)
+    })
 }
 
 struct Templating<'a> {
@@ -93,20 +127,7 @@ impl Templating<'_> {
 
     fn render(&self, path: &Utf8Path) -> Result<String, Diagnostic> {
         let text = fs::read_to_string(path).map_err(|error| failed(path, &error))?;
-        self.environment.render_named_str(path.as_str(), &text, self.variables).map_err(|error| {
-            let source = Arc::new(Source { path: path.to_owned(), text: text.clone() });
-            let span = error.range().unwrap_or_else(|| line_span(&text, error.line()));
-            let undefined = error.kind() == minijinja::ErrorKind::UndefinedError;
-            let name = text.get(span.clone()).unwrap_or("").trim().to_owned();
-            let (message, remedy) = if undefined {
-                let message = format!("the variable {name} is not given");
-                (message, format!("add {name}=… to the command, or write {{{{ {name} | default(\"…\") }}}}"))
-            } else {
-                let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-                (format!("not a valid template: {detail}"), "see the syntax of Jinja templates".to_owned())
-            };
-            Diagnostic::at(Place { source, span }, "", message, remedy)
-        })
+        render_in(&self.environment, path, &text, self.variables)
     }
 }
 

@@ -9,7 +9,8 @@ use crate::compile::Compiled;
 use crate::generation::Id;
 use crate::layout::{Layout, Scope};
 use crate::model::Service;
-use crate::render::units::template_name;
+use crate::render::bridge::port_name;
+use crate::render::units::template_names;
 use crate::service::store;
 use crate::{render, write};
 
@@ -32,7 +33,6 @@ pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, systemd: Opt
 }
 
 fn run(layout: &Layout, units: &Utf8Path, service: &Service, id: &Id) -> io::Result<Vec<String>> {
-    let template = template_name(&service.name, id);
     let mut command = Command::new("systemd-analyze");
     if layout.scope == Scope::User {
         command.arg("--user");
@@ -40,8 +40,16 @@ fn run(layout: &Layout, units: &Utf8Path, service: &Service, id: &Id) -> io::Res
     command.args(["verify", "--recursive-errors=no", "--man=no"]);
     command.env("SYSTEMD_UNIT_PATH", format!("{units}:"));
     command.arg(units.join(format!("{}.service", service.name)));
-    command.arg(units.join(format!("{template}1.service")));
-    command.arg(units.join(format!("{template}1.socket")));
+    for name in ["service", "socket"].iter().flat_map(|kind| {
+        let templates = template_names(&service.name, id).into_iter().map(move |name| format!("{name}1.{kind}"));
+        let ports = service.ports.iter().map(move |listen| format!("{}.{kind}", port_name(&service.name, listen)));
+        templates.chain(ports)
+    }) {
+        let template = name.replace("@1.", "@.");
+        if units.join(&template).exists() || units.join(&name).exists() {
+            command.arg(units.join(name));
+        }
+    }
     command.arg(units.join(render::units::slice_name(&service.name)));
     let output = command.output()?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -7,7 +7,7 @@ use std::process::Command;
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile::{self, Compiled};
 use conductor::layout::Layout;
-use conductor::model::ServiceName;
+use conductor::model::{Engine, ServiceName};
 use conductor::{directive, sources, template, verify};
 
 /// The systemd that judges; units are rendered for it.
@@ -69,7 +69,8 @@ fn systemd_has_nothing_to_say_of_the_examples() {
     assert!(examples.len() >= 3, "{examples:?}");
     for dir in examples {
         example(&dir, |layout, compiled, rendered| {
-            let program = &compiled.service.process.command.0[0];
+            let Engine::Exec { command } = &compiled.service.process.engine else { return };
+            let program = &command.0[0];
             let mut said = verify::verify(layout, compiled, rendered, Some(systemd())).expect("systemd-analyze runs");
             // Servers from Debian's packages need not be installed here.
             said.retain(|line| {

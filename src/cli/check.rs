@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 use clap::Args;
 
+use super::declare::pod_error;
 use super::render::with_rendered;
 use super::{Context, Failure, Outcome, split_words};
 use crate::compile::{self, Compiled};
@@ -67,6 +68,7 @@ fn opinion(
     dir: &Utf8Path,
     shown: &Utf8Path,
 ) -> Result<Vec<Diagnostic>, Failure> {
+    let of_pod = pod_error(&context.layout, compiled, dir, shown.parent().unwrap_or(shown));
     let lines = verify::verify(&context.layout, compiled, dir, context.systemd())
         .map_err(|error| Failure::Failed(format!("systemd-analyze cannot be run: {error}")))?;
     let remedy = "mend what the unit comes from; `conductor render` shows it";
@@ -75,5 +77,5 @@ fn opinion(
     let hidden = if routed { proxy::hidden(context.manager) } else { None };
     let remedy = "take that out of the unit; `systemctl cat caddy` shows where it is";
     let of_proxy = hidden.map(|why| Diagnostic::of_file(shown, why, remedy));
-    Ok(of_systemd.chain(of_proxy).collect())
+    Ok(of_pod.into_iter().chain(of_systemd).chain(of_proxy).collect())
 }

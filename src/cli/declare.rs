@@ -8,14 +8,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use super::render::must_be_declaration;
-use super::service::{bring, remove, report};
+use super::service::{bring, image, remove, report};
 use super::{Context, Failure, Outcome, name_of, variables};
 use crate::atomic::{self, Staging};
 use crate::compile::{self, Clash, Compiled, UnitFiles};
-use crate::diagnostic::Diagnostics;
+use crate::deployment::Deployment;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::layout::Layout;
 use crate::live::Target;
-use crate::model::ServiceName;
+use crate::model::{Engine, ServiceName};
 use crate::path;
+use crate::podman::pod::Setting;
 use crate::service::provenance::{self, Provenance};
 use crate::service::{hook, store};
 use crate::sources::{self, DECLARATION, PROVENANCE, Site};
@@ -92,10 +95,21 @@ fn declare(
     let staged = atomic::staging(&place)?;
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(|error| Failure::Failed(error.to_string()))?;
     template::render_dir(&arguments.dir, &dir, &provenance.variables)?;
+    provenance::write(&dir, &provenance)?;
     let site = sources::site_of(&context.layout, name);
     let compiled = compile_proposed(context, &site, &dir, &arguments.dir)?;
-    provenance::write(&dir, &provenance)?;
     bring_along(context, arguments, &site, &dir, &compiled, bringers)?;
+    // On a machine that is only being put together there is nobody to ask.
+    let pinned = if context.layout.root() == "/" { image::pin(context, &compiled.service)? } else { None };
+    let unpin = || pinned.as_ref().map(|undo| undo.write(&context.layout, name)).transpose();
+    let compiled = match pinned {
+        Some(_) => {
+            let site = sources::site_of(&context.layout, name);
+            let compiled = compile_proposed(context, &site, &dir, &arguments.dir);
+            compiled.or_else(|failure| unpin().map_err(Failure::from).and(Err(failure)))?
+        }
+        None => compiled,
+    };
 
     let same = is_same(&place, &dir, &compiled)?;
     if same && arguments.no_start {
@@ -108,7 +122,8 @@ fn declare(
     let before = atomic::replace_dir(staged, &place)?;
     let began = Instant::now();
     if let Err(failure) = bring_in(context, arguments, name) {
-        if let Err(second) = put_back(context, &compiled, &place, before) {
+        let restored = unpin().map_err(Failure::from).and_then(|_| put_back(context, &compiled, &place, before));
+        if let Err(second) = restored {
             eprintln!("{second}");
         }
         return Err(failure);
@@ -229,6 +244,7 @@ pub fn compile_proposed(context: &Context, site: &Site, dir: &Utf8Path, shown: &
     let layout = &context.layout;
     let compiled = compile::compile_at(layout, site, dir, shown, context.systemd())?;
     UnitFiles::list(layout).refuse(site)?;
+    pod_error(layout, &compiled, dir, shown).map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
     let host = compile::compile(layout, context.systemd());
     match Clash::between(&compiled.service, &host.services) {
         Some(clash) => {
@@ -237,6 +253,18 @@ pub fn compile_proposed(context: &Context, site: &Site, dir: &Utf8Path, shown: &
         }
         None => Ok(compiled),
     }
+}
+
+/// A pod's file is rendered when a deployment starts; what is wrong with it is said before that.
+pub fn pod_error(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, shown: &Utf8Path) -> Option<Diagnostic> {
+    let Compiled { service, id, .. } = compiled;
+    let Engine::Pod(pod) = &service.process.engine else { return None };
+    let deployment = &Deployment::new(&service.name, id, 1);
+    let error = Setting { layout, deployment, model: service, pod, files: dir }.check().err()?;
+    let path = shown.join(&pod.template);
+    let message = error.to_string().replace(dir.as_str(), shown.as_str());
+    let message = message.trim_start_matches(&format!("{path}: ")).to_owned();
+    Some(Diagnostic::of_file(&path, message, "write Kubernetes YAML as podman-kube-play(1) takes it"))
 }
 
 /// Whether what is stored already is the same declaration.

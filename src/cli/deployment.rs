@@ -9,8 +9,8 @@ use camino::Utf8PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Context, Failure, Outcome, environment, journal};
-use crate::deployment::Deployment;
 use crate::deployment::hook::{self, Part};
+use crate::deployment::{Deployment, prepare};
 use crate::timespan;
 
 #[derive(Subcommand)]
@@ -58,6 +58,21 @@ pub enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    /// ExecStartPre= of a deployment: what must be there before its process
+    #[command(name = "_prepare", hide = true)]
+    PrepareHook {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// ExecStart= of a container or pod: become this command, outside of the unit's own sandbox
+    #[command(name = "_host", hide = true)]
+    Host {
+        /// In a control group below the unit's own
+        #[arg(long)]
+        leaf: bool,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// ExecStop= of a deployment: leave the slots, drain
     #[command(name = "_stop", hide = true)]
     StopHook {
@@ -82,6 +97,7 @@ pub enum Verb {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Only {
+    Address,
     Health,
     Slots,
 }
@@ -131,13 +147,16 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::StartHook { only, common } => {
             let part = match only {
-                None => Part::Both,
+                None => Part::All,
+                Some(Only::Address) => Part::Address,
                 Some(Only::Health) => Part::Health,
                 Some(Only::Slots) => Part::Slots,
             };
             let main_pid = std::env::var("MAINPID").ok().and_then(|pid| pid.parse().ok());
             hook::start(layout, &deployment(&common)?, part, common.timeout, main_pid)?;
         }
+        Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,
+        Verb::Host { leaf, command } => prepare::become_on_host(leaf, &command)?,
         Verb::StopHook { common } => hook::stop(layout, *manager, &deployment(&common)?, common.timeout)?,
         Verb::DrainHook { common, command } => hook::drain(layout, &deployment(&common)?, common.timeout, &command)?,
         Verb::CleanupHook { common } => {

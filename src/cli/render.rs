@@ -1,5 +1,7 @@
 //! `conductor render`
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
@@ -7,6 +9,7 @@ use super::{Context, Failure, Outcome, name_of, split_words, variables};
 use crate::compile::{self, Compiled};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::ServiceName;
+use crate::service::provenance::{self, Provenance};
 use crate::sources;
 use crate::tree::{Entry, Tree};
 use crate::{template, write};
@@ -85,6 +88,8 @@ pub fn with_rendered<T>(
     let scratch = tempfile::tempdir()?;
     let dir = Utf8Path::from_path(scratch.path()).ok_or_else(|| Failure::Failed("TMPDIR is not UTF-8".to_owned()))?;
     template::render_dir(path, dir, &variables)?;
+    let declared = Provenance { dir: path.to_owned(), variables, by_itself: true, brought_by: BTreeSet::new() };
+    provenance::write(dir, &declared)?;
     work(&sources::site_of(&context.layout, &name), dir)
 }
 

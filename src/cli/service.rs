@@ -1,6 +1,7 @@
 //! `conductor service …`
 
 mod env;
+pub mod image;
 mod lifecycle;
 mod list;
 mod logs;

@@ -23,6 +23,7 @@ use rustix::fs::{Stat, fstat, stat};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::ops::Add;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use std::{error, fmt, fs::File, io, thread};
@@ -56,6 +57,14 @@ impl InFlight {
     /// Whether nothing is in flight.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl Add for InFlight {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { established: self.established + other.established, queued: self.queued + other.queued }
     }
 }
 
@@ -109,7 +118,9 @@ pub fn in_flight(socket: &Utf8Path) -> io::Result<InFlight> {
     Diagnostics::of_host()?.in_flight(socket)
 }
 
-/// Waits until nothing is in flight on the unix socket bound at `socket`.
+/// Waits until nothing is in flight on the unix socket bound at `socket`, which may be a link to it. `network` is the
+/// network namespace of the listener, if that is not the host's: what is queued shows only there, and what is
+/// accepted only in the host's, where the callers are.
 ///
 /// Two readings in a row must find nothing: a connection that is accepted while the kernel goes
 /// through its sockets may be missed once, but is then an established one for the next reading.
@@ -118,12 +129,20 @@ pub fn in_flight(socket: &Utf8Path) -> io::Result<InFlight> {
 ///
 /// [`DrainError::TimedOut`] at `deadline`; [`DrainError::Unknown`] at once for what [`in_flight`]
 /// returns as an error.
-pub fn wait(socket: &Utf8Path, deadline: Instant) -> Result<(), DrainError> {
-    let diagnostics = Diagnostics::of_host().map_err(DrainError::Unknown)?;
+pub fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) -> Result<(), DrainError> {
+    // A deployment that binds its own socket is reached over a link to that.
+    let bound = socket.canonicalize_utf8().unwrap_or_else(|_| socket.to_owned());
+    let socket = bound.as_path();
+    let host = Diagnostics::of_host().map_err(DrainError::Unknown)?;
+    let other = network.map(Diagnostics::of_other).transpose().map_err(DrainError::Unknown)?.flatten();
+    let count = || match &other {
+        Some(other) => Ok(host.count(socket)?.unwrap_or_default() + other.count(socket)?.unwrap_or_default()),
+        None => host.in_flight(socket),
+    };
     let mut pause = PAUSE;
     let mut found_none = false;
     loop {
-        let left = diagnostics.in_flight(socket).map_err(DrainError::Unknown)?;
+        let left = count().map_err(DrainError::Unknown)?;
         let remaining = deadline.saturating_duration_since(Instant::now());
         if left.is_none() && found_none {
             return Ok(());
@@ -137,6 +156,13 @@ pub fn wait(socket: &Utf8Path, deadline: Instant) -> Result<(), DrainError> {
         }
         found_none = left.is_none();
     }
+}
+
+/// The network namespace of a process, as a path, where it is not PID 1's.
+pub fn network_of(pid: u32) -> Option<String> {
+    let path = format!("/proc/{pid}/ns/net");
+    let is_other = identity(&stat(path.as_str()).ok()?) != identity(&stat(HOST_NETWORK).ok()?);
+    is_other.then_some(path)
 }
 
 /// Whether the other side has accepted the connection of `client`, a connected unix socket that the
@@ -166,6 +192,11 @@ impl Diagnostics {
     /// Of PID 1's network namespace; of the calling thread's own without the privilege to enter it.
     fn of_host() -> io::Result<Self> {
         Self::of_network(HOST_NETWORK)
+    }
+
+    /// Of a network namespace; None where it is gone, and with it who listened there.
+    fn of_other(namespace: &str) -> io::Result<Option<Self>> {
+        if std::path::Path::new(namespace).exists() { Self::of_network(namespace).map(Some) } else { Ok(None) }
     }
 
     fn of_network(namespace: &str) -> io::Result<Self> {
@@ -409,7 +440,7 @@ mod tests {
         std::os::unix::fs::symlink(&place.socket, &link).unwrap();
         let error = in_flight(&link).unwrap_err();
         assert!(error.to_string().contains("does not show"), "{error}");
-        assert!(matches!(wait(&link, soon(100)), Err(DrainError::Unknown(_))));
+        assert!(matches!(wait(&link, None, soon(100)), Err(DrainError::TimedOut { .. })));
     }
 
     #[test]
@@ -477,7 +508,7 @@ mod tests {
         let listener = UnixListener::bind(&place.socket).unwrap();
         let clients = connect(&place.socket, 2);
         let accepted = accept(&listener, 1);
-        let timed_out = wait(&place.socket, soon(30)).unwrap_err();
+        let timed_out = wait(&place.socket, None, soon(30)).unwrap_err();
         let DrainError::TimedOut { left } = timed_out else { panic!("{timed_out}") };
         assert_eq!(left, InFlight { established: 1, queued: 1 });
 
@@ -488,7 +519,7 @@ mod tests {
             listener
         });
         let started = Instant::now();
-        wait(&place.socket, soon(5_000)).unwrap();
+        wait(&place.socket, None, soon(5_000)).unwrap();
         assert!(started.elapsed() >= Duration::from_millis(60), "{:?}", started.elapsed());
         drop(closing.join().unwrap());
     }
@@ -497,7 +528,7 @@ mod tests {
     fn what_is_idle_needs_no_time_to_drain() {
         let place = place();
         let _listener = UnixListener::bind(&place.socket).unwrap();
-        wait(&place.socket, Instant::now()).unwrap();
+        wait(&place.socket, None, Instant::now()).unwrap();
     }
 
     /// No connection may be missed while a server accepts, answers and closes.
@@ -515,7 +546,7 @@ mod tests {
                         drop(taken);
                     }
                 });
-                wait(&place.socket, soon(10_000)).unwrap();
+                wait(&place.socket, None, soon(10_000)).unwrap();
                 for client in &clients {
                     client.set_nonblocking(true).unwrap();
                     let answered = io::Read::read(&mut &*client, &mut [0]);

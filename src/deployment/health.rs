@@ -1,6 +1,6 @@
 //! The gate before a deployment takes traffic: its health check, tried until it passes.
 //!
-//! The check is made on the deployment's own socket. systemd holds that socket, so connecting always
+//! The check is made where the deployment itself listens, not through its bridge. Where systemd holds that socket, so connecting always
 //! succeeds at once; only an answer, or the kernel's word that the process has accepted the connection,
 //! says anything about the process. A process that exits ends the wait at once.
 
@@ -8,18 +8,19 @@ mod answer;
 mod exec;
 mod exit;
 mod http;
+mod stream;
 mod tcp;
 
 use std::time::{Duration, Instant};
 use std::{error, fmt, io};
 
-use camino::Utf8Path;
 use tokio::time::{sleep, timeout};
 
 use self::answer::{Answer, reason};
 pub use self::exit::{exit_of, unless};
 pub use self::http::HEALTHY;
 use self::http::Wanted;
+use super::endpoint::Endpoint;
 use crate::model::{Check, Health};
 
 /// Between the first attempts, doubling up to the check's interval: what is ready soon is found soon.
@@ -88,7 +89,7 @@ impl fmt::Display for Failed {
 
 impl error::Error for Failed {}
 
-/// Tries the check on a deployment's `socket` until it passes.
+/// Tries the check on a deployment's `endpoint` until it passes.
 ///
 /// The first attempt is made at once, the next ones after pauses that grow from 2 ms to the check's
 /// interval; where attempts are counted, the pauses are all as long as that. No attempt outlasts the check's
@@ -102,8 +103,14 @@ impl error::Error for Failed {}
 /// # Errors
 ///
 /// [`Failed`] with its [`Cause`].
-pub fn wait(health: &Health, socket: &Utf8Path, main_pid: Option<u32>, deadline: Instant) -> Result<Passed, Failed> {
-    let mut gate = Gate { health, socket, started: Instant::now(), deadline, attempts: 0, last: None };
+pub fn wait(
+    health: &Health,
+    endpoint: impl Into<Endpoint>,
+    main_pid: Option<u32>,
+    deadline: Instant,
+) -> Result<Passed, Failed> {
+    let endpoint = endpoint.into();
+    let mut gate = Gate { health, endpoint: &endpoint, started: Instant::now(), deadline, attempts: 0, last: None };
     match gate.run(main_pid) {
         Ok(Ok(answer)) => Ok(Passed { attempts: gate.attempts, elapsed: gate.started.elapsed(), answer }),
         Ok(Err(cause)) => Err(gate.failed(cause)),
@@ -116,7 +123,7 @@ pub fn wait(health: &Health, socket: &Utf8Path, main_pid: Option<u32>, deadline:
 
 struct Gate<'a> {
     health: &'a Health,
-    socket: &'a Utf8Path,
+    endpoint: &'a Endpoint,
     started: Instant,
     deadline: Instant,
     attempts: u32,
@@ -154,7 +161,7 @@ impl Gate<'_> {
     async fn attempt(&mut self) -> Answer {
         self.attempts += 1;
         let limit = self.health.timeout.min(self.remaining());
-        match timeout(limit, ask(&self.health.check, self.socket)).await {
+        match timeout(limit, ask(&self.health.check, self.endpoint)).await {
             Ok(answer) => answer,
             // The deadline cut this attempt short; what was answered before says more.
             Err(_) if limit < self.health.timeout && self.last.is_some() => Err(self.last.take().unwrap_or_default()),
@@ -188,12 +195,12 @@ fn named(check: &Check) -> String {
 }
 
 /// One attempt.
-async fn ask(check: &Check, socket: &Utf8Path) -> Answer {
+async fn ask(check: &Check, endpoint: &Endpoint) -> Answer {
     match check {
         Check::Http { path, status, headers, body } => {
-            http::get(socket, Wanted { path, status, headers, body: body.as_deref() }).await
+            http::get(endpoint, Wanted { path, status, headers, body: body.as_deref() }).await
         }
-        Check::Tcp => tcp::be_accepted(socket).await.map_err(|error| reason(&error)),
+        Check::Tcp => tcp::be_accepted(endpoint).await.map_err(|error| reason(&error)),
         Check::Exec { command } => exec::execute(&command.0).await,
         // systemd runs what comes after the start only when the process has said it.
         Check::Notify => Ok("READY=1".into()),
@@ -210,7 +217,7 @@ fn rounded(duration: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::model;
-    use camino::Utf8PathBuf;
+    use camino::{Utf8Path, Utf8PathBuf};
     use std::collections::BTreeMap;
     use std::io::{Read, Write};
     use std::os::unix::net::{UnixListener, UnixStream};

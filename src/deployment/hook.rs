@@ -1,21 +1,21 @@
 //! `conductor deployment _start|_stop|_cleanup DEPLOYMENTDIR`: what a deployment's unit runs around
 //! its process.
 
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::process;
 use std::time::{Duration, Instant};
 
 use super::drain::{self, DrainError};
-use super::health;
+use super::endpoint::Endpoint;
 use super::runtime::{self, Runtime, State};
-use super::{Deployment, slot};
+use super::{Deployment, health, prepare, slot};
 use crate::atomic;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, Scope};
 use crate::live;
-use crate::model::Check;
-use crate::render::units::start_limit;
+use crate::model::{Check, ListenKind, Service};
+use crate::render::engine;
+use crate::render::units::{is_asked_for_address, start_limit};
 use crate::systemd::Manager;
 
 /// A deployment that was ready for so long has served; what crashes sooner waits longer each time.
@@ -24,9 +24,11 @@ const SERVED: Duration = Duration::from_secs(1);
 /// Which part of `_start` to do: a declared post-start hook runs between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    /// Find out where podman's network put it: only root may ask.
+    Address,
     Health,
     Slots,
-    Both,
+    All,
 }
 
 /// `ExecStartPost=`: waits for health, then takes the slots. systemd says the main process in `$MAINPID`.
@@ -41,23 +43,23 @@ pub fn start(
     main_pid: Option<u32>,
 ) -> Result<()> {
     let deadline = Instant::now() + timeout;
-    if part == Part::Both {
-        record(layout, deployment, main_pid)?;
+    let model = live::model(layout, &deployment.service, &deployment.generation)
+        .map_err(|error| Error(format!("{deployment}: its snapshot cannot be read: {error}")))?;
+    // Where a check is run by the service's user, the record is written before or after it: only root may.
+    let records = match part {
+        Part::Address | Part::All => true,
+        Part::Slots => !is_asked_for_address(&model),
+        Part::Health => false,
+    };
+    if records {
+        record(layout, deployment, &model, main_pid)?;
     }
-    if part != Part::Slots {
-        let model = live::model(layout, &deployment.service, &deployment.generation)
-            .map_err(|error| Error(format!("{deployment}: its snapshot cannot be read: {error}")))?;
-        let socket = layout.at(&deployment.socket(layout));
-        if let Err(failed) = health::wait(&model.health, &socket, main_pid, deadline) {
-            let why = format!("{} is not healthy: {failed}", deployment.unit());
-            // A health check that the service's user runs may not write here; the journal has it too.
-            let _ = runtime::write_failure(layout, deployment, &why);
-            return Err(Error(why));
-        }
+    if matches!(part, Part::Health | Part::All) {
+        be_healthy(layout, deployment, &model, main_pid, deadline)?;
     }
-    if part != Part::Health {
-        if part == Part::Slots {
-            record(layout, deployment, main_pid)?;
+    if matches!(part, Part::Slots | Part::All) {
+        if model.listen.kind == ListenKind::Unix && layout.scope == Scope::System {
+            prepare::open_to_proxy(&layout.at(&deployment.own_socket(layout)))?;
         }
         runtime::set_ready(layout, deployment)?;
         slot::settle(layout, &deployment.service)?;
@@ -65,9 +67,29 @@ pub fn start(
     Ok(())
 }
 
-fn record(layout: &Layout, deployment: &Deployment, main_pid: Option<u32>) -> io::Result<()> {
+fn be_healthy(
+    layout: &Layout,
+    deployment: &Deployment,
+    model: &Service,
+    main_pid: Option<u32>,
+    deadline: Instant,
+) -> Result<()> {
+    let endpoint = Endpoint::of(layout, deployment, &model.listen)?;
+    health::wait(&model.health, endpoint, main_pid, deadline).map(drop).map_err(|failed| {
+        let why = format!("{} is not healthy: {failed}", deployment.unit());
+        // A health check that the service's user runs may not write here; the journal has it too.
+        let _ = runtime::write_failure(layout, deployment, &why);
+        Error(why)
+    })
+}
+
+fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<()> {
     runtime::prepare(layout, deployment)?;
-    runtime::write(layout, deployment, &Runtime::new(layout, deployment, main_pid))
+    let of_podman = prepare::find_address(layout, deployment, model)?;
+    let bound_itself = (model.listen.kind == ListenKind::Unix).then_some(main_pid).flatten();
+    let network = of_podman.or_else(|| bound_itself.and_then(drain::network_of));
+    let runtime = Runtime::new(layout, deployment, &model.listen, network, main_pid);
+    Ok(runtime::write(layout, deployment, &runtime)?)
 }
 
 /// `ExecStop=`: leaves the slots and waits until no request is in flight. What is in flight after
@@ -77,6 +99,11 @@ fn record(layout: &Layout, deployment: &Deployment, main_pid: Option<u32>) -> io
 /// If the slots cannot be left or the kernel does not say what is in flight.
 pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout: Duration) -> Result<()> {
     let deadline = Instant::now() + timeout;
+    if rests(layout, manager, deployment) {
+        // Its slots stay: who connects to its socket wakes it up.
+        return Ok(runtime::set_state(layout, deployment, State::Resting)?);
+    }
+    let network = runtime::read(layout, deployment).and_then(|runtime| runtime.network);
     if let Err(error) = runtime::set_state(layout, deployment, State::Leaving) {
         // Without space to say that it leaves, it is none that may hold slots. It has to drain all the same.
         eprintln!("{}: {error}", deployment.unit());
@@ -91,7 +118,7 @@ pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout:
             slot::withdraw(layout, deployment)?;
         }
     }
-    match drain::wait(&layout.at(&deployment.socket(layout)), deadline) {
+    match drain::wait(&layout.at(&deployment.socket(layout)), network.as_deref(), deadline) {
         Ok(()) => Ok(()),
         Err(DrainError::TimedOut { left }) => {
             eprintln!("{}: stopping although {left} after {timeout:?}", deployment.unit());
@@ -121,6 +148,17 @@ pub fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration, comman
     let limit = format!("{}s", left.as_secs_f64());
     let error = process::Command::new("timeout").args(["--verbose", "--kill-after=1s", &limit]).args(command).exec();
     Err(Error(format!("timeout(1) cannot be run: {error}")))
+}
+
+/// Whether a deployment stops because nobody was connected for long enough: its callers' socket stays then.
+fn rests(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
+    let model = live::model(layout, &deployment.service, &deployment.generation);
+    if !model.is_ok_and(|model| model.listen.idle_timeout.is_some()) {
+        return false;
+    }
+    let Ok(socket) = manager.show(&deployment.socket_unit(), &["ActiveState", "Job"]) else { return false };
+    let has_job = socket.get("Job").is_some_and(|job| !job.is_empty() && job != "0");
+    socket.get("ActiveState").is_some_and(|state| state == "active") && !has_job
 }
 
 /// Whether the whole service is being stopped, by what systemd has in its queue.
@@ -153,6 +191,17 @@ fn tell_unready(layout: &Layout, deployment: &Deployment, result: &str) {
     let _ = runtime::write_failure(layout, deployment, &why);
 }
 
+/// Has podman remove what is left of a deployment; what that says is in the journal.
+fn remove_left(layout: &Layout, deployment: &Deployment) {
+    let Ok(model) = live::model(layout, &deployment.service, &deployment.generation) else { return };
+    let arguments = engine::remove(&model.process.engine, &deployment.to_string(), &deployment.dir(layout));
+    if !arguments.is_empty()
+        && let Err(error) = prepare::podman_on_host(&arguments)
+    {
+        eprintln!("{}: {error}", deployment.unit());
+    }
+}
+
 /// `ExecStopPost=`, with systemd's `$SERVICE_RESULT`: also after a crash. A deployment that stops for good
 /// leaves nothing behind; one that crashed hands its slots to a ready sibling, if there is one, and is
 /// restarted.
@@ -161,6 +210,15 @@ fn tell_unready(layout: &Layout, deployment: &Deployment, result: &str) {
 /// What the file system refuses.
 pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, result: &str) -> Result<()> {
     let state = runtime::read(layout, deployment).map(|runtime| runtime.state);
+    if state == Some(State::Resting) {
+        return Ok(());
+    }
+    if state != Some(State::Leaving) || result != "success" {
+        // What ExecStop= did not do, or did not get done.
+        remove_left(layout, deployment);
+    }
+    // It leads to where a process was that is gone; who connects from now on waits for the next.
+    manager.ask_stop(&deployment.bridge_unit());
     if !matches!(state, Some(State::Ready | State::Leaving)) {
         tell_unready(layout, deployment, result);
     }

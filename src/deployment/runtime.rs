@@ -4,13 +4,14 @@ use std::fs;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::Deployment;
+use super::endpoint::Endpoint;
 use crate::atomic;
 use crate::layout::Layout;
-use crate::model::ServiceName;
+use crate::model::{Listen, ServiceName};
 use crate::write;
 
 const RUNTIME: &str = "runtime.json";
@@ -23,6 +24,8 @@ pub enum State {
     Starting,
     /// May hold slots.
     Ready,
+    /// Stopped until somebody connects: holds its slots.
+    Resting,
     /// Stopping for good: takes no slot any more.
     Leaving,
 }
@@ -30,8 +33,10 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runtime {
     pub state: State,
-    /// The unix socket on which it answers.
-    pub endpoint: Utf8PathBuf,
+    /// Where it listens: the path of a unix socket, or an address with a port.
+    pub endpoint: Option<String>,
+    /// The network namespace in which it does, if that is not the host's.
+    pub network: Option<String>,
     pub main_pid: Option<u32>,
     /// Seconds since 1970.
     pub started_at: u64,
@@ -40,9 +45,16 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    pub fn new(layout: &Layout, deployment: &Deployment, main_pid: Option<u32>) -> Self {
+    pub fn new(
+        layout: &Layout,
+        deployment: &Deployment,
+        listen: &Listen,
+        network: Option<String>,
+        main_pid: Option<u32>,
+    ) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { state: State::Starting, endpoint: deployment.socket(layout), main_pid, started_at, took: None }
+        let endpoint = Endpoint::of(layout, deployment, listen).ok().map(|endpoint| endpoint.to_string());
+        Self { state: State::Starting, endpoint, network, main_pid, started_at, took: None }
     }
 }
 
@@ -147,12 +159,23 @@ pub fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> 
     Ok(deployments)
 }
 
+/// Those of them that are stopped until somebody connects.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
+    let mut deployments = list(layout, name)?;
+    deployments.retain(|deployment| read(layout, deployment).is_some_and(|runtime| runtime.state == State::Resting));
+    Ok(deployments)
+}
+
 /// Those of them that may hold slots.
 ///
 /// # Errors
 /// A directory that cannot be listed.
 pub fn ready(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
     let mut deployments = list(layout, name)?;
-    deployments.retain(|deployment| read(layout, deployment).is_some_and(|runtime| runtime.state == State::Ready));
+    let may_hold = |runtime: Runtime| matches!(runtime.state, State::Ready | State::Resting);
+    deployments.retain(|deployment| read(layout, deployment).is_some_and(may_hold));
     Ok(deployments)
 }

@@ -6,21 +6,30 @@ use std::time::Duration;
 use askama::Template;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::{bridge, engine};
 use crate::escape::{Assignment, CommandLine, Raw, Text, UnitNamePart, Word};
 use crate::generation::Id;
 use crate::layout::{Layout, PROXY_GROUP, Scope};
 use crate::model::{
-    Check, Command, Deploy, Directive, Hook, Hooks, Passthrough, Process, Sandbox, Service, Strategy, User,
+    Check, Command, Deploy, Directive, Engine, Hook, Hooks, ListenKind, Passthrough, Process, Sandbox, Service,
+    Strategy, User,
 };
 use crate::timespan;
 use crate::tree::Tree;
 
 /// What systemd and the hooks need beside the time that a declaration allows.
 const MARGIN: Duration = Duration::from_secs(10);
+/// How long podman may take to get the images of a new generation, before anything of the old one is touched.
+const PULL: Duration = Duration::from_secs(15 * 60);
 
 /// `hello-0123456789ab@.service` without its suffix.
 pub fn template_name(name: &impl Display, id: &Id) -> String {
     format!("{name}-{id}@")
+}
+
+/// The templates of a generation's deployments, what is before them included.
+pub fn template_names(name: &impl Display, id: &Id) -> [String; 3] {
+    [template_name(name, id), bridge::bridge_name(name, id), bridge::inner_name(name, id)]
 }
 
 /// The slice of all deployments of a service.
@@ -29,13 +38,13 @@ pub fn slice_name(name: &impl Display) -> String {
 }
 
 /// One line of a unit: `Key=value`, the value escaped by its type.
-struct Line<'a> {
+pub struct Line<'a> {
     key: &'a str,
     value: Box<dyn Display + 'a>,
 }
 
 impl<'a> Line<'a> {
-    fn new(key: &'a str, value: impl Display + 'a) -> Self {
+    pub fn new(key: &'a str, value: impl Display + 'a) -> Self {
         Self { key, value: Box::new(value) }
     }
 }
@@ -47,7 +56,7 @@ impl Display for Line<'_> {
 }
 
 /// A command line with one of systemd's prefixes, systemd.service(5).
-struct Prefixed<T>(&'static str, T);
+pub struct Prefixed<T>(pub &'static str, pub T);
 
 impl<T: Display> Display for Prefixed<T> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -98,14 +107,20 @@ struct DeploymentUnit<'a> {
     description: Text<'a>,
     name: &'a str,
     id: &'a Id,
+    /// What has to be up for as long as the process is.
+    socket_units: Vec<String>,
+    rests: bool,
     passthrough_unit: Vec<Line<'a>>,
     kind: &'static str,
+    of_engine: Vec<Line<'a>>,
+    has_environment_file: bool,
+    deployments: Text<'a>,
     exec: Vec<Line<'a>>,
     files: Text<'a>,
     environment: Vec<Assignment<'a>>,
     service_dir: Assignment<'a>,
     deployment_dir: PerInstance<Assignment<'a>>,
-    socket: PerInstance<Assignment<'a>>,
+    socket: String,
     system: bool,
     user: Vec<Line<'a>>,
     slice: String,
@@ -122,7 +137,11 @@ struct DeploymentSocket<'a> {
     source: Text<'a>,
     description: Text<'a>,
     id: &'a Id,
+    name: &'a str,
     sockets: Text<'a>,
+    bridged: bool,
+    rests: bool,
+    polls_without_limit: bool,
     system: bool,
     group: &'static str,
     slice: String,
@@ -144,7 +163,11 @@ pub fn render(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>)
     let template = template_name(&name, id);
     tree.file(format!("{name}.service"), service_unit(layout, service));
     tree.file(format!("{template}.service"), deployment_unit(layout, service, id, systemd));
-    tree.file(format!("{template}.socket"), deployment_socket(layout, service, id));
+    if service.listen.has_socket() {
+        tree.file(format!("{template}.socket"), deployment_socket(layout, service, id, systemd));
+    }
+    bridge::render(layout, service, id, &mut tree);
+    bridge::ports(layout, service, systemd, &mut tree);
     tree.file(slice_name(&name), service_slice(service));
     for drop_in in &service.drop_ins {
         tree.file(format!("{template}.service.d/{}", drop_in.name), drop_in.content.as_str());
@@ -155,7 +178,7 @@ pub fn render(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>)
     tree
 }
 
-fn finish(unit: &impl Template) -> String {
+pub fn finish(unit: &impl Template) -> String {
     let mut text = unit.render().expect("a unit's template takes any model");
     text.push('\n');
     text
@@ -173,7 +196,8 @@ fn service_unit(layout: &Layout, service: &Service) -> String {
         Strategy::BlueGreen | Strategy::Recreate => 1,
     };
     // A rollout that turns back starts and stops everything twice.
-    let rollout = 2 * batches * (start_time(service) + stop_time(service));
+    let pull = if service.process.engine.is_podman() { PULL } else { Duration::ZERO };
+    let rollout = 2 * batches * (start_time(service) + stop_time(service)) + pull;
     finish(&ServiceUnit {
         source: Text(service.source.as_str()),
         description: Text(&service.description),
@@ -205,6 +229,11 @@ fn hook_time(hook: &Hook) -> Duration {
     hook.timeout + MARGIN
 }
 
+/// Whether podman has to be asked where a deployment can be reached.
+pub fn is_asked_for_address(service: &Service) -> bool {
+    service.process.engine.is_podman() && service.listen.kind != ListenKind::Activation
+}
+
 /// systemd's limit is one for all commands of a start: room for the longest. Where the process itself
 /// says when it is ready, nothing else keeps that time.
 pub fn start_limit(service: &Service) -> Duration {
@@ -226,8 +255,12 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
     let files = layout.files(&service.name, id);
     let deployments = deployments(layout, service, id);
     let sockets = layout.sockets(&service.name, id);
-    let Process { command: _, environment, user, credentials, credentials_encrypted, sandbox } = &service.process;
+    let Process { engine, environment, user, credentials, credentials_encrypted, sandbox } = &service.process;
     let Passthrough { unit, service: passthrough_service, socket: _ } = &service.passthrough;
+    let socket = PerInstance(Assignment { name: "CONDUCTOR_SOCKET", value: &format!("{sockets}/") }).to_string();
+    // What stands behind another socket, or binds its own, has it in a directory of its own.
+    let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
+    let socket = if in_its_own { format!("{socket}.d/socket") } else { socket };
     let mut user_lines = user_lines(layout.scope, user);
     let credential = |(name, path): (&String, &Utf8PathBuf)| format!("{name}:{}", Text(path.as_str()));
     for loaded in credentials.iter().map(credential) {
@@ -241,17 +274,24 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
         description: Text(&service.description),
         name: service.name.as_str(),
         id,
+        socket_units: socket_units(service, id),
+        rests: service.listen.idle_timeout.is_some(),
         passthrough_unit: lines(unit),
         kind: match service.health.check {
+            // podman says when the container runs, and which process is the main one.
+            _ if engine.is_podman() => "notify",
             Check::Notify => "notify",
             Check::Http { .. } | Check::Tcp | Check::Exec { .. } => "exec",
         },
+        of_engine: if engine.is_podman() { engine::unit_lines() } else { directories(service, id) },
+        has_environment_file: engine.is_podman() || service.listen.kind == ListenKind::Tcp,
+        deployments: Text(deployments.as_str()),
         exec: exec_lines(layout, service, id),
         files: Text(files.as_str()),
         environment: environment.iter().map(|(name, value)| Assignment { name, value }).collect(),
         service_dir: Assignment { name: "CONDUCTOR_SERVICE_DIR", value: files.as_str() },
         deployment_dir: PerInstance(Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() }),
-        socket: PerInstance(Assignment { name: "CONDUCTOR_SOCKET", value: &format!("{sockets}/") }),
+        socket,
         system: layout.scope == Scope::System,
         user: user_lines,
         slice: slice_name(&service.name),
@@ -270,6 +310,26 @@ fn user_lines(scope: Scope, user: &User) -> Vec<Line<'_>> {
         (Scope::System, User::Static(name)) => vec![Line::new("User", Text(name))],
         (Scope::System, User::Dynamic(name)) => vec![Line::new("DynamicUser", "yes"), Line::new("User", Text(name))],
     }
+}
+
+/// Sockets by systemd that the process takes, or that callers of it reach.
+fn socket_units(service: &Service, id: &Id) -> Vec<String> {
+    let (name, listen) = (service.name.as_str(), &service.listen);
+    match (listen.kind, listen.idle_timeout) {
+        (ListenKind::Activation, Some(_)) => vec![format!("{}%i.socket", bridge::inner_name(&name, id))],
+        // Callers' own socket stays when the process rests.
+        (_, Some(_)) | (ListenKind::Unix, None) => Vec::new(),
+        (ListenKind::Activation | ListenKind::Tcp, None) => vec![format!("{}%i.socket", template_name(&name, id))],
+    }
+}
+
+/// Where a process may bind a socket.
+fn directories(service: &Service, id: &Id) -> Vec<Line<'static>> {
+    if service.listen.kind != ListenKind::Unix {
+        return Vec::new();
+    }
+    let dir = format!("conductor/sockets/{}-{id}/%i.d", service.name);
+    vec![Line::new("RuntimeDirectory", dir), Line::new("RuntimeDirectoryMode", "0755")]
 }
 
 /// Directories of the generation's deployments, up to their instance.
@@ -293,8 +353,27 @@ fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a
     let checked_as_user = matches!(service.health.check, Check::Exec { .. });
 
     let mut lines = Vec::new();
+    let is_prepared = service.process.engine.is_podman() || service.listen.kind != ListenKind::Activation;
+    lines.extend(is_prepared.then(|| Line::new("ExecStartPre", Prefixed("+", own("_prepare", String::new())))));
     lines.extend(pre_start.iter().map(|pre_start| Line::new("ExecStartPre", hook(pre_start))));
-    lines.push(Line::new("ExecStart", declared_command(&files, &service.process.command)));
+    let program = layout.program();
+    let sockets = layout.sockets(&service.name, id);
+    let paths = engine::Paths { files: &files, deployments: &deployments, sockets: &sockets };
+    let (start, remove) = match &service.process.engine {
+        Engine::Exec { command } => (Line::new("ExecStart", declared_command(&files, command)), None),
+        Engine::Container(container) => {
+            let (run, remove) = engine::container(&program, service, id, &paths, container);
+            (Line::new("ExecStart", engine::as_root(run)), Some(remove))
+        }
+        Engine::Pod(pod) => {
+            let (play, down) = engine::pod(&program, &paths, pod);
+            (Line::new("ExecStart", engine::as_root(play)), Some(down))
+        }
+    };
+    lines.push(start);
+    if is_asked_for_address(service) && (post_start.is_some() || checked_as_user) {
+        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=address".into()))));
+    }
     if post_start.is_none() && !checked_as_user {
         lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", health))));
     } else {
@@ -310,6 +389,7 @@ fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a
         let rest = format!("{} -- {}", own("_drain", drained.clone()), argument_command(&files, drain));
         Line::new("ExecStop", Prefixed("-", rest))
     }));
+    lines.extend(remove.iter().map(|remove| Line::new("ExecStop", Prefixed("-+", remove.clone()))));
     lines.extend(post_stop.iter().map(|post_stop| Line::new("ExecStopPost", Prefixed("-", hook(post_stop)))));
     lines.push(Line::new("ExecStopPost", Prefixed("+", own("_cleanup", String::new()))));
     lines
@@ -340,13 +420,17 @@ pub fn program_path(files: &Utf8Path, program: &str) -> Utf8PathBuf {
     program.strip_prefix("./").map_or_else(|| program.into(), |relative| files.join(relative))
 }
 
-fn deployment_socket(layout: &Layout, service: &Service, id: &Id) -> String {
+fn deployment_socket(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>) -> String {
     let sockets = layout.sockets(&service.name, id);
     finish(&DeploymentSocket {
         source: Text(service.source.as_str()),
         description: Text(&service.description),
         id,
+        name: service.name.as_str(),
         sockets: Text(sockets.as_str()),
+        bridged: service.listen.is_bridged(),
+        rests: service.listen.idle_timeout.is_some(),
+        polls_without_limit: systemd.is_some_and(|version| version >= 256),
         system: layout.scope == Scope::System,
         group: PROXY_GROUP,
         slice: slice_name(&service.name),

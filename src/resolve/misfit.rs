@@ -12,8 +12,9 @@ pub fn misfit(document: &Node, error: Error) -> Diagnostics {
         Problem::UnknownKey { key, expected } => {
             let full = path.join(key.as_str());
             if is_later(&full) {
-                let remedy = "take it out; this version of conductor has [exec] services with socket activation";
-                document.key_error(&full, "not supported yet", remedy).into()
+                document.key_error(&full, "not supported yet", "take it out").into()
+            } else if let Some((_, message, remedy)) = ELSEWHERE.iter().find(|(key, ..)| *key == dotted(&full)) {
+                document.key_error(&full, *message, *remedy).into()
             } else {
                 document.key_error(&full, "there is no such key here", did_you_mean(&key, expected)).into()
             }
@@ -23,10 +24,7 @@ pub fn misfit(document: &Node, error: Error) -> Diagnostics {
             document.error(&path, message, example(&path.join(key))).into()
         }
         Problem::UnknownWord { word, expected } => {
-            let keys = dotted(&path);
-            let later = declaration::LATER_WORDS.iter().any(|(key, words)| *key == keys && words.contains(&&*word));
-            let message = if later { "not supported yet".to_owned() } else { format!("{word:?} is not a choice") };
-            document.error(&path, message, choices(expected)).into()
+            document.error(&path, format!("{word:?} is not a choice"), choices(expected)).into()
         }
         Problem::WrongType { found, expected } => {
             document.error(&path, format!("{expected} is expected here, not {found}"), example(&path)).into()
@@ -34,6 +32,17 @@ pub fn misfit(document: &Node, error: Error) -> Diagnostics {
         Problem::Other(message) => document.error(&path, message, example(&path)).into(),
     }
 }
+
+/// Keys that people know from elsewhere, why there are none here, and what to write instead.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "container.publish_port",
+        "a published port belongs to one deployment alone",
+        "write port = 8080 here for where it listens, and [[route]] for HTTP or [[port]] for TCP",
+    ),
+    ("container.notify", "[health] says when a deployment is ready", "write notify = true in [health]"),
+    ("container.container_name", "a container is called as its deployment", "take it out"),
+];
 
 /// The path without indices: `route.keepalive`.
 fn dotted(path: &Path) -> String {
@@ -74,12 +83,21 @@ pub fn example(path: &Path) -> String {
         "host" => "write host = [\"www.example.com\"]".to_owned(),
         "wanted_by" => "write wanted_by = [\"multi-user.target\"]".to_owned(),
         "status" => "write status = [200, 204]".to_owned(),
-        "interval" | "timeout" | "drain_timeout" | "health_timeout" => {
+        "interval" | "timeout" | "drain_timeout" | "health_timeout" | "idle_timeout" => {
             format!("write a time span in quotes: {last} = \"30s\"")
         }
         "restarted_at" => "write restarted_at = \"2026-11-23T15:00:00Z\"".to_owned(),
         "route" => "write a section in double brackets: [[route]]".to_owned(),
         "concurrency" | "slots" | "max_surge" | "retries" => format!("write a number without quotes: {last} = 3"),
+        "volume" => "write volume = [\"./conf:/etc/app:ro\"]".to_owned(),
+        "tmpfs" | "secret" | "network" | "add_capability" | "drop_capability" => format!("write {last} = [\"…\"]"),
+        "podman_args" => "write podman_args = [\"--init\"]".to_owned(),
+        "read_only" => "write read_only = true".to_owned(),
+        "image" => "write image = \"docker.io/library/nginx:1.27\"".to_owned(),
+        "template" => "write template = \"pod.yaml\"".to_owned(),
+        "listen" if keys == "port.listen" => "write listen = \"127.0.0.1:5432\"".to_owned(),
+        "port" if keys == "port" => "write a section in double brackets: [[port]]".to_owned(),
+        "port" => "write a number without quotes: port = 8080".to_owned(),
         "config" | "environment" | "vars" | "headers" => format!("write {last} = {{ NAME = \"value\" }}"),
         "credentials" | "credentials_encrypted" => {
             format!("write {last} = {{ name = \"/path/of/secret\" }}")
@@ -100,6 +118,8 @@ pub fn example(path: &Path) -> String {
 /// Tables that people write as sections.
 const SECTIONS: &[&str] = &[
     "exec",
+    "container",
+    "pod",
     "listen",
     "health",
     "deploy",

@@ -12,7 +12,8 @@ use crate::document::{Node, Path};
 use crate::generation::FORMAT;
 use crate::live::Target;
 use crate::model::{
-    Check, Deploy, Directive, DropIn, File, FileKind, Health, Hooks, Passthrough, Process, Route, Service, Tls, User,
+    Check, Deploy, Directive, DropIn, Engine, File, FileKind, Health, Hooks, Listen, Passthrough, Process, Route,
+    Service, Tls, User,
 };
 use crate::path;
 use crate::timespan;
@@ -130,8 +131,10 @@ impl Inputs {
             concurrency,
             slots,
             process,
+            listen,
             health,
             routes,
+            ports,
             deploy,
             hooks,
             slice,
@@ -150,9 +153,11 @@ impl Inputs {
         inputs.key(Action::Rescale, path!["concurrency"], concurrency);
         inputs.key(Action::Republish, path!["slots"], slots);
         inputs.process(process);
+        inputs.listen(listen);
         inputs.health(health);
         let routes: Vec<_> = routes.iter().map(route).collect();
         inputs.key(Action::Republish, path!["route"], &routes);
+        inputs.key(Action::Refresh, path!["port"], ports);
         inputs.deploy(deploy);
         inputs.hooks(hooks);
         for (name, values) in by_name(slice) {
@@ -215,21 +220,53 @@ impl Inputs {
     }
 
     fn process(&mut self, process: &Process) {
-        let Process { command, environment, user, credentials, credentials_encrypted, sandbox } = process;
-        self.key(Action::Roll, path!["exec", "command"], command);
+        let Process { engine, environment, user, credentials, credentials_encrypted, sandbox } = process;
+        let section = match engine {
+            Engine::Exec { command } => {
+                self.key(Action::Roll, path!["exec", "command"], command);
+                if let User::Static(user) = user {
+                    self.key(Action::Roll, path!["exec", "user"], user);
+                }
+                self.key(Action::Roll, path!["exec", "sandbox"], sandbox);
+                "exec"
+            }
+            Engine::Container(container) => {
+                self.engine("container", container);
+                "container"
+            }
+            Engine::Pod(pod) => {
+                self.engine("pod", pod);
+                "pod"
+            }
+        };
         for (name, value) in environment {
-            let keys = vec![path!["exec", "environment", name.as_str()], path!["config", name.as_str()]];
+            let keys = vec![path![section, "environment", name.as_str()], path!["config", name.as_str()]];
             self.insert(Kind::Key, keys, Action::Roll, json(value));
         }
-        if let User::Static(user) = user {
-            self.key(Action::Roll, path!["exec", "user"], user);
-        }
-        for (section, loaded) in [("credentials", credentials), ("credentials_encrypted", credentials_encrypted)] {
+        for (key, loaded) in [("credentials", credentials), ("credentials_encrypted", credentials_encrypted)] {
             for (name, file) in loaded {
-                self.key(Action::Roll, path!["exec", section, name.as_str()], file);
+                self.key(Action::Roll, path![section, key, name.as_str()], file);
             }
         }
-        self.key(Action::Roll, path!["exec", "sandbox"], sandbox);
+    }
+
+    /// Keys of a section that are called in the model as in the declaration; those without a value say nothing.
+    fn engine(&mut self, section: &str, engine: &impl Serialize) {
+        let serde_json::Value::Object(keys) = serde_json::to_value(engine).expect("a model serializes") else { return };
+        for (key, value) in keys {
+            let says_nothing = value.is_null() || value == false || value.as_array().is_some_and(Vec::is_empty);
+            if !says_nothing {
+                self.key(Action::Roll, path![section, key.as_str()], &value);
+            }
+        }
+    }
+
+    fn listen(&mut self, listen: &Listen) {
+        let Listen { kind, idle_timeout } = listen;
+        self.key(Action::Roll, path!["listen", "type"], kind);
+        if let Some(span) = idle_timeout {
+            self.span(Action::Roll, path!["listen", "idle_timeout"], *span);
+        }
     }
 
     fn health(&mut self, health: &Health) {

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::plan::{Plan, Present};
 use super::rollout::{self, Rollout};
-use super::{provenance, store, turn};
+use super::{ports, provenance, store, turn};
 use crate::atomic;
 use crate::compile::{self, Compiled};
 use crate::deployment::{Deployment, runtime, slot};
@@ -142,8 +142,10 @@ impl<'a> Hook<'a> {
     fn stop_all(&self) -> Result<()> {
         let _turn = turn::wait(self.layout);
         let there = self.manager.deployments(&self.name)?;
-        let running: Vec<Deployment> =
+        let mut running: Vec<Deployment> =
             there.into_iter().filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment).collect();
+        running.extend(runtime::resting(self.layout, &self.name)?);
+        ports::close(self.manager, &self.name)?;
         rollout::stop(self.layout, self.manager, &running)
     }
 

@@ -14,6 +14,8 @@ use crate::model::ServiceName;
 use crate::sources::{self, Proposal, Site};
 use crate::tree::Entry;
 
+/// What `service declare` and `reload` write, with `pull = "newer"`.
+pub const IMAGE: &str = "50-image.toml";
 /// What `service restart` writes.
 pub const RESTART: &str = "50-restart.toml";
 /// What `service scale` writes; no part of a generation.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{condition, hook};
 use crate::compile::{Compiled, Host};
-use crate::deployment::{Deployment, slot};
+use crate::deployment::{Deployment, runtime, slot};
 use crate::generation::Id;
 use crate::layout::Layout;
 use crate::live::{self, Target};
@@ -48,6 +48,13 @@ impl Present {
                 _ => present.broken.push(deployment.clone()),
             }
         }
+        // What rests is not in systemd's memory, or inactive there; its socket waits.
+        let resting = runtime::resting(layout, name)?;
+        present.active.extend(
+            resting
+                .into_iter()
+                .filter(|one| deployments.iter().all(|(there, state)| there != one || state == "inactive")),
+        );
         present.active.sort();
         present.broken.sort();
         Ok(present)

@@ -14,7 +14,9 @@ use crate::generation::{Digests, Id};
 use crate::layout::Layout;
 use crate::live::Target;
 use crate::model::Strategy;
+use crate::podman::image;
 use crate::service::plan::Plan;
+use crate::service::ports;
 use crate::systemd::{self, Manager};
 use crate::{atomic, proxy};
 
@@ -47,6 +49,11 @@ impl Rollout<'_> {
     /// # Errors
     /// Why it failed: the deployment, its check's last answer, its last log lines.
     pub fn run(&self, plan: &Plan) -> Result<()> {
+        if !plan.start.is_empty() {
+            // Without them nothing that runs is touched.
+            let Compiled { service, id, .. } = self.compiled;
+            image::provide(self.layout, self.compiled, &self.layout.at(&self.layout.files(&service.name, id)))?;
+        }
         let outcome = match (self.strategy(), &self.before) {
             (Strategy::BlueGreen, Some(before)) if plan.rolls() => self.switch(plan, before),
             (Strategy::Recreate, _) if plan.rolls() => self.recreate(plan),
@@ -56,6 +63,7 @@ impl Rollout<'_> {
             return Err(self.turn_back(plan, error));
         }
         self.settle()?;
+        ports::open(self.manager, &self.compiled.service)?;
         if plan.republishes() { self.republish() } else { Ok(()) }
     }
 
@@ -128,7 +136,11 @@ impl Rollout<'_> {
         for deployment in deployments {
             runtime::prepare(self.layout, deployment)?;
         }
-        let units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
+        let mut units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
+        if self.compiled.service.listen.idle_timeout.is_some() {
+            // Its bridge is what keeps a deployment up that rests otherwise.
+            units.extend(deployments.iter().map(Deployment::bridge_unit));
+        }
         match self.manager.start(&units) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failure(deployments, &error)),
@@ -159,10 +171,11 @@ impl Rollout<'_> {
     fn drain(&self, deployments: &[Deployment], state: State) {
         let deadline = Instant::now() + self.compiled.service.deploy.drain_timeout;
         for deployment in deployments {
-            let runtime = runtime::read(self.layout, deployment);
-            if runtime.is_some_and(|runtime| runtime.state == state)
-                && let Err(error) = drain::wait(&self.layout.at(&deployment.socket(self.layout)), deadline)
-            {
+            let Some(runtime) = runtime::read(self.layout, deployment).filter(|runtime| runtime.state == state) else {
+                continue;
+            };
+            let socket = self.layout.at(&deployment.socket(self.layout));
+            if let Err(error) = drain::wait(&socket, runtime.network.as_deref(), deadline) {
                 eprintln!("{}: stopping although it is {state:?} and {error}", deployment.unit());
             }
         }
@@ -215,8 +228,11 @@ pub fn stop(layout: &Layout, manager: Manager, deployments: &[Deployment]) -> Re
     if deployments.is_empty() {
         return Ok(());
     }
-    let units: Vec<_> = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit()]).collect();
-    let stopped = manager.stop(&units);
+    let units = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit(), one.inner_socket_unit()]);
+    let stopped = manager.stop(&units.collect::<Vec<_>>());
+    // What was in flight has drained over these.
+    let bridges: Vec<_> = deployments.iter().map(Deployment::bridge_unit).collect();
+    let stopped = stopped.and(manager.stop(&bridges));
     for deployment in deployments {
         // One that was waiting for a restart ran no hook when it was stopped.
         slot::withdraw(layout, deployment)?;

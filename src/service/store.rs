@@ -12,7 +12,7 @@ use crate::generation::Id;
 use crate::layout::Layout;
 use crate::live;
 use crate::model::{File, FileKind, ServiceName};
-use crate::render::units::template_name;
+use crate::render::units::template_names;
 use crate::service::overrides;
 use crate::sources::{self, DECLARATION, PROVENANCE};
 use crate::tree::Tree;
@@ -165,9 +165,9 @@ fn link_units(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<()> {
     Ok(())
 }
 
-fn linked_units(name: &ServiceName, id: &Id) -> [String; 3] {
-    let template = template_name(name, id);
-    ["service", "socket", "service.d"].map(|kind| format!("{template}.{kind}"))
+fn linked_units(name: &ServiceName, id: &Id) -> Vec<String> {
+    let kinds = ["service", "socket", "service.d"];
+    template_names(name, id).iter().flat_map(|template| kinds.map(|kind| format!("{template}.{kind}"))).collect()
 }
 
 /// Forgets snapshots of generations that are neither wanted nor running.

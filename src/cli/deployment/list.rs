@@ -66,6 +66,7 @@ pub fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
         ("started", started(&row)),
         ("slots", row.slots()),
         ("socket", deployment.socket(layout).to_string()),
+        ("listens", runtime::read(layout, deployment).and_then(|runtime| runtime.endpoint).unwrap_or_default()),
         ("files", layout.files(&deployment.service, &deployment.generation).to_string()),
         ("directory", deployment.dir(layout).to_string()),
     ];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::{Context, Failure, display};
-use crate::deployment::{Deployment, runtime, slot};
+use crate::deployment::{Deployment, endpoint, runtime, slot};
 use crate::environment::Environment;
 use crate::live::Live;
 use crate::model::ServiceName;
@@ -16,7 +16,7 @@ pub struct Row {
     pub service: ServiceName,
     pub generation: String,
     pub instance: u32,
-    /// `ActiveState=` of its unit.
+    /// `ActiveState=` of its unit; "idle" of one that waits for callers.
     pub state: String,
     pub main_pid: Option<u32>,
     /// Seconds since 1970.
@@ -30,13 +30,14 @@ impl Row {
     pub fn new(context: &Context, deployment: &Deployment, state: String) -> Self {
         let layout = &context.layout;
         let runtime = runtime::read(layout, deployment);
+        let rests = runtime.as_ref().is_some_and(|runtime| runtime.state == runtime::State::Resting);
         let held = slot::held(layout, &deployment.service);
         Self {
             unit: deployment.unit(),
             service: deployment.service.clone(),
             generation: deployment.generation.to_string(),
             instance: deployment.instance,
-            state,
+            state: if rests { "idle".to_owned() } else { state },
             main_pid: runtime.as_ref().and_then(|runtime| runtime.main_pid),
             started_at: runtime.map(|runtime| runtime.started_at),
             slots: held.iter().filter(|(_, holder)| holder == deployment).map(|(slot, _)| *slot).collect(),
@@ -75,7 +76,10 @@ pub fn environment(context: &Context, deployment: &Deployment) -> Result<Environ
         std::io::ErrorKind::NotFound => super::unknown(deployment),
         _ => error.into(),
     })?;
-    Ok(Environment::of(&units, service, generation, Some(*instance)))
+    let mut environment = Environment::of(&units, service, generation, Some(*instance));
+    let of_start = endpoint::variables(&context.layout, deployment)?;
+    environment.variables.extend(of_start.into_iter().filter(|(name, _)| !name.starts_with("CONDUCTOR_")));
+    Ok(environment)
 }
 
 /// The deployments of services, by service, the older generation of a rollout last.
@@ -98,7 +102,13 @@ pub fn of_services(context: &Context, names: &[ServiceName]) -> Result<Vec<Row>,
 /// Without a running systemd (`--root`), those that have a directory.
 fn deployments(context: &Context, name: &ServiceName) -> Result<Vec<(Deployment, String)>, Failure> {
     if context.layout.root() == "/" {
-        return Ok(context.manager.deployments(name)?);
+        let mut there = context.manager.deployments(name)?;
+        for resting in runtime::resting(&context.layout, name)? {
+            if there.iter().all(|(deployment, _)| *deployment != resting) {
+                there.push((resting, "inactive".to_owned()));
+            }
+        }
+        return Ok(there);
     }
     let there = runtime::list(&context.layout, name)?;
     Ok(there.into_iter().map(|deployment| (deployment, "unknown".to_owned())).collect())

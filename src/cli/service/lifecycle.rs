@@ -2,7 +2,7 @@
 
 use super::super::declare::lock_declared;
 use super::super::{Context, Failure, Outcome};
-use super::held_back;
+use super::{held_back, image};
 use crate::compile;
 use crate::deployment::runtime;
 use crate::live::{self, Target};
@@ -42,8 +42,14 @@ pub fn stop(context: &Context, name: &ServiceName) -> Outcome {
 
 pub fn reload(context: &Context, name: &ServiceName) -> Outcome {
     // Else it would start again what is just being removed.
-    let _held = lock_declared(context, name)?;
-    bring(context, name)?;
+    let (_lock, site) = lock_declared(context, name)?;
+    // What does not compile says so when it is brought.
+    let compiled = compile::compile_site(&context.layout, &site, context.systemd()).ok();
+    let undo = compiled.map(|compiled| image::pin(context, &compiled.service)).transpose()?.flatten();
+    bring(context, name).or_else(|failure| {
+        undo.map(|undo| undo.write(&context.layout, name)).transpose()?;
+        Err(failure)
+    })?;
     report(context, name)
 }
 

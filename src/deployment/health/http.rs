@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::Range;
 
-use camino::Utf8Path;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -12,10 +11,11 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use regex_lite::Regex;
-use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use super::answer::{Answer, excerpt, joined, reason};
+use super::stream::Stream;
+use crate::deployment::endpoint::Endpoint;
 
 /// Of an HTTP answer's body, in bytes; what follows is not read.
 const BODY: usize = 64 * 1024;
@@ -33,11 +33,11 @@ pub struct Wanted<'a> {
     pub body: Option<&'a str>,
 }
 
-/// Asks over the socket.
-pub async fn get(socket: &Utf8Path, wanted: Wanted<'_>) -> Answer {
+/// Asks over a connection of its own.
+pub async fn get(endpoint: &Endpoint, wanted: Wanted<'_>) -> Answer {
     let Wanted { path, status, headers, body: pattern } = wanted;
     let request = request(path, headers).map_err(|error| error.to_string())?;
-    let stream = UnixStream::connect(socket).await.map_err(|error| reason(&error))?;
+    let stream = Stream::connect(endpoint).await.map_err(|error| reason(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(with_sources)?;
     let mut background = JoinSet::new(); // ends the connection when dropped
     background.spawn(connection);

@@ -3,19 +3,22 @@
 use std::io;
 use std::time::Duration;
 
-use camino::Utf8Path;
-use tokio::net::UnixStream;
 use tokio::time::sleep;
 
+use super::stream::Stream;
 use crate::deployment::drain;
+use crate::deployment::endpoint::Endpoint;
 
 /// Between looks at whether a connection was accepted, doubling up to the longer one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Connects, and passes when the process has accepted this connection or closed it after doing so.
-pub async fn be_accepted(socket: &Utf8Path) -> io::Result<String> {
-    let stream = UnixStream::connect(socket).await?;
+/// Connects, and passes when the process has accepted this connection or closed it after doing so. On TCP the kernel
+/// does not tell; there the process itself listens, and systemd does not for it.
+pub async fn be_accepted(endpoint: &Endpoint) -> io::Result<String> {
+    let Stream::Unix(stream) = Stream::connect(endpoint).await? else {
+        return Ok("connection established".into());
+    };
     let mut pause = ACCEPT_PAUSE;
     loop {
         if drain::is_accepted(&stream)? {

@@ -171,8 +171,12 @@ impl Machine {
             .args(["unshare", "--fork", "--pid", "--kill-child", "--mount-proc"])
             .args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"])
             .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=machine"])
+            // What runtimes of containers need beyond what nspawn leaves to a machine.
+            .args(["--system-call-filter=@keyring bpf"])
             .arg("-D")
             .arg(self.root())
+            // Images and containers are on an overlay of podman's own, which cannot lie on the machine's.
+            .arg(format!("--bind={}:/var/lib/containers", self.dir.join("containers").display()))
             .arg("systemd.show_status=yes")
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .stdin(Stdio::null())
@@ -393,7 +397,7 @@ impl Drop for Machine {
 }
 
 fn overlay(dir: &Path, layers: &[PathBuf]) {
-    for name in ["upper", "work", "root"] {
+    for name in ["upper", "work", "root", "containers"] {
         fs::create_dir_all(dir.join(name)).expect("a directory for a machine");
     }
     let lower: Vec<_> = layers.iter().map(|layer| layer.display().to_string()).collect();

@@ -1,4 +1,5 @@
-//! The application under test: serves the socket that systemd passes, and misbehaves as it is told.
+//! The application under test: serves the socket that systemd passes, or what it is told to bind, and misbehaves as
+//! it is told.
 //!
 //! `GET /` answers `VERSION PID`, a POST its own body, `/healthz` says `ok`, `/slow?ms=N` takes its time,
 //! `/status/N` answers with that status, and `/upgrade` echoes what comes on its connection from then on.
@@ -8,6 +9,7 @@ use std::convert::Infallible;
 use std::fs::OpenOptions;
 use std::future::pending;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,8 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use listenfd::ListenFd;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -29,6 +32,15 @@ struct Options {
     /// What answers say of themselves
     #[arg(long, env = "VERSION", default_value = "0")]
     version: String,
+    /// Bind this TCP port
+    #[arg(long)]
+    tcp: Option<u16>,
+    /// Bind the TCP port there
+    #[arg(long, default_value = "127.0.0.1")]
+    address: IpAddr,
+    /// Bind this unix socket
+    #[arg(long)]
+    unix: Option<PathBuf>,
     /// Serve one connection at a time
     #[arg(long)]
     single: bool,
@@ -100,7 +112,18 @@ async fn main() -> io::Result<()> {
         });
     }
     sleep(options.start_delay).await;
-    serve(socket()?, options).await
+    match (options.tcp, options.unix.clone()) {
+        (Some(port), _) => serve_tcp(TcpListener::bind((options.address, port)).await?, options).await,
+        (_, Some(path)) => serve(UnixListener::bind(path)?, options).await,
+        _ => serve(socket()?, options).await,
+    }
+}
+
+async fn serve_tcp(socket: TcpListener, options: Arc<Options>) -> io::Result<()> {
+    loop {
+        let (stream, _) = socket.accept().await?;
+        tokio::spawn(serve_connection(stream, options.clone()));
+    }
 }
 
 /// The first of LISTEN_FDS, sd_listen_fds(3).
@@ -141,7 +164,7 @@ async fn serve(socket: UnixListener, options: Arc<Options>) -> io::Result<()> {
     }
 }
 
-async fn serve_connection(stream: UnixStream, options: Arc<Options>) {
+async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, options: Arc<Options>) {
     let mut http = http1::Builder::new();
     http.keep_alive(!options.single); // else the first client would keep all others out
     let never_close = options.never_close;

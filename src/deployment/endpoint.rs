@@ -1,0 +1,85 @@
+//! Where a deployment itself listens, behind whatever bridge.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Deployment;
+use crate::atomic;
+use crate::layout::Layout;
+use crate::model::{Listen, ListenKind};
+
+/// In the DEPLOYMENTDIR: variables that are only known when a deployment starts, `EnvironmentFile=`.
+const ENVIRONMENT: &str = "environment";
+/// What the bridge connects to.
+pub const ENDPOINT: &str = "CONDUCTOR_ENDPOINT";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    Unix(Utf8PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => out.write_str(path.as_str()),
+            Self::Tcp(address) => address.fmt(out),
+        }
+    }
+}
+
+impl From<&Utf8Path> for Endpoint {
+    fn from(path: &Utf8Path) -> Self {
+        Self::Unix(path.to_owned())
+    }
+}
+
+impl From<&Utf8PathBuf> for Endpoint {
+    fn from(path: &Utf8PathBuf) -> Self {
+        Self::Unix(path.clone())
+    }
+}
+
+impl Endpoint {
+    /// # Errors
+    /// If it is not known yet.
+    pub fn of(layout: &Layout, deployment: &Deployment, listen: &Listen) -> io::Result<Self> {
+        match listen.kind {
+            ListenKind::Tcp => {
+                let address = variables(layout, deployment)?.remove(ENDPOINT).and_then(|text| text.parse().ok());
+                let unknown = || io::Error::other(format!("{deployment}: it is not known where it listens"));
+                address.map(Self::Tcp).ok_or_else(unknown)
+            }
+            ListenKind::Unix => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
+            ListenKind::Activation if listen.is_bridged() => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
+            ListenKind::Activation => Ok(Self::Unix(layout.at(&deployment.socket(layout)))),
+        }
+    }
+}
+
+/// The variables of a deployment that are only known when it starts; none of one that has not.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<BTreeMap<String, String>> {
+    let text = match fs::read_to_string(layout.at(&deployment.dir(layout)).join(ENVIRONMENT)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        text => text?,
+    };
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// Writes them. Values are conductor's own: numbers, addresses, paths, none of which needs quotes.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn set_variables(layout: &Layout, deployment: &Deployment, variables: &BTreeMap<String, String>) -> io::Result<()> {
+    let text: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    atomic::write(&layout.at(&deployment.dir(layout)).join(ENVIRONMENT), text.as_bytes())
+}

@@ -1,0 +1,196 @@
+//! `conductor deployment _prepare DEPLOYMENTDIR`: what has to be there before a deployment's process, and
+//! `_host`, which becomes a podman.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::endpoint::{self, ENDPOINT};
+use super::{Deployment, runtime};
+use crate::atomic;
+use crate::error::{Error, Result};
+use crate::layout::{Layout, PROXY_GROUP};
+use crate::live;
+use crate::model::{Container, Engine, ListenKind, Pod, Service};
+use crate::podman;
+
+/// Ports that are chosen for processes: below those that Linux gives to outgoing connections
+/// (`ip_local_port_range`, ip(7)), so that none of these takes one in between.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// `ExecStartPre=`, as root. Also before every restart.
+///
+/// # Errors
+/// What the file system, a template or podman refuses.
+pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
+    let model = live::model(layout, &deployment.service, &deployment.generation)
+        .map_err(|error| Error(format!("{deployment}: its snapshot cannot be read: {error}")))?;
+    runtime::prepare(layout, deployment)?;
+    let before = endpoint::variables(layout, deployment)?;
+    let mut variables = BTreeMap::new();
+    let engine = &model.process.engine;
+    match (model.listen.kind, engine) {
+        (ListenKind::Activation, _) => {}
+        (ListenKind::Unix, _) => socket_dir(layout, deployment, engine.is_podman(), model.listen.is_bridged())?,
+        (ListenKind::Tcp, Engine::Exec { .. }) => {
+            let port = port(layout, before.get("PORT").and_then(|port| port.parse().ok()))?;
+            variables.insert("PORT".to_owned(), port.to_string());
+            variables.insert(ENDPOINT.to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
+        }
+        (ListenKind::Tcp, Engine::Container(Container { port, .. }) | Engine::Pod(Pod { port, .. })) => {
+            variables.extend(port.map(|port| ("PORT".to_owned(), port.to_string())));
+        }
+    }
+    if engine.is_podman() {
+        credentials(layout, deployment)?;
+    }
+    if let Engine::Pod(pod) = engine {
+        variables.insert("POD_NAME".to_owned(), deployment.to_string());
+        variables.insert("CONDUCTOR_OCI_RUNTIME".to_owned(), podman::runtime::path()?);
+        podman::pod::write(layout, deployment, &model, pod)?;
+    }
+    Ok(endpoint::set_variables(layout, deployment, &variables)?)
+}
+
+/// A port that nobody listens on and no other deployment was given: the one it had, if it can be.
+fn port(layout: &Layout, before: Option<u16>) -> Result<u16> {
+    let _guard = atomic::lock(&layout.at(&layout.locks()).join(".ports"))?;
+    let mut taken = Vec::new();
+    for entry in atomic::entries(&layout.at(&layout.deployments()))? {
+        let Some(other) = Deployment::from_dir(Utf8Path::new(entry.file_name())) else { continue };
+        let port = endpoint::variables(layout, &other)?.remove("PORT").and_then(|port| port.parse::<u16>().ok());
+        taken.extend(port.filter(|port| Some(*port) != before));
+    }
+    let is_free = |port: &u16| !taken.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let free = before.into_iter().chain(PORTS).find(is_free);
+    free.ok_or_else(|| Error(format!("no port from {} to {} is free", PORTS.start, PORTS.end - 1)))
+}
+
+/// The directory in which a process binds its socket. A container's process may be anybody: there the
+/// directory above lets nobody through but the proxy.
+fn socket_dir(layout: &Layout, deployment: &Deployment, is_podman: bool, is_bridged: bool) -> Result<()> {
+    let socket = deployment.own_socket(layout);
+    let dir = layout.at(&layout.socket_dir(&deployment.service, &deployment.generation, deployment.instance));
+    if is_podman {
+        let above = layout.at(&layout.sockets(&deployment.service, &deployment.generation));
+        fs::create_dir_all(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o1777))?;
+        fs::set_permissions(&above, fs::Permissions::from_mode(0o750))?;
+        give_to_proxy(&above)?;
+    }
+    // What a process left that was killed: binding would fail.
+    atomic::remove_file(&layout.at(&socket))?;
+    if !is_bridged {
+        atomic::link(&socket, &layout.at(&deployment.socket(layout)))?;
+    }
+    Ok(())
+}
+
+/// Lets the proxy connect to a socket that a process has bound itself.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn open_to_proxy(socket: &Utf8Path) -> Result<()> {
+    give_to_proxy(socket)?;
+    Ok(fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?)
+}
+
+fn give_to_proxy(path: &Utf8Path) -> Result<()> {
+    let output = Command::new("chgrp").args(["--", PROXY_GROUP]).arg(path).output()?;
+    if output.status.success() { Ok(()) } else { Err(Error(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
+}
+
+/// Copies systemd's credentials to where containers find them, whoever their processes are: the directory
+/// above is root's alone.
+fn credentials(layout: &Layout, deployment: &Deployment) -> Result<()> {
+    let Some(from) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return Ok(()) };
+    let from = Utf8PathBuf::try_from(std::path::PathBuf::from(from)).map_err(io::Error::other)?;
+    let above = layout.at(&deployment.dir(layout)).join("credentials");
+    atomic::remove_dir(&above)?;
+    DirBuilder::new().mode(0o700).create(&above)?;
+    let files = above.join("files");
+    DirBuilder::new().mode(0o755).create(&files)?;
+    fs::set_permissions(&files, fs::Permissions::from_mode(0o755))?;
+    for entry in from.read_dir_utf8()? {
+        let entry = entry?;
+        let to = files.join(entry.file_name());
+        fs::copy(entry.path(), &to)?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o444))?;
+    }
+    Ok(())
+}
+
+/// Becomes a command in PID 1's mount namespace: what podman mounts is the host's. The unit's control group, which
+/// systemd has delegated, becomes root's. With `leaf` the command is in a group below that one, so that what it
+/// starts can have groups beside its own, cgroups(7).
+///
+/// # Errors
+/// Why it did not.
+pub fn become_on_host(leaf: bool, command: &[String]) -> Result<()> {
+    own_group(leaf)?;
+    let namespace = fs::File::open("/proc/1/ns/mnt")?;
+    rustix::thread::move_into_link_name_space(
+        std::os::fd::AsFd::as_fd(&namespace),
+        Some(rustix::thread::LinkNameSpaceType::Mount),
+    )
+    .map_err(io::Error::from)?;
+    std::env::set_current_dir("/")?;
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    let error = Command::new(program).args(arguments).exec();
+    Err(Error(format!("{program} cannot be run: {error}")))
+}
+
+/// Runs podman in PID 1's mount namespace, in a process of its own.
+///
+/// # Errors
+/// If it cannot be run; what it says it says itself.
+pub fn podman_on_host(arguments: &[String]) -> Result<()> {
+    let own = std::env::current_exe()?;
+    Command::new(own).args(["deployment", "_host", "--", "podman"]).args(arguments).status()?;
+    Ok(())
+}
+
+/// systemd gives a delegated group to the unit's user; podman leaves one that is not its own.
+fn own_group(leaf: bool) -> Result<()> {
+    let Some(unit) = podman::runtime::unit_group()? else { return Ok(()) };
+    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+        chown(unit.join(file), Some(0), Some(0))?;
+    }
+    if !leaf {
+        return Ok(());
+    }
+    let leaf = unit.join(podman::runtime::LEAF);
+    fs::create_dir_all(&leaf)?;
+    Ok(fs::write(leaf.join("cgroup.procs"), std::process::id().to_string())?)
+}
+
+/// Says where podman's network put a deployment, once it runs.
+///
+/// # Errors
+/// What podman refuses.
+pub fn find_address(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<Option<String>> {
+    let engine = &model.process.engine;
+    if !engine.is_podman() || model.listen.kind == ListenKind::Activation {
+        return Ok(None);
+    }
+    let podman::network::Network { address, namespace } = podman::network::of(deployment, engine)?;
+    let mut variables = endpoint::variables(layout, deployment)?;
+    if let Some(address) = address {
+        if matches!(engine, Engine::Pod(_)) {
+            variables.insert("POD_IP_ADDRESS".to_owned(), address.to_string());
+        }
+        if let Some(port) = variables.get("PORT").and_then(|port| port.parse().ok()) {
+            variables.insert(ENDPOINT.to_owned(), SocketAddr::from((address, port)).to_string());
+        }
+    } else if model.listen.kind == ListenKind::Tcp {
+        return Err(Error(format!("{deployment}: podman gave it no address to connect to; which network has it?")));
+    }
+    endpoint::set_variables(layout, deployment, &variables)?;
+    Ok(namespace)
+}

@@ -1,0 +1,23 @@
+//! podman(1), as far as conductor calls it itself: images, pods' files, networks, and the runtime before its own.
+
+pub mod image;
+pub mod network;
+pub mod pod;
+pub mod runtime;
+
+use std::process::Command;
+
+use crate::error::{Error, Result};
+
+/// What podman prints; its own words where it fails.
+fn podman(arguments: &[&str]) -> Result<String> {
+    let output = Command::new("podman").args(arguments).output().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error("podman is not installed: apt-get install podman".to_owned()),
+        _ => Error(format!("podman cannot be run: {error}")),
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(Error(format!("podman {}: {}", arguments[0], words.trim())))
+}

@@ -1,0 +1,55 @@
+//! Where podman's network put a container or pod.
+
+use std::net::IpAddr;
+
+use super::podman;
+use crate::deployment::Deployment;
+use crate::error::{Error, Result};
+use crate::model::Engine;
+
+/// Addresses, one a network, and the network namespace.
+const FORMAT: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}\n{{.NetworkSettings.SandboxKey}}";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// In the first of its networks that gives one.
+    pub address: Option<IpAddr>,
+    /// The path of its network namespace; None for the host's.
+    pub namespace: Option<String>,
+}
+
+/// Of a container or pod that runs.
+///
+/// # Errors
+/// What podman refuses.
+pub fn of(deployment: &Deployment, engine: &Engine) -> Result<Network> {
+    let name = deployment.to_string();
+    let container = match engine {
+        // The container that holds a pod's namespaces.
+        Engine::Pod(_) => podman(&["pod", "inspect", "--format", "{{.InfraContainerID}}", &name])?,
+        Engine::Container(_) | Engine::Exec { .. } => name,
+    };
+    let told = podman(&["container", "inspect", "--format", FORMAT, &container])?;
+    parse(&told).ok_or_else(|| Error(format!("podman says nothing of the network of {container}: {told:?}")))
+}
+
+fn parse(told: &str) -> Option<Network> {
+    let (addresses, namespace) = told.split_once('\n').unwrap_or((told, ""));
+    let address = addresses.split_whitespace().map(str::parse).next().transpose().ok()?;
+    let namespace = Some(namespace.trim().to_owned()).filter(|path| !path.is_empty());
+    Some(Network { address, namespace })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_podman_writes_them() {
+        let network = parse("10.89.0.2 10.90.0.7 \n/run/netns/netns-1").expect("a network");
+        assert_eq!(network.address, Some("10.89.0.2".parse().expect("an address")));
+        assert_eq!(network.namespace.as_deref(), Some("/run/netns/netns-1"));
+        assert_eq!(parse(" \n"), Some(Network { address: None, namespace: None }));
+        assert_eq!(parse("<no value> \n"), None);
+    }
+}

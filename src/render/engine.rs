@@ -1,0 +1,175 @@
+//! What a deployment's unit says of its engine: how podman runs a container or a pod as a unit's processes.
+//!
+//! podman has to be root and in the mount namespace of PID 1, whatever the unit's own sandbox: that one is for
+//! the hooks. `conductor deployment _host` becomes such a podman. Options are those of podman-run(1) and
+//! podman-kube-play(1) as podman-systemd.unit(5) gives them.
+
+use camino::Utf8Path;
+
+use super::units::{Line, Prefixed};
+use crate::escape::Word;
+use crate::model::{Check, Container, Engine, ListenKind, Pod, Service};
+
+/// Where credentials are in a container.
+const CREDENTIALS: &str = "/run/credentials";
+/// Variables of conductor's that mean something within a container.
+const VARIABLES: &[&str] = &["CONDUCTOR_SERVICE", "CONDUCTOR_GENERATION", "CONDUCTOR_DEPLOYMENT", "CONDUCTOR_INSTANCE"];
+/// What processes return that were asked to stop, and what podman's own do.
+pub const STOPPED: &str = "143 137";
+
+/// A word of a command line in which `%i` is the instance.
+fn word(text: &str) -> String {
+    Word(text).to_string()
+}
+
+/// A word that ends in a path below a directory of deployments, `DIR-%i` and what follows.
+pub struct Paths<'a> {
+    /// The declaration's files.
+    pub files: &'a Utf8Path,
+    /// DEPLOYMENTDIR up to its instance.
+    pub deployments: &'a Utf8Path,
+    /// Directory of the sockets of a generation's deployments.
+    pub sockets: &'a Utf8Path,
+}
+
+/// A command line of podman's, as root on the host.
+fn podman(program: &str, leaf: bool, words: impl IntoIterator<Item = String>) -> String {
+    let words: String = words.into_iter().map(|word| format!(" {word}")).collect();
+    format!("{program} deployment _host{} -- podman{words}", if leaf { " --leaf" } else { "" })
+}
+
+/// `NAME-GENERATION-%i`, what a deployment, its container and its pod are called.
+fn name(service: &Service, id: &impl std::fmt::Display) -> String {
+    format!("{}-{id}-%i", service.name)
+}
+
+/// How a container starts, and how it stops.
+pub fn container(
+    program: &str,
+    service: &Service,
+    id: &impl std::fmt::Display,
+    paths: &Paths,
+    container: &Container,
+) -> (String, String) {
+    let Container {
+        image: _,
+        pull: _,
+        digest: _,
+        exec,
+        entrypoint,
+        user,
+        working_dir,
+        volume,
+        tmpfs,
+        secret,
+        network,
+        add_capability,
+        drop_capability,
+        read_only,
+        podman_args,
+        port: _,
+    } = container;
+    let name = name(service, id);
+    let sdnotify = if service.health.check == Check::Notify { "container" } else { "conmon" };
+    let mut words = vec![
+        "run".to_owned(),
+        format!("--name={name}"),
+        "--replace --rm --detach --cgroups=split --log-driver=passthrough --pull=never".to_owned(),
+        format!("--sdnotify={sdnotify}"),
+        format!("--hostname={}", service.name),
+    ];
+    let own = VARIABLES.iter().map(|name| (*name).to_owned());
+    let variables = own.chain(service.process.environment.keys().cloned());
+    words.extend(variables.map(|name| format!("--env={name}")));
+    match service.listen.kind {
+        ListenKind::Activation => {}
+        ListenKind::Tcp => words.push("--env=PORT".to_owned()),
+        ListenKind::Unix => {
+            words.push(format!("--env=CONDUCTOR_SOCKET --volume={0}/%i.d:{0}/%i.d", paths.sockets));
+        }
+    }
+    if has_credentials(service) {
+        let from = format!("{}%i/credentials/files", paths.deployments);
+        words.push(format!("--volume={from}:{CREDENTIALS}:ro --env=CREDENTIALS_DIRECTORY={CREDENTIALS}"));
+    }
+    let each = |option: &str, values: &[String]| -> Vec<String> {
+        values.iter().map(|value| word(&format!("--{option}={value}"))).collect()
+    };
+    let one = |option: &str, value: &Option<String>| each(option, value.as_slice());
+    words.extend(volume.iter().map(|volume| {
+        let volume = volume.strip_prefix("./").map_or_else(|| volume.clone(), |rest| format!("{}/{rest}", paths.files));
+        word(&format!("--volume={volume}"))
+    }));
+    words.extend(each("tmpfs", tmpfs));
+    words.extend(each("secret", secret));
+    words.extend(each("network", network));
+    words.extend(each("cap-add", add_capability));
+    words.extend(each("cap-drop", drop_capability));
+    words.extend(one("entrypoint", entrypoint));
+    words.extend(one("user", user));
+    words.extend(one("workdir", working_dir));
+    words.extend(read_only.then(|| "--read-only".to_owned()));
+    words.extend(podman_args.iter().map(|argument| word(argument)));
+    words.push(word(&container.reference()));
+    words.extend(exec.iter().map(|argument| word(argument)));
+    let remove = removal(&name);
+    // It makes a group below the unit's itself.
+    (podman(program, false, words), podman(program, false, [remove]))
+}
+
+/// How a pod starts from the file that `_prepare` has rendered, and how it stops.
+pub fn pod(program: &str, paths: &Paths, pod: &Pod) -> (String, String) {
+    let Pod { template: _, config_map, variables: _, network, podman_args, port: _ } = pod;
+    let dir = format!("{}%i", paths.deployments);
+    let mut words = vec![
+        // The runtime puts the containers into the unit's control group; `_prepare` knows which one it is.
+        "--runtime=${CONDUCTOR_OCI_RUNTIME} kube play".to_owned(),
+        "--replace --service-container=true --log-driver=passthrough".to_owned(),
+    ];
+    words.extend(network.iter().map(|network| word(&format!("--network={network}"))));
+    words.extend(config_map.as_ref().map(|_| format!("--configmap={dir}/configmap.yaml")));
+    words.extend(podman_args.iter().map(|argument| word(argument)));
+    words.push(format!("{dir}/pod.yaml"));
+    (podman(program, true, words), podman(program, false, [down(&dir)]))
+}
+
+/// Stops a container, if it is there, and removes it with its unnamed volumes.
+fn removal(name: &str) -> String {
+    format!("rm --force --ignore --volumes --time=10 {name}")
+}
+
+/// The same of the pods in a DEPLOYMENTDIR; volumes with names stay.
+fn down(dir: &str) -> String {
+    format!("kube down {dir}/pod.yaml")
+}
+
+/// What removes a deployment that podman runs: arguments of podman, for a DEPLOYMENTDIR.
+pub fn remove(engine: &Engine, name: &str, dir: &Utf8Path) -> Vec<String> {
+    let line = match engine {
+        Engine::Exec { .. } => return Vec::new(),
+        Engine::Container(_) => removal(name),
+        Engine::Pod(_) => down(dir.as_str()),
+    };
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// Whether a service has any.
+pub fn has_credentials(service: &Service) -> bool {
+    !service.process.credentials.is_empty() || !service.process.credentials_encrypted.is_empty()
+}
+
+/// What makes podman's processes those of the unit: the main one is whom podman names, sd_notify(3), and the
+/// control groups below are podman's.
+pub fn unit_lines() -> Vec<Line<'static>> {
+    vec![
+        Line::new("NotifyAccess", "all"),
+        Line::new("Delegate", "yes"),
+        Line::new("KillMode", "mixed"),
+        Line::new("SuccessExitStatus", STOPPED),
+    ]
+}
+
+/// `+`: podman is root's.
+pub fn as_root(command: String) -> Prefixed<String> {
+    Prefixed("+", command)
+}

@@ -1,0 +1,374 @@
+//! `[exec]`, `[container]` or `[pod]`: what serves.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
+use super::misfit::example;
+use super::{Resolver, dynamic_user};
+use crate::declaration::{self, Declaration, ListenKind, Scalar};
+use crate::document::Path;
+use crate::layout::Scope;
+use crate::model::{Command, Container, Engine, FileKind, Listen, Pod, Process, Sandbox, User};
+use crate::path;
+
+/// Options of podman-run(1) that conductor gives itself, and what to write instead.
+const OWNED: &[(&str, &str)] = &[
+    ("--publish", "write [[route]] for HTTP or [[port]] for TCP: a published port belongs to one deployment alone"),
+    ("-p", "write [[route]] for HTTP or [[port]] for TCP: a published port belongs to one deployment alone"),
+    ("--publish-all", "write [[route]] for HTTP or [[port]] for TCP"),
+    ("-P", "write [[route]] for HTTP or [[port]] for TCP"),
+    ("--name", "take it out: a container is called as its deployment"),
+    ("--detach", "take it out"),
+    ("-d", "take it out"),
+    ("--rm", "take it out"),
+    ("--replace", "take it out"),
+    ("--cgroups", "take it out: the container is in its unit's control group"),
+    ("--cgroup-parent", "take it out: the container is in its unit's control group"),
+    ("--sdnotify", "write notify = true in [health]"),
+    ("--log-driver", "take it out: the journal has the output, with the deployment's fields"),
+    ("--pull", "write pull = \"newer\" in [container]"),
+    ("--restart", "take it out: systemd restarts"),
+    ("--service-container", "take it out"),
+    ("--start", "take it out"),
+    ("--configmap", "write config_map = \"config.yaml\" in [pod]"),
+];
+
+impl Resolver<'_> {
+    /// The engine with its environment, out of a declaration's sections.
+    pub fn process(
+        &mut self,
+        config: BTreeMap<String, Scalar>,
+        exec: Option<declaration::Exec>,
+        container: Option<declaration::Container>,
+        pod: Option<declaration::Pod>,
+    ) -> Process {
+        let sections = [("exec", exec.is_some()), ("container", container.is_some()), ("pod", pod.is_some())];
+        let mut given = sections.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
+        if let (Some(first), Some(second)) = (given.next(), given.next()) {
+            let message = format!("a service has one engine, and [{first}] is one already");
+            self.key_error(&path![second], message, "keep one of [exec], [container] and [pod]");
+        }
+        let podman = if container.is_some() { "container" } else { "pod" };
+        if self.declared.scope == Scope::User && (container.is_some() || pod.is_some()) {
+            let remedy = "declare the service for the system's manager, or run podman from [exec]";
+            self.key_error(&path![podman], "containers and pods are for the system's manager", remedy);
+        }
+        let config = self.variables(&path!["config"], config);
+        match (exec, container, pod) {
+            (Some(exec), _, _) => self.exec(config, exec),
+            (_, Some(container), _) => self.container(config, container),
+            (_, _, Some(pod)) => self.pod(config, pod),
+            (None, None, None) => {
+                let remedy = "add [exec] with command = [\"./server\"], or [container], or [pod]";
+                self.error(&path![], "nothing to run: [exec] is missing", remedy);
+                Process {
+                    engine: Engine::Exec { command: Command(Vec::new()) },
+                    environment: BTreeMap::new(),
+                    user: User::Static(String::new()),
+                    credentials: BTreeMap::new(),
+                    credentials_encrypted: BTreeMap::new(),
+                    sandbox: Sandbox::Strict,
+                }
+            }
+        }
+    }
+
+    fn exec(&mut self, config: BTreeMap<String, String>, exec: declaration::Exec) -> Process {
+        let declaration::Exec { command, environment, user, credentials, credentials_encrypted, sandbox } = exec;
+        let environment = self.environment("exec", config, environment);
+        if command.is_empty() {
+            self.error(&path!["exec", "command"], "the command is empty", example(&path!["exec", "command"]));
+        }
+        let command = self.command(&path!["exec", "command"], command).unwrap_or(Command(Vec::new()));
+        Process {
+            engine: Engine::Exec { command },
+            environment,
+            user: match user {
+                Some(user) => User::Static(self.user(user)),
+                None => self.own_user(),
+            },
+            credentials: self.credentials(&path!["exec", "credentials"], credentials),
+            credentials_encrypted: self.credentials(&path!["exec", "credentials_encrypted"], credentials_encrypted),
+            sandbox,
+        }
+    }
+
+    fn own_user(&self) -> User {
+        User::Dynamic(dynamic_user(self.declared.name.as_str()))
+    }
+
+    fn environment(
+        &mut self,
+        section: &str,
+        config: BTreeMap<String, String>,
+        given: BTreeMap<String, Scalar>,
+    ) -> BTreeMap<String, String> {
+        let mut environment = config;
+        environment.extend(self.variables(&path![section, "environment"], given));
+        environment
+    }
+
+    fn container(&mut self, config: BTreeMap<String, String>, container: declaration::Container) -> Process {
+        let declaration::Container {
+            image,
+            pull,
+            digest,
+            exec,
+            entrypoint,
+            environment,
+            user,
+            working_dir,
+            volume,
+            tmpfs,
+            secret,
+            network,
+            add_capability,
+            drop_capability,
+            read_only,
+            podman_args,
+            port,
+            credentials,
+            credentials_encrypted,
+        } = container;
+        let at = path!["container"];
+        let environment = self.environment("container", config, environment);
+        self.image(&at.join("image"), &image, digest.is_some());
+        if let Some(digest) = &digest {
+            self.digest(&at.join("digest"), digest);
+        }
+        self.port_number(&at.join("port"), port);
+        let mut words = |key: &str, words: Vec<String>| self.words(&at.join(key), words);
+        let engine = Container {
+            pull,
+            exec: words("exec", exec),
+            tmpfs: words("tmpfs", tmpfs),
+            secret: words("secret", secret),
+            network: words("network", network),
+            add_capability: words("add_capability", add_capability),
+            drop_capability: words("drop_capability", drop_capability),
+            entrypoint: entrypoint.map(|word| words("entrypoint", vec![word]).remove(0)),
+            user: user.map(|word| words("user", vec![word]).remove(0)),
+            working_dir: working_dir.map(|word| words("working_dir", vec![word]).remove(0)),
+            volume: self.volumes(&at.join("volume"), volume),
+            podman_args: self.podman_args(&at.join("podman_args"), podman_args),
+            image,
+            digest,
+            read_only,
+            port,
+        };
+        Process {
+            engine: Engine::Container(engine),
+            environment,
+            user: self.own_user(),
+            credentials: self.credentials(&at.join("credentials"), credentials),
+            credentials_encrypted: self.credentials(&at.join("credentials_encrypted"), credentials_encrypted),
+            sandbox: Sandbox::Strict,
+        }
+    }
+
+    fn pod(&mut self, config: BTreeMap<String, String>, pod: declaration::Pod) -> Process {
+        let declaration::Pod {
+            template,
+            config_map,
+            environment,
+            network,
+            podman_args,
+            port,
+            credentials,
+            credentials_encrypted,
+        } = pod;
+        let at = path!["pod"];
+        let environment = self.environment("pod", config, environment);
+        self.port_number(&at.join("port"), port);
+        let engine = Pod {
+            template: self.declared_file(&at.join("template"), &template),
+            config_map: config_map.map(|file| self.declared_file(&at.join("config_map"), &file)),
+            variables: self.declared.variables.clone(),
+            network: self.words(&at.join("network"), network),
+            podman_args: self.podman_args(&at.join("podman_args"), podman_args),
+            port,
+        };
+        Process {
+            engine: Engine::Pod(engine),
+            environment,
+            user: self.own_user(),
+            credentials: self.credentials(&at.join("credentials"), credentials),
+            credentials_encrypted: self.credentials(&at.join("credentials_encrypted"), credentials_encrypted),
+            sandbox: Sandbox::Strict,
+        }
+    }
+
+    /// A name as podman takes it, containers-transports(5) and the distribution specification's grammar.
+    fn image(&mut self, at: &Path, image: &str, is_pinned: bool) {
+        let ok = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
+        if image.is_empty() || image.len() > 4000 || !image.chars().all(ok) || image.starts_with(['-', '.', '/', ':']) {
+            let remedy = "write a name such as \"docker.io/library/nginx:1.27\"";
+            self.error(at, format!("{image:?} is not a name of an image"), remedy);
+        } else if is_pinned && image.contains('@') {
+            self.key_error(at, "the image's name has a digest already", "take it out, or the key digest");
+        }
+    }
+
+    fn digest(&mut self, at: &Path, digest: &str) {
+        let hex = digest.strip_prefix("sha256:").unwrap_or("");
+        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+            let remedy = "write \"sha256:\" and 64 hex digits, as `podman image inspect --format '{{.Digest}}'` says";
+            self.error(at, format!("{digest:?} is not a digest of an image"), remedy);
+        }
+    }
+
+    fn port_number(&mut self, at: &Path, port: Option<u16>) {
+        if port == Some(0) {
+            self.error(at, "0 is not a port", "write the port on which it listens, such as 8080");
+        }
+    }
+
+    /// Words that become words of a command line: variables are expanded in them, as in a command's.
+    fn words(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
+        for (index, word) in words.iter().enumerate() {
+            if word.contains('\0') {
+                self.error(&at.join(index), "a NUL character cannot be in a command", "take it out");
+            } else if let Some((message, remedy)) = super::unfit(word) {
+                self.error(&at.join(index), message, remedy);
+            }
+        }
+        words
+    }
+
+    fn podman_args(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
+        for (index, word) in words.iter().enumerate() {
+            let option = word.split('=').next().unwrap_or(word);
+            if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == option) {
+                self.error(&at.join(index), format!("{option} is given by conductor"), *instead);
+            } else if index == 0 && !word.starts_with('-') {
+                let remedy = "write options of podman, such as [\"--init\", \"--shm-size=64m\"]";
+                self.error(&at.join(index), format!("{word:?} is not an option"), remedy);
+            }
+        }
+        self.words(at, words)
+    }
+
+    fn volumes(&mut self, at: &Path, volumes: Vec<String>) -> Vec<String> {
+        for (index, volume) in volumes.iter().enumerate() {
+            let here = at.join(index);
+            let mut parts = volume.split(':');
+            let (source, path) = (parts.next().unwrap_or(""), parts.next());
+            if let Some(relative) = source.strip_prefix("./") {
+                let known = self.declared.files.iter().any(|file| file.path == relative);
+                if !known && !relative.is_empty() {
+                    let remedy = format!("put it at {}", self.declared.dir.join(relative));
+                    self.error(&here, format!("{relative} is not among the declaration's files"), remedy);
+                }
+            } else if source.starts_with('.') {
+                self.error(
+                    &here,
+                    "a source among the declaration's files starts with ./",
+                    "write \"./conf:/etc/app:ro\"",
+                );
+            }
+            if path.is_none_or(|path| !path.starts_with('/')) {
+                self.error(&here, "a volume is mounted at an absolute path", "write \"NAME:/var/lib/app\"");
+            }
+        }
+        self.words(at, volumes)
+    }
+
+    /// A regular file of the declaration.
+    fn declared_file(&mut self, at: &Path, name: &str) -> Utf8PathBuf {
+        let relative = Utf8PathBuf::from(name.strip_prefix("./").unwrap_or(name));
+        let found = self.declared.files.iter().find(|file| file.path == relative);
+        match found.map(|file| &file.kind) {
+            Some(FileKind::Regular { .. }) => {}
+            Some(_) => self.error(at, format!("{relative} is not a regular file"), "name the file itself"),
+            None => {
+                let known = self.declared.files.iter().map(|file| file.path.as_str());
+                let remedy = match crate::directive::closest(relative.as_str(), known) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("put it at {}", self.declared.dir.join(&relative)),
+                };
+                self.error(at, format!("{relative} is not among the declaration's files"), remedy);
+            }
+        }
+        relative
+    }
+
+    /// `[listen]`, as far as the engine can.
+    pub fn listen(&mut self, listen: declaration::Listen, process: &Process) -> Listen {
+        let declaration::Listen { kind, idle_timeout } = listen;
+        let engine = &process.engine;
+        let kind = kind.unwrap_or(if engine.is_podman() { ListenKind::Tcp } else { ListenKind::Activation });
+        let at = path!["listen", "type"];
+        let (section, port, networks) = match engine {
+            Engine::Exec { .. } => ("exec", None, &[][..]),
+            Engine::Container(container) => ("container", container.port, &container.network[..]),
+            Engine::Pod(pod) => ("pod", pod.port, &pod.network[..]),
+        };
+        let of_port = path![section, "port"];
+        if matches!(engine, Engine::Pod(_)) && kind == ListenKind::Activation {
+            let remedy = "write \"tcp\" with port = … in [pod], or \"unix\"";
+            self.error(&at, "podman passes no sockets to a pod", remedy);
+        } else if engine.is_podman() && kind == ListenKind::Tcp && port.is_none() {
+            let message = format!("on which port the {section} listens is not said");
+            self.error(
+                &path![section],
+                message,
+                format!("add port = 8080 to [{section}], or [listen] with type = \"unix\""),
+            );
+        } else if port.is_some() && kind != ListenKind::Tcp {
+            let remedy = "take it out, or write type = \"tcp\" in [listen]";
+            self.key_error(&of_port, format!("a {section} that listens elsewhere has no port"), remedy);
+        }
+        let own =
+            |network: &String| ["host", "none"].iter().any(|no| network == no || network.starts_with("container:"));
+        if let Some(index) = networks.iter().position(own).filter(|_| kind == ListenKind::Tcp) {
+            let remedy =
+                "name a network that gives each deployment its own address, or write type = \"unix\" in [listen]";
+            self.error(&path![section, "network", index], "deployments side by side would share its ports", remedy);
+        }
+        let idle_timeout =
+            idle_timeout.map(|span| self.span(&path!["listen", "idle_timeout"], Some(span), std::time::Duration::ZERO));
+        if kind != ListenKind::Activation && process.environment.contains_key("PORT") && kind == ListenKind::Tcp {
+            let remedy = "take PORT out of config and environment, and listen where it points";
+            self.key_error(&path!["listen"], "with type = \"tcp\" conductor sets PORT", remedy);
+        }
+        Listen { kind, idle_timeout }
+    }
+
+    /// `[[port]]`: addresses as systemd.socket(5) has them for `ListenStream=`.
+    pub fn ports(&mut self, ports: Vec<declaration::Port>) -> Vec<String> {
+        let mut listens: Vec<String> = Vec::new();
+        for (index, declaration::Port { listen }) in ports.into_iter().enumerate() {
+            let at = path!["port", index, "listen"];
+            if !is_stream_address(&listen) {
+                let remedy = "write \"5432\", \"127.0.0.1:5432\", \"[::1]:5432\", \"/run/db.sock\" or \"vsock:2:5432\"";
+                self.error(&at, format!("{listen:?} is not an address to listen on"), remedy);
+            } else if listens.contains(&listen) {
+                self.error(&at, format!("{listen:?} is listened on already"), "take one of the two out");
+            }
+            listens.push(listen);
+        }
+        listens
+    }
+
+    /// What only some engines can.
+    pub fn fit(&mut self, declaration: &Declaration) {
+        if declaration.pod.is_some() && declaration.health.notify == Some(true) {
+            let remedy = "write http = \"/healthz\", tcp = true or exec = [\"./check\"]";
+            self.key_error(&path!["health", "notify"], "nothing in a pod can reach systemd", remedy);
+        }
+    }
+}
+
+fn is_stream_address(text: &str) -> bool {
+    let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
+    let number = |text: &str| text.parse::<u32>().is_ok();
+    if let Some(vsock) = text.strip_prefix("vsock:") {
+        return vsock.split_once(':').is_some_and(|(cid, port)| (cid.is_empty() || number(cid)) && number(port));
+    }
+    if text.starts_with('/') {
+        let normalized = !text.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+        return normalized && text.len() < 108 && !text.chars().any(|c| c.is_control() || c == '\\');
+    }
+    port(text) || text.parse::<std::net::SocketAddr>().is_ok_and(|address| address.port() > 0)
+}
