@@ -110,6 +110,7 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     }
     let live = live::all(layout);
     refuse_taken_routes(layout, &mut host, &live);
+    refuse_taken_ports(layout, &mut host, &live);
     refuse_circles(layout, &mut host);
     let kept: Vec<Service> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     for compiled in host.services.values() {
@@ -212,6 +213,56 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
             owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
         }
     }
+}
+
+/// Two services that listen on the same port: the one that has it already keeps it, else the first by name.
+fn refuse_taken_ports(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
+    let model = |name: &ServiceName| live.get(name).and_then(|live| live.model(layout, live.current(layout)).ok());
+    let mut owners: BTreeMap<String, ServiceName> = BTreeMap::new();
+    for compiled in host.services.values().filter(|compiled| !compiled.service.ports.is_empty()) {
+        for port in &compiled.service.ports {
+            let name = &compiled.service.name;
+            let has_it = || model(name).is_some_and(|model| model.ports.contains(port));
+            if !owners.contains_key(port) || has_it() {
+                owners.insert(port.clone(), name.clone());
+            }
+        }
+    }
+    for name in host.services.keys().cloned().collect::<Vec<_>>() {
+        if taken_port(&host.services[&name].service, &owners).is_none() {
+            continue;
+        }
+        let Some(Compiled { service, .. }) = host.services.remove(&name) else { continue };
+        let Some(taken) = taken_port(&service, &owners) else { continue };
+        let Some(site) = sources::find_one(layout, &name) else { continue };
+        let error = sources::stored_document(layout, &site)
+            .map_or_else(|error| error, |document| port_error(&document, taken, &owners));
+        host.fail(Some(name), error.into());
+    }
+}
+
+/// The first of a service's ports that another one owns: its number in the declaration, and itself.
+fn taken_port<'a>(service: &'a Service, owners: &BTreeMap<String, ServiceName>) -> Option<(usize, &'a str)> {
+    let is_taken = |port: &str| owners.get(port).is_some_and(|owner| *owner != service.name);
+    service.ports.iter().map(String::as_str).enumerate().find(|(_, port)| is_taken(port))
+}
+
+fn port_error(document: &Node, (index, port): (usize, &str), owners: &BTreeMap<String, ServiceName>) -> Diagnostic {
+    let message = format!("the service {} listens on {port} already", owners[port]);
+    document.error(
+        &path!["port", index, "listen"],
+        message,
+        "write another address, or take it out of the other service",
+    )
+}
+
+/// What a service is told whose port another one has.
+pub fn port_clash(service: &Service, document: &Node, others: &BTreeMap<ServiceName, Compiled>) -> Option<Diagnostic> {
+    let others = others.values().filter(|other| other.service.name != service.name);
+    let owners =
+        others.flat_map(|other| other.service.ports.iter().map(|port| (port.clone(), other.service.name.clone())));
+    let owners = owners.collect();
+    taken_port(service, &owners).map(|taken| port_error(document, taken, &owners))
 }
 
 /// Services that bring each other along, each to be ready before the next: systemd would leave one out

@@ -232,6 +232,11 @@ impl Layout {
         self.runtime.join("turns")
     }
 
+    /// Held by whoever chooses a TCP port for a deployment.
+    pub fn ports(&self) -> Utf8PathBuf {
+        self.runtime.join("ports")
+    }
+
     /// Held by whoever brings a service somewhere.
     pub fn lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.as_str())

@@ -9,6 +9,12 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 
+/// Whether there is an image, a volume and so on of this name.
+fn exists(kind: &str, name: &str) -> bool {
+    let status = Command::new("podman").args([kind, "exists", "--", name]).status();
+    status.is_ok_and(|status| status.success())
+}
+
 /// What podman prints; its own words where it fails.
 fn podman(arguments: &[&str]) -> Result<String> {
     let output = Command::new("podman").args(arguments).output().map_err(|error| match error.kind() {

@@ -246,6 +246,11 @@ pub fn compile_proposed(context: &Context, site: &Site, dir: &Utf8Path, shown: &
     UnitFiles::list(layout).refuse(site)?;
     pod_error(layout, &compiled, dir, shown).map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
     let host = compile::compile(layout, context.systemd());
+    if !compiled.service.ports.is_empty() {
+        let document = sources::document(layout, site, dir, shown).map_err(Diagnostics::from)?;
+        let clash = compile::port_clash(&compiled.service, &document, &host.services);
+        clash.map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
+    }
     match Clash::between(&compiled.service, &host.services) {
         Some(clash) => {
             let document = sources::document(layout, site, dir, shown).map_err(Diagnostics::from)?;

@@ -133,6 +133,11 @@ fn deployment(common: &Common) -> Result<Deployment, Failure> {
     Deployment::from_dir(dir).ok_or_else(|| Failure::Usage(format!("{dir} is not the directory of a deployment")))
 }
 
+/// systemd.exec(5)
+fn main_pid() -> Option<u32> {
+    std::env::var("MAINPID").ok()?.parse().ok()
+}
+
 pub fn run(context: &Context, verb: Verb) -> Outcome {
     let Context { layout, manager } = context;
     match verb {
@@ -152,12 +157,13 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
                 Some(Only::Health) => Part::Health,
                 Some(Only::Slots) => Part::Slots,
             };
-            let main_pid = std::env::var("MAINPID").ok().and_then(|pid| pid.parse().ok());
-            hook::start(layout, &deployment(&common)?, part, common.timeout, main_pid)?;
+            hook::start(layout, &deployment(&common)?, part, common.timeout, main_pid())?;
         }
         Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,
         Verb::Host { leaf, command } => prepare::become_on_host(leaf, &command)?,
-        Verb::StopHook { common } => hook::stop(layout, *manager, &deployment(&common)?, common.timeout)?,
+        Verb::StopHook { common } => {
+            hook::stop(layout, *manager, &deployment(&common)?, common.timeout, main_pid())?;
+        }
         Verb::DrainHook { common, command } => hook::drain(layout, &deployment(&common)?, common.timeout, &command)?,
         Verb::CleanupHook { common } => {
             let result = std::env::var("SERVICE_RESULT").unwrap_or_default();

@@ -11,7 +11,7 @@ use super::runtime::{self, Runtime, State};
 use super::{Deployment, health, prepare, slot};
 use crate::atomic;
 use crate::error::{Error, Result};
-use crate::layout::{Layout, Scope};
+use crate::layout::Layout;
 use crate::live;
 use crate::model::{Check, ListenKind, Service};
 use crate::render::engine;
@@ -58,8 +58,8 @@ pub fn start(
         be_healthy(layout, deployment, &model, main_pid, deadline)?;
     }
     if matches!(part, Part::Slots | Part::All) {
-        if model.listen.kind == ListenKind::Unix && layout.scope == Scope::System {
-            prepare::open_to_proxy(&layout.at(&deployment.own_socket(layout)))?;
+        if model.listen.kind == ListenKind::Unix {
+            prepare::open_to_proxy(layout, deployment, &model.listen)?;
         }
         runtime::set_ready(layout, deployment)?;
         slot::settle(layout, &deployment.service)?;
@@ -93,12 +93,23 @@ fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: O
 }
 
 /// `ExecStop=`: leaves the slots and waits until no request is in flight. What is in flight after
-/// `timeout` is said, and no error: the process has to stop.
+/// `timeout` is said, and no error: the process has to stop. systemd says the main process in `$MAINPID`, if it
+/// is still there.
 ///
 /// # Errors
 /// If the slots cannot be left or the kernel does not say what is in flight.
-pub fn stop(layout: &Layout, manager: Manager, deployment: &Deployment, timeout: Duration) -> Result<()> {
+pub fn stop(
+    layout: &Layout,
+    manager: Manager,
+    deployment: &Deployment,
+    timeout: Duration,
+    main_pid: Option<u32>,
+) -> Result<()> {
     let deadline = Instant::now() + timeout;
+    if main_pid.is_none() && !manager.is_to_stop(&deployment.unit()) {
+        // It has exited in good order, and nobody asked for that: it is restarted, and callers wait as after a crash.
+        return Ok(());
+    }
     if rests(layout, manager, deployment) {
         // Its slots stay: who connects to its socket wakes it up.
         return Ok(runtime::set_state(layout, deployment, State::Resting)?);
@@ -213,12 +224,12 @@ pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, resul
     if state == Some(State::Resting) {
         return Ok(());
     }
+    // It leads to where a process was that is gone; who connects from now on waits for the next.
+    manager.ask_stop(&deployment.bridge_unit());
     if state != Some(State::Leaving) || result != "success" {
         // What ExecStop= did not do, or did not get done.
         remove_left(layout, deployment);
     }
-    // It leads to where a process was that is gone; who connects from now on waits for the next.
-    manager.ask_stop(&deployment.bridge_unit());
     if !matches!(state, Some(State::Ready | State::Leaving)) {
         tell_unready(layout, deployment, result);
     }

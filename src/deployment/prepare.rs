@@ -15,9 +15,9 @@ use super::endpoint::{self, ENDPOINT};
 use super::{Deployment, runtime};
 use crate::atomic;
 use crate::error::{Error, Result};
-use crate::layout::{Layout, PROXY_GROUP};
+use crate::layout::{Layout, PROXY_GROUP, Scope};
 use crate::live;
-use crate::model::{Container, Engine, ListenKind, Pod, Service};
+use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
 use crate::podman;
 
 /// Ports that are chosen for processes: below those that Linux gives to outgoing connections
@@ -35,9 +35,12 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let before = endpoint::variables(layout, deployment)?;
     let mut variables = BTreeMap::new();
     let engine = &model.process.engine;
+    // Held until what was chosen is written: two deployments that start together get two ports.
+    let _guard = atomic::lock(&layout.at(&layout.ports()))?;
     match (model.listen.kind, engine) {
-        (ListenKind::Activation, _) => {}
-        (ListenKind::Unix, _) => socket_dir(layout, deployment, engine.is_podman(), model.listen.is_bridged())?,
+        // A command has its directory from systemd.
+        (ListenKind::Activation, _) | (ListenKind::Unix, Engine::Exec { .. }) => {}
+        (ListenKind::Unix, _) => socket_dir(layout, deployment)?,
         (ListenKind::Tcp, Engine::Exec { .. }) => {
             let port = port(layout, before.get("PORT").and_then(|port| port.parse().ok()))?;
             variables.insert("PORT".to_owned(), port.to_string());
@@ -60,7 +63,6 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
 
 /// A port that nobody listens on and no other deployment was given: the one it had, if it can be.
 fn port(layout: &Layout, before: Option<u16>) -> Result<u16> {
-    let _guard = atomic::lock(&layout.at(&layout.locks()).join(".ports"))?;
     let mut taken = Vec::new();
     for entry in atomic::entries(&layout.at(&layout.deployments()))? {
         let Some(other) = Deployment::from_dir(Utf8Path::new(entry.file_name())) else { continue };
@@ -72,33 +74,31 @@ fn port(layout: &Layout, before: Option<u16>) -> Result<u16> {
     free.ok_or_else(|| Error(format!("no port from {} to {} is free", PORTS.start, PORTS.end - 1)))
 }
 
-/// The directory in which a process binds its socket. A container's process may be anybody: there the
-/// directory above lets nobody through but the proxy.
-fn socket_dir(layout: &Layout, deployment: &Deployment, is_podman: bool, is_bridged: bool) -> Result<()> {
-    let socket = deployment.own_socket(layout);
+/// The directory in which a container's process binds its socket, whoever that is: the directory above lets nobody
+/// through but the proxy.
+fn socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
+    let above = layout.at(&layout.sockets(&deployment.service, &deployment.generation));
     let dir = layout.at(&layout.socket_dir(&deployment.service, &deployment.generation, deployment.instance));
-    if is_podman {
-        let above = layout.at(&layout.sockets(&deployment.service, &deployment.generation));
-        fs::create_dir_all(&dir)?;
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o1777))?;
-        fs::set_permissions(&above, fs::Permissions::from_mode(0o750))?;
-        give_to_proxy(&above)?;
-    }
+    fs::create_dir_all(&dir)?;
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o1777))?;
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o750))?;
+    give_to_proxy(&above)?;
     // What a process left that was killed: binding would fail.
-    atomic::remove_file(&layout.at(&socket))?;
-    if !is_bridged {
-        atomic::link(&socket, &layout.at(&deployment.socket(layout)))?;
-    }
-    Ok(())
+    Ok(atomic::remove_file(&layout.at(&deployment.own_socket(layout)))?)
 }
 
-/// Lets the proxy connect to a socket that a process has bound itself.
+/// Lets the proxy connect to a socket that a process has bound itself, where it looks for one.
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn open_to_proxy(socket: &Utf8Path) -> Result<()> {
-    give_to_proxy(socket)?;
-    Ok(fs::set_permissions(socket, fs::Permissions::from_mode(0o660))?)
+pub fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
+    let socket = deployment.own_socket(layout);
+    if layout.scope == Scope::System {
+        give_to_proxy(&layout.at(&socket))?;
+        fs::set_permissions(layout.at(&socket), fs::Permissions::from_mode(0o660))?;
+    }
+    // Else the bridge's is there.
+    if listen.has_socket() { Ok(()) } else { Ok(atomic::link(&socket, &layout.at(&deployment.socket(layout)))?) }
 }
 
 fn give_to_proxy(path: &Utf8Path) -> Result<()> {

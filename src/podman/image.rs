@@ -1,11 +1,9 @@
 //! Images: there before anything that runs is touched, and pinned where a newer one was asked for.
 
-use std::process::Command;
-
 use camino::Utf8Path;
 
 use super::pod::{Policy, Setting};
-use super::podman;
+use super::{exists, podman};
 use crate::compile::Compiled;
 use crate::deployment::Deployment;
 use crate::error::{Error, Result};
@@ -18,7 +16,7 @@ use crate::model::{Container, Engine, Pull};
 /// What podman says of the first that cannot be had, or of a pod's file.
 pub fn provide(layout: &Layout, compiled: &Compiled, files: &Utf8Path) -> Result<()> {
     for (image, policy) in images(layout, compiled, files)? {
-        if exists(&image) {
+        if exists("image", &image) {
             continue;
         }
         if policy == Policy::Never {
@@ -46,11 +44,6 @@ fn images(layout: &Layout, compiled: &Compiled, files: &Utf8Path) -> Result<Vec<
     }
 }
 
-fn exists(image: &str) -> bool {
-    let status = Command::new("podman").args(["image", "exists", "--", image]).status();
-    status.is_ok_and(|status| status.success())
-}
-
 /// The digest of what an image's name points at now, in its registry; on this machine, with a word, if the
 /// registry does not answer.
 ///
@@ -59,7 +52,7 @@ fn exists(image: &str) -> bool {
 pub fn newest(container: &Container) -> Result<String> {
     let image = &container.image;
     if let Err(error) = podman(&["pull", "--quiet", image]) {
-        if !exists(image) {
+        if !exists("image", image) {
             return Err(Error(format!("the image {image} cannot be had: {error}")));
         }
         eprintln!("{image}: what this machine has of it is used: {error}");

@@ -36,12 +36,20 @@ pub fn write(layout: &Layout, deployment: &Deployment, model: &Service, pod: &Po
     let files = layout.at(&layout.files(&deployment.service, &deployment.generation));
     let setting = Setting { layout, deployment, model, pod, files: &files };
     let dir = layout.at(&deployment.dir(layout));
-    for (name, text) in [("pod.yaml", Some(text(&setting.pods()?))), ("configmap.yaml", setting.config_map()?)] {
+    let mut documents = setting.pods()?;
+    // podman makes a volume of a claim, and refuses one that it has made before.
+    documents
+        .retain(|document| document["kind"] != "PersistentVolumeClaim" || !super::exists("volume", &name(document)));
+    for (name, text) in [("pod.yaml", Some(text(&documents))), ("configmap.yaml", setting.config_map()?)] {
         if let Some(text) = text {
             atomic::write(&dir.join(name), text.as_bytes())?;
         }
     }
     Ok(())
+}
+
+fn name(document: &Value) -> String {
+    document["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
 /// JSON is YAML, and nobody has to quote anything.

@@ -14,8 +14,10 @@ use crate::model::{Check, Container, Engine, ListenKind, Pod, Service};
 const CREDENTIALS: &str = "/run/credentials";
 /// Variables of conductor's that mean something within a container.
 const VARIABLES: &[&str] = &["CONDUCTOR_SERVICE", "CONDUCTOR_GENERATION", "CONDUCTOR_DEPLOYMENT", "CONDUCTOR_INSTANCE"];
-/// What processes return that were asked to stop, and what podman's own do.
-pub const STOPPED: &str = "143 137";
+/// What a process returns that had no better answer to SIGTERM, as podman's monitor says it.
+const TERMINATED: &str = "143";
+/// The main process of a pod is one that podman kills when the pod is down.
+const POD_DOWN: &str = "143 137";
 
 /// A word of a command line in which `%i` is the instance.
 fn word(text: &str) -> String {
@@ -160,12 +162,12 @@ pub fn has_credentials(service: &Service) -> bool {
 
 /// What makes podman's processes those of the unit: the main one is whom podman names, sd_notify(3), and the
 /// control groups below are podman's.
-pub fn unit_lines() -> Vec<Line<'static>> {
+pub fn unit_lines(engine: &Engine) -> Vec<Line<'static>> {
     vec![
         Line::new("NotifyAccess", "all"),
         Line::new("Delegate", "yes"),
         Line::new("KillMode", "mixed"),
-        Line::new("SuccessExitStatus", STOPPED),
+        Line::new("SuccessExitStatus", if matches!(engine, Engine::Pod(_)) { POD_DOWN } else { TERMINATED }),
     ]
 }
 

@@ -283,7 +283,7 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
             Check::Notify => "notify",
             Check::Http { .. } | Check::Tcp | Check::Exec { .. } => "exec",
         },
-        of_engine: if engine.is_podman() { engine::unit_lines() } else { directories(service, id) },
+        of_engine: if engine.is_podman() { engine::unit_lines(engine) } else { directories(service, id) },
         has_environment_file: engine.is_podman() || service.listen.kind == ListenKind::Tcp,
         deployments: Text(deployments.as_str()),
         exec: exec_lines(layout, service, id),
@@ -353,7 +353,7 @@ fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a
     let checked_as_user = matches!(service.health.check, Check::Exec { .. });
 
     let mut lines = Vec::new();
-    let is_prepared = service.process.engine.is_podman() || service.listen.kind != ListenKind::Activation;
+    let is_prepared = service.process.engine.is_podman() || service.listen.kind == ListenKind::Tcp;
     lines.extend(is_prepared.then(|| Line::new("ExecStartPre", Prefixed("+", own("_prepare", String::new())))));
     lines.extend(pre_start.iter().map(|pre_start| Line::new("ExecStartPre", hook(pre_start))));
     let program = layout.program();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
@@ -142,8 +143,19 @@ impl Rollout<'_> {
             units.extend(deployments.iter().map(Deployment::bridge_unit));
         }
         match self.manager.start(&units) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                deployments.iter().for_each(|deployment| self.call_once(deployment));
+                Ok(())
+            }
             Err(error) => Err(self.failure(deployments, &error)),
+        }
+    }
+
+    /// Connects over a deployment's bridge: systemd-socket-proxyd(8) counts its idle time from the end of a connection.
+    fn call_once(&self, deployment: &Deployment) {
+        if self.compiled.service.listen.idle_timeout.is_some() {
+            // Somebody who cannot connect is told so by the first that has something to say.
+            drop(UnixStream::connect(self.layout.at(&deployment.socket(self.layout))));
         }
     }
 

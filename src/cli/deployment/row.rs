@@ -30,7 +30,8 @@ impl Row {
     pub fn new(context: &Context, deployment: &Deployment, state: String) -> Self {
         let layout = &context.layout;
         let runtime = runtime::read(layout, deployment);
-        let rests = runtime.as_ref().is_some_and(|runtime| runtime.state == runtime::State::Resting);
+        let rests =
+            state != "deactivating" && runtime.as_ref().is_some_and(|runtime| runtime.state == runtime::State::Resting);
         let held = slot::held(layout, &deployment.service);
         Self {
             unit: deployment.unit(),

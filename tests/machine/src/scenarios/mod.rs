@@ -3,6 +3,7 @@
 mod commands;
 mod disk;
 mod endings;
+mod engines;
 mod faults;
 mod guarantees;
 mod harness;
@@ -10,6 +11,7 @@ mod health;
 mod hooks;
 mod interrupted;
 mod lifecycle;
+mod listeners;
 mod long;
 mod manager;
 mod plan;
@@ -72,6 +74,8 @@ use scenarios;
 const ALL: &[&[Scenario]] = &[
     harness::SCENARIOS,
     updates::SCENARIOS,
+    engines::SCENARIOS,
+    listeners::SCENARIOS,
     guarantees::SCENARIOS,
     lifecycle::SCENARIOS,
     proxy::SCENARIOS,

@@ -5,14 +5,66 @@ use conductor_machine::load::Load;
 use conductor_machine::machine::{Machine, Output};
 
 /// Where its declaration is written, to be declared from.
-const DIR: &str = "/root/shop";
+pub const DIR: &str = "/root/shop";
 pub const HOST: &str = "shop.localhost";
 /// Its stored declaration.
 pub const DECLARED: &str = "/etc/conductor/services/shop";
 
+/// What runs the application, and how it gets its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Exec(Listen),
+    Container(Listen),
+    Pod(Listen),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Activation,
+    Unix,
+    Tcp,
+}
+
+impl Listen {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Activation => "activation",
+            Self::Unix => "unix",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// The application's arguments for it.
+    fn flags(self) -> &'static str {
+        match self {
+            Self::Activation => "",
+            Self::Unix => "--unix ${CONDUCTOR_SOCKET}",
+            Self::Tcp => "--tcp ${PORT}",
+        }
+    }
+}
+
+/// Has the application, and busybox for whoever looks around.
+pub const IMAGE: &str = "localhost/app:1";
+/// As the first process of a container it has no default action for SIGTERM; on every address of its own network.
+const CONTAINED: &str = "--stop-delay 0s --address 0.0.0.0";
+
+/// Makes an image of the application out of the machine's own files. `mark` makes it another one.
+pub fn make_image(m: &Machine, image: &str, mark: &str) {
+    m.copy_app("/root/image/bin/app");
+    m.run(&format!(
+        r#"cd /root/image; mkdir -p lib64 lib/x86_64-linux-gnu tmp proc dev sys run etc
+        cp /bin/busybox bin/; ln -sf busybox bin/sh; ln -sf busybox bin/cat; ln -sf busybox bin/sleep
+        ldd bin/app | grep -o '/lib[^ ]*' | while read -r lib; do cp -L "$lib" ".$lib"; done
+        echo {mark} >etc/mark
+        tar -c . | podman import --quiet - {image}"#
+    ));
+}
+
 /// What differs between scenarios.
 #[derive(Clone, Debug)]
 pub struct Shop {
+    pub engine: Engine,
     pub concurrency: u32,
     /// Arguments of the application.
     pub flags: String,
@@ -22,13 +74,17 @@ pub struct Shop {
 
 impl Default for Shop {
     fn default() -> Self {
-        Self { concurrency: 3, flags: String::new(), extra: String::new() }
+        Self { engine: Engine::Exec(Listen::Activation), concurrency: 3, flags: String::new(), extra: String::new() }
     }
 }
 
 impl Shop {
     pub fn new(concurrency: u32) -> Self {
         Self { concurrency, ..Self::default() }
+    }
+
+    pub fn engine(self, engine: Engine) -> Self {
+        Self { engine, ..self }
     }
 
     pub fn flags(self, flags: &str) -> Self {
@@ -40,14 +96,30 @@ impl Shop {
     }
 
     pub fn service_toml(&self) -> String {
-        let Self { concurrency, flags, extra } = self;
-        let command: Vec<_> = std::iter::once("./app").chain(flags.split_whitespace()).collect();
+        let Self { engine, concurrency, flags, extra } = self;
+        let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let engine = match *engine {
+            Engine::Exec(Listen::Activation) => format!("[exec]\ncommand = {:?}", words(format!("./app {flags}"))),
+            Engine::Exec(listen) => {
+                let command = words(format!("./app {} {flags}", listen.flags()));
+                format!("[listen]\ntype = {:?}\n[exec]\ncommand = {command:?}", listen.word())
+            }
+            Engine::Container(listen) => {
+                let exec = words(format!("/bin/app {CONTAINED} {} {flags}", listen.flags()));
+                let port = if listen == Listen::Tcp { "port = 8080\n" } else { "" };
+                let listen = listen.word();
+                format!("[listen]\ntype = {listen:?}\n[container]\nimage = {IMAGE:?}\n{port}exec = {exec:?}")
+            }
+            Engine::Pod(listen) => {
+                let port = if listen == Listen::Tcp { "port = 8080\n" } else { "" };
+                format!("[listen]\ntype = {:?}\n[pod]\ntemplate = \"pod.yaml\"\n{port}", listen.word())
+            }
+        };
         format!(
             r#"description = "Shop {{{{ VERSION }}}}"
 concurrency = {concurrency}
 
-[exec]
-command = {command:?}
+{engine}
 environment = {{ VERSION = "{{{{ VERSION }}}}" }}
 
 [health]
@@ -65,9 +137,37 @@ tls = "off"
     /// Writes the declaration's directory, with the application in it.
     pub fn write(&self, m: &Machine) {
         m.write(&format!("{DIR}/service.toml"), &self.service_toml());
+        if let Engine::Pod(listen) = self.engine {
+            m.write(&format!("{DIR}/pod.yaml"), &self.pod_yaml(listen));
+        }
+        if !matches!(self.engine, Engine::Exec(_)) {
+            if !m.try_run(&format!("podman image exists {IMAGE}")).success() {
+                make_image(m, IMAGE, "1");
+            }
+            return;
+        }
         if !m.try_run(&format!("test -e {DIR}/app")).success() {
             m.copy_app(&format!("{DIR}/app"));
         }
+    }
+
+    fn pod_yaml(&self, listen: Listen) -> String {
+        let flags = listen.flags().replace("${", "{{ ").replace('}', " }}");
+        let words = format!("/bin/app {CONTAINED} {} {}", flags.replace("{{ ", "{{").replace(" }}", "}}"), self.flags);
+        let command: Vec<_> = words.split_whitespace().collect();
+        format!(
+            r#"apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  labels: {{app: web}}
+spec:
+  containers:
+  - name: web
+    image: {IMAGE}
+    command: {command:?}
+"#
+        )
     }
 
     /// Declares this version, and panics with what conductor says when that fails.
@@ -110,7 +210,8 @@ pub fn generation(m: &Machine) -> String {
 
 /// Its deployments that systemd has in memory, as `UNIT ACTIVESTATE`, in order.
 pub fn deployments(m: &Machine) -> Vec<String> {
-    let list = m.run("systemctl list-units --all --plain --no-legend --full 'shop-*@*.service'");
+    // Without the bridges: what is a deployment's own.
+    let list = m.run("systemctl list-units --all --plain --no-legend --full 'shop-????????????@*.service'");
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let mut units: Vec<_> = list.lines().map(words).map(|words| format!("{} {}", words[0], words[2])).collect();
     units.sort();
