@@ -57,7 +57,6 @@ struct PortSocket<'a> {
 struct PortService<'a> {
     source: Text<'a>,
     description: Text<'a>,
-    name: &'a str,
     listen: &'a str,
     slot: Word<'a>,
     system: bool,
@@ -153,7 +152,6 @@ pub fn ports(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mu
         let relay = PortService {
             source: Text(service.source.as_str()),
             description: Text(&service.description),
-            name,
             listen,
             slot: Word(slot.as_str()),
             system: layout.scope == Scope::System,

@@ -146,7 +146,8 @@ impl<'a> Hook<'a> {
             there.into_iter().filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment).collect();
         running.extend(runtime::resting(self.layout, &self.name)?);
         ports::close(self.manager, &self.name)?;
-        rollout::stop(self.layout, self.manager, &running)
+        let stopped = rollout::stop(self.layout, self.manager, &running);
+        stopped.and(ports::part(self.manager, &self.name))
     }
 
     /// `ExecStopPost=`: also after a start that failed or a hook that was killed. Nothing of the

@@ -14,16 +14,26 @@ pub fn open(manager: Manager, service: &Service) -> Result<()> {
         service.ports.iter().map(|listen| format!("{}.socket", port_name(&service.name, listen))).collect();
     let mut gone = sockets(manager, &service.name)?;
     gone.retain(|unit| !wanted.contains(unit));
+    let relays: Vec<_> = gone.iter().map(|unit| unit.replace(".socket", ".service")).collect();
     manager.stop(&gone)?;
+    manager.stop(&relays)?;
     Ok(manager.start(&wanted)?)
 }
 
-/// Closes all; callers that are connected stay so until the service has stopped.
+/// Takes no more callers; those that are connected stay so.
 ///
 /// # Errors
 /// What systemd refuses.
 pub fn close(manager: Manager, name: &ServiceName) -> Result<()> {
     Ok(manager.stop(&sockets(manager, name)?)?)
+}
+
+/// Parts from all callers, once the deployments have drained.
+///
+/// # Errors
+/// What systemd refuses.
+pub fn part(manager: Manager, name: &ServiceName) -> Result<()> {
+    Ok(manager.stop(&manager.active(&format!("{}.service", port_name(name, "*")))?)?)
 }
 
 fn sockets(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
