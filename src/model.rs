@@ -173,7 +173,7 @@ impl Container {
 }
 
 /// An image's name without `:TAG`; a colon before a slash is a registry's port.
-fn without_tag(image: &str) -> &str {
+pub fn without_tag(image: &str) -> &str {
     match image.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,
         _ => image,

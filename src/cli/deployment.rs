@@ -157,7 +157,7 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
                 Some(Only::Health) => Part::Health,
                 Some(Only::Slots) => Part::Slots,
             };
-            hook::start(layout, &deployment(&common)?, part, common.timeout, main_pid())?;
+            hook::start(layout, *manager, &deployment(&common)?, part, common.timeout, main_pid())?;
         }
         Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,
         Verb::Host { leaf, command } => prepare::become_on_host(leaf, &command)?,

@@ -37,6 +37,7 @@ pub enum Part {
 /// If it is not healthy within `timeout`, with the check's last answer.
 pub fn start(
     layout: &Layout,
+    manager: Manager,
     deployment: &Deployment,
     part: Part,
     timeout: Duration,
@@ -52,7 +53,11 @@ pub fn start(
         Part::Health => false,
     };
     if records {
-        record(layout, deployment, &model, main_pid)?;
+        let before = runtime::read(layout, deployment).and_then(|runtime| runtime.endpoint);
+        let now = record(layout, deployment, &model, main_pid)?;
+        if model.listen.is_bridged() && before.is_some_and(|before| Some(before) != now) {
+            part_from_old(manager, deployment);
+        }
     }
     if matches!(part, Part::Health | Part::All) {
         be_healthy(layout, deployment, &model, main_pid, deadline)?;
@@ -83,13 +88,24 @@ fn be_healthy(
     })
 }
 
-fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<()> {
+/// Stops a bridge that leads to where the process was before. `_cleanup` has done that, unless it was killed too. One
+/// that waits for this start is left alone.
+fn part_from_old(manager: Manager, deployment: &Deployment) {
+    let bridge = deployment.bridge_unit();
+    if manager.states(std::slice::from_ref(&bridge)).is_ok_and(|states| states.iter().any(|state| state == "active")) {
+        manager.ask_stop(&bridge);
+    }
+}
+
+/// Writes down that it starts; where it listens, if that is known.
+fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<Option<String>> {
     runtime::prepare(layout, deployment)?;
     let of_podman = prepare::find_address(layout, deployment, model)?;
     let bound_itself = (model.listen.kind == ListenKind::Unix).then_some(main_pid).flatten();
     let network = of_podman.or_else(|| bound_itself.and_then(drain::network_of));
     let runtime = Runtime::new(layout, deployment, &model.listen, network, main_pid);
-    Ok(runtime::write(layout, deployment, &runtime)?)
+    runtime::write(layout, deployment, &runtime)?;
+    Ok(runtime.endpoint)
 }
 
 /// `ExecStop=`: leaves the slots and waits until no request is in flight. What is in flight after

@@ -35,8 +35,9 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let before = endpoint::variables(layout, deployment)?;
     let mut variables = BTreeMap::new();
     let engine = &model.process.engine;
+    let chooses_port = model.listen.kind == ListenKind::Tcp && !engine.is_podman();
     // Held until what was chosen is written: two deployments that start together get two ports.
-    let _guard = atomic::lock(&layout.at(&layout.ports()))?;
+    let _guard = chooses_port.then(|| atomic::lock(&layout.at(&layout.ports()))).transpose()?;
     match (model.listen.kind, engine) {
         // A command has its directory from systemd.
         (ListenKind::Activation, _) | (ListenKind::Unix, Engine::Exec { .. }) => {}

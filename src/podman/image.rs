@@ -8,7 +8,7 @@ use crate::compile::Compiled;
 use crate::deployment::Deployment;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::model::{Container, Engine, Pull};
+use crate::model::{Container, Engine, Pull, without_tag};
 
 /// Gets every image of a service that the machine does not have.
 ///
@@ -57,5 +57,10 @@ pub fn newest(container: &Container) -> Result<String> {
         }
         eprintln!("{image}: what this machine has of it is used: {error}");
     }
-    podman(&["image", "inspect", "--format", "{{.Digest}}", image])
+    let digest = podman(&["image", "inspect", "--format", "{{.Digest}}", image])?;
+    // When its name moves on podman finds it by its digest no longer, and `podman image prune` would remove it: what
+    // serves, or is to be gone back to, keeps a name of its own.
+    let kept = format!("{}:{}", without_tag(image), digest.replace(':', "-"));
+    podman(&["tag", image, &kept])?;
+    Ok(digest)
 }

@@ -11,10 +11,9 @@ use crate::deployment::Deployment;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::model::{ListenKind, Pod, Service};
+use crate::render::engine::{CREDENTIALS, has_credentials};
 use crate::template;
 
-/// Where credentials are in a container.
-const CREDENTIALS: &str = "/run/credentials";
 /// Kinds that are pods or make some, `podman kube play`.
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
 
@@ -194,8 +193,7 @@ impl Setting<'_> {
 
     fn complete(&self, spec: &mut Value) -> Result<(), String> {
         let mounts = self.mounts();
-        for (name, path, from, _) in &mounts {
-            debug_assert!(!name.is_empty() && path.starts_with('/'));
+        for Mount { name, from, .. } in &mounts {
             push(spec, "volumes", json!({ "name": name, "hostPath": { "path": from, "type": "Directory" } }));
         }
         for list in ["initContainers", "containers"] {
@@ -206,7 +204,7 @@ impl Setting<'_> {
         Ok(())
     }
 
-    fn complete_container(&self, container: &mut Value, mounts: &[(&str, String, String, bool)]) -> Result<(), String> {
+    fn complete_container(&self, container: &mut Value, mounts: &[Mount]) -> Result<(), String> {
         let name = container["name"].as_str().ok_or("a container has no name")?.to_owned();
         if container["image"].as_str().is_none_or(str::is_empty) {
             return Err(format!("the container {name} has no image"));
@@ -217,7 +215,7 @@ impl Setting<'_> {
         }
         let mut variables = self.model.process.environment.clone();
         variables.extend(self.own());
-        if !mounts.is_empty() && mounts.iter().any(|(_, path, ..)| path == CREDENTIALS) {
+        if mounts.iter().any(|mount| mount.path == CREDENTIALS) {
             variables.insert("CREDENTIALS_DIRECTORY".to_owned(), CREDENTIALS.to_owned());
         }
         let given: Vec<_> = container["env"]
@@ -231,27 +229,37 @@ impl Setting<'_> {
         for (name, value) in variables.into_iter().filter(|(name, _)| !given.contains(name)) {
             push(container, "env", json!({ "name": name, "value": value }));
         }
-        for (name, path, _, read_only) in mounts {
+        for Mount { name, path, read_only, .. } in mounts {
             push(container, "volumeMounts", json!({ "name": name, "mountPath": path, "readOnly": read_only }));
         }
         Ok(())
     }
 
-    /// Directories that every container has: name, place, where it is on the host, whether it is read-only.
-    fn mounts(&self) -> Vec<(&'static str, String, String, bool)> {
+    /// Directories that every container has.
+    fn mounts(&self) -> Vec<Mount> {
         let mut mounts = Vec::new();
         if self.model.listen.kind == ListenKind::Unix {
             let Deployment { service, generation, instance } = self.deployment;
             let dir = self.layout.socket_dir(service, generation, *instance).to_string();
-            mounts.push(("conductor-socket", dir.clone(), dir, false));
+            mounts.push(Mount { name: "conductor-socket", path: dir.clone(), from: dir, read_only: false });
         }
-        let process = &self.model.process;
-        if !process.credentials.is_empty() || !process.credentials_encrypted.is_empty() {
+        if has_credentials(self.model) {
             let from = self.deployment.dir(self.layout).join("credentials/files").to_string();
-            mounts.push(("conductor-credentials", CREDENTIALS.to_owned(), from, true));
+            let path = CREDENTIALS.to_owned();
+            mounts.push(Mount { name: "conductor-credentials", path, from, read_only: true });
         }
         mounts
     }
+}
+
+/// A directory of the host in a container.
+struct Mount {
+    name: &'static str,
+    /// Within the container.
+    path: String,
+    /// On the host.
+    from: String,
+    read_only: bool,
 }
 
 /// When an image is got, `imagePullPolicy`.

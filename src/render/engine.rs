@@ -11,7 +11,7 @@ use crate::escape::Word;
 use crate::model::{Check, Container, Engine, ListenKind, Pod, Service};
 
 /// Where credentials are in a container.
-const CREDENTIALS: &str = "/run/credentials";
+pub const CREDENTIALS: &str = "/run/credentials";
 /// Variables of conductor's that mean something within a container.
 const VARIABLES: &[&str] = &["CONDUCTOR_SERVICE", "CONDUCTOR_GENERATION", "CONDUCTOR_DEPLOYMENT", "CONDUCTOR_INSTANCE"];
 /// What a process returns that had no better answer to SIGTERM, as podman's monitor says it.
@@ -19,12 +19,12 @@ const TERMINATED: &str = "143";
 /// The main process of a pod is one that podman kills when the pod is down.
 const POD_DOWN: &str = "143 137";
 
-/// A word of a command line in which `%i` is the instance.
+/// A declared word of a command line; variables are expanded in it, specifiers are not.
 fn word(text: &str) -> String {
     Word(text).to_string()
 }
 
-/// A word that ends in a path below a directory of deployments, `DIR-%i` and what follows.
+/// Where things are that podman's command lines name.
 pub struct Paths<'a> {
     /// The declaration's files.
     pub files: &'a Utf8Path,

@@ -2,6 +2,7 @@
 //!
 //! - The generator against Podman's Quadlet generator, and against `cp -r` of its output.
 //! - A rolling update against the systemctl starts and stops of plain units, of one service and of many at once.
+//! - A rolling update of a pod against `podman kube play` and `kube down` alone.
 //! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::Parser;
+use conductor_machine::image::{self, IMAGE};
 use conductor_machine::machine::{Machine, Suite, isolate};
 use nix::mount::{MsFlags, mount};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -24,7 +26,7 @@ const SIZES: [usize; 3] = [1_000, 2_000, 5_000];
 /// Measures what the project promises, and prints a table
 #[derive(Parser)]
 struct Options {
-    /// A Debian root with podman in it: what benches/podman-root prints
+    /// A Debian root with podman in it: what tests/machine/build-root prints
     #[arg(long)]
     podman_root: PathBuf,
     /// What to measure; all when left out
@@ -38,6 +40,7 @@ struct Options {
 enum Part {
     Generator,
     Rollout,
+    Pod,
     Reload,
 }
 
@@ -55,6 +58,9 @@ fn main() -> ExitCode {
         for suite in ["bookworm", "trixie"] {
             if wanted(Part::Rollout) {
                 rollout(suite, &mut table)?;
+            }
+            if wanted(Part::Pod) {
+                pod(suite, &mut table)?;
             }
             if wanted(Part::Reload) {
                 idle_reload(suite, &mut table)?;
@@ -416,6 +422,55 @@ fn rollout(suite: &str, table: &mut Table) -> Result<(), String> {
     }
     let (ours, theirs) = (median(&ours[1..]), median(&theirs[1..]));
     table.compare(&format!("rolling 3 deployments, {suite}, against plain units"), ours, theirs, 1.5);
+    Ok(())
+}
+
+// ---- A pod
+
+const POD_SERVICE: &str = r#"[pod]
+template = "pod.yaml"
+port = 8080
+environment = { VERSION = "{{ VERSION }}" }
+[health]
+http = "/healthz"
+"#;
+
+fn pod_yaml(name: &str) -> String {
+    format!(
+        r#"apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+spec:
+  containers:
+  - name: web
+    image: {IMAGE}
+    command: [/bin/app, --stop-delay, 0s, --address, 0.0.0.0, --tcp, "8080"]
+"#
+    )
+}
+
+/// One pod after another: ours has a health check, a bridge and a drain in between.
+fn pod(suite: &str, table: &mut Table) -> Result<(), String> {
+    let machine = Machine::boot(&Suite::prepare(suite, false, false)?);
+    image::make(&machine, IMAGE, "1");
+    machine.write("/root/pod/service.toml", POD_SERVICE);
+    machine.write("/root/pod/pod.yaml", &pod_yaml("web"));
+    machine.write("/root/a.yaml", &pod_yaml("a"));
+    machine.write("/root/b.yaml", &pod_yaml("b"));
+    machine.run("conductor service declare /root/pod VERSION=0; podman kube play /root/b.yaml");
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for version in 1..=ROLLOUTS + 1 {
+        machine.run(&format!("conductor service declare --no-start /root/pod VERSION={version}"));
+        ours.push(milliseconds(&machine, "systemctl reload pod"));
+        let (old, new) = if version % 2 == 1 { ("b", "a") } else { ("a", "b") };
+        theirs.push(milliseconds(
+            &machine,
+            &format!("podman kube play /root/{new}.yaml; podman kube down /root/{old}.yaml"),
+        ));
+    }
+    let figure = format!("rolling a pod of one container, {suite}, against kube play + down");
+    table.compare(&figure, median(&ours[1..]), median(&theirs[1..]), 1.3);
     Ok(())
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use conductor_machine::image::{self, IMAGE};
+use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
 use super::scenarios;
@@ -38,6 +40,8 @@ scenarios!("engines":
     kills_of_a_container(|m| kills(m, Engine::Container(Listen::Tcp))):
         "a container is killed, ten times, under load" => "the same",
     kills_of_a_pod(|m| kills(m, Engine::Pod(Listen::Tcp))): "a pod is killed, ten times, under load" => "the same",
+    example_container,
+    example_pod,
     reboot(|m| reboots(m)): "a machine with containers and pods is rebooted, and then loses its power"
         => "the same generation serves again",
 );
@@ -229,7 +233,7 @@ fn newer_images_roll(m: &mut Machine) {
     // Nothing new; and what is new for nobody who did not ask.
     m.run("conductor service reload shop");
     assert_eq!(shop::generation(m), first);
-    shop::make_image(m, shop::IMAGE, "2");
+    image::make(m, IMAGE, "2");
     m.run("conductor daemon-reload; systemctl reload shop");
     assert_eq!((shop::generation(m), mark()), (first.clone(), "1".to_owned()));
     let told = m.run("conductor service reload shop");
@@ -311,7 +315,10 @@ fn kills(m: &Machine, engine: Engine) {
         let before = m.run("pgrep --exact app").trim().to_owned();
         match engine {
             // Of a pod, everything: podman itself restarts a single container.
-            Engine::Pod(_) => m.run(&format!("systemctl kill --signal=KILL {}", unit(m))),
+            Engine::Pod(_) => {
+                let group = m.prop(&unit(m), "ControlGroup");
+                m.run(&format!("kill -KILL $(cat /sys/fs/cgroup{group}/libpod-*/cgroup.procs /sys/fs/cgroup{group}/runtime/cgroup.procs) || true"))
+            }
             Engine::Exec(_) | Engine::Container(_) => m.run(&format!("kill -KILL {before}")),
         };
         m.until("another process serves", Duration::from_secs(20), || {
@@ -326,6 +333,31 @@ fn kills(m: &Machine, engine: Engine) {
     assert!(seen.failed <= 10 * 16 * rounds, "{seen}");
     assert!(seen.kinds.keys().all(|kind| kind == "status 502"), "{seen}");
     shop::assert_serves(m, "1", 1);
+    m.note(seen);
+}
+
+fn example_container(m: &mut Machine) {
+    example(m, "container", "VERSION", "/version.txt");
+}
+
+fn example_pod(m: &mut Machine) {
+    example(m, "pod", "GREETING", "/");
+}
+
+/// As it is installed, but with an image of this machine, and updated under a light load.
+fn example(m: &Machine, name: &str, variable: &str, path: &str) {
+    image::make(m, IMAGE, "1");
+    let dir = format!("/usr/share/conductor/examples/{name}");
+    let declare = |value| m.run(&format!("conductor service declare {dir} IMAGE={IMAGE} {variable}={value}"));
+    let get = || m.run(&format!("curl --silent --show-error --fail http://{name}.localhost{path}"));
+    declare("seven");
+    assert!(get().contains("seven"), "{}", get());
+    let host = format!("{name}.localhost");
+    let load = m.load(Load { host, path: path.into(), post: false, clients: 4, pause_ms: 10, ..Load::default() });
+    declare("eight");
+    let seen = load.stop();
+    assert!(get().contains("eight"), "{}", get());
+    assert_eq!(seen.failed, 0, "{seen}");
     m.note(seen);
 }
 

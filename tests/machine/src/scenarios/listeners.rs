@@ -18,6 +18,7 @@ scenarios!("listeners":
     burst_at_zero: "500 callers connect at once to a deployment that rests" => "it starts once; all are answered",
     wake_fails: "a deployment that rests cannot start any more" => "callers are refused; the next caller finds it mended",
     redis_rolls,
+    example_cache,
     port_follows_its_declaration,
     port_is_taken: "a declared port belongs to somebody else" => "the declaration is taken back; what served before serves",
     port_outlives_a_kill: "the process behind a plain port is killed" => "the port stays; who connects then waits or is refused, and the next is served",
@@ -248,6 +249,14 @@ fn redis_rolls(m: &mut Machine) {
         let rate = told.lines().find(|line| line.starts_with("\"SET\"")).and_then(|line| line.split('"').nth(3));
         m.note(format!("{listen}: {updates} updates in 30,000 connections, SET {}/s", rate.unwrap_or("?")));
     }
+}
+
+fn example_cache(m: &mut Machine) {
+    let declare = "conductor service declare /usr/share/conductor/examples/cache MEMORY=";
+    m.run(&format!("{declare}32mb"));
+    assert_eq!(m.run("redis-cli config get maxmemory"), "maxmemory\n33554432\n");
+    m.run(&format!("{declare}48mb"));
+    assert_eq!(m.run("redis-cli config get maxmemory"), "maxmemory\n50331648\n");
 }
 
 fn listening(m: &Machine) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The service that most scenarios deploy: `bin/app.rs`, which takes its socket from systemd and misbehaves
 //! as it is told, behind Caddy at shop.localhost.
 
+use conductor_machine::image::{self, IMAGE};
 use conductor_machine::load::Load;
 use conductor_machine::machine::{Machine, Output};
 
@@ -44,22 +45,8 @@ impl Listen {
     }
 }
 
-/// Has the application, and busybox for whoever looks around.
-pub const IMAGE: &str = "localhost/app:1";
 /// As the first process of a container it has no default action for SIGTERM; on every address of its own network.
 const CONTAINED: &str = "--stop-delay 0s --address 0.0.0.0";
-
-/// Makes an image of the application out of the machine's own files. `mark` makes it another one.
-pub fn make_image(m: &Machine, image: &str, mark: &str) {
-    m.copy_app("/root/image/bin/app");
-    m.run(&format!(
-        r#"cd /root/image; mkdir -p lib64 lib/x86_64-linux-gnu tmp proc dev sys run etc
-        cp /bin/busybox bin/; ln -sf busybox bin/sh; ln -sf busybox bin/cat; ln -sf busybox bin/sleep
-        ldd bin/app | grep -o '/lib[^ ]*' | while read -r lib; do cp -L "$lib" ".$lib"; done
-        echo {mark} >etc/mark
-        tar -c . | podman import --quiet - {image}"#
-    ));
-}
 
 /// What differs between scenarios.
 #[derive(Clone, Debug)]
@@ -142,7 +129,7 @@ tls = "off"
         }
         if !matches!(self.engine, Engine::Exec(_)) {
             if !m.try_run(&format!("podman image exists {IMAGE}")).success() {
-                make_image(m, IMAGE, "1");
+                image::make(m, IMAGE, "1");
             }
             return;
         }

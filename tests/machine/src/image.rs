@@ -1,0 +1,18 @@
+//! An image of the application under test, made of the machine's own files: no registry is asked.
+
+use crate::machine::Machine;
+
+/// Has the application, and busybox for whoever looks around.
+pub const IMAGE: &str = "localhost/app:1";
+
+/// Makes it. `mark` makes it another one.
+pub fn make(m: &Machine, image: &str, mark: &str) {
+    m.copy_app("/root/image/bin/app");
+    m.run(&format!(
+        r#"cd /root/image; mkdir -p lib64 lib/x86_64-linux-gnu tmp proc dev sys run etc
+        cp /bin/busybox bin/; ln -sf busybox bin/sh; ln -sf busybox bin/cat; ln -sf busybox bin/sleep
+        ldd bin/app | grep -o '/lib[^ ]*' | while read -r lib; do cp -L "$lib" ".$lib"; done
+        echo {mark} >etc/mark
+        tar -c . | podman import --quiet - {image}"#
+    ));
+}
