@@ -244,13 +244,23 @@ impl Manager {
     pub fn journal(self, unit: &str, lines: u32) -> String {
         // What was written a moment ago may still be on its way to the journal.
         let _ = self.journalctl().arg("--sync").output();
-        let count = lines.to_string();
+        // podman's records of what it does would crowd out what it says.
+        let count = (lines * 5).to_string();
         let arguments = ["--unit", unit, "--lines", &count, "--output", "cat", "--no-pager", "--quiet"];
         match self.journalctl().args(arguments).output() {
-            Ok(output) => String::from_utf8_lossy(&output.stdout).trim_end().to_owned(),
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                let said: Vec<_> = text.lines().filter(|line| !is_podman_event(line)).collect();
+                said[said.len().saturating_sub(lines as usize)..].join("\n")
+            }
             Err(error) => format!("journalctl cannot be run: {error}"),
         }
     }
+}
+
+/// `2026-11-25 12:57:52.867619427 +0000 UTC m=+0.177659177 volume remove public`, podman-events(1).
+fn is_podman_event(line: &str) -> bool {
+    line.split(' ').nth(4).is_some_and(|word| word.starts_with("m=+"))
 }
 
 /// sd_booted(3)

@@ -192,6 +192,7 @@ impl Setting<'_> {
     }
 
     fn complete(&self, spec: &mut Value) -> Result<(), String> {
+        self.name_empty_dirs(spec);
         let mounts = self.mounts();
         for Mount { name, from, .. } in &mounts {
             push(spec, "volumes", json!({ "name": name, "hostPath": { "path": from, "type": "Directory" } }));
@@ -202,6 +203,30 @@ impl Setting<'_> {
             }
         }
         Ok(())
+    }
+
+    /// podman makes an emptyDir a volume of that name, which pods of two generations would share: it gets the deployment's.
+    fn name_empty_dirs(&self, spec: &mut Value) {
+        let volumes = spec["volumes"].as_array_mut().into_iter().flatten();
+        for volume in volumes.filter(|volume| !volume["emptyDir"].is_null()) {
+            volume["name"] = self.own_name(&volume["name"]);
+        }
+        let own: Vec<Value> =
+            spec["volumes"].as_array().into_iter().flatten().map(|volume| volume["name"].clone()).collect();
+        for list in ["initContainers", "containers"] {
+            for container in spec[list].as_array_mut().into_iter().flatten() {
+                for mount in container["volumeMounts"].as_array_mut().into_iter().flatten() {
+                    let name = self.own_name(&mount["name"]);
+                    if own.contains(&name) {
+                        mount["name"] = name;
+                    }
+                }
+            }
+        }
+    }
+
+    fn own_name(&self, name: &Value) -> Value {
+        format!("{}-{}", self.deployment, name.as_str().unwrap_or_default()).into()
     }
 
     fn complete_container(&self, container: &mut Value, mounts: &[Mount]) -> Result<(), String> {
@@ -275,5 +300,75 @@ fn push(object: &mut Value, key: &str, item: Value) {
     }
     if let Some(list) = object[key].as_array_mut() {
         list.push(item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile;
+    use crate::generation::Id;
+
+    /// The documents of a pod's file, for a service that listens on a unix socket and has a credential.
+    fn pods(file: &str) -> Result<Vec<Value>> {
+        let root = tempfile::tempdir().expect("a scratch directory");
+        let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
+        let dir = root.join("etc/conductor/services/shop");
+        fs::create_dir_all(&dir).expect("a directory");
+        let declaration = "[pod]\ntemplate = 'pod.yaml'\nenvironment = { LEVEL = 'info' }\n\
+                           credentials = { db = '/etc/db' }\n[listen]\ntype = 'unix'\n";
+        fs::write(dir.join("service.toml"), declaration).expect("a declaration");
+        fs::write(dir.join("pod.yaml"), file).expect("a file");
+        let layout = Layout::system(root);
+        let compiled = compile::compile(&layout, None).services.into_values().next().expect("it compiles");
+        let crate::model::Engine::Pod(pod) = &compiled.service.process.engine else { panic!("a pod") };
+        let deployment = &Deployment::new(&compiled.service.name, &Id::new("0123456789ab").expect("an id"), 2);
+        Setting { layout: &layout, deployment, model: &compiled.service, pod, files: &dir }.pods()
+    }
+
+    #[test]
+    fn a_workload_becomes_a_pod_with_what_every_deployment_has() {
+        let file = "kind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 1\n  template:\n    metadata: {labels: {a: b}}\n\
+                    \x20   spec:\n      volumes: [{name: tmp, emptyDir: {}}, {name: srv, hostPath: {path: /srv}}]\n\
+                    \x20     containers:\n      - name: web\n        image: web\n        env: [{name: LEVEL, value: debug}]\n\
+                    \x20       volumeMounts: [{name: tmp, mountPath: /tmp}, {name: srv, mountPath: /srv}]\n\
+                    ---\nkind: ConfigMap\nmetadata: {name: c}\n---\n---\nkind: Pod\nmetadata: {name: beside}\n\
+                    spec: {containers: [{name: b, image: b, command: ['{{ CONDUCTOR_INSTANCE }}'], securityContext: {runAsUser: 0644}}]}\n";
+        let documents = pods(file).expect("pods");
+        let names: Vec<_> = documents.iter().map(|document| document["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["shop-0123456789ab-2", "c", "shop-0123456789ab-2-beside"]);
+        let spec = &documents[0]["spec"];
+        let container = &spec["containers"][0];
+        let mounts: Vec<_> =
+            container["volumeMounts"].as_array().unwrap().iter().map(|mount| mount["name"].as_str().unwrap()).collect();
+        assert_eq!(mounts, ["shop-0123456789ab-2-tmp", "srv", "conductor-socket", "conductor-credentials"]);
+        assert_eq!(spec["volumes"].as_array().unwrap().len(), 4);
+        let variable = |name: &str| {
+            let mut all = container["env"].as_array().unwrap().iter().filter(|one| one["name"] == name);
+            let found = all.next().map(|one| one["value"].as_str().unwrap().to_owned());
+            assert!(all.next().is_none(), "{name} is there twice");
+            found
+        };
+        assert_eq!(variable("LEVEL").as_deref(), Some("debug"), "what the file says stays");
+        assert_eq!(variable("CREDENTIALS_DIRECTORY").as_deref(), Some("/run/credentials"));
+        let socket = "/run/conductor/sockets/shop-0123456789ab/2.d/socket";
+        assert_eq!(variable("CONDUCTOR_SOCKET").as_deref(), Some(socket));
+        assert_eq!(documents[0]["metadata"]["labels"], json!({ "a": "b" }));
+        let beside = &documents[2]["spec"]["containers"][0];
+        assert_eq!((&beside["command"], &beside["securityContext"]["runAsUser"]), (&json!(["2"]), &json!(0o644)));
+    }
+
+    #[test]
+    fn what_is_no_pod_is_told() {
+        for (file, told) in [
+            ("a: [", "not YAML"),
+            ("- a\n", "document 1 is no Kubernetes object"),
+            ("kind: ConfigMap\n", "no pod is in it"),
+            ("kind: Pod\nspec: {containers: [{image: a}]}\n", "a container has no name"),
+            ("kind: Pod\nspec: {containers: [{name: a, image: b, ports: [{hostPort: 80}]}]}\n", "take hostPort out"),
+        ] {
+            let error = pods(file).expect_err(told).to_string();
+            assert!(error.contains(told) && error.contains("shop/pod.yaml: "), "{error}");
+        }
     }
 }

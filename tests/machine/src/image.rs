@@ -13,6 +13,6 @@ pub fn make(m: &Machine, image: &str, mark: &str) {
         cp /bin/busybox bin/; ln -sf busybox bin/sh; ln -sf busybox bin/cat; ln -sf busybox bin/sleep
         ldd bin/app | grep -o '/lib[^ ]*' | while read -r lib; do cp -L "$lib" ".$lib"; done
         echo {mark} >etc/mark
-        tar -c . | podman import --quiet - {image}"#
+        tar -c . | podman import --quiet --change 'ENV PATH=/bin' - {image}"#
     ));
 }
