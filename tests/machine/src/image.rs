@@ -8,11 +8,16 @@ pub const IMAGE: &str = "localhost/app:1";
 /// Makes it. `mark` makes it another one.
 pub fn make(m: &Machine, image: &str, mark: &str) {
     m.copy_app("/root/image/bin/app");
-    m.run(&format!(
+    m.run(&recipe(image, mark));
+}
+
+/// The commands that make it out of /root/image/bin/app.
+pub fn recipe(image: &str, mark: &str) -> String {
+    format!(
         r#"cd /root/image; mkdir -p lib64 lib/x86_64-linux-gnu tmp proc dev sys run etc
         cp /bin/busybox bin/; ln -sf busybox bin/sh; ln -sf busybox bin/cat; ln -sf busybox bin/sleep
         ldd bin/app | grep -o '/lib[^ ]*' | while read -r lib; do cp -L "$lib" ".$lib"; done
         echo {mark} >etc/mark
         tar -c . | podman import --quiet --change 'ENV PATH=/bin' - {image}"#
-    ));
+    )
 }

@@ -4,3 +4,4 @@ mod cgroup;
 pub mod image;
 pub mod load;
 pub mod machine;
+pub mod vm;

@@ -23,7 +23,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::load::{End, Load, Seen};
 
 /// Upper layers and logs are here, on a tmpfs that only this process and its machines see.
-const SCRATCH: &str = "/run/conductor-machine";
+pub(crate) const SCRATCH: &str = "/run/conductor-machine";
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// Seconds that any one command in a machine may take.
 const COMMAND_LIMIT: &str = "300";
@@ -59,7 +59,7 @@ impl Suite {
         let root = host(Command::new(build).arg(name))?.trim().to_owned();
         let mut layers = vec![PathBuf::from(root)];
         if !bare {
-            let layer = Path::new(SCRATCH).join(format!("{name}-installed"));
+            let layer = installed(name);
             fs::create_dir_all(&layer).map_err(|error| format!("{}: {error}", layer.display()))?;
             let destination = format!("DESTDIR={}", layer.display());
             host(Command::new("make").arg("-C").arg(top).args(["install", &destination, "PREFIX=/usr"]))?;
@@ -69,8 +69,13 @@ impl Suite {
     }
 }
 
+/// What `make install` put into the machines of a suite that is prepared.
+pub fn installed(suite: &str) -> PathBuf {
+    Path::new(SCRATCH).join(format!("{suite}-installed"))
+}
+
 /// Runs a command on the host, for its output.
-fn host(command: &mut Command) -> Result<String, String> {
+pub(crate) fn host(command: &mut Command) -> Result<String, String> {
     let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{command:?}: {error}"))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
@@ -414,7 +419,7 @@ fn only_child(parent: Pid) -> Option<Pid> {
 }
 
 /// A program that was built together with this one.
-fn sibling(name: &str) -> PathBuf {
+pub(crate) fn sibling(name: &str) -> PathBuf {
     std::env::current_exe().expect("the path of this program").with_file_name(name)
 }
 

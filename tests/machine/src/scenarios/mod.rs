@@ -3,6 +3,7 @@
 mod commands;
 mod disk;
 mod endings;
+mod enforcement;
 mod engines;
 mod faults;
 mod guarantees;
@@ -95,6 +96,7 @@ const ALL: &[&[Scenario]] = &[
     long::SCENARIOS,
     traps::SCENARIOS,
     upgrade::SCENARIOS,
+    enforcement::SCENARIOS,
 ];
 
 /// Those whose `GROUP::NAME` contains one of the filters; without filters, all.
