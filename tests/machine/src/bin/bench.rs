@@ -466,7 +466,7 @@ fn pod(suite: &str, table: &mut Table) -> Result<(), String> {
         let (old, new) = if version % 2 == 1 { ("b", "a") } else { ("a", "b") };
         theirs.push(milliseconds(
             &machine,
-            &format!("podman kube play /root/{new}.yaml; podman kube down /root/{old}.yaml"),
+            &format!("{{ podman kube play /root/{new}.yaml; podman kube down /root/{old}.yaml; }} >/dev/null"),
         ));
     }
     let figure = format!("rolling a pod of one container, {suite}, against kube play + down");
