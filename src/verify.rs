@@ -6,12 +6,10 @@ use std::process::Command;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::compile::Compiled;
-use crate::generation::Id;
 use crate::layout::{Layout, Scope};
 use crate::model::Service;
-use crate::render::bridge::port_name;
-use crate::render::units::template_names;
 use crate::service::store;
+use crate::tree::Tree;
 use crate::{render, write};
 
 /// What systemd says of a service's units; empty if it has nothing to say. `dir` is where the
@@ -28,29 +26,23 @@ pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, systemd: Opt
     let (units, state) = (path.join("units"), path.join("state"));
     let layout = layout.for_verification(&state, Utf8Path::new("/bin/true"));
     store::copy(dir, &layout.files(&service.name, id), &service.files)?;
-    write::create(&units, &render::units::render(&layout, service, id, systemd))?;
-    run(&layout, &units, service, id)
+    let tree = render::units::render(&layout, service, id, systemd);
+    write::create(&units, &tree)?;
+    run(&layout, &units, service, &tree)
 }
 
-fn run(layout: &Layout, units: &Utf8Path, service: &Service, id: &Id) -> io::Result<Vec<String>> {
+fn run(layout: &Layout, units: &Utf8Path, service: &Service, tree: &Tree) -> io::Result<Vec<String>> {
     let mut command = Command::new("systemd-analyze");
     if layout.scope == Scope::User {
         command.arg("--user");
     }
     command.args(["verify", "--recursive-errors=no", "--man=no"]);
     command.env("SYSTEMD_UNIT_PATH", format!("{units}:"));
-    command.arg(units.join(format!("{}.service", service.name)));
-    for name in ["service", "socket"].iter().flat_map(|kind| {
-        let templates = template_names(&service.name, id).into_iter().map(move |name| format!("{name}1.{kind}"));
-        let ports = service.ports.iter().map(move |listen| format!("{}.{kind}", port_name(&service.name, listen)));
-        templates.chain(ports)
-    }) {
-        let template = name.replace("@1.", "@.");
-        if units.join(&template).exists() || units.join(&name).exists() {
-            command.arg(units.join(name));
-        }
-    }
-    command.arg(units.join(render::units::slice_name(&service.name)));
+    let is_unit = |path: &&Utf8Path| path.components().count() == 1;
+    // Of a template, an instance.
+    command.args(
+        tree.iter().map(|(path, _)| path).filter(is_unit).map(|path| units.join(path.as_str().replace("@.", "@1."))),
+    );
     let output = command.output()?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     // `verify` looks at units of the host on the way; only ours are asked about.

@@ -1,14 +1,11 @@
 //! The bridge from a deployment's socket to where it listens, systemd-socket-proxyd(8), and [[port]]s.
 
-use std::time::Duration;
-
 use askama::Template;
-use camino::Utf8Path;
 
-use super::units::{finish, slice_name};
-use crate::escape::{Text, UnitNamePart, Word};
+use super::units::{DeploymentSocket, Of, finish, template_name};
+use crate::escape::{Raw, Text, UnitNamePart, Word};
 use crate::generation::Id;
-use crate::layout::{Layout, PROXY_GROUP, Scope};
+use crate::layout::Layout;
 use crate::model::{ListenKind, Service};
 use crate::timespan;
 use crate::tree::Tree;
@@ -16,52 +13,29 @@ use crate::tree::Tree;
 #[derive(Template)]
 #[template(path = "bridge.service", escape = "none")]
 struct Bridge<'a> {
-    source: Text<'a>,
-    description: Text<'a>,
-    name: &'a str,
+    of: Of<'a>,
     id: &'a Id,
     exit_idle: Option<String>,
     environment: Option<String>,
     endpoint: String,
-    system: bool,
-    group: &'static str,
-    slice: String,
-}
-
-#[derive(Template)]
-#[template(path = "inner.socket", escape = "none")]
-struct Inner<'a> {
-    source: Text<'a>,
-    description: Text<'a>,
-    name: &'a str,
-    id: &'a Id,
-    sockets: Text<'a>,
-    system: bool,
-    group: &'static str,
-    slice: String,
+    families: &'static str,
 }
 
 #[derive(Template)]
 #[template(path = "port.socket", escape = "none")]
 struct PortSocket<'a> {
-    source: Text<'a>,
-    description: Text<'a>,
-    name: &'a str,
+    of: Of<'a>,
     listen: &'a str,
-    slice: String,
     polls_without_limit: bool,
 }
 
 #[derive(Template)]
 #[template(path = "port.service", escape = "none")]
 struct PortService<'a> {
-    source: Text<'a>,
-    description: Text<'a>,
+    of: Of<'a>,
     listen: &'a str,
     slot: Word<'a>,
-    system: bool,
-    group: &'static str,
-    slice: String,
+    families: &'static str,
 }
 
 /// `hello-0123456789ab-bridge@`
@@ -99,40 +73,33 @@ pub fn render(layout: &Layout, service: &Service, id: &Id, tree: &mut Tree) {
         ListenKind::Unix | ListenKind::Activation => (None, format!("{sockets}/%i.d/socket")),
     };
     let bridge = Bridge {
-        source: Text(service.source.as_str()),
-        description: Text(&service.description),
-        name,
+        of: Of::new(layout, service),
         id,
-        exit_idle: service.listen.idle_timeout.map(idle),
+        exit_idle: service.listen.idle_timeout.map(timespan::format),
         environment,
         endpoint,
-        system: layout.scope == Scope::System,
-        group: PROXY_GROUP,
-        slice: slice_name(&name),
+        families: "AF_UNIX AF_INET AF_INET6",
     };
     tree.file(format!("{}.service", bridge_name(&name, id)), finish(&bridge));
     if service.listen.kind == ListenKind::Activation {
-        tree.file(format!("{}.socket", inner_name(&name, id)), inner(layout, service, id, &sockets));
+        let inner = DeploymentSocket {
+            of: Of::new(layout, service),
+            id,
+            what: "socket behind the bridge of",
+            sockets: Text(sockets.as_str()),
+            path: Raw("%i.d/socket"),
+            service: Some(format!("{}%i.service", template_name(&name, id))),
+            outlasts: false,
+            polls_without_limit: false,
+            passthrough_socket: Vec::new(),
+        };
+        tree.file(format!("{}.socket", inner_name(&name, id)), finish(&inner));
     }
 }
 
-fn idle(span: Duration) -> String {
-    // systemd-socket-proxyd reads it like any time span, but rounds what is below a second off: nothing is not idle.
-    timespan::format(span)
-}
-
-fn inner(layout: &Layout, service: &Service, id: &Id, sockets: &Utf8Path) -> String {
-    let name = service.name.as_str();
-    finish(&Inner {
-        source: Text(service.source.as_str()),
-        description: Text(&service.description),
-        name,
-        id,
-        sockets: Text(sockets.as_str()),
-        system: layout.scope == Scope::System,
-        group: PROXY_GROUP,
-        slice: slice_name(&name),
-    })
+/// systemd 256 and newer limit how often a socket is looked at, systemd.socket(5).
+pub fn polls_without_limit(systemd: Option<u16>) -> bool {
+    systemd.is_some_and(|version| version >= 256)
 }
 
 /// Each port's socket and what connects its callers to the first slot.
@@ -141,23 +108,10 @@ pub fn ports(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mu
     let slot = layout.slots(&service.name).join("1");
     for listen in &service.ports {
         let unit = port_name(&name, listen);
-        let socket = PortSocket {
-            source: Text(service.source.as_str()),
-            description: Text(&service.description),
-            name,
-            listen,
-            slice: slice_name(&name),
-            polls_without_limit: systemd.is_some_and(|version| version >= 256),
-        };
-        let relay = PortService {
-            source: Text(service.source.as_str()),
-            description: Text(&service.description),
-            listen,
-            slot: Word(slot.as_str()),
-            system: layout.scope == Scope::System,
-            group: PROXY_GROUP,
-            slice: slice_name(&name),
-        };
+        let polls_without_limit = polls_without_limit(systemd);
+        let socket = PortSocket { of: Of::new(layout, service), listen, polls_without_limit };
+        let (of, families) = (Of::new(layout, service), "AF_UNIX AF_INET AF_INET6 AF_VSOCK");
+        let relay = PortService { of, listen, slot: Word(slot.as_str()), families };
         tree.file(format!("{unit}.socket"), finish(&socket));
         tree.file(format!("{unit}.service"), finish(&relay));
     }

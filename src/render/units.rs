@@ -86,11 +86,34 @@ impl Display for Argument<'_> {
     }
 }
 
+/// What all units of a service say.
+pub struct Of<'a> {
+    pub source: Text<'a>,
+    pub description: Text<'a>,
+    pub name: &'a str,
+    pub slice: String,
+    /// Of the system's manager: with users and groups.
+    pub system: bool,
+    pub group: &'static str,
+}
+
+impl<'a> Of<'a> {
+    pub fn new(layout: &Layout, service: &'a Service) -> Self {
+        Self {
+            source: Text(service.source.as_str()),
+            description: Text(&service.description),
+            name: service.name.as_str(),
+            slice: slice_name(&service.name),
+            system: layout.scope == Scope::System,
+            group: PROXY_GROUP,
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "service.service", escape = "none")]
 struct ServiceUnit<'a> {
-    source: Text<'a>,
-    description: Text<'a>,
+    of: Of<'a>,
     has_routes: bool,
     brings: Vec<&'a str>,
     conditions: Vec<Line<'a>>,
@@ -103,9 +126,7 @@ struct ServiceUnit<'a> {
 #[derive(Template)]
 #[template(path = "deployment.service", escape = "none")]
 struct DeploymentUnit<'a> {
-    source: Text<'a>,
-    description: Text<'a>,
-    name: &'a str,
+    of: Of<'a>,
     id: &'a Id,
     /// What has to be up for as long as the process is.
     socket_units: Vec<String>,
@@ -121,9 +142,7 @@ struct DeploymentUnit<'a> {
     service_dir: Assignment<'a>,
     deployment_dir: PerInstance<Assignment<'a>>,
     socket: String,
-    system: bool,
     user: Vec<Line<'a>>,
-    slice: String,
     backs_off: bool,
     timeout_start: String,
     timeout_stop: String,
@@ -133,26 +152,26 @@ struct DeploymentUnit<'a> {
 
 #[derive(Template)]
 #[template(path = "deployment.socket", escape = "none")]
-struct DeploymentSocket<'a> {
-    source: Text<'a>,
-    description: Text<'a>,
-    id: &'a Id,
-    name: &'a str,
-    sockets: Text<'a>,
-    bridged: bool,
-    rests: bool,
-    polls_without_limit: bool,
-    system: bool,
-    group: &'static str,
-    slice: String,
-    passthrough_socket: Vec<Line<'a>>,
+pub struct DeploymentSocket<'a> {
+    pub of: Of<'a>,
+    pub id: &'a Id,
+    /// For people, before "deployment 1".
+    pub what: &'static str,
+    /// Within the directory of the generation's sockets.
+    pub path: Raw<'a>,
+    pub sockets: Text<'a>,
+    /// What it starts, if that is not called as the socket is.
+    pub service: Option<String>,
+    /// It stays when the deployment rests.
+    pub outlasts: bool,
+    pub polls_without_limit: bool,
+    pub passthrough_socket: Vec<Line<'a>>,
 }
 
 #[derive(Template)]
 #[template(path = "service.slice", escape = "none")]
 struct ServiceSlice<'a> {
-    source: Text<'a>,
-    description: Text<'a>,
+    of: Of<'a>,
     lines: Vec<Line<'a>>,
 }
 
@@ -168,7 +187,7 @@ pub fn render(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>)
     }
     bridge::render(layout, service, id, &mut tree);
     bridge::ports(layout, service, systemd, &mut tree);
-    tree.file(slice_name(&name), service_slice(service));
+    tree.file(slice_name(&name), service_slice(layout, service));
     for drop_in in &service.drop_ins {
         tree.file(format!("{template}.service.d/{}", drop_in.name), drop_in.content.as_str());
     }
@@ -199,8 +218,7 @@ fn service_unit(layout: &Layout, service: &Service) -> String {
     let pull = if service.process.engine.is_podman() { PULL } else { Duration::ZERO };
     let rollout = 2 * batches * (start_time(service) + stop_time(service)) + pull;
     finish(&ServiceUnit {
-        source: Text(service.source.as_str()),
-        description: Text(&service.description),
+        of: Of::new(layout, service),
         has_routes: !service.routes.is_empty(),
         brings: service.brings.iter().map(|brought| brought.name.as_str()).collect(),
         conditions: service.conditions.iter().map(|Directive { name, value }| Line::new(name, Text(value))).collect(),
@@ -270,9 +288,7 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
         user_lines.push(Line::new("LoadCredentialEncrypted", loaded));
     }
     finish(&DeploymentUnit {
-        source: Text(service.source.as_str()),
-        description: Text(&service.description),
-        name: service.name.as_str(),
+        of: Of::new(layout, service),
         id,
         socket_units: socket_units(service, id),
         rests: service.listen.idle_timeout.is_some(),
@@ -292,9 +308,7 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
         service_dir: Assignment { name: "CONDUCTOR_SERVICE_DIR", value: files.as_str() },
         deployment_dir: PerInstance(Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() }),
         socket,
-        system: layout.scope == Scope::System,
         user: user_lines,
-        slice: slice_name(&service.name),
         backs_off: systemd.is_some_and(|version| version >= 254),
         timeout_start: timespan::format(start_limit(service)),
         timeout_stop: timespan::format(stop_limit(service)),
@@ -422,26 +436,21 @@ pub fn program_path(files: &Utf8Path, program: &str) -> Utf8PathBuf {
 
 fn deployment_socket(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>) -> String {
     let sockets = layout.sockets(&service.name, id);
+    let is_bridged = service.listen.is_bridged();
+    let bridge = format!("{}%i.service", bridge::bridge_name(&service.name, id));
     finish(&DeploymentSocket {
-        source: Text(service.source.as_str()),
-        description: Text(&service.description),
+        of: Of::new(layout, service),
         id,
-        name: service.name.as_str(),
+        what: "socket of",
         sockets: Text(sockets.as_str()),
-        bridged: service.listen.is_bridged(),
-        rests: service.listen.idle_timeout.is_some(),
-        polls_without_limit: systemd.is_some_and(|version| version >= 256),
-        system: layout.scope == Scope::System,
-        group: PROXY_GROUP,
-        slice: slice_name(&service.name),
+        path: Raw("%i"),
+        service: is_bridged.then_some(bridge),
+        outlasts: service.listen.idle_timeout.is_some(),
+        polls_without_limit: is_bridged && bridge::polls_without_limit(systemd),
         passthrough_socket: lines(&service.passthrough.socket),
     })
 }
 
-fn service_slice(service: &Service) -> String {
-    finish(&ServiceSlice {
-        source: Text(service.source.as_str()),
-        description: Text(&service.description),
-        lines: lines(&service.slice),
-    })
+fn service_slice(layout: &Layout, service: &Service) -> String {
+    finish(&ServiceSlice { of: Of::new(layout, service), lines: lines(&service.slice) })
 }
