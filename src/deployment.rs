@@ -13,9 +13,11 @@ use std::fmt;
 
 use camino::Utf8PathBuf;
 
+use crate::error::{Error, Result};
 use crate::generation::Id;
 use crate::layout::Layout;
-use crate::model::ServiceName;
+use crate::live;
+use crate::model::{Service, ServiceName};
 
 /// Its identity: `hello-0123456789ab@1.service`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +52,20 @@ impl Deployment {
             generation: Id::new(generation)?,
             instance: instance.parse().ok().filter(|instance| *instance > 0)?,
         })
+    }
+
+    /// The model of its generation.
+    ///
+    /// # Errors
+    /// A snapshot that cannot be read.
+    pub fn model(&self, layout: &Layout) -> Result<Service> {
+        let unreadable = |error| Error(format!("{self}: its snapshot cannot be read: {error}"));
+        live::model(layout, &self.service, &self.generation).map_err(unreadable)
+    }
+
+    /// Whether its callers come over a bridge; one whose model is gone may have had one.
+    pub fn is_bridged(&self, layout: &Layout) -> bool {
+        self.model(layout).map_or(true, |model| model.listen.is_bridged())
     }
 
     pub fn unit(&self) -> String {

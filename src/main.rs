@@ -7,8 +7,8 @@ fn main() -> ExitCode {
     // Pods' containers are created through this program, called as their runtime.
     match arguments.next().as_deref().and_then(podman::runtime::called_as) {
         Some(name) => {
-            let error = podman::runtime::become_real(name, arguments.collect());
-            eprintln!("conductor, before {name}: {}", error.err().map_or_else(String::new, |error| error.to_string()));
+            let Err(error) = podman::runtime::become_real(name, arguments.collect());
+            eprintln!("conductor, before {name}: {error}");
             ExitCode::FAILURE
         }
         None => cli::main(),

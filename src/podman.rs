@@ -1,5 +1,6 @@
 //! podman(1), as far as conductor calls it itself: images, pods' files, networks, and the runtime before its own.
 
+pub mod host;
 pub mod image;
 pub mod network;
 pub mod pod;

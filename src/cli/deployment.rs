@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{Context, Failure, Outcome, environment, journal};
 use crate::deployment::hook::{self, Part};
 use crate::deployment::{Deployment, prepare};
+use crate::podman;
 use crate::timespan;
 
 #[derive(Subcommand)]
@@ -70,8 +71,9 @@ pub enum Verb {
         /// In a control group below the unit's own
         #[arg(long)]
         leaf: bool,
-        #[arg(last = true, required = true)]
-        command: Vec<String>,
+        program: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// ExecStop= of a deployment: leave the slots, drain
     #[command(name = "_stop", hide = true)]
@@ -160,7 +162,10 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             hook::start(layout, *manager, &deployment(&common)?, part, common.timeout, main_pid())?;
         }
         Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,
-        Verb::Host { leaf, command } => prepare::become_on_host(leaf, &command)?,
+        Verb::Host { leaf, program, arguments } => {
+            let Err(error) = podman::host::become_command(leaf, &program, &arguments);
+            return Err(error.into());
+        }
         Verb::StopHook { common } => {
             hook::stop(layout, *manager, &deployment(&common)?, common.timeout, main_pid())?;
         }

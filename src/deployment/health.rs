@@ -1,7 +1,7 @@
 //! The gate before a deployment takes traffic: its health check, tried until it passes.
 //!
-//! The check is made where the deployment itself listens, not through its bridge. Where systemd holds that socket, so connecting always
-//! succeeds at once; only an answer, or the kernel's word that the process has accepted the connection,
+//! The check is made where the deployment itself listens, not through its bridge. If systemd holds that socket, connecting
+//! always succeeds at once; only an answer, or the kernel's word that the process has accepted the connection,
 //! says anything about the process. A process that exits ends the wait at once.
 
 mod answer;

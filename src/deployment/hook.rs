@@ -12,11 +12,11 @@ use super::{Deployment, health, prepare, slot};
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::live;
 use crate::model::{Check, ListenKind, Service};
+use crate::podman::host;
 use crate::render::engine;
 use crate::render::units::{is_asked_for_address, start_limit};
-use crate::systemd::Manager;
+use crate::systemd::{self, Manager};
 
 /// A deployment that was ready for so long has served; what crashes sooner waits longer each time.
 const SERVED: Duration = Duration::from_secs(1);
@@ -44,8 +44,7 @@ pub fn start(
     main_pid: Option<u32>,
 ) -> Result<()> {
     let deadline = Instant::now() + timeout;
-    let model = live::model(layout, &deployment.service, &deployment.generation)
-        .map_err(|error| Error(format!("{deployment}: its snapshot cannot be read: {error}")))?;
+    let model = deployment.model(layout)?;
     // Where a check is run by the service's user, the record is written before or after it: only root may.
     let records = match part {
         Part::Address | Part::All => true,
@@ -179,13 +178,17 @@ pub fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration, comman
 
 /// Whether a deployment stops because nobody was connected for long enough: its callers' socket stays then.
 fn rests(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
-    let model = live::model(layout, &deployment.service, &deployment.generation);
-    if !model.is_ok_and(|model| model.listen.idle_timeout.is_some()) {
-        return false;
-    }
-    let Ok(socket) = manager.show(&deployment.socket_unit(), &["ActiveState", "Job"]) else { return false };
-    let has_job = socket.get("Job").is_some_and(|job| !job.is_empty() && job != "0");
-    socket.get("ActiveState").is_some_and(|state| state == "active") && !has_job
+    let model = deployment.model(layout);
+    model.is_ok_and(|model| model.listen.idle_timeout.is_some())
+        && state_and_job(manager, &deployment.socket_unit())
+            .is_some_and(|(state, has_job)| state == "active" && !has_job)
+}
+
+/// `ActiveState=` of a unit, and whether something is being done to it.
+fn state_and_job(manager: Manager, unit: &str) -> Option<(systemd::State, bool)> {
+    let mut properties = manager.show(unit, &["ActiveState", "Job"]).ok()?;
+    let has_job = properties.get("Job").is_some_and(|job| !job.is_empty() && job != "0");
+    Some((properties.remove("ActiveState")?, has_job))
 }
 
 /// Whether the whole service is being stopped, by what systemd has in its queue.
@@ -196,17 +199,15 @@ fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> 
         return false;
     }
     let unit = format!("{}.service", deployment.service);
-    let Ok(properties) = manager.show(&unit, &["ActiveState", "Job"]) else { return false };
-    let is = |key: &str, value: &str| properties.get(key).is_some_and(|found| found == value);
-    let has_job = properties.get("Job").is_some_and(|job| !job.is_empty() && job != "0");
+    let Some((state, has_job)) = state_and_job(manager, &unit) else { return false };
     // While it is active its only jobs are to stop, to restart and to reload; a reload rolls from
     // `reloading`, and stops deployments one by one.
-    is("ActiveState", "deactivating") || is("ActiveState", "active") && has_job || is("ActiveState", "inactive")
+    state == "deactivating" || state == "active" && has_job || state == "inactive"
 }
 
 /// Where the process says itself that it is ready, systemd waits for it: nothing else tells why it was not.
 fn tell_unready(layout: &Layout, deployment: &Deployment, result: &str) {
-    let Ok(model) = live::model(layout, &deployment.service, &deployment.generation) else { return };
+    let Ok(model) = deployment.model(layout) else { return };
     let limit = start_limit(&model);
     let why = match (model.health.check, result) {
         (Check::Notify, "timeout") => format!("did not come within {limit:?}"),
@@ -220,10 +221,10 @@ fn tell_unready(layout: &Layout, deployment: &Deployment, result: &str) {
 
 /// Has podman remove what is left of a deployment; what that says is in the journal.
 fn remove_left(layout: &Layout, deployment: &Deployment) {
-    let Ok(model) = live::model(layout, &deployment.service, &deployment.generation) else { return };
-    let arguments = engine::remove(&model.process.engine, &deployment.to_string(), &deployment.dir(layout));
-    if !arguments.is_empty()
-        && let Err(error) = prepare::podman_on_host(&arguments)
+    let Ok(model) = deployment.model(layout) else { return };
+    let dir = deployment.dir(layout);
+    if let Some(arguments) = engine::remove(&model.process.engine, &deployment.to_string(), dir.as_str())
+        && let Err(error) = host::podman(&arguments)
     {
         eprintln!("{}: {error}", deployment.unit());
     }
@@ -240,8 +241,10 @@ pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, resul
     if state == Some(State::Resting) {
         return Ok(());
     }
-    // It leads to where a process was that is gone; who connects from now on waits for the next.
-    manager.ask_stop(&deployment.bridge_unit());
+    if deployment.is_bridged(layout) {
+        // It leads to where a process was that is gone; who connects from now on waits for the next.
+        manager.ask_stop(&deployment.bridge_unit());
+    }
     if state != Some(State::Leaving) || result != "success" {
         // What ExecStop= did not do, or did not get done.
         remove_left(layout, deployment);

@@ -1,12 +1,10 @@
-//! `conductor deployment _prepare DEPLOYMENTDIR`: what has to be there before a deployment's process, and
-//! `_host`, which becomes a podman.
+//! `conductor deployment _prepare DEPLOYMENTDIR`: what has to be there before a deployment's process.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,9 +14,9 @@ use super::{Deployment, runtime};
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, PROXY_GROUP, Scope};
-use crate::live;
 use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
 use crate::podman;
+use crate::render::units::is_asked_for_address;
 
 /// Ports that are chosen for processes: below those that Linux gives to outgoing connections
 /// (`ip_local_port_range`, ip(7)), so that none of these takes one in between.
@@ -29,8 +27,7 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// # Errors
 /// What the file system, a template or podman refuses.
 pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
-    let model = live::model(layout, &deployment.service, &deployment.generation)
-        .map_err(|error| Error(format!("{deployment}: its snapshot cannot be read: {error}")))?;
+    let model = deployment.model(layout)?;
     runtime::prepare(layout, deployment)?;
     let before = endpoint::variables(layout, deployment)?;
     let mut variables = BTreeMap::new();
@@ -127,57 +124,13 @@ fn credentials(layout: &Layout, deployment: &Deployment) -> Result<()> {
     Ok(())
 }
 
-/// Becomes a command in PID 1's mount namespace: what podman mounts is the host's. The unit's control group, which
-/// systemd has delegated, becomes root's. With `leaf` the command is in a group below that one, so that what it
-/// starts can have groups beside its own, cgroups(7).
-///
-/// # Errors
-/// Why it did not.
-pub fn become_on_host(leaf: bool, command: &[String]) -> Result<()> {
-    own_group(leaf)?;
-    let namespace = fs::File::open("/proc/1/ns/mnt")?;
-    rustix::thread::move_into_link_name_space(
-        std::os::fd::AsFd::as_fd(&namespace),
-        Some(rustix::thread::LinkNameSpaceType::Mount),
-    )
-    .map_err(io::Error::from)?;
-    std::env::set_current_dir("/")?;
-    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let error = Command::new(program).args(arguments).exec();
-    Err(Error(format!("{program} cannot be run: {error}")))
-}
-
-/// Runs podman in PID 1's mount namespace, in a process of its own.
-///
-/// # Errors
-/// If it cannot be run; what it says it says itself.
-pub fn podman_on_host(arguments: &[String]) -> Result<()> {
-    let own = std::env::current_exe()?;
-    Command::new(own).args(["deployment", "_host", "--", "podman"]).args(arguments).status()?;
-    Ok(())
-}
-
-/// systemd gives a delegated group to the unit's user; podman leaves one that is not its own.
-fn own_group(leaf: bool) -> Result<()> {
-    let Some(unit) = podman::runtime::unit_group()? else { return Ok(()) };
-    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
-        chown(unit.join(file), Some(0), Some(0))?;
-    }
-    if !leaf {
-        return Ok(());
-    }
-    let leaf = unit.join(podman::runtime::LEAF);
-    fs::create_dir_all(&leaf)?;
-    Ok(fs::write(leaf.join("cgroup.procs"), std::process::id().to_string())?)
-}
-
 /// Says where podman's network put a deployment, once it runs.
 ///
 /// # Errors
 /// What podman refuses.
 pub fn find_address(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<Option<String>> {
     let engine = &model.process.engine;
-    if !engine.is_podman() || model.listen.kind == ListenKind::Activation {
+    if !is_asked_for_address(model) {
         return Ok(None);
     }
     let podman::network::Network { address, namespace } = podman::network::of(deployment, engine)?;

@@ -5,6 +5,7 @@
 //! group of their own below the unit's. So conductor stands before the runtime, called as `crun` or `runc`, rewrites
 //! `cgroupsPath` in the bundle's configuration (the OCI runtime specification, config-linux.md) and becomes the real one.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -35,15 +36,20 @@ pub fn path() -> Result<String> {
     if KNOWN.contains(&name) { Ok(format!("{LIBRARY}/{RUNTIMES}/{name}")) } else { Ok(told) }
 }
 
-/// The control group of the unit that this process is in, as a directory; None without control groups or a unit.
+/// The control group of the unit that this process is in; None without control groups or a unit.
 ///
 /// # Errors
 /// What /proc refuses.
-pub fn unit_group() -> io::Result<Option<Utf8PathBuf>> {
+pub fn unit_group() -> io::Result<Option<String>> {
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     // cgroups(7): the line of the unified hierarchy.
     let own = groups.lines().find_map(|line| line.strip_prefix("0::"));
-    Ok(own.and_then(unit_of).map(|unit| Utf8Path::new(GROUPS).join(unit.trim_start_matches('/'))))
+    Ok(own.and_then(unit_of).map(str::to_owned))
+}
+
+/// The directory of a control group.
+pub fn group_dir(group: &str) -> Utf8PathBuf {
+    Utf8Path::new(GROUPS).join(group.trim_start_matches('/'))
 }
 
 /// The path up to the last part that is a service.
@@ -61,14 +67,12 @@ pub fn called_as(program: &std::ffi::OsStr) -> Option<&'static str> {
 ///
 /// # Errors
 /// Why it did not.
-pub fn become_real(name: &str, arguments: Vec<OsString>) -> Result<()> {
-    let mut arguments = arguments;
+pub fn become_real(name: &str, mut arguments: Vec<OsString>) -> Result<Infallible> {
     if let Some(bundle) = value(&arguments, "--bundle").filter(|_| arguments.iter().any(|word| word == "create"))
         && let Some(unit) = unit_group()?
     {
         let id = arguments.last().map(|id| id.to_string_lossy().into_owned()).unwrap_or_default();
-        let group = unit.as_str().trim_start_matches(GROUPS).to_owned();
-        relocate(Path::new(&bundle), &format!("{group}/libpod-payload-{id}"))?;
+        relocate(Path::new(&bundle), &format!("{unit}/libpod-payload-{id}"))?;
         arguments.retain(|word| word != "--systemd-cgroup");
     }
     let error = Command::new(real(name)?).args(arguments).exec();

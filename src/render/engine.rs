@@ -4,9 +4,11 @@
 //! the hooks. `conductor deployment _host` becomes such a podman. Options are those of podman-run(1) and
 //! podman-kube-play(1) as podman-systemd.unit(5) gives them.
 
+use std::fmt::Display;
+
 use camino::Utf8Path;
 
-use super::units::{Line, Prefixed};
+use super::units::Line;
 use crate::escape::Word;
 use crate::model::{Check, Container, Engine, ListenKind, Pod, Service};
 
@@ -41,18 +43,12 @@ fn podman(program: &str, leaf: bool, words: impl IntoIterator<Item = String>) ->
 }
 
 /// `NAME-GENERATION-%i`, what a deployment, its container and its pod are called.
-fn name(service: &Service, id: &impl std::fmt::Display) -> String {
+fn name(service: &Service, id: &impl Display) -> String {
     format!("{}-{id}-%i", service.name)
 }
 
-/// How a container starts, and how it stops.
-pub fn container(
-    program: &str,
-    service: &Service,
-    id: &impl std::fmt::Display,
-    paths: &Paths,
-    container: &Container,
-) -> (String, String) {
+/// How a container starts: arguments of podman.
+fn container(service: &Service, id: &impl Display, paths: &Paths, container: &Container) -> Vec<String> {
     let Container {
         image: _,
         pull: _,
@@ -114,13 +110,11 @@ pub fn container(
     words.extend(podman_args.iter().map(|argument| word(argument)));
     words.push(word(&container.reference()));
     words.extend(exec.iter().map(|argument| word(argument)));
-    let remove = removal(&name);
-    // It makes a group below the unit's itself.
-    (podman(program, false, words), podman(program, false, [remove]))
+    words
 }
 
-/// How a pod starts from the file that `_prepare` has rendered, and how it stops.
-pub fn pod(program: &str, paths: &Paths, pod: &Pod) -> (String, String) {
+/// How a pod starts from the file that `_prepare` has rendered: arguments of podman.
+fn pod(paths: &Paths, pod: &Pod) -> Vec<String> {
     let Pod { template: _, config_map, variables: _, network, podman_args, port: _ } = pod;
     let dir = format!("{}%i", paths.deployments);
     let mut words = vec![
@@ -132,27 +126,34 @@ pub fn pod(program: &str, paths: &Paths, pod: &Pod) -> (String, String) {
     words.extend(config_map.as_ref().map(|_| format!("--configmap={dir}/configmap.yaml")));
     words.extend(podman_args.iter().map(|argument| word(argument)));
     words.push(format!("{dir}/pod.yaml"));
-    (podman(program, true, words), podman(program, false, [down(&dir)]))
+    words
 }
 
-/// Stops a container, if it is there, and removes it with its unnamed volumes.
-fn removal(name: &str) -> String {
-    format!("rm --force --ignore --volumes --time=10 {name}")
-}
-
-/// The same of the pods in a DEPLOYMENTDIR; volumes with names stay.
-fn down(dir: &str) -> String {
-    format!("kube down {dir}/pod.yaml")
-}
-
-/// What removes a deployment that podman runs: arguments of podman, for a DEPLOYMENTDIR.
-pub fn remove(engine: &Engine, name: &str, dir: &Utf8Path) -> Vec<String> {
+/// What stops and removes a deployment that podman runs, as arguments of podman: a container with its unnamed volumes,
+/// or the pods in a DEPLOYMENTDIR, whose volumes with names stay.
+pub fn remove(engine: &Engine, name: &str, dir: &str) -> Option<Vec<String>> {
     let line = match engine {
-        Engine::Exec { .. } => return Vec::new(),
-        Engine::Container(_) => removal(name),
-        Engine::Pod(_) => down(dir.as_str()),
+        Engine::Exec { .. } => return None,
+        Engine::Container(_) => format!("rm --force --ignore --volumes --time=10 {name}"),
+        Engine::Pod(_) => format!("kube down {dir}/pod.yaml"),
     };
-    line.split(' ').map(str::to_owned).collect()
+    Some(line.split(' ').map(str::to_owned).collect())
+}
+
+/// The same as a command line of a deployment's unit.
+pub fn stop(program: &str, service: &Service, id: &impl Display, paths: &Paths) -> Option<String> {
+    let dir = format!("{}%i", paths.deployments);
+    Some(podman(program, false, remove(&service.process.engine, &name(service, id), &dir)?))
+}
+
+/// How podman starts a deployment; None where it does not.
+pub fn start(program: &str, service: &Service, id: &impl Display, paths: &Paths) -> Option<String> {
+    match &service.process.engine {
+        Engine::Exec { .. } => None,
+        // It makes a group below the unit's itself.
+        Engine::Container(it) => Some(podman(program, false, container(service, id, paths, it))),
+        Engine::Pod(it) => Some(podman(program, true, pod(paths, it))),
+    }
 }
 
 /// Whether a service has any.
@@ -169,9 +170,4 @@ pub fn unit_lines(engine: &Engine) -> Vec<Line<'static>> {
         Line::new("KillMode", "mixed"),
         Line::new("SuccessExitStatus", if matches!(engine, Engine::Pod(_)) { POD_DOWN } else { TERMINATED }),
     ]
-}
-
-/// `+`: podman is root's.
-pub fn as_root(command: String) -> Prefixed<String> {
-    Prefixed("+", command)
 }

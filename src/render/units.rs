@@ -373,18 +373,11 @@ fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a
     let program = layout.program();
     let sockets = layout.sockets(&service.name, id);
     let paths = engine::Paths { files: &files, deployments: &deployments, sockets: &sockets };
-    let (start, remove) = match &service.process.engine {
-        Engine::Exec { command } => (Line::new("ExecStart", declared_command(&files, command)), None),
-        Engine::Container(container) => {
-            let (run, remove) = engine::container(&program, service, id, &paths, container);
-            (Line::new("ExecStart", engine::as_root(run)), Some(remove))
-        }
-        Engine::Pod(pod) => {
-            let (play, down) = engine::pod(&program, &paths, pod);
-            (Line::new("ExecStart", engine::as_root(play)), Some(down))
-        }
-    };
-    lines.push(start);
+    let by_podman = engine::start(&program, service, id, &paths);
+    lines.extend(by_podman.map(|start| Line::new("ExecStart", Prefixed("+", start))));
+    if let Engine::Exec { command } = &service.process.engine {
+        lines.push(Line::new("ExecStart", declared_command(&files, command)));
+    }
     if is_asked_for_address(service) && (post_start.is_some() || checked_as_user) {
         lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=address".into()))));
     }
@@ -403,7 +396,8 @@ fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a
         let rest = format!("{} -- {}", own("_drain", drained.clone()), argument_command(&files, drain));
         Line::new("ExecStop", Prefixed("-", rest))
     }));
-    lines.extend(remove.iter().map(|remove| Line::new("ExecStop", Prefixed("-+", remove.clone()))));
+    let stop_by_podman = engine::stop(&program, service, id, &paths);
+    lines.extend(stop_by_podman.map(|stop| Line::new("ExecStop", Prefixed("-+", stop))));
     lines.extend(post_stop.iter().map(|post_stop| Line::new("ExecStopPost", Prefixed("-", hook(post_stop)))));
     lines.push(Line::new("ExecStopPost", Prefixed("+", own("_cleanup", String::new()))));
     lines

@@ -145,9 +145,11 @@ impl<'a> Hook<'a> {
         let mut running: Vec<Deployment> =
             there.into_iter().filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment).collect();
         running.extend(runtime::resting(self.layout, &self.name)?);
-        ports::close(self.manager, &self.name)?;
+        let relays = ports::close(self.manager, &self.name)?;
         let stopped = rollout::stop(self.layout, self.manager, &running);
-        stopped.and(ports::part(self.manager, &self.name))
+        // Callers are connected over these until the deployments have drained.
+        self.manager.stop(&relays)?;
+        stopped
     }
 
     /// `ExecStopPost=`: also after a start that failed or a hook that was killed. Nothing of the

@@ -5,37 +5,38 @@ use crate::model::{Service, ServiceName};
 use crate::render::bridge::port_name;
 use crate::systemd::Manager;
 
+const SOCKET: &str = ".socket";
+
 /// Opens what is declared, once the service serves, and closes what is not any more. A port that is open stays so.
 ///
 /// # Errors
 /// What systemd refuses: somebody else's port, say.
 pub fn open(manager: Manager, service: &Service) -> Result<()> {
     let wanted: Vec<_> =
-        service.ports.iter().map(|listen| format!("{}.socket", port_name(&service.name, listen))).collect();
-    let mut gone = sockets(manager, &service.name)?;
+        service.ports.iter().map(|listen| format!("{}{SOCKET}", port_name(&service.name, listen))).collect();
+    let mut gone = manager.active(&format!("{}{SOCKET}", port_name(&service.name, "*")))?;
     gone.retain(|unit| !wanted.contains(unit));
-    let relays: Vec<_> = gone.iter().map(|unit| unit.replace(".socket", ".service")).collect();
     manager.stop(&gone)?;
-    manager.stop(&relays)?;
+    manager.stop(&relays(&gone))?;
     Ok(manager.start(&wanted)?)
 }
 
-/// Takes no more callers; those that are connected stay so.
+/// Takes no more callers; those that are connected stay so for as long as the units do that are returned.
 ///
 /// # Errors
 /// What systemd refuses.
-pub fn close(manager: Manager, name: &ServiceName) -> Result<()> {
-    Ok(manager.stop(&sockets(manager, name)?)?)
+pub fn close(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
+    let units = manager.active(&port_name(name, "*"))?;
+    let (open, mut connected): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.ends_with(SOCKET));
+    manager.stop(&open)?;
+    // A last caller may have come meanwhile.
+    connected.extend(relays(&open));
+    connected.sort();
+    connected.dedup();
+    Ok(connected)
 }
 
-/// Parts from all callers, once the deployments have drained.
-///
-/// # Errors
-/// What systemd refuses.
-pub fn part(manager: Manager, name: &ServiceName) -> Result<()> {
-    Ok(manager.stop(&manager.active(&format!("{}.service", port_name(name, "*")))?)?)
-}
-
-fn sockets(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
-    Ok(manager.active(&format!("{}.socket", port_name(name, "*")))?)
+/// What connects the callers of sockets.
+fn relays(sockets: &[String]) -> Vec<String> {
+    sockets.iter().map(|unit| unit.replace(SOCKET, ".service")).collect()
 }

@@ -240,10 +240,12 @@ pub fn stop(layout: &Layout, manager: Manager, deployments: &[Deployment]) -> Re
     if deployments.is_empty() {
         return Ok(());
     }
-    let units = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit(), one.inner_socket_unit()]);
+    let bridged: Vec<_> = deployments.iter().filter(|one| one.is_bridged(layout)).collect();
+    let sockets = bridged.iter().map(|one| one.inner_socket_unit());
+    let units = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit()]).chain(sockets);
     let stopped = manager.stop(&units.collect::<Vec<_>>());
     // What was in flight has drained over these.
-    let bridges: Vec<_> = deployments.iter().map(Deployment::bridge_unit).collect();
+    let bridges: Vec<_> = bridged.iter().map(|one| one.bridge_unit()).collect();
     let stopped = stopped.and(manager.stop(&bridges));
     for deployment in deployments {
         // One that was waiting for a restart ran no hook when it was stopped.

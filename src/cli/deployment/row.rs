@@ -59,7 +59,7 @@ impl Row {
 /// What it has of a deployment that is not live any more is nothing.
 fn displayed(context: &Context, deployment: &Deployment) -> Option<BTreeMap<String, String>> {
     let layout = &context.layout;
-    let model = crate::live::model(layout, &deployment.service, &deployment.generation).ok()?;
+    let model = deployment.model(layout).ok()?;
     if model.display.is_empty() {
         return None;
     }

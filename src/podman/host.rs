@@ -1,0 +1,54 @@
+//! `conductor deployment _host`: podman outside of the sandbox of the unit that runs it.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::runtime::{self, LEAF};
+use crate::error::{Error, Result};
+
+/// Becomes a command in PID 1's mount namespace: what podman mounts is the host's. The unit's control group, which
+/// systemd has delegated, becomes root's. With `leaf` the command is in a group below that one, so that what it
+/// starts can have groups beside its own, cgroups(7).
+///
+/// # Errors
+/// Why it did not.
+pub fn become_command(leaf: bool, program: &str, arguments: &[String]) -> Result<Infallible> {
+    own_group(leaf)?;
+    let namespace = fs::File::open("/proc/1/ns/mnt")?;
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(io::Error::from)?;
+    std::env::set_current_dir("/")?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(Error(format!("{program} cannot be run: {error}")))
+}
+
+/// Runs podman there, in a process of its own.
+///
+/// # Errors
+/// If it cannot be run; what it says it says itself.
+pub fn podman(arguments: &[String]) -> Result<()> {
+    let own = std::env::current_exe()?;
+    Command::new(own).args(["deployment", "_host", "--", "podman"]).args(arguments).status()?;
+    Ok(())
+}
+
+/// systemd gives a delegated group to the unit's user; podman leaves one that is not its own.
+fn own_group(leaf: bool) -> Result<()> {
+    let Some(unit) = runtime::unit_group()? else { return Ok(()) };
+    let unit = runtime::group_dir(&unit);
+    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+        chown(unit.join(file), Some(0), Some(0))?;
+    }
+    if !leaf {
+        return Ok(());
+    }
+    let leaf = unit.join(LEAF);
+    fs::create_dir_all(&leaf)?;
+    Ok(fs::write(leaf.join("cgroup.procs"), std::process::id().to_string())?)
+}
