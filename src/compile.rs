@@ -182,13 +182,13 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
     let names: Vec<_> = host.services.keys().cloned().collect();
     // The routes that a service has already, read only for those that quarrel.
     let holds = |name: &ServiceName, clash: &Clash| {
-        let model = live.get(name).and_then(|live| live.model(layout, live.current(layout)).ok());
+        let model = live_model(layout, live, name);
         model.is_some_and(|model| model.routes.iter().any(|route| clash.is_about(route)))
     };
     let mut owners: BTreeMap<Claim, ServiceName> = BTreeMap::new();
     // What runs although its declaration is broken keeps its routes.
     for name in host.errors.keys().flatten() {
-        let model = live.get(name).and_then(|live| live.model(layout, live.current(layout)).ok());
+        let model = live_model(layout, live, name);
         let routes = model.map(|model| model.routes).unwrap_or_default();
         owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
     }
@@ -215,54 +215,66 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
     }
 }
 
+/// The model that speaks for a service that is live.
+fn live_model(layout: &Layout, live: &BTreeMap<ServiceName, Live>, name: &ServiceName) -> Option<Service> {
+    let live = live.get(name)?;
+    live.model(layout, live.current(layout)).ok()
+}
+
 /// Two services that listen on the same port: the one that has it already keeps it, else the first by name.
 fn refuse_taken_ports(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
-    let model = |name: &ServiceName| live.get(name).and_then(|live| live.model(layout, live.current(layout)).ok());
     let mut owners: BTreeMap<String, ServiceName> = BTreeMap::new();
-    for compiled in host.services.values().filter(|compiled| !compiled.service.ports.is_empty()) {
-        for port in &compiled.service.ports {
-            let name = &compiled.service.name;
-            let has_it = || model(name).is_some_and(|model| model.ports.contains(port));
+    for (name, Compiled { service, .. }) in &host.services {
+        for port in &service.ports {
+            // Read only of those that quarrel.
+            let has_it = || live_model(layout, live, name).is_some_and(|model| model.ports.contains(port));
             if !owners.contains_key(port) || has_it() {
                 owners.insert(port.clone(), name.clone());
             }
         }
     }
-    for name in host.services.keys().cloned().collect::<Vec<_>>() {
-        if taken_port(&host.services[&name].service, &owners).is_none() {
-            continue;
-        }
-        let Some(Compiled { service, .. }) = host.services.remove(&name) else { continue };
-        let Some(taken) = taken_port(&service, &owners) else { continue };
+    let clash = |compiled: &Compiled| PortClash::find(&owners, &compiled.service);
+    let clashes: Vec<_> = host.services.iter().filter_map(|(name, it)| Some((name.clone(), clash(it)?))).collect();
+    for (name, clash) in clashes {
+        host.services.remove(&name);
         let Some(site) = sources::find_one(layout, &name) else { continue };
-        let error = sources::stored_document(layout, &site)
-            .map_or_else(|error| error, |document| port_error(&document, taken, &owners));
-        host.fail(Some(name), error.into());
+        let document = sources::stored_document(layout, &site);
+        host.fail(Some(name), document.map_or_else(|error| error, |document| clash.error(&document)).into());
     }
 }
 
-/// The first of a service's ports that another one owns: its number in the declaration, and itself.
-fn taken_port<'a>(service: &'a Service, owners: &BTreeMap<String, ServiceName>) -> Option<(usize, &'a str)> {
-    let is_taken = |port: &str| owners.get(port).is_some_and(|owner| *owner != service.name);
-    service.ports.iter().map(String::as_str).enumerate().find(|(_, port)| is_taken(port))
+/// A port that another service has already.
+pub struct PortClash {
+    owner: ServiceName,
+    port: String,
+    /// Which of the declaration's it is.
+    index: usize,
 }
 
-fn port_error(document: &Node, (index, port): (usize, &str), owners: &BTreeMap<String, ServiceName>) -> Diagnostic {
-    let message = format!("the service {} listens on {port} already", owners[port]);
-    document.error(
-        &path!["port", index, "listen"],
-        message,
-        "write another address, or take it out of the other service",
-    )
-}
+impl PortClash {
+    /// The first of a service's ports that another owns.
+    fn find(owners: &BTreeMap<String, ServiceName>, service: &Service) -> Option<Self> {
+        service.ports.iter().enumerate().find_map(|(index, port)| {
+            let owner = owners.get(port).filter(|owner| **owner != service.name)?;
+            Some(Self { owner: owner.clone(), port: port.clone(), index })
+        })
+    }
 
-/// What a service is told whose port another one has.
-pub fn port_clash(service: &Service, document: &Node, others: &BTreeMap<ServiceName, Compiled>) -> Option<Diagnostic> {
-    let others = others.values().filter(|other| other.service.name != service.name);
-    let owners =
-        others.flat_map(|other| other.service.ports.iter().map(|port| (port.clone(), other.service.name.clone())));
-    let owners = owners.collect();
-    taken_port(service, &owners).map(|taken| port_error(document, taken, &owners))
+    /// The first of a service's ports that one of the others has.
+    pub fn between(service: &Service, others: &BTreeMap<ServiceName, Compiled>) -> Option<Self> {
+        let others = others.iter().filter(|(name, _)| **name != service.name);
+        let owners =
+            others.flat_map(|(name, other)| other.service.ports.iter().map(|port| (port.clone(), name.clone())));
+        Self::find(&owners.collect(), service)
+    }
+
+    /// What its service is told, at the port in its document.
+    pub fn error(&self, document: &Node) -> Diagnostic {
+        let Self { owner, port, index } = self;
+        let message = format!("the service {owner} listens on {port} already");
+        let remedy = "write another address, or take it out of the other service";
+        document.error(&path!["port", *index, "listen"], message, remedy)
+    }
 }
 
 /// Services that bring each other along, each to be ready before the next: systemd would leave one out

@@ -11,7 +11,7 @@ use super::render::must_be_declaration;
 use super::service::{bring, image, remove, report};
 use super::{Context, Failure, Outcome, name_of, variables};
 use crate::atomic::{self, Staging};
-use crate::compile::{self, Clash, Compiled, UnitFiles};
+use crate::compile::{self, Clash, Compiled, PortClash, UnitFiles};
 use crate::deployment::Deployment;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::layout::Layout;
@@ -246,16 +246,13 @@ pub fn compile_proposed(context: &Context, site: &Site, dir: &Utf8Path, shown: &
     UnitFiles::list(layout).refuse(site)?;
     pod_error(layout, &compiled, dir, shown).map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
     let host = compile::compile(layout, context.systemd());
-    if !compiled.service.ports.is_empty() {
-        let document = sources::document(layout, site, dir, shown).map_err(Diagnostics::from)?;
-        let clash = compile::port_clash(&compiled.service, &document, &host.services);
-        clash.map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
+    // Only what is wrong has to be found in the document.
+    let document = || sources::document(layout, site, dir, shown).map_err(Diagnostics::from);
+    if let Some(clash) = PortClash::between(&compiled.service, &host.services) {
+        return Err(Diagnostics::from(clash.error(&document()?)).into());
     }
     match Clash::between(&compiled.service, &host.services) {
-        Some(clash) => {
-            let document = sources::document(layout, site, dir, shown).map_err(Diagnostics::from)?;
-            Err(Diagnostics::from(clash.error(&document, &compiled.service, &clash.owner)).into())
-        }
+        Some(clash) => Err(Diagnostics::from(clash.error(&document()?, &compiled.service, &clash.owner)).into()),
         None => Ok(compiled),
     }
 }

@@ -8,8 +8,8 @@ use crate::document::Path;
 use crate::model::{Command, File, FileKind};
 
 impl Resolver<'_> {
-    /// None for an empty command.
-    pub fn command(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
+    /// Words of a command line, systemd.service(5).
+    pub fn words(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
         for (index, word) in words.iter().enumerate() {
             if word.contains('\0') {
                 self.error(&at.join(index), "a NUL character cannot be in a command", "take it out");
@@ -17,6 +17,12 @@ impl Resolver<'_> {
                 self.error(&at.join(index), message, remedy);
             }
         }
+        words
+    }
+
+    /// None for an empty command.
+    pub fn command(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
+        let words = self.words(at, words);
         let lengths = || words.iter().map(String::len);
         if lengths().all(|length| length <= MAX_TEXT) && lengths().sum::<usize>() > MAX_TEXT {
             self.error(at, "longer than 128 KiB", "put what it says into a file of the declaration");

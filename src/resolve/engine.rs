@@ -1,6 +1,7 @@
 //! `[exec]`, `[container]` or `[pod]`: what serves.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
@@ -157,12 +158,23 @@ impl Resolver<'_> {
             read_only,
             port,
         };
+        self.by_podman(&at, Engine::Container(engine), environment, (credentials, credentials_encrypted))
+    }
+
+    /// Who the processes are the image says; the hooks beside them are the service's own user, locked up.
+    fn by_podman(
+        &mut self,
+        at: &Path,
+        engine: Engine,
+        environment: BTreeMap<String, String>,
+        (credentials, encrypted): (BTreeMap<String, String>, BTreeMap<String, String>),
+    ) -> Process {
         Process {
-            engine: Engine::Container(engine),
+            engine,
             environment,
             user: self.own_user(),
             credentials: self.credentials(&at.join("credentials"), credentials),
-            credentials_encrypted: self.credentials(&at.join("credentials_encrypted"), credentials_encrypted),
+            credentials_encrypted: self.credentials(&at.join("credentials_encrypted"), encrypted),
             sandbox: Sandbox::Strict,
         }
     }
@@ -189,14 +201,7 @@ impl Resolver<'_> {
             podman_args: self.podman_args(&at.join("podman_args"), podman_args),
             port,
         };
-        Process {
-            engine: Engine::Pod(engine),
-            environment,
-            user: self.own_user(),
-            credentials: self.credentials(&at.join("credentials"), credentials),
-            credentials_encrypted: self.credentials(&at.join("credentials_encrypted"), credentials_encrypted),
-            sandbox: Sandbox::Strict,
-        }
+        self.by_podman(&at, Engine::Pod(engine), environment, (credentials, credentials_encrypted))
     }
 
     /// A name as podman takes it, containers-transports(5) and the distribution specification's grammar.
@@ -222,18 +227,6 @@ impl Resolver<'_> {
         if port == Some(0) {
             self.error(at, "0 is not a port", "write the port on which it listens, such as 8080");
         }
-    }
-
-    /// Words that become words of a command line: variables are expanded in them, as in a command's.
-    fn words(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
-        for (index, word) in words.iter().enumerate() {
-            if word.contains('\0') {
-                self.error(&at.join(index), "a NUL character cannot be in a command", "take it out");
-            } else if let Some((message, remedy)) = super::unfit(word) {
-                self.error(&at.join(index), message, remedy);
-            }
-        }
-        words
     }
 
     fn podman_args(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
@@ -319,16 +312,15 @@ impl Resolver<'_> {
             let remedy = "take it out, or write type = \"tcp\" in [listen]";
             self.key_error(&of_port, format!("a {section} that listens elsewhere has no port"), remedy);
         }
-        let own =
-            |network: &String| ["host", "none"].iter().any(|no| network == no || network.starts_with("container:"));
+        let own = |network: &String| matches!(network.as_str(), "host" | "none") || network.starts_with("container:");
         if let Some(index) = networks.iter().position(own).filter(|_| kind == ListenKind::Tcp) {
             let remedy =
                 "name a network that gives each deployment its own address, or write type = \"unix\" in [listen]";
             self.error(&path![section, "network", index], "deployments side by side would share its ports", remedy);
         }
         let idle_timeout =
-            idle_timeout.map(|span| self.span(&path!["listen", "idle_timeout"], Some(span), std::time::Duration::ZERO));
-        if kind != ListenKind::Activation && process.environment.contains_key("PORT") && kind == ListenKind::Tcp {
+            idle_timeout.map(|span| self.span(&path!["listen", "idle_timeout"], Some(span), Duration::ZERO));
+        if kind == ListenKind::Tcp && process.environment.contains_key("PORT") {
             let remedy = "take PORT out of config and environment, and listen where it points";
             self.key_error(&path!["listen"], "with type = \"tcp\" conductor sets PORT", remedy);
         }
