@@ -5,6 +5,22 @@ use crate::machine::Machine;
 /// Has the application, and busybox for whoever looks around.
 pub const IMAGE: &str = "localhost/app:1";
 
+/// A pod of one container that serves on port 8080.
+pub fn pod(name: &str) -> String {
+    format!(
+        r#"apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+spec:
+  containers:
+  - name: web
+    image: {IMAGE}
+    command: [/bin/app, --stop-delay, 0s, --address, 0.0.0.0, --tcp, "8080"]
+"#
+    )
+}
+
 /// Makes it. `mark` makes it another one.
 pub fn make(m: &Machine, image: &str, mark: &str) {
     m.copy_app("/root/image/bin/app");

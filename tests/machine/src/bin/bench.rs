@@ -435,29 +435,14 @@ environment = { VERSION = "{{ VERSION }}" }
 http = "/healthz"
 "#;
 
-fn pod_yaml(name: &str) -> String {
-    format!(
-        r#"apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-spec:
-  containers:
-  - name: web
-    image: {IMAGE}
-    command: [/bin/app, --stop-delay, 0s, --address, 0.0.0.0, --tcp, "8080"]
-"#
-    )
-}
-
 /// One pod after another: ours has a health check, a bridge and a drain in between.
 fn pod(suite: &str, table: &mut Table) -> Result<(), String> {
     let machine = Machine::boot(&Suite::prepare(suite, false, false)?);
     image::make(&machine, IMAGE, "1");
     machine.write("/root/pod/service.toml", POD_SERVICE);
-    machine.write("/root/pod/pod.yaml", &pod_yaml("web"));
-    machine.write("/root/a.yaml", &pod_yaml("a"));
-    machine.write("/root/b.yaml", &pod_yaml("b"));
+    machine.write("/root/pod/pod.yaml", &image::pod("web"));
+    machine.write("/root/a.yaml", &image::pod("a"));
+    machine.write("/root/b.yaml", &image::pod("b"));
     machine.run("conductor service declare /root/pod VERSION=0; podman kube play /root/b.yaml");
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for version in 1..=ROLLOUTS + 1 {

@@ -38,17 +38,8 @@ exec = ["/bin/app", "--stop-delay", "0s", "--address", "0.0.0.0", "--tcp", "${PO
 port = 8080
 "#;
 const POD: &str = "[pod]\ntemplate = \"pod.yaml\"\nport = 8080\n";
-const POD_FILE: &str = r#"kind: Pod
-metadata: {name: web}
-spec:
-  containers:
-  - name: web
-    image: localhost/app:1
-    command: [/bin/app, --stop-delay, 0s, --address, 0.0.0.0, --tcp, "8080"]
-"#;
-
 fn declare(vm: &Vm, name: &str, engine: &str) {
-    vm.write(&format!("/root/{name}/pod.yaml"), POD_FILE);
+    vm.write(&format!("/root/{name}/pod.yaml"), &image::pod("web"));
     vm.write(
         &format!("/root/{name}/service.toml"),
         &format!(
