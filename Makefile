@@ -25,7 +25,7 @@ install:
 	install -D -m 0755 $(RELEASE)/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/user-generators/conductor-generator
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system
 	sed 's|@BINDIR@|$(BINDIR)|g' units/conductor-proxy.service.in > $(DESTDIR)$(LIBDIR)/systemd/system/conductor-proxy.service
-	install -m 0644 units/conductor.slice $(DESTDIR)$(LIBDIR)/systemd/system/
+	install -m 0644 units/conductor.slice units/conductor-cgi.slice $(DESTDIR)$(LIBDIR)/systemd/system/
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d
 	sed 's|@LIBDIR@|$(LIBDIR)/conductor|g' units/caddy.service.d/conductor.conf.in > $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d/conductor.conf
 	install -D -m 0644 units/Caddyfile $(DESTDIR)$(LIBDIR)/conductor/Caddyfile

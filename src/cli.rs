@@ -1,5 +1,6 @@
 //! What people type.
 
+mod cgi;
 mod check;
 mod daemon_reload;
 mod declare;
@@ -60,6 +61,9 @@ enum Noun {
     /// List and look at deployments
     #[command(subcommand)]
     Deployment(deployment::Verb),
+    /// Declare, list, remove and serve CGI functions
+    #[command(subcommand)]
+    Cgi(cgi::Verb),
     /// What conductor-proxy.service runs
     #[command(subcommand, hide = true)]
     Proxy(proxy::Verb),
@@ -180,6 +184,7 @@ pub fn main() -> ExitCode {
         Noun::Service(verb) => service::run(&context, verb),
         Noun::Run(arguments) => context.must_be_this_machine().and_then(|()| run::run(&context, &arguments)),
         Noun::Deployment(verb) => deployment::run(&context, verb),
+        Noun::Cgi(verb) => cgi::run(&context, verb),
         Noun::Proxy(verb) => proxy::run(&context, verb),
     });
     match outcome {

@@ -10,6 +10,7 @@ use std::thread;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
+use crate::cgi::{alias::Alias, function, source};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::generation::{Digests, Id, hex};
@@ -41,6 +42,7 @@ pub struct Compiled {
 #[derive(Debug, Default)]
 pub struct Host {
     pub services: BTreeMap<ServiceName, Compiled>,
+    pub functions: BTreeMap<function::Id, function::Compiled>,
     /// What did not compile, by service; errors that belong to none are under None.
     pub errors: BTreeMap<Option<ServiceName>, Diagnostics>,
     /// Everything that belongs into the generator's directory.
@@ -116,8 +118,9 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     for compiled in host.services.values() {
         host.tree.extend(compiled.units.clone());
     }
+    let aliases = compile_functions(layout, &mut host, systemd, &kept);
     let compiled = host.services.values().map(|compiled| &compiled.service);
-    host.tree.extend(proxy(layout, &compiled.chain(&kept).collect::<Vec<_>>()));
+    host.tree.extend(proxy(layout, &compiled.chain(&kept).collect::<Vec<_>>(), aliases.as_deref()));
     host
 }
 
@@ -162,11 +165,56 @@ fn unreadable(layout: &Layout, live: &Live, id: &Id, error: &std::io::Error) -> 
     Diagnostic::of_file(&path, format!("the snapshot cannot be read: {error}"), remedy).into()
 }
 
-/// The proxy's configuration for these services, and its manifest.
-pub fn proxy(layout: &Layout, services: &[&Service]) -> Tree {
+/// Compiles all functions beside the services. Returned are the aliases that the proxy is told of; None where there
+/// is no function.
+fn compile_functions(
+    layout: &Layout,
+    host: &mut Host,
+    systemd: Option<u16>,
+    kept: &[Service],
+) -> Option<Vec<render::caddy::Aliased>> {
+    let found: Vec<_> = source::find(layout).into_iter().collect();
+    let load = |(id, dir): &(function::Id, Utf8PathBuf)| {
+        let loaded = catch_unwind(AssertUnwindSafe(|| source::load_stored(layout, id, dir, systemd)));
+        loaded.unwrap_or_else(|_| {
+            let remedy = "this is a bug in conductor: please report it with the function";
+            Err(Diagnostic::of_file(dir, "the compiler failed", remedy).into())
+        })
+    };
+    for loaded in in_parallel(&found, load) {
+        match loaded {
+            Ok(compiled) => {
+                host.tree.extend(render::cgi::render(layout, &compiled, systemd));
+                host.functions.insert(compiled.id.clone(), compiled);
+            }
+            Err(errors) => host.fail(None, errors),
+        }
+    }
+    if host.functions.is_empty() || layout.scope == Scope::User {
+        return None;
+    }
+    let mut told = Vec::new();
+    for (alias, owned) in source::aliases(layout) {
+        let Some(compiled) = host.functions.get(&owned.id) else { continue };
+        let tls = compiled.function.tls;
+        let services = host.services.values().map(|it| &it.service).chain(kept);
+        match Clash::of_alias(&alias, tls, services) {
+            None => told.push(render::caddy::Aliased { alias, tls, link: owned.link }),
+            Some(owner) => {
+                let message = format!("{alias} is routed to the service {owner} already");
+                let remedy = "take the route out of the service, or the alias out of the function";
+                host.fail(None, Diagnostic::of_file(&owned.link, message, remedy).into());
+            }
+        }
+    }
+    Some(told)
+}
+
+/// The proxy's configuration for these services and, where there are functions, their aliases; and its manifest.
+pub fn proxy(layout: &Layout, services: &[&Service], aliases: Option<&[render::caddy::Aliased]>) -> Tree {
     let mut tree = Tree::default();
     let mut manifest = String::new();
-    for (path, content) in render::caddy::render(layout, services) {
+    for (path, content) in render::caddy::render(layout, services, aliases) {
         let path = Utf8PathBuf::from(OUTPUT).join("proxy").join(path);
         let relative = path.strip_prefix(OUTPUT).unwrap_or(&path);
         manifest.push_str(&format!("{}  {relative}\n", hex(&Sha256::digest(&content))));
@@ -345,6 +393,15 @@ impl Clash {
             .take_while(|(other, _)| other.host == claim.host)
             .find(|(other, _)| other.path == claim.path || other.plain != claim.plain);
         taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim })
+    }
+
+    /// The service that has an alias of a function already, or serves its host in the other way.
+    pub fn of_alias<'a>(alias: &Alias, tls: Tls, services: impl Iterator<Item = &'a Service>) -> Option<ServiceName> {
+        let tls = if alias.host.is_none() { Tls::Off } else { tls };
+        let claim = Claim::of(&Route { host: alias.host.clone(), path: alias.path.clone(), tls });
+        let mut routes = services.flat_map(|service| service.routes.iter().map(move |route| (Claim::of(route), service)));
+        let clashes = |other: &Claim| other.host == claim.host && (other.path == claim.path || other.plain != claim.plain);
+        routes.find(|(other, _)| clashes(other)).map(|(_, service)| service.name.clone())
     }
 
     /// The first clash of a service's routes with those of others.

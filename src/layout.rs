@@ -37,6 +37,8 @@ pub struct Layout {
     root: Utf8PathBuf,
     /// Directories of declarations, the most important first.
     declarations: Vec<Utf8PathBuf>,
+    /// Directories of functions, likewise.
+    functions: Vec<Utf8PathBuf>,
     /// Where other people's unit files are that a generated unit would hide or be hidden by.
     unit_files: Vec<Utf8PathBuf>,
     runtime_units: Utf8PathBuf,
@@ -58,6 +60,12 @@ impl Layout {
                 "/run/conductor/services",
                 "/usr/local/lib/conductor/services",
                 "/usr/lib/conductor/services",
+            ]),
+            functions: paths(&[
+                "/etc/conductor/functions",
+                "/run/conductor/functions",
+                "/usr/local/lib/conductor/functions",
+                "/usr/lib/conductor/functions",
             ]),
             unit_files: paths(&[
                 "/etc/systemd/system",
@@ -105,6 +113,13 @@ impl Layout {
                 "/usr/local/lib/conductor/user-services".into(),
                 "/usr/lib/conductor/user-services".into(),
             ],
+            functions: vec![
+                config.join("conductor/functions"),
+                runtime.join("conductor/functions"),
+                data.join("conductor/functions"),
+                "/usr/local/lib/conductor/user-functions".into(),
+                "/usr/lib/conductor/user-functions".into(),
+            ],
             unit_files: vec![
                 config.join("systemd/user"),
                 "/etc/systemd/user".into(),
@@ -136,6 +151,15 @@ impl Layout {
 
     pub fn declaration_dirs(&self) -> &[Utf8PathBuf] {
         &self.declarations
+    }
+
+    pub fn function_dirs(&self) -> &[Utf8PathBuf] {
+        &self.functions
+    }
+
+    /// Sockets of functions, by their IDs.
+    pub fn function_sockets(&self) -> Utf8PathBuf {
+        self.runtime.join("cgi")
     }
 
     pub fn unit_file_dirs(&self) -> &[Utf8PathBuf] {

@@ -12,6 +12,7 @@ pub mod generation;
 pub mod layout;
 pub mod sources;
 pub mod resolve;
+pub mod cgi;
 pub mod tree;
 pub mod write;
 pub mod render;

@@ -2,5 +2,6 @@
 
 pub mod bridge;
 pub mod caddy;
+pub mod cgi;
 pub mod engine;
 pub mod units;

@@ -5,6 +5,7 @@ mod command;
 mod condition;
 mod directives;
 mod engine;
+pub mod function;
 mod health;
 mod misfit;
 pub mod routes;

@@ -297,8 +297,16 @@ pub fn drop_in(layout: &Layout, path: &Utf8Path) -> Result<Option<Node>, Diagnos
 /// Files that cannot be read, are too large together, or are neither file, directory nor a link
 /// that stays inside.
 pub fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
+    files_beside(&[DECLARATION, PROVENANCE], dir, shown)
+}
+
+/// The same for a declaration that consists of these, at its top.
+///
+/// # Errors
+/// Likewise.
+pub fn files_beside(own: &[&str], dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
     let mut files = Vec::new();
-    walk(dir, shown, Utf8Path::new(""), &mut files)?;
+    walk(own, dir, shown, Utf8Path::new(""), &mut files)?;
     files.sort_by(|one: &File, other: &File| one.path.cmp(&other.path));
     let bytes: u64 = files
         .iter()
@@ -315,7 +323,13 @@ pub fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> 
     Ok(files)
 }
 
-fn walk(dir: &Utf8Path, shown: &Utf8Path, below: &Utf8Path, files: &mut Vec<File>) -> Result<(), Diagnostic> {
+fn walk(
+    own: &[&str],
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    below: &Utf8Path,
+    files: &mut Vec<File>,
+) -> Result<(), Diagnostic> {
     let here = dir.join(below);
     let failed = |error: io::Error| unreadable(&shown.join(below), &error);
     let mut entries = here.read_dir_utf8().map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -323,13 +337,13 @@ fn walk(dir: &Utf8Path, shown: &Utf8Path, below: &Utf8Path, files: &mut Vec<File
     entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
     for entry in entries {
         let path = below.join(entry.file_name());
-        if path == DECLARATION || path == PROVENANCE {
+        if own.contains(&path.as_str()) {
             continue;
         }
         let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
             files.push(File { path: path.clone(), kind: FileKind::Directory });
-            walk(dir, shown, &path, files)?;
+            walk(own, dir, shown, &path, files)?;
         } else if kind.is_symlink() {
             files.push(File { kind: link(entry.path(), &shown.join(&path), &path)?, path });
         } else if kind.is_file() {

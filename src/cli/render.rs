@@ -42,7 +42,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         [thing] => {
             let compiled = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
             let mut tree = compiled.units;
-            tree.extend(compile::proxy(&context.layout, &[&compiled.service]));
+            tree.extend(compile::proxy(&context.layout, &[&compiled.service], None));
             (tree, Diagnostics::default())
         }
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use askama::Template;
 use camino::Utf8PathBuf;
 
+use crate::cgi::alias::Alias;
+use crate::cgi::source::{MANIFEST, SOCKET};
 use crate::layout::Layout;
 use crate::model::{Service, Tls};
 
@@ -33,27 +35,62 @@ struct Site<'a> {
     /// The longest path first: `handle` blocks are tried in order.
     routes: Vec<Route<'a>>,
     has_root: bool,
+    /// Where functions are found by their IDs.
+    functions: Option<Functions>,
+}
+
+/// All functions that are declared, whichever: another one changes nothing here.
+pub struct Functions {
+    sockets: String,
+    /// A function's manifest, relative to the root, one of these.
+    manifests: Vec<String>,
+}
+
+/// A function's alias, and the link through which it is reached.
+pub struct Aliased {
+    pub alias: Alias,
+    pub tls: Tls,
+    pub link: Utf8PathBuf,
+}
+
+/// Who answers below a path.
+enum Target<'a> {
+    Service(&'a str),
+    /// The socket's path.
+    Function(String),
 }
 
 struct Route<'a> {
-    service: &'a str,
+    target: Target<'a>,
     /// None: everything that is left. Models allow only characters that a Caddyfile takes literally.
     prefix: Option<&'a str>,
 }
 
-/// Renders the routes of all services. If two claim one, the first in the list has it.
-pub fn render(layout: &Layout, services: &[&Service]) -> Vec<(Utf8PathBuf, Vec<u8>)> {
-    let mut sites: BTreeMap<String, BTreeMap<&str, &Service>> = BTreeMap::new();
+/// Renders the routes of all services and, where there are functions, theirs: their aliases are not None then. If
+/// two claim one, the first in the list has it, and services come first.
+pub fn render(layout: &Layout, services: &[&Service], aliases: Option<&[Aliased]>) -> Vec<(Utf8PathBuf, Vec<u8>)> {
+    let mut sites: BTreeMap<String, BTreeMap<&str, Target>> = BTreeMap::new();
     for &service in services {
         for route in &service.routes {
             let address = address(route.host.as_deref(), route.tls);
-            sites.entry(address).or_default().entry(&route.path).or_insert(service);
+            sites.entry(address).or_default().entry(&route.path).or_insert(Target::Service(service.name.as_str()));
         }
+    }
+    for Aliased { alias, tls, link } in aliases.unwrap_or_default() {
+        let tls = if alias.host.is_none() { Tls::Off } else { *tls };
+        let routes = sites.entry(address(alias.host.as_deref(), tls)).or_default();
+        routes.entry(&alias.path).or_insert_with(|| Target::Function(link.join(SOCKET).into_string()));
+    }
+    if aliases.is_some() {
+        sites.entry(address(None, Tls::Off)).or_default();
     }
     let routed = services.iter().filter(|service| !service.routes.is_empty());
     let mut services: Vec<_> = routed.map(|&service| upstreams(layout, service)).collect();
     services.sort_by_key(|service| service.name);
-    let sites = sites.into_iter().map(|(address, routes)| site(address, routes)).collect();
+    let every_host = address(None, Tls::Off);
+    let functions = |address: &str| (aliases.is_some() && address == every_host).then(|| functions(layout));
+    let sites = sites.into_iter().map(|(address, routes)| Site { functions: functions(&address), ..site(address, routes) });
+    let sites = sites.collect();
     let mut text = Sites { services, sites }.render().expect("the template takes any routes");
     text.push('\n');
     vec![(SITES.into(), text.into_bytes())]
@@ -78,12 +115,20 @@ fn upstreams<'a>(layout: &Layout, service: &'a Service) -> Upstreams<'a> {
     }
 }
 
-fn site<'a>(address: String, routes: BTreeMap<&'a str, &'a Service>) -> Site<'a> {
+fn functions(layout: &Layout) -> Functions {
+    let dirs = layout.function_dirs().iter();
+    Functions {
+        sockets: format!("unix/{}", layout.function_sockets()),
+        manifests: dirs.map(|dir| format!("{dir}/{{http.regexp.function.1}}/{MANIFEST}")).collect(),
+    }
+}
+
+fn site<'a>(address: String, routes: BTreeMap<&'a str, Target<'a>>) -> Site<'a> {
     let has_root = routes.contains_key("/");
     let mut routes: Vec<_> = routes.into_iter().collect();
     routes.sort_by_key(|(path, _)| (std::cmp::Reverse(path.len()), *path));
     let routes = routes
         .into_iter()
-        .map(|(path, service)| Route { service: service.name.as_str(), prefix: (path != "/").then_some(path) });
-    Site { address, routes: routes.collect(), has_root }
+        .map(|(path, target)| Route { target, prefix: (path != "/").then_some(path) });
+    Site { address, routes: routes.collect(), has_root, functions: None }
 }

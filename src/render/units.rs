@@ -203,7 +203,7 @@ pub fn finish(unit: &impl Template) -> String {
     text
 }
 
-fn lines(directives: &[Directive]) -> Vec<Line<'_>> {
+pub fn lines(directives: &[Directive]) -> Vec<Line<'_>> {
     directives.iter().map(|Directive { name, value }| Line::new(name, Raw(value))).collect()
 }
 
@@ -318,7 +318,7 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
 }
 
 /// A user's manager cannot change users; its services run as that user.
-fn user_lines(scope: Scope, user: &User) -> Vec<Line<'_>> {
+pub fn user_lines(scope: Scope, user: &User) -> Vec<Line<'_>> {
     match (scope, user) {
         (Scope::User, _) => Vec::new(),
         (Scope::System, User::Static(name)) => vec![Line::new("User", Text(name))],

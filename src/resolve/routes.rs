@@ -56,7 +56,7 @@ impl Resolver<'_> {
     }
 
     /// A DNS name, lower case, perhaps with `*` as its first label.
-    fn host(&mut self, at: &Path, host: String) -> String {
+    pub(super) fn host(&mut self, at: &Path, host: String) -> String {
         let lower = host.to_ascii_lowercase();
         let labels = lower.strip_prefix("*.").unwrap_or(&lower);
         let ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -86,7 +86,7 @@ impl Resolver<'_> {
         lower
     }
 
-    fn route_path(&mut self, at: &Path, path: String) -> String {
+    pub(super) fn route_path(&mut self, at: &Path, path: String) -> String {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
         if !path.starts_with('/') {
             self.error(at, format!("{path:?} does not start with /"), format!("write \"/{path}\""));

@@ -1,0 +1,94 @@
+//! Aliases: `/path`, `host` or `host/path`, beside the address that is a function's digest.
+//!
+//! Who owns one is a link on disk, `functions/aliases/ALIAS → ../ID`. The proxy reaches the function through that very
+//! link: an alias moves by one rename(2), and no proxy is reloaded.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a function can be reached by a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Alias {
+    /// None: every host that has no other site.
+    pub host: Option<String>,
+    /// A path prefix, on path boundaries; `/` is everything.
+    pub path: String,
+}
+
+impl Alias {
+    /// With the directories above it an alias is a socket's path, which has 107 bytes in unix(7).
+    pub const MAX: usize = 56;
+
+    /// The name of its link: `/` becomes `+`, which no host or path of an alias has.
+    pub fn file_name(&self) -> String {
+        self.to_string().replace('/', "+")
+    }
+
+    /// None for what is no name of a link.
+    pub fn from_file_name(name: &str) -> Option<Self> {
+        let text = name.replace('+', "/");
+        let (host, path) = match text.find('/') {
+            Some(at) => text.split_at(at),
+            None => (text.as_str(), "/"),
+        };
+        let host = (!host.is_empty()).then(|| host.to_owned());
+        let alias = Self { host, path: path.to_owned() };
+        (!text.is_empty() && alias.file_name() == name).then_some(alias)
+    }
+
+    /// Whether a request is for this alias: its host, without port, and its path.
+    pub fn matches(&self, host: Option<&str>, path: &str) -> bool {
+        let is_host = self.host.as_deref().is_none_or(|own| host.is_some_and(|host| host.eq_ignore_ascii_case(own)));
+        is_host && below(&self.path, path).is_some()
+    }
+}
+
+/// What is left of a path below a prefix; the proxy does not tell capitals apart.
+pub fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
+    let prefix = prefix.trim_end_matches('/');
+    let start = path.get(..prefix.len())?;
+    let rest = &path[prefix.len()..];
+    (start.eq_ignore_ascii_case(prefix) && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+}
+
+/// As it is written in a manifest.
+impl fmt::Display for Alias {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.host, self.path.as_str()) {
+            (Some(host), "/") => out.write_str(host),
+            (Some(host), path) => write!(out, "{host}{path}"),
+            (None, path) => out.write_str(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn links_are_named_after_one_alias(host in proptest::option::of("[a-z0-9][a-z0-9.-]{0,9}"), path in "(/[A-Za-z0-9._~-]{1,5}){1,3}|/") {
+            let alias = Alias { host, path };
+            prop_assert_eq!(Alias::from_file_name(&alias.file_name()), Some(alias));
+        }
+
+        #[test]
+        fn any_name_is_read_or_refused(name in ".{0,20}") {
+            if let Some(alias) = Alias::from_file_name(&name) {
+                prop_assert_eq!(alias.file_name(), name);
+            }
+        }
+    }
+
+    #[test]
+    fn prefixes_end_at_segments() {
+        assert_eq!(below("/a", "/a/b"), Some("/b"));
+        assert_eq!(below("/a", "/A"), Some(""));
+        assert_eq!(below("/a", "/ab"), None);
+        assert_eq!(below("/", "/x"), Some("/x"));
+        assert_eq!(below("/a", "/ä"), None);
+    }
+}

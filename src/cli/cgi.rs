@@ -1,0 +1,112 @@
+//! `conductor cgi …`
+
+mod declare;
+mod list;
+mod remove;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Subcommand;
+
+use super::{Context, Failure, Outcome, variables};
+use crate::cgi::alias::Alias;
+use crate::cgi::function::{Compiled, Id, is_hex};
+use crate::cgi::source::{self, MANIFEST};
+use crate::cgi::store;
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Declare a function: store it under its digest and serve it at /cgi/ID and its aliases
+    Declare(declare::Arguments),
+    /// Print the digest that a function would have, and do nothing
+    Identify {
+        /// A function.toml, or the directory that it is in
+        manifest: Utf8PathBuf,
+        /// Variables for it
+        #[arg(value_name = "VAR=VAL")]
+        variables: Vec<String>,
+    },
+    /// List the declared functions
+    List {
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a function: no request reaches it any more, and those in flight are finished first
+    Rm {
+        /// Its ID, the first digits of it (4 or more), or one of its aliases
+        #[arg(value_name = "ID|ALIAS")]
+        function: String,
+    },
+}
+
+pub fn run(context: &Context, verb: Verb) -> Outcome {
+    match verb {
+        Verb::Declare(arguments) => declare::run(context, &arguments),
+        Verb::Identify { manifest, variables } => {
+            println!("{}", with_gathered(context, &manifest, &variables, |compiled, _| Ok(compiled.id.clone()))?);
+            Ok(())
+        }
+        Verb::List { json } => list::run(context, json),
+        Verb::Rm { function } => remove::run(context, &function),
+    }
+}
+
+/// A manifest's path, from it or its directory.
+pub fn manifest(path: &Utf8Path) -> Utf8PathBuf {
+    if path.is_dir() { path.join(MANIFEST) } else { path.to_owned() }
+}
+
+/// Gathers a function in a scratch directory and works on that.
+pub fn with_gathered<T>(
+    context: &Context,
+    path: &Utf8Path,
+    assignments: &[String],
+    work: impl FnOnce(&Compiled, &Utf8Path) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let scratch = tempfile::tempdir()?;
+    let dir = Utf8Path::from_path(scratch.path()).ok_or_else(|| Failure::Failed("TMPDIR is not UTF-8".to_owned()))?;
+    let manifest = manifest(path);
+    store::gather(&manifest, &variables(assignments)?, dir)?;
+    let compiled = source::load(&context.layout, dir, parent(&manifest), context.systemd())?;
+    work(&compiled, dir)
+}
+
+fn parent(manifest: &Utf8Path) -> &Utf8Path {
+    manifest.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
+}
+
+/// The one function that somebody means: by its ID, the beginning of one, or an alias.
+pub fn find(context: &Context, word: &str) -> Result<(Id, Utf8PathBuf), Failure> {
+    let layout = &context.layout;
+    let all = source::find(layout);
+    let aliases = source::aliases(layout);
+    let alias = Alias::from_file_name(&word.replace('/', "+"));
+    if let Some(owned) = alias.and_then(|alias| aliases.get(&alias))
+        && let Some(dir) = all.get(&owned.id)
+    {
+        return Ok((owned.id.clone(), dir.clone()));
+    }
+    if !is_hex(word) || word.len() > Id::LENGTH {
+        return Err(Failure::Failed(format!("no function has the alias {word}; `conductor cgi list` shows all")));
+    }
+    if word.len() < 4 {
+        return Err(Failure::Usage(format!("{word}: write at least 4 digits of the ID")));
+    }
+    let mut candidates = all.iter().filter(|(id, _)| id.as_str().starts_with(word));
+    match (candidates.next(), candidates.next()) {
+        (Some((id, dir)), None) => Ok((id.clone(), dir.clone())),
+        (None, _) => Err(Failure::Failed(format!("no function's ID begins with {word}"))),
+        (Some(_), Some(_)) => {
+            let all = all.keys().filter(|id| id.as_str().starts_with(word));
+            let lines: Vec<_> = all.map(|id| format!("  {id} {}", name(context, id))).collect();
+            Err(Failure::Failed(format!("{word} is the beginning of several IDs:\n{}", lines.join("\n"))))
+        }
+    }
+}
+
+/// What a declared function is called.
+pub fn name(context: &Context, id: &Id) -> String {
+    let dir = source::find_one(&context.layout, id);
+    let loaded = dir.and_then(|dir| source::load(&context.layout, &context.layout.at(&dir), &dir, None).ok());
+    loaded.map_or_else(|| "?".to_owned(), |compiled| compiled.function.name)
+}

@@ -1,0 +1,70 @@
+//! `conductor cgi rm`
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::declare::{lock, publish};
+use super::find;
+use crate::cgi::function::{Id, Mode};
+use crate::cgi::{source, store};
+use crate::cli::{Context, Failure, Outcome};
+use crate::render::cgi::unit_name;
+
+/// Between two looks at what is left of an isolated function.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Of a function that does not compile any more.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub fn run(context: &Context, word: &str) -> Outcome {
+    let Context { layout, manager } = context;
+    let _lock = lock(context)?;
+    let (id, dir) = find(context, word)?;
+    if !dir.starts_with(store::base(layout)) {
+        let why = format!("{dir} is not what `conductor cgi declare` stored: remove the package that it is from");
+        return Err(Failure::Failed(why));
+    }
+    let aliases = store::owned(layout, &id);
+    for alias in &aliases {
+        store::take(layout, alias)?;
+    }
+    if layout.root() == "/" {
+        if !aliases.is_empty() {
+            manager.daemon_reload()?;
+            publish(context)?;
+        }
+        drain(context, &id)?;
+    }
+    store::remove(layout, &dir)?;
+    if layout.root() == "/" {
+        manager.daemon_reload()?;
+        publish(context)?;
+    }
+    println!("{id}");
+    Ok(())
+}
+
+/// Nobody connects any more; what is in flight is finished, within the function's own timeout.
+fn drain(context: &Context, id: &Id) -> Outcome {
+    let manager = context.manager;
+    let unit = unit_name(id);
+    let loaded = source::find_one(&context.layout, id)
+        .and_then(|dir| source::load(&context.layout, &context.layout.at(&dir), &dir, None).ok());
+    let function = loaded.map(|compiled| compiled.function);
+    manager.stop(&[format!("{unit}.socket")])?;
+    if function.as_ref().is_none_or(|function| function.mode == Mode::Pooled) {
+        // It finishes what it has, TimeoutStopSec=.
+        return Ok(manager.stop(&[format!("{unit}.service")])?);
+    }
+    let pattern = format!("{unit}@*.service");
+    let deadline = Instant::now() + function.map_or(TIMEOUT, |function| function.timeout);
+    loop {
+        let left = manager.active(&pattern)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Ok(manager.stop(&left)?);
+        }
+        thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,178 @@
+//! A function's manifest becomes a model, by the rules that services are resolved by.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::misfit::misfit;
+use super::{MAX_SLOTS, Resolver};
+use crate::cgi::alias::Alias;
+use crate::cgi::function::{Function, Interface, Mode, Talk};
+use crate::cgi::manifest::Manifest;
+use crate::diagnostic::Diagnostics;
+use crate::document::Path;
+use crate::layout::Scope;
+use crate::model::{Engine, Process, User};
+use crate::path;
+use crate::sources::Declared;
+
+/// Longer names are no help to people.
+const MAX_NAME: usize = 80;
+/// More processes at a time are a mistake of typing.
+const MAX_CONCURRENCY: u32 = 16_384;
+/// Where functions are found by their digests.
+const RESERVED: &str = "/cgi";
+
+/// Resolves one manifest; see `resolve` of services.
+///
+/// # Errors
+/// Every error of the manifest.
+pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Function, Diagnostics> {
+    let document = &declared.document;
+    let manifest: Manifest = document.read().map_err(|error| misfit(document, error))?;
+    let mut resolver = Resolver { document, declared, systemd, errors: Diagnostics::default() };
+    let function = resolver.function(manifest);
+    resolver.errors.sort();
+    resolver.errors.into_result()?;
+    Ok(function)
+}
+
+impl Resolver<'_> {
+    fn function(&mut self, manifest: Manifest) -> Function {
+        let Manifest {
+            name,
+            aliases,
+            tls,
+            interface,
+            listen,
+            mode,
+            preload,
+            max_requests,
+            max_concurrency,
+            max_queue,
+            timeout,
+            idle_timeout,
+            path_info_strip,
+            network,
+            files: _, // they are there, or it was an error to say so
+            exec,
+            container,
+            resources,
+        } = manifest;
+        let name = self.function_name(name);
+        let is_container = container.is_some();
+        let mut process = self.process(BTreeMap::new(), exec, container, None);
+        self.fit_function(&process, interface, listen, mode, preload.unwrap_or(0));
+        if let User::Dynamic(user) = &mut process.user {
+            user.clear(); // made of the ID, which it cannot be part of
+        }
+        let concurrency = if mode == Mode::Pooled { 64 } else { 1024 };
+        let max_concurrency =
+            self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
+        if is_container && network {
+            self.key_error(&path!["network"], "a container says itself which networks it has", "write network = [\"…\"] in [container]");
+        }
+        Function {
+            aliases: self.aliases(aliases),
+            tls,
+            interface,
+            listen,
+            mode,
+            preload: self.number(&path!["preload"], preload, 0, 0, max_concurrency.min(MAX_SLOTS)),
+            max_requests: self.number(&path!["max_requests"], max_requests, 1000, 1, u32::MAX),
+            max_queue: self.number(&path!["max_queue"], max_queue, 1024, 0, MAX_CONCURRENCY),
+            timeout: self.span(&path!["timeout"], timeout, Duration::from_secs(30)),
+            idle_timeout: self.span(&path!["idle_timeout"], idle_timeout, Duration::from_secs(300)),
+            path_info_strip: self.number(&path!["path_info_strip"], path_info_strip, 0, 0, 64),
+            resources: self.resources(resources),
+            files: self.declared.files.clone(),
+            max_concurrency,
+            network,
+            process,
+            name,
+        }
+    }
+
+    fn function_name(&mut self, name: String) -> String {
+        let name = self.line(&path!["name"], &name);
+        if name.is_empty() || name.chars().count() > MAX_NAME {
+            let message = format!("a function's name has 1 to {MAX_NAME} characters");
+            self.error(&path!["name"], message, "write what the function does, such as \"thumbnail\"");
+        }
+        name
+    }
+
+    /// What makes no sense together.
+    fn fit_function(&mut self, process: &Process, interface: Interface, listen: Talk, mode: Mode, preload: u32) {
+        if interface == Interface::Cgi && preload > 0 {
+            let remedy = "take it out, or write interface = \"http\"";
+            self.key_error(&path!["preload"], "a CGI program serves one request: none can be kept warm", remedy);
+        }
+        if interface == Interface::Cgi && listen == Talk::Socket {
+            let remedy = "take it out, or write interface = \"http\"";
+            self.key_error(&path!["listen"], "a CGI program talks on stdin and stdout", remedy);
+        }
+        if mode == Mode::Isolated && preload > 0 {
+            self.key_error(&path!["preload"], "an isolated function has a process a request", "take it out, or write mode = \"pooled\"");
+        }
+        if mode == Mode::Isolated && listen == Talk::Socket {
+            let remedy = "take it out: an isolated program has the request on stdin";
+            self.key_error(&path!["listen"], "an isolated function has a connection a process", remedy);
+        }
+        if let Engine::Container(container) = &process.engine {
+            if mode == Mode::Isolated {
+                self.key_error(&path!["mode"], "not supported yet for containers", "take it out: containers are pooled");
+            }
+            if listen == Talk::Socket {
+                self.key_error(&path!["listen"], "not supported yet for containers", "take it out: a container talks on stdin and stdout");
+            }
+            if container.port.is_some() {
+                let remedy = "take it out: it talks on stdin and stdout";
+                self.key_error(&path!["container", "port"], "a function's container listens nowhere", remedy);
+            }
+        }
+    }
+
+    fn aliases(&mut self, given: Vec<String>) -> Vec<Alias> {
+        let mut aliases: Vec<Alias> = Vec::new();
+        for (index, text) in given.into_iter().enumerate() {
+            let at = path!["aliases", index];
+            let alias = self.alias(&at, &text);
+            if self.declared.scope == Scope::User {
+                let remedy = "take aliases out, or declare the function for the system's manager";
+                self.error(&at, "the system's proxy has no users' functions", remedy);
+            } else if alias.to_string().len() > Alias::MAX {
+                let remedy = format!("write at most {} characters", Alias::MAX);
+                self.error(&at, "too long: an alias is part of a socket's path", remedy);
+            } else if aliases.iter().any(|other| other.host == alias.host && other.path.eq_ignore_ascii_case(&alias.path)) {
+                self.error(&at, "this alias is written twice", "take one of the two out");
+            } else {
+                aliases.push(alias);
+            }
+        }
+        aliases.sort();
+        aliases
+    }
+
+    fn alias(&mut self, at: &Path, text: &str) -> Alias {
+        let (host, path) = match text.find('/') {
+            Some(slash) => text.split_at(slash),
+            None => (text, "/"),
+        };
+        if text.contains("://") {
+            self.error(at, "an alias has no scheme", "write \"/path\", \"host\" or \"host/path\"");
+            return Alias { host: None, path: "/".to_owned() };
+        }
+        if text.is_empty() || host.starts_with('*') {
+            let remedy = "write \"/path\", \"host\" or \"host/path\"";
+            self.error(at, format!("{text:?} is not an alias"), remedy);
+            return Alias { host: None, path: "/".to_owned() };
+        }
+        let host = (!host.is_empty()).then(|| self.host(at, host.to_owned()));
+        let path = self.route_path(at, path.to_owned());
+        let lower = path.to_ascii_lowercase();
+        if host.is_none() && (lower == RESERVED || lower.starts_with("/cgi/")) {
+            self.error(at, "/cgi/ is where functions are found by their IDs", "choose another path");
+        }
+        Alias { host, path }
+    }
+}
