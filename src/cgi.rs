@@ -8,4 +8,8 @@ pub mod manifest;
 pub mod source;
 
 #[cfg(feature = "cli")]
+pub mod header;
+#[cfg(feature = "cli")]
+pub mod serve;
+#[cfg(feature = "cli")]
 pub mod store;

@@ -11,7 +11,7 @@ use super::{Context, Failure, Outcome, variables};
 use crate::cgi::alias::Alias;
 use crate::cgi::function::{Compiled, Id, is_hex};
 use crate::cgi::source::{self, MANIFEST};
-use crate::cgi::store;
+use crate::cgi::{serve, store};
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -31,6 +31,20 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// What a pooled function's unit runs
+    Serve {
+        #[arg(value_name = "ID")]
+        function: String,
+    },
+    /// What an isolated function's unit runs: one request on the connection that is stdin
+    #[command(name = "_request", hide = true)]
+    Request { function: String },
+    /// Give a program the listening socket that is stdin
+    #[command(name = "_listen", hide = true)]
+    Listen {
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// Remove a function: no request reaches it any more, and those in flight are finished first
     Rm {
         /// Its ID, the first digits of it (4 or more), or one of its aliases
@@ -47,6 +61,11 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             Ok(())
         }
         Verb::List { json } => list::run(context, json),
+        Verb::Serve { function } => serve::run(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed),
+        Verb::Request { function } => {
+            serve::request(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
+        }
+        Verb::Listen { command } => Err(serve::hand_over(&command).into()),
         Verb::Rm { function } => remove::run(context, &function),
     }
 }

@@ -147,6 +147,9 @@ fn mode_lines(function: &Function, by_podman: bool) -> Vec<Line<'_>> {
     let mut lines = Vec::new();
     match function.mode {
         Mode::Pooled => {
+            lines.push(Line::new("StandardInput", "socket"));
+            lines.push(Line::new("StandardOutput", "journal"));
+            lines.push(Line::new("StandardError", "journal"));
             // It lets requests in flight finish, and what they have started goes with it.
             lines.push(Line::new("KillMode", "mixed"));
             lines.push(Line::new("TimeoutStopSec", span(function.timeout + MARGIN)));

@@ -1,0 +1,392 @@
+//! One request by a CGI program: its process, what it is given, and what it answers, RFC 3875.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode, Uri};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+
+use super::body::{Body, Error};
+use super::fault::Fault;
+use super::gateway::{Gateway, Turn};
+use super::meta::{self, Place};
+use super::process::{Process, Streams, ending};
+use crate::cgi::header::{self, Head, Parsed};
+
+/// A body of this size is read before its program starts: slow clients hold no process. Less than a pipe holds.
+const SMALL: usize = 64 << 10;
+/// A pipe holds at least a page.
+const ALWAYS_FITS: usize = 4096;
+/// Of a read from a program.
+const CHUNK: usize = 32 << 10;
+/// A program that has closed its output is given so long to end before its answer is over without it.
+const GRACE: Duration = Duration::from_millis(50);
+/// Of redirects within a function.
+const MAX_REDIRECTS: u32 = 10;
+
+/// What a program reads.
+pub enum Input {
+    Nothing,
+    /// All of it.
+    Small(Bytes),
+    /// Its beginning, and what is still to come.
+    Streamed(Bytes, Incoming),
+    /// All of it, of a body whose length was not known.
+    Spooled(File, u64),
+}
+
+impl Input {
+    /// Takes a request's body so far as it is needed before the program starts.
+    pub async fn of(head: &Parts, mut body: Incoming) -> Result<Self, Fault> {
+        let refused = |error: hyper::Error| Fault::client(format!("the request's body ended early: {error}"));
+        let chunked = head.headers.contains_key(TRANSFER_ENCODING);
+        let length = if chunked { None } else { head.headers.get(CONTENT_LENGTH).and_then(header::length) };
+        if hyper::body::Body::is_end_stream(&body) || length == Some(0) {
+            return Ok(Self::Nothing);
+        }
+        let mut first = BytesMut::new();
+        while first.len() < SMALL && length.is_none_or(|length| length <= SMALL as u64) {
+            match body.frame().await {
+                None => return Ok(Self::Small(first.freeze())),
+                Some(frame) => {
+                    if let Ok(data) = frame.map_err(refused)?.into_data() {
+                        first.extend_from_slice(&data);
+                    }
+                }
+            }
+            if length == Some(first.len() as u64) {
+                return Ok(Self::Small(first.freeze()));
+            }
+        }
+        if length.is_some() {
+            return Ok(Self::Streamed(first.freeze(), body));
+        }
+        // Section 4.1.2: a program is told the length, which nobody knows before the end.
+        let full = |error: io::Error| Fault::new(StatusCode::INSUFFICIENT_STORAGE, format!("the body cannot be kept: {error}"));
+        let mut file = tempfile::tempfile().map_err(full)?;
+        let mut size = first.len() as u64;
+        file.write_all(&first).map_err(full)?;
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(refused)?.into_data() {
+                size += data.len() as u64;
+                file.write_all(&data).map_err(full)?;
+            }
+        }
+        file.rewind().map_err(full)?;
+        Ok(Self::Spooled(file, size))
+    }
+
+    fn length(&self, head: &Parts) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            Self::Small(bytes) => Some(bytes.len() as u64),
+            Self::Streamed(..) => head.headers.get(CONTENT_LENGTH).and_then(header::length),
+            Self::Spooled(_, size) => Some(*size),
+        }
+    }
+
+    /// The program's stdin; what does not fit it at once is written as it is read.
+    fn connect(self) -> io::Result<Stdio> {
+        let (first, rest) = match self {
+            Self::Nothing => return Ok(Stdio::null()),
+            Self::Spooled(file, _) => return Ok(file.into()),
+            Self::Small(bytes) => (bytes, None),
+            Self::Streamed(first, rest) => (first, Some(rest)),
+        };
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        if rest.is_none() && first.len() <= ALWAYS_FITS {
+            File::from(writer).write_all(&first)?;
+        } else {
+            let sender = Sender::from_owned_fd(writer)?;
+            tokio::spawn(async move { drop(pump(sender, first, rest).await) });
+        }
+        Ok(reader.into())
+    }
+}
+
+/// Writes a body to a program, which need not read it.
+async fn pump(mut sender: Sender, first: Bytes, rest: Option<Incoming>) -> Result<(), Error> {
+    sender.write_all(&first).await?;
+    let Some(mut rest) = rest else { return Ok(()) };
+    while let Some(frame) = rest.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            sender.write_all(&data).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Answers a request.
+///
+/// # Errors
+/// Why it cannot be answered by the program.
+pub async fn respond(gateway: &Arc<Gateway>, mut head: Parts, mut input: Input, turn: Turn) -> Result<Response<Body>, Fault> {
+    let deadline = turn.deadline;
+    for _ in 0..MAX_REDIRECTS {
+        let mut program = start(gateway, &head, input)?;
+        let read = timeout_at(deadline, program.head(gateway.is_nph)).await;
+        match read.map_err(|_| Fault::slow(&gateway.function.timeout))?? {
+            Answer::Head(first) => return Ok(answer(&head.method, *first, program, turn, gateway.is_nph)),
+            Answer::Local(uri) => {
+                if !gateway.is_mounted_at(&head, &uri) {
+                    return Ok(elsewhere(&uri));
+                }
+                redirect(&mut head, uri);
+                input = Input::Nothing;
+            }
+        }
+    }
+    Err(Fault::program(format!("it redirects more than {MAX_REDIRECTS} times")))
+}
+
+fn start(gateway: &Arc<Gateway>, head: &Parts, input: Input) -> Result<Program, Fault> {
+    let path = head.uri.path();
+    let place = Place::of(&gateway.function, &gateway.id, meta::host(head), path);
+    let place = place.ok_or_else(|| Fault::client("the path is not percent-encoded as it should be".to_owned()))?;
+    let mut program = gateway.program.clone();
+    program.environment.extend(meta::variables(head, &place, input.length(head), &gateway.dir));
+    let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", program.path.display()));
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed)?;
+    let streams = Streams { stdin: input.connect().map_err(failed)?, stdout: OwnedFd::from(writer) };
+    let process = gateway.children.spawn(&program, streams).map_err(failed)?;
+    let output = Receiver::from_owned_fd(reader).map_err(failed)?;
+    Ok(Program { process, output })
+}
+
+/// The request that a local redirect stands for, section 6.2.2.
+fn redirect(head: &mut Parts, uri: Uri) {
+    if head.method != Method::HEAD {
+        head.method = Method::GET;
+    }
+    head.uri = uri;
+    for name in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        head.headers.remove(name);
+    }
+}
+
+/// What another function or service answers only the proxy can find.
+fn elsewhere(uri: &Uri) -> Response<Body> {
+    let mut response = super::body::answer(StatusCode::FOUND);
+    if let Ok(location) = uri.to_string().parse() {
+        response.headers_mut().insert(hyper::header::LOCATION, location);
+    }
+    response
+}
+
+struct Program {
+    process: Process,
+    output: Receiver,
+}
+
+enum Answer {
+    Head(Box<First>),
+    Local(Uri),
+}
+
+/// A header, and what was read of the body with it.
+struct First {
+    head: Head,
+    body: Bytes,
+}
+
+impl Program {
+    /// Reads up to the blank line.
+    async fn head(&mut self, is_nph: bool) -> Result<Answer, Fault> {
+        let parse = if is_nph { header::parse_nph } else { header::parse };
+        let mut buffer = BytesMut::with_capacity(4096);
+        loop {
+            let read = self.output.read_buf(&mut buffer).await.map_err(|error| Fault::program(error.to_string()))?;
+            if read == 0 {
+                return Err(self.ended_early(&buffer).await);
+            }
+            match parse(&buffer).map_err(|why| Fault::program(why.to_string()))? {
+                Parsed::Partial => buffer.reserve(4096),
+                Parsed::Local(uri) => return Ok(Answer::Local(uri)),
+                Parsed::Head(head, length) => {
+                    let body = buffer.split_off(length).freeze();
+                    return Ok(Answer::Head(Box::new(First { head, body })));
+                }
+            }
+        }
+    }
+
+    async fn ended_early(&mut self, buffer: &[u8]) -> Fault {
+        let what = if buffer.is_empty() { "it wrote no header" } else { "it wrote half a header" };
+        let how = match tokio::time::timeout(GRACE, self.process.ended()).await {
+            Ok(status) => ending(status),
+            Err(_) => "it closed its output and runs on".to_owned(),
+        };
+        Fault::program(format!("{what}: {how}"))
+    }
+}
+
+fn answer(method: &Method, first: First, program: Program, turn: Turn, is_nph: bool) -> Response<Body> {
+    let First { head: Head { status, reason, headers }, body } = first;
+    let without_body = *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let length = if without_body { None } else { length(&headers) };
+    let output = Output {
+        first: body,
+        left: length,
+        buffer: BytesMut::new(),
+        expires: Box::pin(sleep_until(turn.deadline)),
+        program: Some((program, turn)),
+        grace: None,
+    };
+    let mut response = Response::new(if without_body {
+        output.outlive();
+        http_body_util::Empty::new().map_err(|never| match never {}).boxed()
+    } else {
+        output.boxed()
+    });
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    if is_nph && let Some(reason) = reason.and_then(|reason| hyper::ext::ReasonPhrase::try_from(reason.into_bytes()).ok()) {
+        response.extensions_mut().insert(reason);
+    }
+    response
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(header::length)
+}
+
+/// What a program writes after its header: read only as fast as the client reads. Dropped before its end, because the
+/// client went away, it kills the program.
+struct Output {
+    first: Bytes,
+    /// Of the length that the program gave.
+    left: Option<u64>,
+    buffer: BytesMut,
+    expires: Pin<Box<Sleep>>,
+    /// None when the answer is over.
+    program: Option<(Program, Turn)>,
+    /// The output is closed; so long its end is waited for.
+    grace: Option<Pin<Box<Sleep>>>,
+}
+
+impl Output {
+    /// The answer is over, and the program runs on: it keeps its turn, and ends with its time.
+    fn outlive(mut self) {
+        if let Some((program, turn)) = self.program.take() {
+            outlive(program, turn);
+        }
+    }
+
+    fn give(&mut self, mut data: Bytes) -> Bytes {
+        if let Some(left) = &mut self.left {
+            data.truncate((*left).min(data.len() as u64) as usize);
+            *left -= data.len() as u64;
+        }
+        data
+    }
+
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        let Some((program, _)) = &mut self.program else { return Poll::Ready(Ok(None)) };
+        if self.left == Some(0) {
+            let (program, turn) = self.program.take().expect("it is there");
+            outlive(program, turn);
+            return Poll::Ready(Ok(None));
+        }
+        if !self.first.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            return Poll::Ready(Ok(Some(self.give(first))));
+        }
+        if self.expires.as_mut().poll_deadline(context) {
+            return Poll::Ready(Err("the program has had its time".into()));
+        }
+        if self.grace.is_none() {
+            self.buffer.reserve(CHUNK);
+            let mut space = ReadBuf::uninit(self.buffer.spare_capacity_mut());
+            ready!(Pin::new(&mut program.output).poll_read(context, &mut space))?;
+            let data = Bytes::copy_from_slice(space.filled());
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Some(self.give(data))));
+            }
+            self.grace = Some(Box::pin(sleep(GRACE)));
+        }
+        let status = program.process.poll_ended(context);
+        if status.is_pending() && !self.grace.as_mut().is_some_and(|grace| grace.as_mut().poll_deadline(context)) {
+            return Poll::Pending;
+        }
+        let (program, turn) = self.program.take().expect("it is there");
+        match status {
+            Poll::Ready(status) if status.terminating_signal().is_some() => Poll::Ready(Err(ending(status).into())),
+            Poll::Ready(_) if self.left.is_some() => Poll::Ready(Err("the program wrote less than it said".into())),
+            Poll::Ready(_) => Poll::Ready(Ok(None)),
+            Poll::Pending => {
+                outlive(program, turn);
+                Poll::Ready(if self.left.is_some() { Err("the program wrote less than it said".into()) } else { Ok(None) })
+            }
+        }
+    }
+}
+
+/// `poll` as a question.
+trait Deadline {
+    fn poll_deadline(self: Pin<&mut Self>, context: &mut Context<'_>) -> bool;
+}
+
+impl Deadline for Sleep {
+    fn poll_deadline(self: Pin<&mut Self>, context: &mut Context<'_>) -> bool {
+        Future::poll(self, context).is_ready()
+    }
+}
+
+/// Lets a program run to its end, unread, within its time.
+fn outlive(mut program: Program, turn: Turn) {
+    tokio::spawn(async move {
+        let deadline = turn.deadline;
+        let rest = async {
+            let mut unread = BytesMut::with_capacity(CHUNK);
+            while program.output.read_buf(&mut unread).await.is_ok_and(|read| read > 0) {
+                unread.clear();
+            }
+            program.process.ended().await
+        };
+        let _ = timeout_at(deadline.max(Instant::now()), rest).await;
+        drop((program, turn));
+    });
+}
+
+impl hyper::body::Body for Output {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = ready!(self.poll_data(context)).transpose();
+        if let Some(Err(error)) = &polled
+            && let Some((_, turn)) = &self.program
+        {
+            turn.tell(&error.to_string());
+        }
+        // With the last byte of a known length hyper asks no more.
+        if self.left == Some(0)
+            && let Some((program, turn)) = self.program.take()
+        {
+            outlive(program, turn);
+        }
+        Poll::Ready(polled.map(|data| data.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.program.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

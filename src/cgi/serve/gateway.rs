@@ -1,0 +1,210 @@
+//! A function's gateway: which requests it takes, in which order, and who answers them.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode, Uri};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::body::{Body, answer};
+use super::cgi::{self, Input};
+use super::fault::Fault;
+use super::meta::{self, Place};
+use super::process::{Children, Program};
+use super::worker::Workers;
+use crate::cgi::function::{Compiled, Function, Id, Interface};
+use crate::model::{Command, Engine};
+use crate::render::units::program_path;
+
+/// Longer paths and queries are refused with 414.
+const MAX_URI: usize = 8 << 10;
+/// Variables of this process that its programs have as well; all others are the declaration's, or the request's.
+const INHERITED: &[&str] = &[
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM",
+];
+/// Where programs are found that are no files of the function.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub struct Gateway {
+    pub id: Id,
+    pub function: Function,
+    pub dir: Utf8PathBuf,
+    pub program: Program,
+    /// The program writes HTTP itself, RFC 3875 section 5.
+    pub is_nph: bool,
+    pub children: Arc<Children>,
+    workers: Option<Arc<Workers>>,
+    /// One for each request that may have a process.
+    turns: Arc<Semaphore>,
+    /// Requests that have a turn or wait for one.
+    present: Arc<AtomicU32>,
+    answered: AtomicU64,
+}
+
+/// A request's place among those that are served; it is free again when this is dropped.
+pub struct Turn {
+    pub deadline: Instant,
+    what: String,
+    _permit: OwnedSemaphorePermit,
+    _presence: Presence,
+}
+
+impl Turn {
+    /// Says something of the request in the journal.
+    pub fn tell(&self, why: &str) {
+        eprintln!("{}: {why}", self.what);
+    }
+}
+
+struct Presence(Arc<AtomicU32>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Gateway {
+    /// Needs a runtime.
+    ///
+    /// # Errors
+    /// Where its program is not found.
+    pub fn new(compiled: Compiled, dir: Utf8PathBuf, children: Arc<Children>) -> Result<Arc<Self>, String> {
+        let Compiled { id, function, dir: _ } = compiled;
+        let program = program(&function, &id, &dir)?;
+        let name = program.path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        let is_nph = function.interface == Interface::Cgi && name.starts_with("nph-");
+        let workers = match function.interface {
+            Interface::Cgi => None,
+            Interface::Http => Some(Workers::new(&function, program.clone(), children.clone())?),
+        };
+        Ok(Arc::new(Self {
+            turns: Arc::new(Semaphore::new(function.max_concurrency as usize)),
+            present: Arc::default(),
+            answered: AtomicU64::new(0),
+            id,
+            function,
+            dir,
+            program,
+            is_nph,
+            children,
+            workers,
+        }))
+    }
+
+    /// Requests that are there now.
+    pub fn present(&self) -> u32 {
+        self.present.load(Ordering::Acquire)
+    }
+
+    /// Requests that were there so far.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether a path leads to this function, too.
+    pub fn is_mounted_at(&self, head: &Parts, uri: &Uri) -> bool {
+        let place = |uri: &Uri| Place::of(&self.function, &self.id, meta::host(head), uri.path());
+        let mount = |place: Place| place.script_name;
+        let strip = Function { path_info_strip: 0, ..self.function.clone() };
+        let bare = |uri: &Uri| Place::of(&strip, &self.id, meta::host(head), uri.path()).map(mount);
+        place(uri).is_some() && (bare(uri) == bare(&head.uri) || bare(uri).is_some_and(|it| !it.is_empty()))
+    }
+
+    /// Answers a request, whatever happens.
+    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let (head, body) = request.into_parts();
+        let what = format!("{} {}", head.method, head.uri.path());
+        match self.try_handle(head, body, &what).await {
+            Ok(response) => Ok(response),
+            Err(Fault { status, why }) => {
+                eprintln!("{what}: {}: {why}", status.as_u16());
+                Ok(answer(status))
+            }
+        }
+    }
+
+    async fn try_handle(self: &Arc<Self>, head: Parts, body: Incoming, what: &str) -> Result<Response<Body>, Fault> {
+        if head.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI) {
+            return Err(Fault::new(StatusCode::URI_TOO_LONG, "the path is longer than 8 KiB".to_owned()));
+        }
+        if !head.uri.path().starts_with('/') {
+            return Err(Fault::client("neither a path nor a URL".to_owned())); // CONNECT, OPTIONS *
+        }
+        let presence = self.enter()?;
+        let limit = self.function.timeout;
+        if let Some(workers) = &self.workers {
+            let turn = self.turn(presence, what).await?;
+            let deadline = turn.deadline;
+            let answered = timeout_at(deadline, workers.respond(head, body, turn)).await;
+            return answered.map_err(|_| Fault::slow(&limit))?;
+        }
+        let slow = |_| Fault::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time".to_owned());
+        let input = timeout(limit, Input::of(&head, body)).await.map_err(slow)??;
+        let turn = self.turn(presence, what).await?;
+        cgi::respond(self, head, input, turn).await
+    }
+
+    fn enter(&self) -> Result<Presence, Fault> {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let presence = Presence(self.present.clone());
+        let before = self.present.fetch_add(1, Ordering::AcqRel);
+        if before >= self.function.max_concurrency.saturating_add(self.function.max_queue) {
+            return Err(Fault::busy("as many requests as may wait are waiting"));
+        }
+        Ok(presence)
+    }
+
+    /// Waits for a turn; the request's time begins with it.
+    async fn turn(&self, presence: Presence, what: &str) -> Result<Turn, Fault> {
+        let limit: Duration = self.function.timeout;
+        let permit = timeout(limit, self.turns.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| Fault::busy("no turn came within the time of a request"))?;
+        let permit = permit.expect("nobody closes it");
+        Ok(Turn { deadline: Instant::now() + limit, what: what.to_owned(), _permit: permit, _presence: presence })
+    }
+
+    /// What is due now and then: workers that are too many are ended.
+    pub fn tend(&self) {
+        if let Some(workers) = &self.workers {
+            workers.tend();
+        }
+    }
+}
+
+/// What a function runs, with what does not depend on the request.
+fn program(function: &Function, id: &Id, dir: &Utf8Path) -> Result<Program, String> {
+    let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
+    let mut environment: Vec<_> = inherited.collect();
+    if !environment.iter().any(|(name, _)| name == "PATH") {
+        environment.push(("PATH".into(), SEARCH_PATH.into()));
+    }
+    environment.extend(function.process.environment.iter().map(|(name, value)| (name.into(), value.into())));
+    environment.push(("CONDUCTOR_FUNCTION".into(), id.as_str().into()));
+    let Engine::Exec { command: Command(words) } = &function.process.engine else {
+        return Err("containers are not supported yet".to_owned());
+    };
+    let (word, arguments) = words.split_first().ok_or("the command is empty")?;
+    let path = located(&program_path(dir, word))?;
+    // Not part of RFC 3875, but asked for by php-cgi(1) and others.
+    environment.push(("SCRIPT_FILENAME".into(), path.clone().into()));
+    Ok(Program { path, arguments: arguments.iter().map(Into::into).collect(), dir: dir.into(), environment })
+}
+
+/// A program's path; one without a slash is looked for.
+fn located(program: &Utf8Path) -> Result<PathBuf, String> {
+    if program.as_str().contains('/') {
+        return Ok(program.into());
+    }
+    let dirs = std::env::split_paths(SEARCH_PATH);
+    let mut paths = dirs.map(|dir| dir.join(program)).filter(|path| path.is_file());
+    paths.next().ok_or_else(|| format!("there is no program {program} in {SEARCH_PATH}"))
+}

@@ -1,0 +1,270 @@
+//! Programs that speak HTTP themselves: kept warm, given one request after the other, and replaced in time.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{HeaderMap, HeaderName};
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
+
+use super::body::{Body, Watched};
+use super::fault::Fault;
+use super::gateway::Turn;
+use super::process::{Children, Process, Program, Streams};
+use crate::cgi::function::{Function, Talk};
+use crate::cgi::header::is_hop_by_hop;
+
+/// A worker beyond those that are kept warm is ended when it has had nothing to do for so long.
+const IDLE: Duration = Duration::from_secs(10);
+/// Whom nobody needs any more is told by the end of its input, and given so long.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// All workers of a function.
+pub struct Workers {
+    program: Program,
+    children: Arc<Children>,
+    preload: u32,
+    max_requests: u32,
+    shared: Option<Shared>,
+    idle: Mutex<Vec<(Worker, Instant)>>,
+    /// Workers that live, idle or not.
+    count: Arc<AtomicU32>,
+}
+
+/// The socket that programs accept from, and those that do.
+struct Shared {
+    listener: UnixListener,
+    path: PathBuf,
+    processes: Mutex<Vec<Process>>,
+    _dir: TempDir,
+}
+
+/// Somebody to send a request to: a process of its own, or a connection to one of several.
+struct Worker {
+    sender: SendRequest<Incoming>,
+    process: Option<Process>,
+    served: u32,
+    _counted: Counted,
+}
+
+struct Counted(Arc<AtomicU32>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Workers {
+    /// Starts those that are kept warm. Needs a runtime.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn new(function: &Function, program: Program, children: Arc<Children>) -> Result<Arc<Self>, String> {
+        let (program, shared) = match function.listen {
+            Talk::Stdio => (program, None),
+            Talk::Socket => {
+                let shared = Shared::bind().map_err(|error| format!("no socket for its programs: {error}"))?;
+                (handed_over(program).map_err(|error| error.to_string())?, Some(shared))
+            }
+        };
+        let workers = Arc::new(Self {
+            program,
+            children,
+            preload: function.preload,
+            max_requests: function.max_requests,
+            shared,
+            idle: Mutex::default(),
+            count: Arc::default(),
+        });
+        let warm = workers.clone();
+        tokio::spawn(async move { warm.keep_warm().await });
+        Ok(workers)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(Worker, Instant)>> {
+        self.idle.lock().expect("nobody panics while holding it")
+    }
+
+    /// Has a request answered.
+    ///
+    /// # Errors
+    /// Why no worker answers it.
+    pub async fn respond(self: &Arc<Self>, head: Parts, body: Incoming, turn: Turn) -> Result<Response<Body>, Fault> {
+        let mut request = Request::from_parts(head, body);
+        strip(request.headers_mut());
+        *request.version_mut() = hyper::Version::HTTP_11;
+        loop {
+            let (mut worker, is_fresh) = self.take().await?;
+            if worker.sender.ready().await.is_err() {
+                if is_fresh {
+                    return Err(Fault::program("it ended before its first request".to_owned()));
+                }
+                continue;
+            }
+            match worker.sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.clone().answer(response, worker, turn)),
+                Err(mut unsent) => match unsent.take_message() {
+                    // It had closed its end before it could read anything.
+                    Some(message) if !is_fresh => request = message,
+                    _ => return Err(Fault::program(format!("it did not answer in HTTP: {}", unsent.into_error()))),
+                },
+            }
+        }
+    }
+
+    fn answer(self: Arc<Self>, response: Response<Incoming>, worker: Worker, turn: Turn) -> Response<Body> {
+        let (mut head, body) = response.into_parts();
+        strip(&mut head.headers);
+        let deadline = turn.deadline;
+        let end = move || {
+            drop(turn);
+            self.give_back(worker);
+        };
+        if hyper::body::Body::is_end_stream(&body) {
+            end();
+            return Response::from_parts(head, body.map_err(Into::into).boxed());
+        }
+        Response::from_parts(head, Watched::new(body, deadline, end).boxed())
+    }
+
+    /// The worker that was used last, or another one.
+    async fn take(&self) -> Result<(Worker, bool), Fault> {
+        while let Some((worker, _)) = { self.idle().pop() } {
+            if !worker.sender.is_closed() {
+                return Ok((worker, false));
+            }
+        }
+        let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", self.program.path.display()));
+        Ok((self.start().await.map_err(failed)?, true))
+    }
+
+    fn give_back(self: Arc<Self>, mut worker: Worker) {
+        worker.served += 1;
+        let is_spent = worker.process.is_some() && worker.served >= self.max_requests;
+        if is_spent || worker.sender.is_closed() {
+            retire(worker);
+            tokio::spawn(async move { self.keep_warm().await });
+        } else {
+            self.idle().push((worker, Instant::now()));
+        }
+    }
+
+    async fn start(&self) -> io::Result<Worker> {
+        let counted = Counted::new(&self.count);
+        let (stream, process) = match &self.shared {
+            None => {
+                let (ours, theirs) = UnixStream::pair()?;
+                let stdin = Stdio::from(OwnedFd::from(theirs.try_clone()?));
+                let process = self.children.spawn(&self.program, Streams { stdin, stdout: theirs.into() })?;
+                ours.set_nonblocking(true)?;
+                (tokio::net::UnixStream::from_std(ours)?, Some(process))
+            }
+            Some(shared) => {
+                shared.keep(self.preload.max(1) as usize, &self.program, &self.children)?;
+                (tokio::net::UnixStream::connect(&shared.path).await?, None)
+            }
+        };
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Worker { sender, process, served: 0, _counted: counted })
+    }
+
+    async fn keep_warm(&self) {
+        while self.count.load(Ordering::Acquire) < self.preload {
+            match self.start().await {
+                Ok(worker) => self.idle().push((worker, Instant::now())),
+                Err(error) => return eprintln!("{} cannot be started: {error}", self.program.path.display()),
+            }
+        }
+    }
+
+    /// Ends workers that have had nothing to do for a while, the longest first, and replaces those that have ended.
+    pub fn tend(self: &Arc<Self>) {
+        let mut idle = self.idle();
+        let mut too_many = (self.count.load(Ordering::Acquire) as usize).saturating_sub(self.preload as usize);
+        let mut kept = Vec::with_capacity(idle.len());
+        for (worker, since) in idle.drain(..) {
+            if worker.sender.is_closed() {
+                too_many = too_many.saturating_sub(1);
+            } else if too_many > 0 && since.elapsed() > IDLE {
+                too_many -= 1;
+                retire(worker);
+            } else {
+                kept.push((worker, since));
+            }
+        }
+        *idle = kept;
+        drop(idle);
+        let warm = self.clone();
+        tokio::spawn(async move { warm.keep_warm().await });
+    }
+}
+
+impl Shared {
+    fn bind() -> io::Result<Self> {
+        let dir = TempDir::with_prefix("conductor-")?;
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path)?;
+        fs::metadata(&path)?;
+        Ok(Self { listener, path, processes: Mutex::default(), _dir: dir })
+    }
+
+    /// Starts as many programs as are missing.
+    fn keep(&self, wanted: usize, program: &Program, children: &Arc<Children>) -> io::Result<()> {
+        let mut processes = self.processes.lock().expect("nobody panics while holding it");
+        processes.retain(Process::is_running);
+        while processes.len() < wanted {
+            let stdin = Stdio::from(OwnedFd::from(self.listener.try_clone()?));
+            let stdout = fs::File::options().write(true).open("/dev/null")?.into();
+            processes.push(children.spawn(program, Streams { stdin, stdout })?);
+        }
+        Ok(())
+    }
+}
+
+/// The program through `conductor cgi _listen`, which hands the socket on its stdin over as sd_listen_fds(3) has it.
+fn handed_over(program: Program) -> io::Result<Program> {
+    let words = ["cgi", "_listen", "--"].map(Into::into).into_iter();
+    let arguments = words.chain([program.path.into_os_string()]).chain(program.arguments).collect();
+    Ok(Program { path: std::env::current_exe()?, arguments, ..program })
+}
+
+/// Lets a worker end by itself.
+fn retire(worker: Worker) {
+    tokio::spawn(async move {
+        let Worker { sender, process, served: _, _counted } = worker;
+        drop((sender, _counted));
+        if let Some(mut process) = process {
+            let _ = tokio::time::timeout(FAREWELL, process.ended()).await;
+        }
+    });
+}
+
+/// Takes out what belongs to one connection alone.
+fn strip(headers: &mut HeaderMap) {
+    let own: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
+    // Whether a body is chunked hyper knows from the body, and says anew.
+    for name in own {
+        headers.remove(name);
+    }
+}
