@@ -200,7 +200,7 @@ fn compile_functions(
         let services = host.services.values().map(|it| &it.service).chain(kept);
         match Clash::of_alias(&alias, tls, services) {
             None => told.push(render::caddy::Aliased { alias, tls, link: owned.link }),
-            Some(owner) => {
+            Some((owner, _)) => {
                 let message = format!("{alias} is routed to the service {owner} already");
                 let remedy = "take the route out of the service, or the alias out of the function";
                 host.fail(None, Diagnostic::of_file(&owned.link, message, remedy).into());
@@ -395,13 +395,19 @@ impl Clash {
         taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim })
     }
 
-    /// The service that has an alias of a function already, or serves its host in the other way.
-    pub fn of_alias<'a>(alias: &Alias, tls: Tls, services: impl Iterator<Item = &'a Service>) -> Option<ServiceName> {
+    /// The service that has an alias of a function already, or serves its host in the other way, and by which of its
+    /// routes.
+    pub fn of_alias<'a>(
+        alias: &Alias,
+        tls: Tls,
+        services: impl Iterator<Item = &'a Service>,
+    ) -> Option<(ServiceName, usize)> {
         let tls = if alias.host.is_none() { Tls::Off } else { tls };
         let claim = Claim::of(&Route { host: alias.host.clone(), path: alias.path.clone(), tls });
-        let mut routes = services.flat_map(|service| service.routes.iter().map(move |route| (Claim::of(route), service)));
+        let claims = |service: &'a Service| service.routes.iter().map(Claim::of).enumerate().map(move |it| (it, service));
+        let mut routes = services.flat_map(claims);
         let clashes = |other: &Claim| other.host == claim.host && (other.path == claim.path || other.plain != claim.plain);
-        routes.find(|(other, _)| clashes(other)).map(|(_, service)| service.name.clone())
+        routes.find(|((_, other), _)| clashes(other)).map(|((index, _), service)| (service.name.clone(), index))
     }
 
     /// The first clash of a service's routes with those of others.

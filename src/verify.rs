@@ -5,9 +5,9 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::cgi::function::Compiled as Function;
 use crate::compile::Compiled;
 use crate::layout::{Layout, Scope};
-use crate::model::Service;
 use crate::service::store;
 use crate::tree::Tree;
 use crate::{render, write};
@@ -28,10 +28,29 @@ pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, systemd: Opt
     store::copy(dir, &layout.files(&service.name, id), &service.files)?;
     let tree = render::units::render(&layout, service, id, systemd);
     write::create(&units, &tree)?;
-    run(&layout, &units, service, &tree)
+    run(&layout, &units, service.name.as_str(), &tree)
 }
 
-fn run(layout: &Layout, units: &Utf8Path, service: &Service, tree: &Tree) -> io::Result<Vec<String>> {
+/// The same of a function's units.
+///
+/// # Errors
+/// If systemd-analyze cannot be run.
+pub fn verify_function(
+    layout: &Layout,
+    compiled: &Function,
+    dir: &Utf8Path,
+    systemd: Option<u16>,
+) -> io::Result<Vec<String>> {
+    let scratch = tempfile::tempdir()?;
+    let units = Utf8PathBuf::try_from(scratch.path().join("units")).map_err(io::Error::other)?;
+    let layout = layout.for_verification(&units, Utf8Path::new("/bin/true"));
+    let tree = render::cgi::render(&layout, &Function { dir: dir.to_owned(), ..compiled.clone() }, systemd);
+    write::create(&units, &tree)?;
+    run(&layout, &units, compiled.id.as_str(), &tree)
+}
+
+/// What is said of units that have `ours` in their names.
+fn run(layout: &Layout, units: &Utf8Path, ours: &str, tree: &Tree) -> io::Result<Vec<String>> {
     let mut command = Command::new("systemd-analyze");
     if layout.scope == Scope::User {
         command.arg("--user");
@@ -46,8 +65,8 @@ fn run(layout: &Layout, units: &Utf8Path, service: &Service, tree: &Tree) -> io:
     let output = command.output()?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     // `verify` looks at units of the host on the way; only ours are asked about.
-    let ours = |line: &&str| line.contains(service.name.as_str());
-    let mut lines: Vec<_> = words.lines().filter(ours).map(|line| line.replace(units.as_str(), "")).collect();
+    let is_ours = |line: &&str| line.contains(ours);
+    let mut lines: Vec<_> = words.lines().filter(is_ours).map(|line| line.replace(units.as_str(), "")).collect();
     if !output.status.success() && lines.is_empty() {
         lines.push(words.trim().to_owned());
     }

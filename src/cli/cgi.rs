@@ -12,6 +12,10 @@ use crate::cgi::alias::Alias;
 use crate::cgi::function::{Compiled, Id, is_hex};
 use crate::cgi::source::{self, MANIFEST};
 use crate::cgi::{serve, store};
+use crate::compile::{self, Clash, Host};
+use crate::model::Service;
+use crate::render::{self, caddy::Aliased, cgi::unit_name};
+use crate::tree::Tree;
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -121,6 +125,71 @@ pub fn find(context: &Context, word: &str) -> Result<(Id, Utf8PathBuf), Failure>
             Err(Failure::Failed(format!("{word} is the beginning of several IDs:\n{}", lines.join("\n"))))
         }
     }
+}
+
+/// Whether a word is a function for commands that also know services: a manifest, its directory, or a declared one.
+pub fn is_function(context: &Context, word: &str) -> bool {
+    let path = Utf8Path::new(word);
+    let is_id = || word.len() >= 4 && source::find(&context.layout).keys().any(|id| id.as_str().starts_with(word));
+    let is_service = || path.join(crate::sources::DECLARATION).exists();
+    path.file_name() == Some(MANIFEST) || path.join(MANIFEST).exists() && !is_service() || is_hex(word) && is_id()
+}
+
+/// Works on such a function, where its files are.
+pub fn with_function<T>(
+    context: &Context,
+    word: &str,
+    assignments: &[String],
+    work: impl FnOnce(&Compiled, &Utf8Path) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let layout = &context.layout;
+    if Utf8Path::new(word).exists() {
+        return with_gathered(context, Utf8Path::new(word), assignments, work);
+    }
+    let (id, dir) = find(context, word)?;
+    work(&source::load_stored(layout, &id, &dir, context.systemd())?, &layout.at(&dir))
+}
+
+/// What such a function compiles to, as it would be stored.
+pub fn rendered(context: &Context, word: &str, assignments: &[String], systemd: Option<u16>) -> Result<Tree, Failure> {
+    let layout = &context.layout;
+    with_function(context, word, assignments, |compiled, _| {
+        let dir = store::base(layout).join(compiled.id.as_str());
+        let mut tree = render::cgi::render(layout, &Compiled { dir, ..compiled.clone() }, systemd);
+        let function = &compiled.function;
+        let aliases = function.aliases.iter().map(|alias| Aliased {
+            link: store::base(layout).join(source::ALIASES).join(alias.file_name()),
+            tls: function.tls,
+            alias: alias.clone(),
+        });
+        tree.extend(compile::proxy(layout, &[], Some(&aliases.collect::<Vec<_>>())));
+        Ok(tree)
+    })
+}
+
+/// What a service is told whose route is a function's alias; the number is the route's.
+pub fn alias_clash(context: &Context, host: &Host, service: &Service) -> Option<(usize, String)> {
+    source::aliases(&context.layout).into_iter().find_map(|(alias, owned)| {
+        let function = &host.functions.get(&owned.id)?.function;
+        let (_, route) = Clash::of_alias(&alias, function.tls, std::iter::once(service))?;
+        Some((route, format!("{alias} belongs to the function {:?}, {}", function.name, owned.id)))
+    })
+}
+
+/// Starts what waits for requests, and stops what is not declared any more.
+pub fn converge(context: &Context, host: &Host) -> Outcome {
+    let manager = context.manager;
+    let wanted: Vec<_> = host.functions.keys().map(|id| format!("{}.socket", unit_name(id))).collect();
+    let declared = |unit: &str| {
+        let id = unit.strip_prefix("conductor-cgi-").map(|rest| rest.split(['.', '@']).next().unwrap_or(rest));
+        id.and_then(Id::new).is_some_and(|id| source::find_one(&context.layout, &id).is_some())
+    };
+    let active = manager.active("conductor-cgi-*")?;
+    let is_unit = |unit: &&String| unit.ends_with(".socket") || unit.ends_with(".service");
+    let stale: Vec<_> = active.iter().filter(is_unit).filter(|unit| !declared(unit)).cloned().collect();
+    manager.stop(&stale)?;
+    let missing: Vec<_> = wanted.into_iter().filter(|unit| !active.contains(unit)).collect();
+    Ok(manager.start(&missing)?)
 }
 
 /// What a declared function is called.

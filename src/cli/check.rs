@@ -5,7 +5,9 @@ use clap::Args;
 
 use super::declare::pod_error;
 use super::render::with_rendered;
-use super::{Context, Failure, Outcome, split_words};
+use super::{Context, Failure, Outcome, cgi, split_words};
+use crate::cgi::function::Compiled as Function;
+use crate::cgi::source::MANIFEST;
 use crate::compile::{self, Compiled};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::ServiceName;
@@ -13,16 +15,17 @@ use crate::{proxy, sources, verify};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Declared directories, with variables for their templates, or names of services; everything
+    /// Declared directories or manifests, with variables for their templates, or names of services and IDs of
+    /// functions; everything
     /// that is declared when left out
-    #[arg(value_name = "DIR|NAME|VAR=VAL")]
+    #[arg(value_name = "DIR|NAME|FUNCTION|VAR=VAL")]
     words: Vec<String>,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let (things, assignments) = split_words(&arguments.words);
     let mut errors = Diagnostics::default();
-    let mut checked = 0;
+    let (mut checked, mut checked_functions) = (0, 0);
     if things.is_empty() {
         let host = compile::compile(&context.layout, context.systemd());
         errors.0.extend(host.errors.into_values().flat_map(|errors| errors.0));
@@ -31,8 +34,23 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
             errors.0.extend(opinion(context, compiled, &context.layout.at(dir), &compiled.service.source)?);
             checked += 1;
         }
+        for compiled in host.functions.values() {
+            errors.0.extend(of_function(context, compiled, &context.layout.at(&compiled.dir))?);
+            checked_functions += 1;
+        }
     }
     for thing in &things {
+        if cgi::is_function(context, thing) {
+            match cgi::with_function(context, thing, &assignments, |compiled, dir| of_function(context, compiled, dir)) {
+                Ok(found) => {
+                    errors.0.extend(found);
+                    checked_functions += 1;
+                }
+                Err(Failure::Declaration(found)) => errors.0.extend(found.0),
+                Err(other) => return Err(other),
+            }
+            continue;
+        }
         match one(context, thing, &assignments) {
             Ok(found) => {
                 errors.0.extend(found);
@@ -43,8 +61,22 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         }
     }
     errors.into_result()?;
-    println!("{checked} {} in order", if checked == 1 { "service is" } else { "services are" });
+    if checked > 0 || checked_functions == 0 {
+        println!("{checked} {} in order", if checked == 1 { "service is" } else { "services are" });
+    }
+    if checked_functions > 0 {
+        println!("{checked_functions} {} in order", if checked_functions == 1 { "function is" } else { "functions are" });
+    }
     Ok(())
+}
+
+/// What systemd itself says of a function's units.
+fn of_function(context: &Context, compiled: &Function, dir: &Utf8Path) -> Result<Vec<Diagnostic>, Failure> {
+    let lines = verify::verify_function(&context.layout, compiled, dir, context.systemd())
+        .map_err(|error| Failure::Failed(format!("systemd-analyze cannot be run: {error}")))?;
+    let remedy = "mend what the unit comes from; `conductor render` shows it";
+    let shown = compiled.dir.join(MANIFEST);
+    Ok(lines.iter().map(|line| Diagnostic::of_file(&shown, format!("systemd says: {line}"), remedy)).collect())
 }
 
 fn one(context: &Context, thing: &str, assignments: &[String]) -> Result<Vec<Diagnostic>, Failure> {

@@ -7,7 +7,7 @@ use std::thread;
 use rustix::process::setpriority_process;
 
 use super::service::report;
-use super::{Context, Failure, Outcome, declare};
+use super::{Context, Failure, Outcome, cgi, declare};
 use crate::compile::{self, Host};
 use crate::diagnostic::Diagnostics;
 use crate::layout::Layout;
@@ -30,6 +30,7 @@ pub fn run(context: &Context) -> Outcome {
         forget(layout, &plan.name)?;
         declare::release(context, &plan.name, &[])?;
     }
+    cgi::converge(context, &host)?;
     store::sweep(layout)?;
     if !proxy::is_published(layout, &host.tree) {
         proxy::republish(*manager)?;

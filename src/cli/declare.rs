@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::render::must_be_declaration;
 use super::service::{bring, image, remove, report};
-use super::{Context, Failure, Outcome, name_of, variables};
+use super::{Context, Failure, Outcome, cgi, name_of, variables};
 use crate::atomic::{self, Staging};
 use crate::compile::{self, Clash, Compiled, PortClash, UnitFiles};
 use crate::deployment::Deployment;
@@ -19,6 +19,7 @@ use crate::live::Target;
 use crate::model::{Engine, ServiceName};
 use crate::path;
 use crate::podman::pod::Setting;
+use crate::resolve::routes;
 use crate::service::provenance::{self, Provenance};
 use crate::service::{hook, store};
 use crate::sources::{self, DECLARATION, PROVENANCE, Site};
@@ -250,6 +251,12 @@ pub fn compile_proposed(context: &Context, site: &Site, dir: &Utf8Path, shown: &
     let document = || sources::document(layout, site, dir, shown).map_err(Diagnostics::from);
     if let Some(clash) = PortClash::between(&compiled.service, &host.services) {
         return Err(Diagnostics::from(clash.error(&document()?)).into());
+    }
+    if let Some((route, message)) = cgi::alias_clash(context, &host, &compiled.service) {
+        let document = document()?;
+        let at = routes::section(&document, route);
+        let remedy = "give the route another path, or remove the function's alias";
+        return Err(Diagnostics::from(document.key_error(&at, message, remedy)).into());
     }
     match Clash::between(&compiled.service, &host.services) {
         Some(clash) => Err(Diagnostics::from(clash.error(&document()?, &compiled.service, &clash.owner)).into()),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use super::{Context, Failure, Outcome, name_of, split_words, variables};
+use super::{Context, Failure, Outcome, cgi, name_of, split_words, variables};
 use crate::compile::{self, Compiled};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::ServiceName;
@@ -16,8 +16,8 @@ use crate::{template, write};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// A declared directory or the name of a service; everything that is declared when left out
-    #[arg(value_name = "DIR|NAME] [VAR=VAL")]
+    /// A declared directory, the name of a service, or a function (its manifest or ID); everything that is declared when left out
+    #[arg(value_name = "DIR|NAME|FUNCTION] [VAR=VAL")]
     words: Vec<String>,
     /// Write the files below DIR, which must not have them yet, instead of showing them
     #[arg(long, value_name = "DIR")]
@@ -38,6 +38,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
             let host = compile::compile(&context.layout, systemd);
             let errors = host.errors.into_values().flat_map(|errors| errors.0).collect();
             (host.tree, Diagnostics(errors))
+        }
+        [thing] if cgi::is_function(context, thing) => {
+            (cgi::rendered(context, thing, &assignments, systemd)?, Diagnostics::default())
         }
         [thing] => {
             let compiled = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;

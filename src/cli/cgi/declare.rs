@@ -115,7 +115,7 @@ fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8P
     for alias in &function.aliases {
         let mut refuse = |message: String, remedy: &str| errors.0.push(at_alias(&document, alias, message, remedy));
         let services = || host.services.values().map(|it| &it.service);
-        if let Some(owner) = Clash::of_alias(alias, function.tls, services()) {
+        if let Some((owner, _)) = Clash::of_alias(alias, function.tls, services()) {
             refuse(format!("{alias} is routed to the service {owner} already"), "choose another alias");
         }
         for (other, owned) in source::aliases(&context.layout) {

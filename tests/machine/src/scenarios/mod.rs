@@ -6,6 +6,7 @@ mod endings;
 mod enforcement;
 mod engines;
 mod faults;
+mod functions;
 mod guarantees;
 mod harness;
 mod health;
@@ -96,6 +97,7 @@ const ALL: &[&[Scenario]] = &[
     long::SCENARIOS,
     traps::SCENARIOS,
     upgrade::SCENARIOS,
+    functions::SCENARIOS,
     enforcement::SCENARIOS,
 ];
 

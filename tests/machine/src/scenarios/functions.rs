@@ -1,0 +1,528 @@
+//! CGI functions: their addresses, what their programs see and say, and whatever may go wrong with them.
+
+use std::time::{Duration, Instant};
+
+use conductor_machine::load::Load;
+use conductor_machine::machine::{Machine, Output};
+
+use super::scenarios;
+
+scenarios!("functions":
+    addresses,
+    an_alias_moves: "an alias moves to a newer function, ten times, under load" => "no request fails and no proxy is reloaded",
+    meta_variables,
+    programs_that_fail: "programs write no header, half of one, garbage or 1 GiB, hang, exit, are killed, close their output, read nothing"
+        => "each caller gets the documented status; nothing of them is left",
+    too_much: "more requests come than a function takes; headers and paths are too long; lengths conflict; headers trickle"
+        => "they wait, then 503; 431, 414, 400, and the connection is closed",
+    callers_that_leave: "clients disconnect before and within an answer" => "the program is killed",
+    ten_thousand_connections: "10,000 connections at once"
+        => "all are answered, or told to come again; other functions do not notice, and nothing is left",
+    gateway_is_killed: "what spawns a function's processes is killed with SIGKILL, ten times, under load"
+        => "callers that wait are served by the next; programs of the old one are gone; other functions do not notice",
+    workers,
+    isolated,
+    rests,
+);
+
+/// Acts by its path.
+const ACT: &str = r#"#!/bin/sh
+head() { printf 'Content-Type: text/plain\r\n\r\n'; }
+case "$PATH_INFO" in
+/nothing) exit 0 ;;
+/half) printf 'Content-Type: text/pl' ;;
+/garbage) echo 'this is no header'; echo; echo body ;;
+/exits) echo 'about to exit' >&2; exit 3 ;;
+/hangs) exec sleep 6001 ;;
+/killed) head; echo begun; sleep 0.2; kill -KILL $$ ;;
+/fails-late) head; echo whole; exit 4 ;;
+/closes) head; echo closed; exec >&-; sleep 1; echo ran-on >&2 ;;
+/leaves) head; echo left; sleep 6002 & setsid -f sleep 6003 ;;
+/gib) head; head -c 1073741824 /dev/zero ;;
+/unread) head; echo unread ;;
+/env) head; env | sort ;;
+/cat) head; cat ;;
+/count) head; echo "$CONTENT_LENGTH $(wc -c)" ;;
+/slow) head; sleep 0.5; echo slow ;;
+/short) printf 'Content-Type: text/plain\r\nContent-Length: 100\r\n\r\nshort' ;;
+/status) printf 'Status: 418 Short and stout\r\nX-Kind: teapot\r\nContent-Type: text/plain\r\n\r\ntea\n' ;;
+/local) printf 'Location: %s/env?from=local\r\n\r\n' "$SCRIPT_NAME" ;;
+/circle) printf 'Location: %s/circle\r\n\r\n' "$SCRIPT_NAME" ;;
+/client) printf 'Location: http://elsewhere.example/\r\n\r\n' ;;
+*) head; echo "here $PATH_INFO" ;;
+esac
+"#;
+
+const NPH: &str = "#!/bin/sh\nprintf 'HTTP/1.1 203 My own words\\r\\nX-Own: yes\\r\\n\\r\\nnph\\n'\n";
+
+/// Speaks HTTP/1.1 on stdin and stdout, or on connections to file descriptor 3.
+const WORKER: &str = r#"#!/usr/bin/python3 -u
+import os, socket, socketserver, sys
+from http.server import BaseHTTPRequestHandler
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_): pass
+    def do_POST(self): self.do_GET()
+    def do_GET(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.endswith("/dies"): os._exit(3)
+        if self.path.endswith("/hangs"): import time; time.sleep(6004)
+        text = b"%d %s %s\n" % (os.getpid(), self.path.encode(), body)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+class Stdio:
+    def makefile(self, mode, *_): return os.fdopen(0 if "r" in mode else 1, mode, closefd=False, **({"buffering": 0} if "w" in mode else {}))
+    def sendall(self, data): os.write(1, data)
+
+if os.environ.get("LISTEN_PID") == str(os.getpid()):
+    class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+        daemon_threads = True
+        def get_request(self): return self.socket.accept()[0], ("", 0)
+    server = Server("", Handler, bind_and_activate=False)
+    server.socket = socket.socket(fileno=3)
+    server.serve_forever()
+else:
+    Handler(Stdio(), ("", 0), None)
+"#;
+
+/// Where functions of scenarios are written.
+const DIR: &str = "/root/functions";
+
+/// Writes a function and declares it; its ID is returned.
+fn declare(m: &Machine, name: &str, program: &str, manifest: &str) -> String {
+    let output = try_declare(m, name, program, manifest);
+    assert!(output.success(), "{output}");
+    output.stdout.trim().to_owned()
+}
+
+fn try_declare(m: &Machine, name: &str, program: &str, manifest: &str) -> Output {
+    let file = manifest.split("\"./").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("act");
+    m.write_executable(&format!("{DIR}/{name}/{file}"), program);
+    let own = if manifest.contains("name =") { String::new() } else { format!("name = \"{name}\"\n") };
+    m.write(&format!("{DIR}/{name}/function.toml"), &format!("{own}{manifest}"));
+    m.try_run(&format!("conductor cgi declare {DIR}/{name}"))
+}
+
+/// A machine whose proxy has no site of its own on port 80.
+fn ready(m: &Machine) {
+    m.write("/etc/caddy/Caddyfile", "");
+    m.run("systemctl reload caddy");
+}
+
+const EXEC: &str = "[exec]\ncommand = [\"./act\"]\n";
+
+/// Asks through the proxy: status, body.
+fn get(m: &Machine, path: &str) -> (u32, String) {
+    curl(m, path, "")
+}
+
+fn curl(m: &Machine, path: &str, options: &str) -> (u32, String) {
+    let url = format!("http://localhost{path}");
+    let text = m.run(&format!("curl --silent --max-time 20 --write-out '\\n%{{http_code}}' {options} '{url}' || true"));
+    let (body, code) = text.rsplit_once('\n').expect("a status");
+    (code.trim().parse().expect("a number"), body.to_owned())
+}
+
+/// Asks the function's socket itself.
+fn direct(m: &Machine, id: &str, path: &str, options: &str) -> (u32, String) {
+    curl(m, path, &format!("--unix-socket /run/conductor/cgi/{id} {options}"))
+}
+
+/// Processes of functions' slice.
+fn processes(m: &Machine) -> Vec<String> {
+    let list = m.run("systemd-cgls --no-pager --unit conductor-cgi.slice 2>/dev/null | grep -o '[0-9]* .*' || true");
+    list.lines().filter(|line| !line.contains(".s")).map(str::to_owned).collect()
+}
+
+fn count(m: &Machine, pattern: &str) -> usize {
+    m.run(&format!("pgrep --full '{pattern}' | wc -l")).trim().parse().expect("a number")
+}
+
+fn addresses(m: &mut Machine) {
+    ready(m);
+    let manifest = format!("aliases = [\"/act\", \"act.localhost\", \"other.localhost/deep\"]\ntls = \"off\"\n{EXEC}");
+    let id = declare(m, "act", ACT, &manifest);
+    assert_eq!(m.run(&format!("conductor cgi identify {DIR}/act")).trim(), id);
+    let home = format!("/cgi/{id}");
+    assert_eq!(get(m, &format!("{home}/x%20y")), (200, "here /x y\n".into()));
+    assert_eq!(get(m, "/act/z"), (200, "here /z\n".into()));
+    assert_eq!(curl(m, "/", "--header 'Host: act.localhost'"), (200, "here /\n".into()));
+    assert_eq!(curl(m, "/deep/er", "--header 'Host: other.localhost'"), (200, "here /er\n".into()));
+    assert_eq!(curl(m, "/shallow", "--header 'Host: other.localhost'").0, 404);
+    assert_eq!(get(m, &format!("/cgi/{}/x", "0".repeat(64))).0, 404);
+
+    // Declared again, nothing changes: no reload of systemd or the proxy.
+    let before = m.prop(&format!("conductor-cgi-{id}.service"), "InvocationID");
+    let inode = m.run(&format!("stat --format %i /etc/conductor/functions/{id}"));
+    assert_eq!(m.run(&format!("conductor cgi declare {DIR}/act/function.toml")).trim(), id);
+    assert_eq!(m.run(&format!("stat --format %i /etc/conductor/functions/{id}")), inode);
+    assert_eq!(m.prop(&format!("conductor-cgi-{id}.service"), "InvocationID"), before);
+
+    let list = m.run("conductor cgi list");
+    assert!(list.contains(&id[..12]) && list.contains("running") && list.contains("/act act.localhost"), "{list}");
+    let json = m.run("conductor cgi list --json");
+    assert!(json.contains(&format!("\"id\": \"{id}\"")) && json.contains("\"mode\": \"pooled\""), "{json}");
+    assert!(m.run(&format!("conductor render {id}")).contains("[Socket]"));
+    assert!(m.run("conductor check").contains("in order"));
+
+    // Another function has no right to its alias, nor to what a service is routed by.
+    let taken = try_declare(m, "thief", ACT, &manifest);
+    assert_eq!(taken.status, 3, "{taken}");
+    assert!(taken.stderr.contains("belongs to the function \"act\"") && taken.stderr.contains(&id), "{taken}");
+    m.write("/root/shop/service.toml", "[exec]\ncommand = [\"/bin/true\"]\n[[route]]\npath = \"/shop\"\n");
+    m.run("conductor service declare /root/shop --no-start");
+    let taken = try_declare(m, "thief", ACT, &format!("aliases = [\"/shop\"]\n{EXEC}"));
+    assert!(taken.status == 3 && taken.stderr.contains("the service shop"), "{taken}");
+    let taken = m.try_run("mkdir /root/act && printf '[exec]\ncommand = [\"/bin/true\"]\n[[route]]\npath = \"/act\"\n' >/root/act/service.toml && conductor service declare /root/act --no-start");
+    assert!(taken.status == 3 && taken.stderr.contains("the function \"act\""), "{taken}");
+
+    m.run(&format!("systemctl stop conductor-cgi-{id}.socket conductor-cgi-{id}.service"));
+    assert_eq!(get(m, &home).0, 503);
+    assert_eq!(get(m, "/act").0, 503);
+    m.run("conductor daemon-reload");
+    assert_eq!(get(m, "/act/again"), (200, "here /again\n".into()));
+    m.reboot();
+    assert_eq!(get(m, &format!("{home}/up")), (200, "here /up\n".into()));
+    assert_eq!(get(m, "/act/up"), (200, "here /up\n".into()));
+
+    let refused = m.try_run("conductor cgi rm ac");
+    assert!(!refused.success(), "{refused}");
+    assert_eq!(m.run(&format!("conductor cgi rm {}", &id[..4])).trim(), id);
+    for path in [home.as_str(), "/act"] {
+        assert_eq!(get(m, path).0, 404);
+    }
+    assert_eq!(m.run("conductor cgi list"), "no function is declared; `conductor cgi declare MANIFEST` declares one\n");
+    assert_eq!(m.run("ls -A /etc/conductor/functions/aliases /run/conductor/cgi; systemctl list-units --all --no-legend 'conductor-cgi-*'").replace('\n', " ").trim(),
+        "/etc/conductor/functions/aliases:  /run/conductor/cgi:");
+}
+
+fn an_alias_moves(m: &mut Machine) {
+    ready(m);
+    let manifest = format!("name = \"app\"\naliases = [\"/app\"]\n{EXEC}");
+    let program = |version: u32| format!("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\nX-Version: v{version}\\r\\n\\r\\nv{version}\\n'\n");
+    let mut before = declare(m, "app", &program(0), &manifest);
+    let reloads = "journalctl --sync; journalctl --unit=caddy --output=cat | grep -c '^Reloaded caddy' || true";
+    let count = m.run(reloads);
+    let load = m.load(Load { clients: 4, path: "/app".into(), post: false, ..Load::default() });
+    for version in 1..=10 {
+        let id = declare(m, "app", &program(version), &manifest);
+        m.run(&format!("conductor cgi rm {before}"));
+        before = id;
+    }
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    assert_eq!(seen.versions.len(), 11, "{seen}");
+    assert_eq!(m.run(reloads), count);
+    m.note(format!("{} requests, 0 failed", seen.ok));
+}
+
+fn meta_variables(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "act", ACT, &format!("aliases = [\"/act\"]\npath_info_strip = 0\n{EXEC}environment = {{ OWN = \"it's %h $HOME\" }}\n"));
+    let options = "--header 'Proxy: evil' --header 'X-Two: 1' --header 'X-Two: 2' --header 'Content-Type: a/b' --data hello";
+    let (status, env) = curl(m, "/act/env?a=b&c", options);
+    assert_eq!(status, 200, "{env}");
+    let has = |line: &str| assert!(env.lines().any(|it| it == line), "{line} is missing:\n{env}");
+    for line in [
+        "GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "SERVER_NAME=localhost", "SERVER_PORT=80", "REQUEST_METHOD=POST",
+        "SCRIPT_NAME=/act", "PATH_INFO=/env", "QUERY_STRING=a=b&c", "REQUEST_URI=/act/env?a=b&c", "CONTENT_LENGTH=5", "CONTENT_TYPE=a/b",
+        "HTTP_X_TWO=1, 2", "HTTP_HOST=localhost", "OWN=it's %h $HOME",
+    ] {
+        has(line);
+    }
+    has(&format!("PATH_TRANSLATED=/etc/conductor/functions/{id}/env"));
+    assert!(env.contains("REMOTE_ADDR=127.0.0.1") || env.contains("REMOTE_ADDR=::1"), "{env}");
+    assert!(!env.contains("evil") && !env.contains("LISTEN_"), "{env}");
+
+    let home = format!("/cgi/{id}");
+    let headers = curl(m, &format!("{home}/status"), "--include").1;
+    assert!(headers.starts_with("HTTP/1.1 418") && headers.to_lowercase().contains("x-kind: teapot") && headers.ends_with("tea\n"), "{headers}");
+    let (status, local) = curl(m, &format!("{home}/local"), "--data ignored");
+    assert!(status == 200 && local.contains("QUERY_STRING=from=local") && local.contains("REQUEST_METHOD=GET"), "{local}");
+    assert!(!local.contains("CONTENT_LENGTH="), "{local}");
+    assert_eq!(get(m, &format!("{home}/circle")).0, 502);
+    let client = curl(m, &format!("{home}/client"), "--include").1;
+    assert!(client.starts_with("HTTP/1.1 302") && client.to_lowercase().contains("location: http://elsewhere.example/"), "{client}");
+    let head = curl(m, &format!("{home}/env"), "--head").1;
+    assert!(head.starts_with("HTTP/1.1 200") && !head.contains("GATEWAY"), "{head}");
+
+    // Bodies of any length, with one that is told and without.
+    for size in [0usize, 1, 4096, 65536, 65537, 10_000_000] {
+        m.run(&format!("head -c {size} /dev/zero >/root/body"));
+        for options in ["", "--header 'Transfer-Encoding: chunked'"] {
+            let (status, text) = curl(m, &format!("{home}/count"), &format!("--request POST --data-binary @/root/body {options}"));
+            let length = if size == 0 { String::new() } else { size.to_string() };
+            assert_eq!((status, text), (200, format!("{length} {size}\n")), "{size} {options}");
+        }
+    }
+    m.run("head -c 10000000 /dev/urandom >/root/body");
+    let options = "--data-binary @/root/body --output /root/answer";
+    assert_eq!(curl(m, &format!("{home}/cat"), options).0, 200);
+    m.run("cmp /root/body /root/answer");
+
+    // Two requests on one connection.
+    let reused = m.run(&format!("curl --silent --verbose --unix-socket /run/conductor/cgi/{id} http://x/1 http://x/2 2>&1"));
+    assert!(reused.contains("Re-using existing connection") && reused.contains("here /2"), "{reused}");
+
+    let nph = declare(m, "nph", NPH, "[exec]\ncommand = [\"./nph-own\"]\n");
+    let own = direct(m, &nph, "/", "--include").1;
+    assert!(own.starts_with("HTTP/1.1 203 My own words") && own.contains("x-own: yes") && own.ends_with("nph\n"), "{own}");
+    let strips = declare(m, "strips", ACT, &format!("path_info_strip = 2\n{EXEC}"));
+    let (_, env) = get(m, &format!("/cgi/{strips}/a/b/env"));
+    assert!(env.contains(&format!("SCRIPT_NAME=/cgi/{strips}/a/b\n")) && env.contains("PATH_INFO=/env\n"), "{env}");
+}
+
+fn programs_that_fail(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "act", ACT, &format!("timeout = \"3s\"\n{EXEC}"));
+    let other = declare(m, "other", ACT, &format!("path_info_strip = 1\n{EXEC}"));
+    let load = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, ..Load::default() });
+    let home = format!("/cgi/{id}");
+    for path in ["nothing", "half", "garbage", "exits"] {
+        assert_eq!(get(m, &format!("{home}/{path}")).0, 502, "{path}");
+    }
+    let began = Instant::now();
+    assert_eq!(get(m, &format!("{home}/hangs")).0, 504);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(get(m, &format!("{home}/fails-late")), (200, "whole\n".into()));
+    for path in ["killed", "short"] {
+        let cut = m.try_run(&format!("curl --silent --max-time 5 http://localhost{home}/{path}"));
+        assert!([18, 56, 92].contains(&cut.status), "{path}: {cut}");
+    }
+    let began = Instant::now();
+    assert_eq!(get(m, &format!("{home}/closes")), (200, "closed\n".into()));
+    assert!(began.elapsed() < Duration::from_millis(900), "the answer is over before the program is");
+    assert_eq!(get(m, &format!("{home}/leaves")), (200, "left\n".into()));
+    m.until("what a program left is killed", Duration::from_secs(5), || count(m, "sleep 600") == 0);
+
+    // A large body that nobody reads, and a large answer: the gateway keeps none of it.
+    m.run("truncate --size 200M /root/large");
+    assert_eq!(curl(m, &format!("{home}/unread"), "--data-binary @/root/large --header Expect:"), (200, "unread\n".into()));
+    let slow = m.spawn(&format!("curl --silent --limit-rate 5M --max-time 4 http://localhost{home}/gib | wc -c"));
+    let size = m.run(&format!("curl --silent --max-time 60 http://localhost{home}/gib | wc -c"));
+    assert_eq!(size.trim(), "1073741824");
+    let pid = m.prop(&format!("conductor-cgi-{id}.service"), "MainPID");
+    let peak = m.run(&format!("sed -n 's/VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{pid}/status"));
+    let peak: u32 = peak.trim().parse().expect("KiB");
+    assert!(peak < 64 << 10, "{peak} KiB");
+    slow.wait();
+
+    m.until("the journal has it", Duration::from_secs(5), || {
+        let log = m.run(&format!("journalctl --sync; journalctl CONDUCTOR_FUNCTION={id} CONDUCTOR_FUNCTION_NAME=act --output=cat"));
+        ["about to exit", "ran-on", "502: it wrote no header: it exited with 3", "504: "].iter().all(|words| log.contains(words))
+    });
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    let left = m.run(&format!("ls /proc/{pid}/fd | wc -l; ps --ppid {pid} --no-headers | wc -l"));
+    m.until("nothing is left", Duration::from_secs(5), || m.run(&format!("ps --ppid {pid} --no-headers | wc -l")).trim() == "0");
+    m.note(format!("peak {} KiB beside 1 GiB; descriptors, children: {}", peak, left.replace('\n', " ")));
+}
+
+fn too_much(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "act", ACT, &format!("max_concurrency = 2\nmax_queue = 2\n{EXEC}"));
+    let codes = m.run(&format!(
+        "for i in 1 2 3 4 5 6 7 8; do curl --silent --output /dev/null --write-out '%{{http_code}} ' http://localhost/cgi/{id}/slow & done; wait"
+    ));
+    let count = |code: &str| codes.split_whitespace().filter(|it| *it == code).count();
+    assert_eq!((count("200"), count("503")), (4, 4), "{codes}");
+    let queued = m.spawn(&format!("for i in 1 2 3 4; do curl --silent http://localhost/cgi/{id}/slow & done; wait"));
+    std::thread::sleep(Duration::from_millis(200));
+    let refused = curl(m, &format!("/cgi/{id}/x"), "--include").1;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.to_lowercase().contains("retry-after: 1"), "{refused}");
+    assert_eq!(queued.finish(), "slow\n".repeat(4));
+
+    let long = "a".repeat(70_000);
+    m.write("/root/headers", &format!("X-Long: {long}\n"));
+    assert_eq!(direct(m, &id, "/", "--header @/root/headers").0, 431);
+    let uri = "a".repeat(10_000);
+    assert_eq!(direct(m, &id, &format!("/{uri}"), "").0, 414);
+    let raw = |text: &str, seconds: u32| {
+        m.write("/root/raw.py", &format!(
+            "import socket\ns = socket.socket(socket.AF_UNIX); s.connect('/run/conductor/cgi/{id}'); s.settimeout({seconds})\ns.sendall({text})\nprint(s.recv(4096).decode())\n"));
+        m.try_run("python3 /root/raw.py").stdout
+    };
+    for smuggled in [
+        r#"b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde'"#,
+        r#"b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc'"#,
+        r#"b'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n'"#,
+        r#"b'GET / HTTP/1.1\r\nHost : x\r\n\r\n'"#,
+    ] {
+        let answer = raw(smuggled, 5);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{smuggled}: {answer}");
+    }
+    // Both lengths: the one that counts is the chunks', and nothing is left for a second request.
+    let both = raw(r#"b'POST /cat HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'"#, 5);
+    assert!(!both.contains("smuggled"), "{both}");
+    let began = Instant::now();
+    raw(r#"b'GET / HTTP/1.1\r\nX-Slow: '"#, 40);
+    let closed = began.elapsed().as_secs_f64();
+    assert!((5.0..35.0).contains(&closed), "{closed}");
+    m.note(format!("a header that does not end: closed after {closed:.0} s"));
+}
+
+fn callers_that_leave(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "act", ACT, EXEC);
+    for path in ["hangs", "gib"] {
+        let caller = m.try_run(&format!("curl --silent --max-time 1 --limit-rate 1k --output /dev/null http://localhost/cgi/{id}/{path}"));
+        assert_eq!(caller.status, 28, "{caller}");
+        m.until("the program is killed", Duration::from_secs(3), || count(m, "sleep 6001") + count(m, "head -c 1073741824") == 0);
+    }
+}
+
+fn ten_thousand_connections(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "many", ACT, EXEC);
+    let other = declare(m, "other", ACT, &format!("path_info_strip = 1\n{EXEC}"));
+    assert_eq!(direct(m, &id, "/x", "").0, 200);
+    let pid = m.prop(&format!("conductor-cgi-{id}.service"), "MainPID");
+    let descriptors = || m.run(&format!("ls /proc/{pid}/fd | wc -l")).trim().parse::<u32>().expect("a number");
+    let memory = || m.run(&format!("sed -n 's/VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{pid}/status")).trim().parse::<u32>().expect("KiB");
+    let (before, small) = (descriptors(), memory());
+    let load = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, pause_ms: 20, ..Load::default() });
+    m.write("/root/many.py", &MANY.replace("ID", &id));
+    let seen = m.run("python3 /root/many.py");
+    let other = load.stop();
+    assert_eq!(other.failed, 0, "{other}");
+    m.until("connections are gone", Duration::from_secs(10), || descriptors() <= before + 8);
+    assert_eq!(direct(m, &id, "/x", "").0, 200);
+    m.note(format!("{}; {small} KiB before, {} after; the other function p99 {} ms", seen.trim(), memory(), other.p99_us / 1000));
+}
+
+/// Connects 10,000 times, then asks on every connection, then reads every answer.
+const MANY: &str = r#"
+import collections, resource, selectors, socket
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+wanted = min(10000, hard - 100)
+sockets = []
+for _ in range(wanted):
+    s = socket.socket(socket.AF_UNIX); s.connect("/run/conductor/cgi/ID"); sockets.append(s)
+for s in sockets: s.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+seen = collections.Counter()
+for s in sockets:
+    s.settimeout(60)
+    data = b""
+    while True:
+        part = s.recv(4096)
+        if not part: break
+        data += part
+    seen[data[9:12].decode()] += 1
+    s.close()
+print(wanted, dict(seen))
+assert set(seen) <= {"200", "503"} and seen["200"] >= 1000, seen
+"#;
+
+fn gateway_is_killed(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "act", ACT, EXEC);
+    let other = declare(m, "other", ACT, &format!("path_info_strip = 1\n{EXEC}"));
+    let untouched = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, ..Load::default() });
+    let service = format!("conductor-cgi-{id}.service");
+    for _ in 0..10 {
+        assert_eq!(get(m, &format!("/cgi/{id}/x")).0, 200);
+        let hanging = m.spawn(&format!("curl --silent --output /dev/null --write-out '%{{http_code}}' http://localhost/cgi/{id}/hangs"));
+        m.until("its program runs", Duration::from_secs(5), || count(m, "sleep 6001") == 1);
+        m.run(&format!("systemctl kill --kill-whom=main --signal=KILL {service}"));
+        assert_eq!(get(m, &format!("/cgi/{id}/x")), (200, "here /x\n".into()));
+        assert_eq!(hanging.wait().stdout, "502");
+        m.until("its program is gone", Duration::from_secs(5), || count(m, "sleep 6001") == 0);
+    }
+    let seen = untouched.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+}
+
+fn workers(m: &mut Machine) {
+    ready(m);
+    let manifest = "interface = \"http\"\npreload = 2\nmax_requests = 50\nmax_concurrency = 8\ntimeout = \"2s\"\n[exec]\ncommand = [\"./work\"]\n";
+    let id = declare(m, "work", WORKER, manifest);
+    let home = format!("/cgi/{id}");
+    let (status, first) = curl(m, &format!("{home}/a"), "--data hello");
+    assert_eq!((status, first.split_once(' ').expect("words").1), (200, &*format!("{home}/a b'hello'\n").replace("b'hello'", "hello")));
+    m.until("two are warm", Duration::from_secs(5), || count(m, "functions/.*/work") == 2 || count(m, "\\./work|/work$") == 2);
+    let pids = |count: u32| m.run(&format!("for i in $(seq {count}); do curl --silent http://localhost{home}/x; done | cut -d' ' -f1 | sort -u | wc -l"));
+    assert_eq!(pids(20).trim(), "1", "one after the other, one worker is enough");
+    let many: u32 = pids(120).trim().parse().expect("a number");
+    assert!((2..=4).contains(&many), "replaced after 50 requests: {many}");
+    assert_eq!(get(m, &format!("{home}/dies")).0, 502);
+    assert_eq!(get(m, &format!("{home}/hangs")).0, 504);
+    assert_eq!(get(m, &format!("{home}/x")).0, 200);
+    let seen = m.load(Load { clients: 8, path: format!("{home}/x"), requests: 3000, ..Load::default() }).wait();
+    assert_eq!(seen.failed, 0, "{seen}");
+    m.note(format!("stdio {:.0}/s", seen.ok as f64 / seen.seconds));
+
+    let manifest = "interface = \"http\"\nlisten = \"socket\"\ntimeout = \"2s\"\n[exec]\ncommand = [\"./work\"]\n";
+    let id = declare(m, "listens", WORKER, manifest);
+    let home = format!("/cgi/{id}");
+    assert_eq!(get(m, &format!("{home}/a")).0, 200);
+    let seen = m.load(Load { clients: 8, path: format!("{home}/x"), requests: 3000, ..Load::default() }).wait();
+    assert_eq!((seen.failed, seen.versions.len()), (0, seen.versions.len()), "{seen}");
+    m.note(format!("socket {:.0}/s", seen.ok as f64 / seen.seconds));
+    assert_eq!(get(m, &format!("{home}/dies")).0, 502);
+    assert_eq!(get(m, &format!("{home}/a")).0, 200);
+    assert_eq!(get(m, &format!("{home}/hangs")).0, 504);
+}
+
+fn isolated(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "act", ACT, &format!("mode = \"isolated\"\ntimeout = \"2s\"\n{EXEC}"));
+    let home = format!("/cgi/{id}");
+    assert_eq!(get(m, &format!("{home}/x")), (200, "here /x\n".into()));
+    for (path, status) in [("nothing", 502), ("hangs", 504), ("exits", 502), ("leaves", 200), ("closes", 200)] {
+        assert_eq!(get(m, &format!("{home}/{path}")).0, status, "{path}");
+    }
+    let (_, env) = get(m, &format!("{home}/env"));
+    assert!(env.contains("GATEWAY_INTERFACE=CGI/1.1\n"), "{env}");
+    m.until("nothing is left", Duration::from_secs(5), || {
+        count(m, "sleep 600") == 0 && m.run("systemctl list-units --all --no-legend 'conductor-cgi-*@*'").is_empty()
+    });
+    // Ten times as many callers at once as are served in a tenth of a second.
+    let seen = m.load(Load { clients: 200, path: format!("{home}/x"), post: false, requests: 600, connect: format!("/run/conductor/cgi/{id}"), ..Load::default() }).wait();
+    assert_eq!(seen.failed, 0, "{seen}");
+    m.note(format!("{:.0}/s with 200 callers", seen.ok as f64 / seen.seconds));
+
+    let http = declare(m, "work", WORKER, "mode = \"isolated\"\ninterface = \"http\"\n[exec]\ncommand = [\"./work\"]\n");
+    assert_eq!(curl(m, &format!("/cgi/{http}/a"), "--data hello").0, 200);
+    for id in [&id, &http] {
+        let unit = m.run(&format!("ls /run/systemd/generator/conductor-cgi-{id}@.service")).trim().to_owned();
+        let exposure = exposure(m, &unit, "x@1.service");
+        assert!(exposure <= 1.0, "{exposure}");
+        m.note(format!("exposure {exposure}"));
+    }
+    let pooled = declare(m, "pooled", ACT, EXEC);
+    let exposure = exposure(m, &format!("/run/systemd/generator/conductor-cgi-{pooled}.service"), "x.service");
+    assert!(exposure <= 2.0, "{exposure}");
+    m.note(format!("pooled {exposure}"));
+    m.run(&format!("conductor cgi rm {id}"));
+    assert_eq!(get(m, &home).0, 404);
+}
+
+fn exposure(m: &Machine, unit: &str, name: &str) -> f64 {
+    let text = m.run(&format!("cp {unit} /tmp/{name}; systemd-analyze security --offline=true --no-pager /tmp/{name} | tail -n 1"));
+    text.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+}
+
+fn rests(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "act", ACT, &format!("idle_timeout = \"1s\"\n{EXEC}"));
+    let work = declare(m, "work", WORKER, "interface = \"http\"\npreload = 2\nidle_timeout = \"1s\"\n[exec]\ncommand = [\"./work\"]\n");
+    assert_eq!(get(m, &format!("/cgi/{id}/x")).0, 200);
+    assert_eq!(get(m, &format!("/cgi/{work}/x")).0, 200);
+    m.until("no process is left", Duration::from_secs(8), || {
+        [&id, &work].iter().all(|id| m.prop(&format!("conductor-cgi-{id}.service"), "ActiveState") == "inactive")
+    });
+    assert_eq!(processes(m), Vec::<String>::new());
+    let time = |path: &str| -> f64 {
+        let seconds = m.run(&format!("curl --silent --output /dev/null --write-out '%{{time_total}}' --unix-socket /run/conductor/cgi/{id} http://x{path}"));
+        seconds.trim().parse().expect("seconds")
+    };
+    let (first, second) = (time("/x"), time("/x"));
+    m.note(format!("first request after rest {:.1} ms, then {:.1} ms", first * 1e3, second * 1e3));
+    assert!(first < 0.5, "{first}");
+}
