@@ -7,7 +7,7 @@ BINDIR = $(PREFIX)/bin
 LIBDIR = $(PREFIX)/lib
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: all install demo test bench
+.PHONY: all install demo test bench bench-cgi
 
 # The units name the program where it is installed. The generator is built on its own, so that it
 # has none of the command line's features.
@@ -42,3 +42,6 @@ test:
 
 bench:
 	./benches/run
+
+bench-cgi:
+	./benches/cgi

@@ -38,9 +38,9 @@ use crate::layout::Layout;
 /// One spawns while the other reads; more would only wait for the kernel.
 const THREADS: usize = 2;
 /// A request's header must be there within this time, a connection's first one as well as a later one.
-const HEADER_TIME: Duration = Duration::from_secs(30);
-/// Larger headers are refused with 431.
-const MAX_HEADER: usize = 64 << 10;
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Nothing larger is read before somebody looks at it.
+const MAX_BUFFER: usize = 64 << 10;
 /// File descriptors that are no connection's: those of processes that run, and some.
 const RESERVED: u64 = 64;
 const PER_PROCESS: u64 = 4;
@@ -125,7 +125,7 @@ impl Server {
         let of_processes = RESERVED + PER_PROCESS * u64::from(gateway.function.max_concurrency);
         let most = descriptors.saturating_sub(of_processes).clamp(16, 1 << 20) as u32;
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEADER);
+        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_BUFFER);
         Ok(Self {
             gateway,
             listener: net::UnixListener::from_std(listener)?,
@@ -221,7 +221,7 @@ pub fn request(layout: &Layout, id: &Id) -> Result<(), String> {
     runtime.block_on(async {
         let gateway = Gateway::new(compiled, dir, Children::adopt().map_err(failed)?)?;
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEADER).keep_alive(false);
+        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_BUFFER).keep_alive(false);
         let stream = net::UnixStream::from_std(stream).map_err(failed)?;
         let (_open, closing) = watch::channel(false);
         serve(http, gateway.clone(), stream, closing).await;

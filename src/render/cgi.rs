@@ -109,12 +109,11 @@ pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tre
 fn service(layout: &Layout, compiled: &Compiled, of: Of) -> String {
     let Compiled { id, function, dir } = compiled;
     let process = &function.process;
-    let by_podman = process.engine.is_podman();
     let user = match &process.user {
         User::Dynamic(_) => User::Dynamic(id.user()),
         User::Static(name) => User::Static(name.clone()),
     };
-    let mut user = if by_podman { Vec::new() } else { user_lines(layout.scope, &user) };
+    let mut user = user_lines(layout.scope, &user);
     let credential = |(name, path): (&String, &Utf8PathBuf)| format!("{name}:{}", Text(path.as_str()));
     user.extend(process.credentials.iter().map(|it| Line::new("LoadCredential", credential(it))));
     user.extend(process.credentials_encrypted.iter().map(|it| Line::new("LoadCredentialEncrypted", credential(it))));
@@ -133,16 +132,16 @@ fn service(layout: &Layout, compiled: &Compiled, of: Of) -> String {
         // A connection's unit is started for it alone: nobody waits for it to be up.
         kind: if function.mode == Mode::Isolated { "simple" } else { "exec" },
         exec,
-        lines: mode_lines(function, by_podman),
+        lines: mode_lines(function),
         environment: process.environment.iter().map(|(name, value)| Assignment { name, value }).collect(),
         user,
-        strict: layout.scope == Scope::System && process.sandbox == Sandbox::Strict && !by_podman,
+        strict: layout.scope == Scope::System && process.sandbox == Sandbox::Strict,
         network: function.network,
         families: if function.network { "AF_UNIX AF_INET AF_INET6" } else { "AF_UNIX" },
     })
 }
 
-fn mode_lines(function: &Function, by_podman: bool) -> Vec<Line<'_>> {
+fn mode_lines(function: &Function) -> Vec<Line<'_>> {
     let span = |span: Duration| timespan::format(span);
     let mut lines = Vec::new();
     match function.mode {
@@ -154,9 +153,6 @@ fn mode_lines(function: &Function, by_podman: bool) -> Vec<Line<'_>> {
             lines.push(Line::new("KillMode", "mixed"));
             lines.push(Line::new("TimeoutStopSec", span(function.timeout + MARGIN)));
             lines.push(Line::new("LimitNOFILE", "65536"));
-            if by_podman {
-                lines.push(Line::new("Delegate", "yes"));
-            }
         }
         Mode::Isolated => {
             lines.push(Line::new("StandardInput", "socket"));

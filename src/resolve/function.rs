@@ -11,7 +11,7 @@ use crate::cgi::manifest::Manifest;
 use crate::diagnostic::Diagnostics;
 use crate::document::Path;
 use crate::layout::Scope;
-use crate::model::{Engine, Process, User};
+use crate::model::{Process, User};
 use crate::path;
 use crate::sources::Declared;
 
@@ -59,7 +59,6 @@ impl Resolver<'_> {
             resources,
         } = manifest;
         let name = self.function_name(name);
-        let is_container = container.is_some();
         let mut process = self.process(BTreeMap::new(), exec, container, None);
         self.fit_function(&process, interface, listen, mode, preload.unwrap_or(0));
         if let User::Dynamic(user) = &mut process.user {
@@ -68,9 +67,6 @@ impl Resolver<'_> {
         let concurrency = if mode == Mode::Pooled { 64 } else { 1024 };
         let max_concurrency =
             self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
-        if is_container && network {
-            self.key_error(&path!["network"], "a container says itself which networks it has", "write network = [\"…\"] in [container]");
-        }
         Function {
             aliases: self.aliases(aliases),
             tls,
@@ -118,17 +114,8 @@ impl Resolver<'_> {
             let remedy = "take it out: an isolated program has the request on stdin";
             self.key_error(&path!["listen"], "an isolated function has a connection a process", remedy);
         }
-        if let Engine::Container(container) = &process.engine {
-            if mode == Mode::Isolated {
-                self.key_error(&path!["mode"], "not supported yet for containers", "take it out: containers are pooled");
-            }
-            if listen == Talk::Socket {
-                self.key_error(&path!["listen"], "not supported yet for containers", "take it out: a container talks on stdin and stdout");
-            }
-            if container.port.is_some() {
-                let remedy = "take it out: it talks on stdin and stdout";
-                self.key_error(&path!["container", "port"], "a function's container listens nowhere", remedy);
-            }
+        if process.engine.is_podman() {
+            self.key_error(&path!["container"], "not supported yet", "write [exec] with the program's command");
         }
     }
 

@@ -112,22 +112,28 @@ impl Input {
             File::from(writer).write_all(&first)?;
         } else {
             let sender = Sender::from_owned_fd(writer)?;
-            tokio::spawn(async move { drop(pump(sender, first, rest).await) });
+            tokio::spawn(pump(sender, first, rest));
         }
         Ok(reader.into())
     }
 }
 
-/// Writes a body to a program, which need not read it.
-async fn pump(mut sender: Sender, first: Bytes, rest: Option<Incoming>) -> Result<(), Error> {
-    sender.write_all(&first).await?;
-    let Some(mut rest) = rest else { return Ok(()) };
-    while let Some(frame) = rest.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            sender.write_all(&data).await?;
+/// Writes a body to a program, which need not read it. The client's connection is read to the body's end all the same:
+/// were it closed before, the client would lose the answer with it.
+async fn pump(mut sender: Sender, first: Bytes, rest: Option<Incoming>) {
+    let mut is_read = sender.write_all(&first).await.is_ok();
+    let Some(mut rest) = rest else { return };
+    let mut sender = Some(sender);
+    while let Some(Ok(frame)) = rest.frame().await {
+        if let (Ok(data), Some(open)) = (frame.into_data(), &mut sender)
+            && is_read
+        {
+            is_read = open.write_all(&data).await.is_ok();
+        }
+        if !is_read {
+            sender = None;
         }
     }
-    Ok(())
 }
 
 /// Answers a request.
@@ -316,6 +322,7 @@ impl Output {
             if !data.is_empty() {
                 return Poll::Ready(Ok(Some(self.give(data))));
             }
+            program.process.reap();
             self.grace = Some(Box::pin(sleep(GRACE)));
         }
         let status = program.process.poll_ended(context);

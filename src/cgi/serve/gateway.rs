@@ -26,6 +26,8 @@ use crate::render::units::program_path;
 
 /// Longer paths and queries are refused with 414.
 const MAX_URI: usize = 8 << 10;
+/// Larger headers are refused with 431: they would be a program's environment.
+const MAX_HEADER: usize = 48 << 10;
 /// Variables of this process that its programs have as well; all others are the declaration's, or the request's.
 const INHERITED: &[&str] = &[
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM",
@@ -135,6 +137,11 @@ impl Gateway {
     async fn try_handle(self: &Arc<Self>, head: Parts, body: Incoming, what: &str) -> Result<Response<Body>, Fault> {
         if head.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > MAX_URI) {
             return Err(Fault::new(StatusCode::URI_TOO_LONG, "the path is longer than 8 KiB".to_owned()));
+        }
+        let sizes = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        if sizes.sum::<usize>() > MAX_HEADER {
+            let why = "the header is larger than 48 KiB".to_owned();
+            return Err(Fault::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why));
         }
         if !head.uri.path().starts_with('/') {
             return Err(Fault::client("neither a path nor a URL".to_owned())); // CONNECT, OPTIONS *

@@ -18,7 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, kill_process, kill_process_group, set_child_subreaper, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, kill_process, kill_process_group, set_child_subreaper, wait,
+    waitpid,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -210,6 +212,20 @@ impl Process {
         };
         self.ended = Ended::Done(status);
         Poll::Ready(status)
+    }
+
+    /// Waits for it if it has ended already: sooner than by a signal.
+    pub fn reap(&mut self) {
+        let mut registry = self.children.registry();
+        if !registry.running.contains_key(&self.pid) {
+            return;
+        }
+        if let Ok(Some((_, status))) = waitpid(Some(self.pid), WaitOptions::NOHANG) {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+            registry.running.remove(&self.pid);
+            drop(registry);
+            self.ended = Ended::Done(status);
+        }
     }
 
     pub fn is_running(&self) -> bool {

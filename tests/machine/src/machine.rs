@@ -264,7 +264,7 @@ impl Machine {
         self.feed(&["sh", "-ec", r#"mkdir -p "$1"; tar -C "$1" --no-same-owner -x"#, "sh", to], &tar.stdout);
     }
 
-    fn install(&self, path: &str, mode: &str, content: &[u8]) {
+    pub fn install(&self, path: &str, mode: &str, content: &[u8]) {
         self.feed(&["install", "-D", "-m", mode, "/dev/stdin", path], content);
     }
 

@@ -27,29 +27,29 @@ scenarios!("functions":
 
 /// Acts by its path.
 const ACT: &str = r#"#!/bin/sh
-head() { printf 'Content-Type: text/plain\r\n\r\n'; }
+begin() { printf 'Content-Type: text/plain\r\n\r\n'; }
 case "$PATH_INFO" in
 /nothing) exit 0 ;;
 /half) printf 'Content-Type: text/pl' ;;
 /garbage) echo 'this is no header'; echo; echo body ;;
 /exits) echo 'about to exit' >&2; exit 3 ;;
 /hangs) exec sleep 6001 ;;
-/killed) head; echo begun; sleep 0.2; kill -KILL $$ ;;
-/fails-late) head; echo whole; exit 4 ;;
-/closes) head; echo closed; exec >&-; sleep 1; echo ran-on >&2 ;;
-/leaves) head; echo left; sleep 6002 & setsid -f sleep 6003 ;;
-/gib) head; head -c 1073741824 /dev/zero ;;
-/unread) head; echo unread ;;
-/env) head; env | sort ;;
-/cat) head; cat ;;
-/count) head; echo "$CONTENT_LENGTH $(wc -c)" ;;
-/slow) head; sleep 0.5; echo slow ;;
+/killed) begin; echo begun; sleep 0.2; kill -KILL $$ ;;
+/fails-late) begin; echo whole; exit 4 ;;
+/closes) begin; echo closed; exec >&-; sleep 1; echo ran-on >&2 ;;
+/leaves) begin; echo left; sleep 6002 & setsid -f sleep 6003 ;;
+/gib) begin; head -c 1073741824 /dev/zero ;;
+/unread) begin; echo unread ;;
+/env) begin; env | sort ;;
+/cat) begin; cat ;;
+/count) begin; echo "$CONTENT_LENGTH $(wc -c)" ;;
+/slow) begin; sleep 0.5; echo slow ;;
 /short) printf 'Content-Type: text/plain\r\nContent-Length: 100\r\n\r\nshort' ;;
 /status) printf 'Status: 418 Short and stout\r\nX-Kind: teapot\r\nContent-Type: text/plain\r\n\r\ntea\n' ;;
 /local) printf 'Location: %s/env?from=local\r\n\r\n' "$SCRIPT_NAME" ;;
 /circle) printf 'Location: %s/circle\r\n\r\n' "$SCRIPT_NAME" ;;
 /client) printf 'Location: http://elsewhere.example/\r\n\r\n' ;;
-*) head; echo "here $PATH_INFO" ;;
+*) begin; echo "here $PATH_INFO" ;;
 esac
 "#;
 
@@ -109,7 +109,7 @@ fn try_declare(m: &Machine, name: &str, program: &str, manifest: &str) -> Output
 
 /// A machine whose proxy has no site of its own on port 80.
 fn ready(m: &Machine) {
-    m.write("/etc/caddy/Caddyfile", "");
+    m.write("/etc/caddy/Caddyfile", "# No site of its own.\n{\n}\n");
     m.run("systemctl reload caddy");
 }
 
@@ -138,7 +138,10 @@ fn processes(m: &Machine) -> Vec<String> {
     list.lines().filter(|line| !line.contains(".s")).map(str::to_owned).collect()
 }
 
+/// Processes by their command lines; the pattern is written so that it does not match its own.
 fn count(m: &Machine, pattern: &str) -> usize {
+    let (first, rest) = pattern.split_at(1);
+    let pattern = format!("[{first}]{rest}");
     m.run(&format!("pgrep --full '{pattern}' | wc -l")).trim().parse().expect("a number")
 }
 
@@ -180,6 +183,7 @@ fn addresses(m: &mut Machine) {
     let taken = m.try_run("mkdir /root/act && printf '[exec]\ncommand = [\"/bin/true\"]\n[[route]]\npath = \"/act\"\n' >/root/act/service.toml && conductor service declare /root/act --no-start");
     assert!(taken.status == 3 && taken.stderr.contains("the function \"act\""), "{taken}");
 
+    m.run("rm -r /etc/conductor/services/shop");
     m.run(&format!("systemctl stop conductor-cgi-{id}.socket conductor-cgi-{id}.service"));
     assert_eq!(get(m, &home).0, 503);
     assert_eq!(get(m, "/act").0, 503);
@@ -189,12 +193,16 @@ fn addresses(m: &mut Machine) {
     assert_eq!(get(m, &format!("{home}/up")), (200, "here /up\n".into()));
     assert_eq!(get(m, "/act/up"), (200, "here /up\n".into()));
 
+    // The site on port 80 stays with the last function.
+    declare(m, "last", ACT, EXEC);
     let refused = m.try_run("conductor cgi rm ac");
     assert!(!refused.success(), "{refused}");
     assert_eq!(m.run(&format!("conductor cgi rm {}", &id[..4])).trim(), id);
     for path in [home.as_str(), "/act"] {
         assert_eq!(get(m, path).0, 404);
     }
+    let last = m.run("conductor cgi list | sed -n 's/ .*last.*//p'");
+    m.run(&format!("conductor cgi rm {last}"));
     assert_eq!(m.run("conductor cgi list"), "no function is declared; `conductor cgi declare MANIFEST` declares one\n");
     assert_eq!(m.run("ls -A /etc/conductor/functions/aliases /run/conductor/cgi; systemctl list-units --all --no-legend 'conductor-cgi-*'").replace('\n', " ").trim(),
         "/etc/conductor/functions/aliases:  /run/conductor/cgi:");
@@ -255,7 +263,7 @@ fn meta_variables(m: &mut Machine) {
         m.run(&format!("head -c {size} /dev/zero >/root/body"));
         for options in ["", "--header 'Transfer-Encoding: chunked'"] {
             let (status, text) = curl(m, &format!("{home}/count"), &format!("--request POST --data-binary @/root/body {options}"));
-            let length = if size == 0 { String::new() } else { size.to_string() };
+            let length = if size == 0 && options.is_empty() { String::new() } else { size.to_string() };
             assert_eq!((status, text), (200, format!("{length} {size}\n")), "{size} {options}");
         }
     }
@@ -266,7 +274,7 @@ fn meta_variables(m: &mut Machine) {
 
     // Two requests on one connection.
     let reused = m.run(&format!("curl --silent --verbose --unix-socket /run/conductor/cgi/{id} http://x/1 http://x/2 2>&1"));
-    assert!(reused.contains("Re-using existing connection") && reused.contains("here /2"), "{reused}");
+    assert!(reused.contains("Re-using existing") && reused.contains("here /2"), "{reused}");
 
     let nph = declare(m, "nph", NPH, "[exec]\ncommand = [\"./nph-own\"]\n");
     let own = direct(m, &nph, "/", "--include").1;
@@ -279,8 +287,9 @@ fn meta_variables(m: &mut Machine) {
 fn programs_that_fail(m: &mut Machine) {
     ready(m);
     let id = declare(m, "act", ACT, &format!("timeout = \"3s\"\n{EXEC}"));
+    let patient = declare(m, "patient", ACT, EXEC);
     let other = declare(m, "other", ACT, &format!("path_info_strip = 1\n{EXEC}"));
-    let load = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, ..Load::default() });
+    let load = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, pause_ms: 20, ..Load::default() });
     let home = format!("/cgi/{id}");
     for path in ["nothing", "half", "garbage", "exits"] {
         assert_eq!(get(m, &format!("{home}/{path}")).0, 502, "{path}");
@@ -290,8 +299,9 @@ fn programs_that_fail(m: &mut Machine) {
     assert!(began.elapsed() < Duration::from_secs(5));
     assert_eq!(get(m, &format!("{home}/fails-late")), (200, "whole\n".into()));
     for path in ["killed", "short"] {
-        let cut = m.try_run(&format!("curl --silent --max-time 5 http://localhost{home}/{path}"));
-        assert!([18, 56, 92].contains(&cut.status), "{path}: {cut}");
+        // At the socket: Caddy 2.6 ends what was cut off as if it were whole, where no length is given.
+        let cut = m.try_run(&format!("curl --silent --max-time 5 --unix-socket /run/conductor/cgi/{id} http://x/{path}"));
+        assert!([18, 52, 56, 92].contains(&cut.status), "{path}: {cut}");
     }
     let began = Instant::now();
     assert_eq!(get(m, &format!("{home}/closes")), (200, "closed\n".into()));
@@ -302,10 +312,10 @@ fn programs_that_fail(m: &mut Machine) {
     // A large body that nobody reads, and a large answer: the gateway keeps none of it.
     m.run("truncate --size 200M /root/large");
     assert_eq!(curl(m, &format!("{home}/unread"), "--data-binary @/root/large --header Expect:"), (200, "unread\n".into()));
-    let slow = m.spawn(&format!("curl --silent --limit-rate 5M --max-time 4 http://localhost{home}/gib | wc -c"));
-    let size = m.run(&format!("curl --silent --max-time 60 http://localhost{home}/gib | wc -c"));
+    let slow = m.spawn(&format!("curl --silent --limit-rate 5M --max-time 4 http://localhost/cgi/{patient}/gib | wc -c"));
+    let size = m.run(&format!("curl --silent --max-time 60 http://localhost/cgi/{patient}/gib | wc -c"));
     assert_eq!(size.trim(), "1073741824");
-    let pid = m.prop(&format!("conductor-cgi-{id}.service"), "MainPID");
+    let pid = m.prop(&format!("conductor-cgi-{patient}.service"), "MainPID");
     let peak = m.run(&format!("sed -n 's/VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{pid}/status"));
     let peak: u32 = peak.trim().parse().expect("KiB");
     assert!(peak < 64 << 10, "{peak} KiB");
@@ -386,11 +396,14 @@ fn ten_thousand_connections(m: &mut Machine) {
     let (before, small) = (descriptors(), memory());
     let load = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, pause_ms: 20, ..Load::default() });
     m.write("/root/many.py", &MANY.replace("ID", &id));
+    m.run("python3 /root/many.py");
+    let once = memory();
     let seen = m.run("python3 /root/many.py");
     let other = load.stop();
     assert_eq!(other.failed, 0, "{other}");
     m.until("connections are gone", Duration::from_secs(10), || descriptors() <= before + 8);
     assert_eq!(direct(m, &id, "/x", "").0, 200);
+    assert!(memory() < once + once / 4, "{once} KiB, then {}", memory());
     m.note(format!("{}; {small} KiB before, {} after; the other function p99 {} ms", seen.trim(), memory(), other.p99_us / 1000));
 }
 
@@ -426,7 +439,8 @@ fn gateway_is_killed(m: &mut Machine) {
     let service = format!("conductor-cgi-{id}.service");
     for _ in 0..10 {
         assert_eq!(get(m, &format!("/cgi/{id}/x")).0, 200);
-        let hanging = m.spawn(&format!("curl --silent --output /dev/null --write-out '%{{http_code}}' http://localhost/cgi/{id}/hangs"));
+        // With a body: Caddy itself asks again for one without, of a connection that it has used before.
+        let hanging = m.spawn(&format!("curl --silent --data x --output /dev/null --write-out '%{{http_code}}' http://localhost/cgi/{id}/hangs"));
         m.until("its program runs", Duration::from_secs(5), || count(m, "sleep 6001") == 1);
         m.run(&format!("systemctl kill --kill-whom=main --signal=KILL {service}"));
         assert_eq!(get(m, &format!("/cgi/{id}/x")), (200, "here /x\n".into()));
@@ -445,7 +459,7 @@ fn workers(m: &mut Machine) {
     let home = format!("/cgi/{id}");
     let (status, first) = curl(m, &format!("{home}/a"), "--data hello");
     assert_eq!((status, first.split_once(' ').expect("words").1), (200, &*format!("{home}/a b'hello'\n").replace("b'hello'", "hello")));
-    m.until("two are warm", Duration::from_secs(5), || count(m, "functions/.*/work") == 2 || count(m, "\\./work|/work$") == 2);
+    m.until("two are warm", Duration::from_secs(5), || count(m, "functions/.*/work") == 2);
     let pids = |count: u32| m.run(&format!("for i in $(seq {count}); do curl --silent http://localhost{home}/x; done | cut -d' ' -f1 | sort -u | wc -l"));
     assert_eq!(pids(20).trim(), "1", "one after the other, one worker is enough");
     let many: u32 = pids(120).trim().parse().expect("a number");
@@ -453,7 +467,7 @@ fn workers(m: &mut Machine) {
     assert_eq!(get(m, &format!("{home}/dies")).0, 502);
     assert_eq!(get(m, &format!("{home}/hangs")).0, 504);
     assert_eq!(get(m, &format!("{home}/x")).0, 200);
-    let seen = m.load(Load { clients: 8, path: format!("{home}/x"), requests: 3000, ..Load::default() }).wait();
+    let seen = m.load(Load { clients: 8, path: format!("{home}/x"), requests: 1000, ..Load::default() }).wait();
     assert_eq!(seen.failed, 0, "{seen}");
     m.note(format!("stdio {:.0}/s", seen.ok as f64 / seen.seconds));
 
@@ -482,8 +496,9 @@ fn isolated(m: &mut Machine) {
     m.until("nothing is left", Duration::from_secs(5), || {
         count(m, "sleep 600") == 0 && m.run("systemctl list-units --all --no-legend 'conductor-cgi-*@*'").is_empty()
     });
+    let many = declare(m, "many", ACT, &format!("mode = \"isolated\"\n{EXEC}"));
     // Ten times as many callers at once as are served in a tenth of a second.
-    let seen = m.load(Load { clients: 200, path: format!("{home}/x"), post: false, requests: 600, connect: format!("/run/conductor/cgi/{id}"), ..Load::default() }).wait();
+    let seen = m.load(Load { clients: 200, path: "/x".into(), post: false, requests: 400, connect: format!("/run/conductor/cgi/{many}"), timeout_ms: 60_000, ..Load::default() }).wait();
     assert_eq!(seen.failed, 0, "{seen}");
     m.note(format!("{:.0}/s with 200 callers", seen.ok as f64 / seen.seconds));
 
