@@ -3,6 +3,7 @@
 //! One process, two threads, hyper for HTTP. It runs as the function's user, in the function's sandbox and control group,
 //! takes its socket from systemd, and ends when nobody has called for a while.
 
+pub mod all;
 mod body;
 mod cgi;
 mod fault;

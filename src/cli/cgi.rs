@@ -35,10 +35,10 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// What a pooled function's unit runs
+    /// Serve one function, as a pooled one's unit does, or every pooled one that systemd does not serve
     Serve {
         #[arg(value_name = "ID")]
-        function: String,
+        function: Option<String>,
     },
     /// What an isolated function's unit runs: one request on the connection that is stdin
     #[command(name = "_request", hide = true)]
@@ -65,7 +65,18 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             Ok(())
         }
         Verb::List { json } => list::run(context, json),
-        Verb::Serve { function } => serve::run(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed),
+        Verb::Serve { function: Some(function) } => {
+            serve::run(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
+        }
+        Verb::Serve { function: None } => {
+            let (manager, is_here) = (context.manager, context.layout.root() == "/");
+            let listens = move |ids: &[Id]| {
+                let sockets: Vec<_> = ids.iter().map(|id| format!("{}.socket", unit_name(id))).collect();
+                let states = if is_here { manager.states(&sockets).ok() } else { None };
+                states.map_or_else(|| vec![false; ids.len()], |all| all.iter().map(|state| state == "active").collect())
+            };
+            serve::all::run(&context.layout, listens).map_err(Failure::Failed)
+        }
         Verb::Request { function } => {
             serve::request(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
         }
@@ -101,6 +112,10 @@ fn parent(manifest: &Utf8Path) -> &Utf8Path {
 /// The one function that somebody means: by its ID, the beginning of one, or an alias.
 pub fn find(context: &Context, word: &str) -> Result<(Id, Utf8PathBuf), Failure> {
     let layout = &context.layout;
+    if let Some(id) = Id::new(word) {
+        let dir = source::find_one(layout, &id);
+        return dir.map(|dir| (id, dir)).ok_or_else(|| Failure::Failed(format!("no function has the ID {word}")));
+    }
     let all = source::find(layout);
     let aliases = source::aliases(layout);
     let alias = Alias::from_file_name(&word.replace('/', "+"));
@@ -109,7 +124,7 @@ pub fn find(context: &Context, word: &str) -> Result<(Id, Utf8PathBuf), Failure>
     {
         return Ok((owned.id.clone(), dir.clone()));
     }
-    if !is_hex(word) || word.len() > Id::LENGTH {
+    if !is_hex(word) || word.is_empty() {
         return Err(Failure::Failed(format!("no function has the alias {word}; `conductor cgi list` shows all")));
     }
     if word.len() < 4 {

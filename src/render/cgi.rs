@@ -59,6 +59,7 @@ struct Service<'a> {
     user: Vec<Line<'a>>,
     strict: bool,
     network: bool,
+    has_own_network: bool,
     families: &'static str,
 }
 
@@ -137,7 +138,14 @@ fn service(layout: &Layout, compiled: &Compiled, of: Of) -> String {
         user,
         strict: layout.scope == Scope::System && process.sandbox == Sandbox::Strict,
         network: function.network,
-        families: if function.network { "AF_UNIX AF_INET AF_INET6" } else { "AF_UNIX" },
+        // An isolated process has its connection and makes no other; a network namespace for each would cost more than
+        // it keeps out then.
+        has_own_network: function.mode == Mode::Pooled,
+        families: match (function.network, function.mode) {
+            (true, _) => "AF_UNIX AF_INET AF_INET6",
+            (false, Mode::Pooled) => "AF_UNIX",
+            (false, Mode::Isolated) => "none",
+        },
     })
 }
 

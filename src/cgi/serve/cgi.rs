@@ -18,7 +18,7 @@ use hyper::{Method, Response, StatusCode, Uri};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 
 use super::body::{Body, Error};
 use super::fault::Fault;
@@ -100,7 +100,7 @@ impl Input {
     }
 
     /// The program's stdin; what does not fit it at once is written as it is read.
-    fn connect(self) -> io::Result<Stdio> {
+    fn connect(self, limit: Duration) -> io::Result<Stdio> {
         let (first, rest) = match self {
             Self::Nothing => return Ok(Stdio::null()),
             Self::Spooled(file, _) => return Ok(file.into()),
@@ -112,7 +112,7 @@ impl Input {
             File::from(writer).write_all(&first)?;
         } else {
             let sender = Sender::from_owned_fd(writer)?;
-            tokio::spawn(pump(sender, first, rest));
+            tokio::spawn(timeout(limit, pump(sender, first, rest)));
         }
         Ok(reader.into())
     }
@@ -167,7 +167,7 @@ fn start(gateway: &Arc<Gateway>, head: &Parts, input: Input) -> Result<Program, 
     program.environment.extend(meta::variables(head, &place, input.length(head), &gateway.dir));
     let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", program.path.display()));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed)?;
-    let streams = Streams { stdin: input.connect().map_err(failed)?, stdout: OwnedFd::from(writer) };
+    let streams = Streams { stdin: input.connect(gateway.function.timeout).map_err(failed)?, stdout: OwnedFd::from(writer) };
     let process = gateway.children.spawn(&program, streams).map_err(failed)?;
     let output = Receiver::from_owned_fd(reader).map_err(failed)?;
     Ok(Program { process, output })

@@ -23,6 +23,7 @@ scenarios!("functions":
     workers,
     isolated,
     rests,
+    examples,
 );
 
 /// Acts by its path.
@@ -539,5 +540,27 @@ fn rests(m: &mut Machine) {
     };
     let (first, second) = (time("/x"), time("/x"));
     m.note(format!("first request after rest {:.1} ms, then {:.1} ms", first * 1e3, second * 1e3));
-    assert!(first < 0.5, "{first}");
+    assert!(first < 5.0, "{first}");
+}
+
+/// Each example by the client that people have for it.
+fn examples(m: &mut Machine) {
+    ready(m);
+    m.run(
+        "git init --quiet --bare /srv/git/hello.git; git clone --quiet /srv/git/hello.git /root/work 2>/dev/null; cd /root/work
+        git config user.name t; git config user.email t@localhost
+        head -c 3000000 /dev/urandom >large; echo readable >README; git add .; git commit --quiet --message 'First words'
+        git push --quiet origin HEAD:master",
+    );
+    for example in ["shell", "python", "git", "cgit"] {
+        m.run(&format!("conductor cgi declare /usr/share/conductor/examples/functions/{example}"));
+    }
+    assert_eq!(get(m, "/hello/you"), (200, "Hello you\n".into()));
+    assert_eq!(curl(m, "/words", "--data 'a b b'"), (200, "{\"b\": 2, \"a\": 1}".into()));
+    assert_eq!(get(m, "/words").0, 405);
+    m.run("git clone --quiet --branch master http://localhost/git/hello.git /root/clone; cmp /root/work/large /root/clone/large");
+    let (status, page) = get(m, "/cgit/");
+    assert!(status == 200 && page.contains("hello.git"), "{page}");
+    let (status, page) = get(m, "/cgit/hello.git/log/?h=master");
+    assert!(status == 200 && page.contains("First words"), "{page}");
 }
