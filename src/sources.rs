@@ -295,12 +295,7 @@ fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {
 ///
 /// # Errors
 /// What concerns all of them.
-pub fn written(
-    layout: &Layout,
-    site: &Site,
-    dir: &Utf8Path,
-    shown: &Utf8Path,
-) -> Result<Each<Written>, Diagnostics> {
+pub fn written(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Each<Written>, Diagnostics> {
     let whole = site.whole.as_deref().unwrap_or(site);
     let document = in_place(layout, whole, dir, shown)?;
     let names = part::names(&document, &whole.name)?;

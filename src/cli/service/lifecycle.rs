@@ -29,6 +29,10 @@ pub fn start(context: &Context, name: &ServiceName) -> Outcome {
         context.manager.daemon_reload()?;
     }
     context.manager.start(&[unit(name)]).map_err(|error| reason(context, name, &error))?;
+    // One whose whole runs was stopped alone.
+    for part in members(&context.layout, name).iter().filter(|part| *part != name) {
+        context.manager.start(&[unit(part)]).map_err(|error| reason(context, part, &error))?;
+    }
     report(context, name)
 }
 

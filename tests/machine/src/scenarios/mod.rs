@@ -15,6 +15,7 @@ mod lifecycle;
 mod listeners;
 mod long;
 mod manager;
+mod parts;
 mod plan;
 mod proxy;
 mod services;
@@ -87,6 +88,7 @@ const ALL: &[&[Scenario]] = &[
     hooks::SCENARIOS,
     commands::SCENARIOS,
     services::SCENARIOS,
+    parts::SCENARIOS,
     faults::SCENARIOS,
     interrupted::SCENARIOS,
     manager::SCENARIOS,
