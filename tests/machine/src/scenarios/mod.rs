@@ -15,6 +15,7 @@ mod lifecycle;
 mod listeners;
 mod long;
 mod manager;
+mod package;
 mod parts;
 mod plan;
 mod proxy;
@@ -98,6 +99,7 @@ const ALL: &[&[Scenario]] = &[
     long::SCENARIOS,
     traps::SCENARIOS,
     upgrade::SCENARIOS,
+    package::SCENARIOS,
     enforcement::SCENARIOS,
 ];
 
