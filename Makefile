@@ -14,6 +14,10 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 all:
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-generator
+	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-pages
+	rm -rf $(RELEASE)/pages && $(RELEASE)/conductor-pages docs $(RELEASE)/pages
+	set -e; mkdir -p $(RELEASE)/completions; for shell in bash fish zsh; do \
+		$(RELEASE)/conductor completions $$shell > $(RELEASE)/completions/$$shell; done
 
 # Installs what `make` with the same PREFIX has built.
 install:
@@ -32,6 +36,11 @@ install:
 	install -D -m 0644 units/Caddyfile $(DESTDIR)$(LIBDIR)/conductor/Caddyfile
 	install -D -m 0644 units/sysusers.d/conductor.conf $(DESTDIR)$(LIBDIR)/sysusers.d/conductor.conf
 	install -D -m 0644 units/tmpfiles.d/conductor.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/conductor.conf
+	set -e; for page in $(RELEASE)/pages/*; do \
+		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+	install -D -m 0644 $(RELEASE)/completions/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/conductor
+	install -D -m 0644 $(RELEASE)/completions/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/conductor.fish
+	install -D -m 0644 $(RELEASE)/completions/zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_conductor
 	install -d $(DESTDIR)$(PREFIX)/share/doc/conductor
 	cp -r --no-preserve=ownership examples $(DESTDIR)$(PREFIX)/share/doc/conductor/
 

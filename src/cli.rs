@@ -1,6 +1,7 @@
 //! What people type.
 
 mod check;
+mod complete;
 mod daemon_reload;
 mod declare;
 mod deployment;
@@ -19,7 +20,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::diagnostic::Diagnostics;
 use crate::error::Error;
@@ -60,6 +61,8 @@ enum Noun {
     /// List and look at deployments
     #[command(subcommand)]
     Deployment(deployment::Verb),
+    /// Print what makes a shell complete this command's words: `. <(conductor completions bash)`
+    Completions { shell: complete::Shell },
     /// What conductor-proxy.service runs
     #[command(subcommand, hide = true)]
     Proxy(proxy::Verb),
@@ -165,12 +168,18 @@ impl Context {
     }
 }
 
+/// The command line, for whoever writes about it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // A reader that goes away (`| head`) ends us quietly, like any other filter.
     reset_sigpipe();
     // Hooks inherit the sandbox's UMask=0077, but the proxy has to walk through the slots.
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    complete::answer();
     let cli = Cli::parse();
     let outcome = Context::new(&cli).and_then(|context| match cli.noun {
         Noun::DaemonReload => context.must_be_this_machine().and_then(|()| daemon_reload::run(&context)),
@@ -180,6 +189,7 @@ pub fn main() -> ExitCode {
         Noun::Service(verb) => service::run(&context, verb),
         Noun::Run(arguments) => context.must_be_this_machine().and_then(|()| run::run(&context, &arguments)),
         Noun::Deployment(verb) => deployment::run(&context, verb),
+        Noun::Completions { shell } => complete::print(shell),
         Noun::Proxy(verb) => proxy::run(&context, verb),
     });
     match outcome {

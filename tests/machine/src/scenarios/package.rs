@@ -10,6 +10,7 @@ scenarios!("package":
         => "nothing restarts, no request fails, and the next rollout is the new version's",
     removed_and_purged,
     installs_where_caddy_comes_later,
+    completed_in_a_shell,
 );
 
 /// The package as its next version.
@@ -64,6 +65,30 @@ fn removed_and_purged(m: &mut Machine) {
     assert_eq!(m.run("grep conductor /etc/passwd /etc/group /etc/shadow || true"), "");
     assert_eq!(m.run("dpkg-query --list 'conductor*' 2>/dev/null | grep '^[a-z]' || true"), "");
     assert_eq!(m.prop("caddy.service", "ActiveState"), "active");
+}
+
+/// Names that a shell offers behind the cursor, by the file that it loads.
+fn completed_in_a_shell(m: &mut Machine) {
+    Shop::new(1).declare(m, "1");
+    let offered = |words: &str| {
+        let word = words.rsplit(' ').next().unwrap_or_default();
+        let script = format!(
+            "bash -c '. /usr/share/bash-completion/completions/conductor
+            COMP_WORDS=({words}) COMP_CWORD=$(( $(echo {words} | wc -w) - 1 )) COMP_TYPE=9
+            _clap_complete_conductor conductor {word} x; echo ${{COMPREPLY[@]}}'"
+        );
+        m.run(&script).trim().to_owned()
+    };
+    assert_eq!(offered("conductor service sta"), "status start");
+    assert_eq!(offered("conductor service status sh"), "shop");
+    let generation = shop::generation(m);
+    assert_eq!(offered(&format!("conductor service rollback shop {}", &generation[..4])), generation);
+    assert_eq!(offered("conductor deployment show sho"), format!("shop-{generation}@1.service"));
+    for page in ["1 conductor-service", "5 service.toml", "7 conductor", "8 conductor-generator"] {
+        let file =
+            page.split_once(' ').map(|(section, name)| format!("/usr/share/man/man{section}/{name}.{section}.gz"));
+        m.run(&format!("zcat {} | grep --quiet '^.SH DESCRIPTION'", file.expect("a section and a name")));
+    }
 }
 
 fn installs_where_caddy_comes_later(m: &mut Machine) {
