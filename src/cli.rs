@@ -6,8 +6,10 @@ mod daemon_reload;
 mod declare;
 mod deployment;
 mod display;
+mod doctor;
 mod environment;
 mod journal;
+mod new;
 mod plan;
 mod proxy;
 mod render;
@@ -45,6 +47,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Noun {
+    /// Write a declaration to begin with, commented and working as it is
+    New(new::Arguments),
     /// Reload systemd and bring every service to what is declared
     DaemonReload,
     /// Show what daemon-reload would do, and which input makes it so
@@ -58,6 +62,8 @@ enum Noun {
     Service(service::Verb),
     /// Run one of a service's commands as its deployments run, or list them
     Run(run::Arguments),
+    /// Say whether this host is ready, and what to do if not
+    Doctor(doctor::Arguments),
     /// List and look at deployments
     #[command(subcommand)]
     Deployment(deployment::Verb),
@@ -183,6 +189,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = Context::new(&cli).and_then(|context| match cli.noun {
         Noun::DaemonReload => context.must_be_this_machine().and_then(|()| daemon_reload::run(&context)),
+        Noun::Doctor(arguments) => context.must_be_this_machine().and_then(|()| doctor::run(&context, &arguments)),
+        Noun::New(arguments) => new::run(&arguments),
         Noun::Plan(arguments) => context.must_be_this_machine().and_then(|()| plan::run(&context, &arguments)),
         Noun::Render(arguments) => render::run(&context, &arguments),
         Noun::Check(arguments) => check::run(&context, &arguments),

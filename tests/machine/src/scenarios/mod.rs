@@ -15,6 +15,7 @@ mod lifecycle;
 mod listeners;
 mod long;
 mod manager;
+mod newcomer;
 mod package;
 mod parts;
 mod plan;
@@ -100,6 +101,7 @@ const ALL: &[&[Scenario]] = &[
     traps::SCENARIOS,
     upgrade::SCENARIOS,
     package::SCENARIOS,
+    newcomer::SCENARIOS,
     enforcement::SCENARIOS,
 ];
 
