@@ -1,4 +1,4 @@
-# Conductor. `make` builds, `make install` installs, `make test` checks everything, `make demo` shows it.
+# Conductor. `make` builds, `make install` installs, `make deb` makes Debian's package, `make test` checks everything, `make demo` shows it.
 PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
@@ -7,22 +7,27 @@ BINDIR = $(PREFIX)/bin
 LIBDIR = $(PREFIX)/lib
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: all install demo test bench bench-cgi
+.PHONY: all install deb rpm demo test bench bench-cgi
 
 # The units name the program where it is installed. The generator is built on its own, so that it
 # has none of the command line's features.
 all:
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-generator
+	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-pages
+	rm -rf $(RELEASE)/pages && $(RELEASE)/conductor-pages docs $(RELEASE)/pages
+	set -e; mkdir -p $(RELEASE)/completions; for shell in bash fish zsh; do \
+		$(RELEASE)/conductor completions $$shell > $(RELEASE)/completions/$$shell; done
 
 # Installs what `make` with the same PREFIX has built.
 install:
 	install -D -m 0755 $(RELEASE)/conductor $(DESTDIR)$(BINDIR)/conductor
 	install -d $(DESTDIR)$(LIBDIR)/conductor/oci
-	ln -sf $(BINDIR)/conductor $(DESTDIR)$(LIBDIR)/conductor/oci/crun
-	ln -sf $(BINDIR)/conductor $(DESTDIR)$(LIBDIR)/conductor/oci/runc
+	ln -sf ../../../bin/conductor $(DESTDIR)$(LIBDIR)/conductor/oci/crun
+	ln -sf ../../../bin/conductor $(DESTDIR)$(LIBDIR)/conductor/oci/runc
 	install -D -m 0755 $(RELEASE)/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/system-generators/conductor-generator
-	install -D -m 0755 $(RELEASE)/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/user-generators/conductor-generator
+	install -d $(DESTDIR)$(LIBDIR)/systemd/user-generators
+	ln -sf ../system-generators/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/user-generators/conductor-generator
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system
 	sed 's|@BINDIR@|$(BINDIR)|g' units/conductor-proxy.service.in > $(DESTDIR)$(LIBDIR)/systemd/system/conductor-proxy.service
 	install -m 0644 units/conductor.slice units/conductor-cgi.slice $(DESTDIR)$(LIBDIR)/systemd/system/
@@ -31,8 +36,23 @@ install:
 	install -D -m 0644 units/Caddyfile $(DESTDIR)$(LIBDIR)/conductor/Caddyfile
 	install -D -m 0644 units/sysusers.d/conductor.conf $(DESTDIR)$(LIBDIR)/sysusers.d/conductor.conf
 	install -D -m 0644 units/tmpfiles.d/conductor.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/conductor.conf
-	install -d $(DESTDIR)$(PREFIX)/share/conductor
-	cp -r --no-preserve=ownership examples $(DESTDIR)$(PREFIX)/share/conductor/
+	set -e; for page in $(RELEASE)/pages/*; do \
+		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+	install -D -m 0644 $(RELEASE)/completions/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/conductor
+	install -D -m 0644 $(RELEASE)/completions/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/conductor.fish
+	install -D -m 0644 $(RELEASE)/completions/zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_conductor
+	install -d $(DESTDIR)$(PREFIX)/share/doc/conductor
+	cp -r --no-preserve=ownership examples $(DESTDIR)$(PREFIX)/share/doc/conductor/
+
+# Debian's package of it, in target/deb.
+deb:
+	$(MAKE) all PREFIX=/usr
+	packaging/build-deb
+
+# The same as an RPM, in target/rpm.
+rpm:
+	$(MAKE) all PREFIX=/usr
+	packaging/build-rpm
 
 demo:
 	./tests/machine/run --demo

@@ -2,12 +2,15 @@
 
 mod cgi;
 mod check;
+mod complete;
 mod daemon_reload;
 mod declare;
 mod deployment;
 mod display;
+mod doctor;
 mod environment;
 mod journal;
+mod new;
 mod plan;
 mod proxy;
 mod render;
@@ -20,7 +23,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::diagnostic::Diagnostics;
 use crate::error::Error;
@@ -45,6 +48,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Noun {
+    /// Write a declaration to begin with, commented and working as it is
+    New(new::Arguments),
     /// Reload systemd and bring every service to what is declared
     DaemonReload,
     /// Show what daemon-reload would do, and which input makes it so
@@ -58,12 +63,16 @@ enum Noun {
     Service(service::Verb),
     /// Run one of a service's commands as its deployments run, or list them
     Run(run::Arguments),
+    /// Say whether this host is ready, and what to do if not
+    Doctor(doctor::Arguments),
     /// List and look at deployments
     #[command(subcommand)]
     Deployment(deployment::Verb),
     /// Declare, list, remove and serve CGI functions
     #[command(subcommand)]
     Cgi(cgi::Verb),
+    /// Print what makes a shell complete this command's words: `. <(conductor completions bash)`
+    Completions { shell: complete::Shell },
     /// What conductor-proxy.service runs
     #[command(subcommand, hide = true)]
     Proxy(proxy::Verb),
@@ -169,15 +178,23 @@ impl Context {
     }
 }
 
+/// The command line, for whoever writes about it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // A reader that goes away (`| head`) ends us quietly, like any other filter.
     reset_sigpipe();
     // Hooks inherit the sandbox's UMask=0077, but the proxy has to walk through the slots.
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    complete::answer();
     let cli = Cli::parse();
     let outcome = Context::new(&cli).and_then(|context| match cli.noun {
         Noun::DaemonReload => context.must_be_this_machine().and_then(|()| daemon_reload::run(&context)),
+        Noun::Doctor(arguments) => context.must_be_this_machine().and_then(|()| doctor::run(&context, &arguments)),
+        Noun::New(arguments) => new::run(&arguments),
         Noun::Plan(arguments) => context.must_be_this_machine().and_then(|()| plan::run(&context, &arguments)),
         Noun::Render(arguments) => render::run(&context, &arguments),
         Noun::Check(arguments) => check::run(&context, &arguments),
@@ -185,6 +202,7 @@ pub fn main() -> ExitCode {
         Noun::Run(arguments) => context.must_be_this_machine().and_then(|()| run::run(&context, &arguments)),
         Noun::Deployment(verb) => deployment::run(&context, verb),
         Noun::Cgi(verb) => cgi::run(&context, verb),
+        Noun::Completions { shell } => complete::print(shell),
         Noun::Proxy(verb) => proxy::run(&context, verb),
     });
     match outcome {

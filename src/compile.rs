@@ -17,10 +17,11 @@ use crate::generation::{Digests, Id, hex};
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
 use crate::model::{Route, Service, ServiceName, Tls};
+use crate::part;
 use crate::path;
 use crate::render;
 use crate::resolve::{resolve, routes};
-use crate::sources::{self, Site};
+use crate::sources::{self, Each, Site, Written};
 use crate::tree::{Entry, Tree};
 
 /// Below the generator's directory; systemd ignores directories there.
@@ -50,15 +51,50 @@ pub struct Host {
 }
 
 impl Host {
+    /// What compiled of a declaration, unless its unit is somebody else's. A part gives way to a service that is
+    /// declared by its name.
+    fn take(&mut self, others: &UnitFiles, site: &Site, name: ServiceName, outcome: Result<Compiled, Diagnostics>) {
+        match outcome.and_then(|compiled| others.refuse(&name, site).map(|()| compiled)) {
+            Ok(compiled) => {
+                let source = compiled.service.source.clone();
+                if let Some(part) = self.services.insert(name.clone(), compiled) {
+                    self.fail(Some(name.clone()), taken_name(&name, &part.service.source, &source).into());
+                }
+            }
+            Err(errors) => self.fail(Some(name), errors),
+        }
+    }
+
+    /// The services that are declared under a name: its own, or its parts.
+    pub fn declared_as<'a>(&'a self, name: &'a ServiceName) -> impl Iterator<Item = &'a Compiled> {
+        let from_it = self.services.range(name..).take_while(|(other, _)| other.as_str().starts_with(name.as_str()));
+        from_it.map(|(_, compiled)| compiled).filter(move |compiled| compiled.service.declared_as() == name)
+    }
+
+    /// Whether a service is declared, be it that its declaration does not compile: what a broken one declares
+    /// nobody knows, so that it may have any part.
+    pub fn declares(&self, name: &ServiceName) -> bool {
+        let broken = |name: &ServiceName| self.errors.contains_key(&Some(name.clone()));
+        self.declared_as(name).next().is_some()
+            || self.services.contains_key(name)
+            || broken(name)
+            || part::split(name).is_some_and(|(whole, _)| broken(&whole))
+    }
+
+    /// Everything that is wrong.
+    pub fn into_errors(self) -> Diagnostics {
+        Diagnostics(self.errors.into_values().flat_map(|errors| errors.0).collect()).distinct()
+    }
+
     fn fail(&mut self, name: Option<ServiceName>, errors: Diagnostics) {
         self.errors.entry(name).or_default().0.extend(errors.0);
     }
 }
 
-/// Compiles one declaration whose files are read at `dir` and shown at `shown`.
+/// Compiles one service whose declaration's files are read at `dir` and shown at `shown`.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Everything that is wrong with it; a declaration that has parts is not one service.
 pub fn compile_at(
     layout: &Layout,
     site: &Site,
@@ -66,7 +102,64 @@ pub fn compile_at(
     shown: &Utf8Path,
     systemd: Option<u16>,
 ) -> Result<Compiled, Diagnostics> {
-    let declared = sources::load(layout, site, dir, shown)?;
+    let mut services = compile_each(layout, site, dir, shown, systemd)?;
+    match (services.pop(), services.is_empty()) {
+        (Some((name, outcome)), true) if name == site.name => outcome,
+        (last, _) => {
+            let names: Vec<_> = services.into_iter().chain(last).map(|(name, _)| name.to_string()).collect();
+            let remedy = format!("name one of them: {}", names.join(", "));
+            let path = shown.join(sources::DECLARATION);
+            Err(Diagnostic::of_file(&path, format!("{} has parts", site.name), remedy).into())
+        }
+    }
+}
+
+/// Compiles all that a declaration declares: one service, or its parts.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn compile_all(
+    layout: &Layout,
+    site: &Site,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    systemd: Option<u16>,
+) -> Result<Vec<Compiled>, Diagnostics> {
+    let (mut services, mut errors) = (Vec::new(), Diagnostics::default());
+    for (_, outcome) in compile_each(layout, site, dir, shown, systemd)? {
+        match outcome {
+            Ok(compiled) => services.push(compiled),
+            Err(wrong) => errors.0.extend(wrong.0),
+        }
+    }
+    errors.distinct().into_result().map(|()| services)
+}
+
+/// Compiles what a declaration declares, part by part where it has some.
+///
+/// # Errors
+/// What is wrong with all of it together.
+pub fn compile_each(
+    layout: &Layout,
+    site: &Site,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    systemd: Option<u16>,
+) -> Result<Each<Compiled>, Diagnostics> {
+    let compile = |written| compile_written(layout, written, dir, shown, systemd);
+    let services = guarded(shown, || sources::written(layout, site, dir, shown))?;
+    let compiled = services.into_iter().map(|(name, written)| (name, guarded(shown, || written.and_then(compile))));
+    Ok(compiled.collect())
+}
+
+fn compile_written(
+    layout: &Layout,
+    written: Written,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    systemd: Option<u16>,
+) -> Result<Compiled, Diagnostics> {
+    let declared = sources::load(layout, written, dir, shown)?;
     let service = resolve(&declared, systemd)?;
     if layout.scope == Scope::User && !service.routes.is_empty() {
         let remedy = "take [[route]] out, or declare the service for the system's manager";
@@ -81,18 +174,20 @@ pub fn compile_at(
     Ok(Compiled { service, digests, id, units })
 }
 
-/// Compiles a declaration where it stands in the search path.
+/// A bug in conductor is an error like others: it must not take other services with it.
+fn guarded<T>(shown: &Utf8Path, work: impl FnOnce() -> Result<T, Diagnostics>) -> Result<T, Diagnostics> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let remedy = "this is a bug in conductor: please report it with the declaration";
+        Err(Diagnostic::of_file(shown, "the compiler failed", remedy).into())
+    })
+}
+
+/// Compiles a service where it is declared in the search path.
 ///
 /// # Errors
-/// Everything that is wrong with it. A bug in conductor is one of these: it must not take the
-/// other services with it.
+/// Everything that is wrong with it.
 pub fn compile_site(layout: &Layout, site: &Site, systemd: Option<u16>) -> Result<Compiled, Diagnostics> {
-    let dir = layout.at(&site.dir);
-    let compiled = catch_unwind(AssertUnwindSafe(|| compile_at(layout, site, &dir, &site.dir, systemd)));
-    compiled.unwrap_or_else(|_| {
-        let remedy = "this is a bug in conductor: please report it with the declaration";
-        Err(Diagnostic::of_file(&site.dir, "the compiler failed", remedy).into())
-    })
+    compile_at(layout, site, &layout.at(&site.dir), &site.dir, systemd)
 }
 
 /// Compiles everything that is declared, beside what is live.
@@ -103,14 +198,18 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
         host.fail(None, errors);
     }
     let others = UnitFiles::list(layout);
-    let compile_one = |site: &Site| others.refuse(site).and_then(|()| compile_site(layout, site, systemd));
-    for (site, outcome) in sites.iter().zip(in_parallel(&sites, compile_one)) {
-        match outcome {
-            Ok(compiled) => drop(host.services.insert(site.name.clone(), compiled)),
+    let compile = |site: &Site| {
+        others.refuse(&site.name, site)?;
+        compile_each(layout, site, &layout.at(&site.dir), &site.dir, systemd)
+    };
+    for (site, services) in sites.iter().zip(in_parallel(&sites, compile)) {
+        match services {
+            Ok(services) => services.into_iter().for_each(|(name, outcome)| host.take(&others, site, name, outcome)),
             Err(errors) => host.fail(Some(site.name.clone()), errors),
         }
     }
     let live = live::all(layout);
+    refuse_other_kinds(layout, &mut host, &live);
     refuse_taken_routes(layout, &mut host, &live);
     refuse_taken_ports(layout, &mut host, &live);
     refuse_circles(layout, &mut host);
@@ -122,6 +221,61 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     let compiled = host.services.values().map(|compiled| &compiled.service);
     host.tree.extend(proxy(layout, &compiled.chain(&kept).collect::<Vec<_>>(), aliases.as_deref()));
     host
+}
+
+/// A service that runs in one piece and is declared in parts, or the other way round: one `NAME.service` cannot be both
+/// while it runs.
+fn refuse_other_kinds(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
+    if live.is_empty() {
+        return;
+    }
+    let runs_as_parts = parts_that_run(layout, live);
+    let clashes: Vec<_> = host
+        .services
+        .iter()
+        .filter_map(|(name, compiled)| {
+            let error = other_kind(&compiled.service, live, &runs_as_parts)?;
+            Some((name.clone(), error))
+        })
+        .collect();
+    for (name, error) in clashes {
+        host.services.remove(&name);
+        host.fail(Some(name), error.into());
+    }
+}
+
+/// Services whose parts run.
+fn parts_that_run(layout: &Layout, live: &BTreeMap<ServiceName, Live>) -> BTreeSet<ServiceName> {
+    let dotted = live.keys().filter(|name| part::split(name).is_some());
+    dotted.filter_map(|name| Some(live_model(layout, live, name)?.whole?.name)).collect()
+}
+
+fn other_kind(
+    service: &Service,
+    live: &BTreeMap<ServiceName, Live>,
+    runs_as_parts: &BTreeSet<ServiceName>,
+) -> Option<Diagnostic> {
+    let declared = service.declared_as();
+    let runs = match &service.whole {
+        Some(_) if live.contains_key(declared) => "without parts",
+        None if runs_as_parts.contains(declared) => "in parts",
+        _ => return None,
+    };
+    let remedy = format!("`systemctl stop {declared}` before it becomes the other");
+    Some(Diagnostic::of_file(&service.source, format!("{declared} runs {runs}, and is declared otherwise"), remedy))
+}
+
+/// What is said of a part, or of a service that would be called like one.
+pub fn taken_name(name: &ServiceName, here: &Utf8Path, there: &Utf8Path) -> Diagnostic {
+    let message = format!("{name} is declared already, by {there}");
+    Diagnostic::of_file(here, message, "give one of the two another name")
+}
+
+/// Why a service cannot be declared while what runs runs.
+pub fn refuse_other_kind(layout: &Layout, service: &Service) -> Result<(), Diagnostics> {
+    let live = live::all(layout);
+    let error = other_kind(service, &live, &parts_that_run(layout, &live));
+    error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// What `work` makes of each item, in their order, half of it made by a second thread.
@@ -309,8 +463,8 @@ impl PortClash {
     }
 
     /// The first of a service's ports that one of the others has.
-    pub fn between(service: &Service, others: &BTreeMap<ServiceName, Compiled>) -> Option<Self> {
-        let others = others.iter().filter(|(name, _)| **name != service.name);
+    pub fn between<'a>(service: &Service, others: impl Iterator<Item = &'a Compiled>) -> Option<Self> {
+        let others = others.map(|other| (&other.service.name, other)).filter(|(name, _)| **name != service.name);
         let owners =
             others.flat_map(|(name, other)| other.service.ports.iter().map(|port| (port.clone(), name.clone())));
         Self::find(&owners.collect(), service)
@@ -328,21 +482,31 @@ impl PortClash {
 /// Services that bring each other along, each to be ready before the next: systemd would leave one out
 /// by chance. Here it is the first by name.
 fn refuse_circles(layout: &Layout, host: &mut Host) {
-    for name in host.services.keys().cloned().collect::<Vec<_>>() {
+    let declared: BTreeSet<_> = host.services.values().map(|it| it.service.declared_as().clone()).collect();
+    for name in declared {
         let Some(circle) = circle(host, &name, &name, &mut BTreeSet::new()) else { continue };
-        let brought = host.services[&name].service.brings.iter().position(|brought| brought.name == circle[1]);
+        let brought = brought_by(host, &name).position(|brought| *brought == circle[1]);
         let at = path!["service", brought.unwrap_or_default()];
         let names: Vec<_> = circle.iter().map(ServiceName::as_str).collect();
         let message = format!("services bring each other along: {}", names.join(" → "));
-        host.services.remove(&name);
         let Some(site) = sources::find_one(layout, &name) else { continue };
         let document = sources::stored_document(layout, &site);
         let error = document.map_or_else(
             |error| error,
             |document| document.key_error(&at, message, "take one of them out of the circle"),
         );
-        host.fail(Some(name), error.into());
+        let mine: Vec<_> = host.declared_as(&name).map(|it| it.service.name.clone()).collect();
+        for name in mine {
+            host.services.remove(&name);
+            host.fail(Some(name), error.clone().into());
+        }
     }
+}
+
+/// The services that one brings along.
+fn brought_by<'a>(host: &'a Host, name: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> {
+    let brings = host.declared_as(name).next().map(|compiled| compiled.service.brings());
+    brings.into_iter().flatten().map(|brought| &brought.name)
 }
 
 /// The way from a service to `end` over what it brings along, if there is one that has not been `seen`.
@@ -352,11 +516,11 @@ fn circle(
     end: &ServiceName,
     seen: &mut BTreeSet<ServiceName>,
 ) -> Option<Vec<ServiceName>> {
-    let rest = host.services.get(from)?.service.brings.iter().find_map(|brought| {
-        if brought.name == *end {
+    let rest = brought_by(host, from).find_map(|brought| {
+        if brought == end {
             return Some(vec![end.clone()]);
         }
-        seen.insert(brought.name.clone()).then(|| circle(host, &brought.name, end, seen)).flatten()
+        seen.insert(brought.clone()).then(|| circle(host, brought, end, seen)).flatten()
     });
     rest.map(|rest| [vec![from.clone()], rest].concat())
 }
@@ -411,8 +575,8 @@ impl Clash {
     }
 
     /// The first clash of a service's routes with those of others.
-    pub fn between(service: &Service, others: &BTreeMap<ServiceName, Compiled>) -> Option<Self> {
-        let others = others.iter().filter(|(name, _)| **name != service.name);
+    pub fn between<'a>(service: &Service, others: impl Iterator<Item = &'a Compiled>) -> Option<Self> {
+        let others = others.map(|other| (&other.service.name, other)).filter(|(name, _)| **name != service.name);
         let claims =
             others.flat_map(|(name, other)| other.service.routes.iter().map(|route| (Claim::of(route), name.clone())));
         let owners = claims.collect();
@@ -472,10 +636,10 @@ impl UnitFiles {
     }
 
     /// # Errors
-    /// If the service's unit belongs to somebody else.
-    pub fn refuse(&self, site: &Site) -> Result<(), Diagnostics> {
-        let Some(path) = self.0.get(&format!("{}.service", site.name)) else { return Ok(()) };
-        let message = format!("{}.service is another unit already: {path}", site.name);
+    /// If the unit of a service that is declared at `site` belongs to somebody else.
+    pub fn refuse(&self, name: &ServiceName, site: &Site) -> Result<(), Diagnostics> {
+        let Some(path) = self.0.get(&format!("{name}.service")) else { return Ok(()) };
+        let message = format!("{name}.service is another unit already: {path}");
         Err(Diagnostic::of_file(&site.dir, message, "give the service another name").into())
     }
 }

@@ -65,6 +65,25 @@ pub struct Declaration {
     pub systemd: Systemd,
 }
 
+/// What stands in a `service.toml` beside its `[[part]]` sections and concerns all of them together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whole {
+    pub description: Option<String>,
+    #[serde(default)]
+    pub service: Vec<Brought>,
+    #[serde(default)]
+    pub install: Install,
+    #[serde(default)]
+    pub condition: BTreeMap<String, OneOrMany>,
+    /// Limits of all parts together.
+    #[serde(default)]
+    pub resources: BTreeMap<String, Scalar>,
+    /// `[systemd.slice]` alone.
+    #[serde(default)]
+    pub systemd: Systemd,
+}
+
 /// `[exec]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -391,7 +410,7 @@ pub struct Scalar(pub String);
 pub struct TimeSpan(pub String);
 
 /// Keys of the interface that are to come, so that nobody is told that they do not exist.
-pub const LATER: &[&str] = &["part", "route.keepalive", "route.headers", "route.timeouts", "route.snippet"];
+pub const LATER: &[&str] = &["route.keepalive", "route.headers", "route.timeouts", "route.snippet"];
 
 struct ScalarVisitor(&'static str);
 

@@ -1,5 +1,6 @@
 //! What is wrong with a declaration: where, what, and what to write instead.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -146,6 +147,13 @@ impl Diagnostics {
     /// In the order of the files, from the top.
     pub fn sort(&mut self) {
         self.0.sort_by(|one, other| one.place().cmp(&other.place()));
+    }
+
+    /// Each once: what stands outside of a declaration's parts is wrong for all of them.
+    pub fn distinct(mut self) -> Self {
+        let mut said = BTreeSet::new();
+        self.0.retain(|one| said.insert(one.to_string()));
+        self
     }
 
     /// Ok if there is nothing to say.

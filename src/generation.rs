@@ -67,6 +67,7 @@ impl Digests {
     pub fn of(service: &Service) -> Self {
         let Service {
             name,
+            whole,
             description,
             concurrency,
             slots,
@@ -110,7 +111,7 @@ impl Digests {
                 &(
                     (description, slice, wanted_by, source, ports),
                     (strategy, max_surge, drain_timeout, health_timeout),
-                    (commands, brings, conditions, display),
+                    (commands, brings, conditions, display, whole),
                 ),
             ),
         }

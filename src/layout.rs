@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::generation::Id;
-use crate::model::ServiceName;
+use crate::model::{Service, ServiceName};
 
 /// Where the `conductor` program is installed; the units name it. Set by `make PREFIX=…`.
 pub const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
@@ -169,6 +169,31 @@ impl Layout {
     /// Where `service declare` stores a declaration.
     pub fn declaration(&self, name: &ServiceName) -> Utf8PathBuf {
         self.declarations[0].join(name.as_str())
+    }
+
+    /// How the hooks of a service are told of it: its stored directory, for a part as if that had one within.
+    pub fn service_dir(&self, service: &Service) -> Utf8PathBuf {
+        match &service.whole {
+            None => self.declaration(&service.name),
+            Some(whole) => {
+                let part = service.name.as_str().strip_prefix(whole.name.as_str()).unwrap_or_default();
+                self.declaration(&whole.name).join(part.trim_start_matches('.'))
+            }
+        }
+    }
+
+    /// The service whose `service_dir` it is.
+    ///
+    /// # Errors
+    /// If it cannot be any service's.
+    pub fn service_of(&self, dir: &Utf8Path) -> Result<ServiceName, String> {
+        let name = dir.file_name().unwrap_or_default();
+        let above = dir.parent().unwrap_or(Utf8Path::new(""));
+        let is_part = above.parent().is_some_and(|base| self.declarations.iter().any(|known| known == base));
+        match above.file_name().filter(|_| is_part) {
+            Some(whole) => ServiceName::new(&format!("{whole}.{name}")),
+            None => ServiceName::new(name),
+        }
     }
 
     /// Where the generator's output is.

@@ -10,6 +10,7 @@ pub mod model;
 pub mod escape;
 pub mod generation;
 pub mod layout;
+pub mod part;
 pub mod sources;
 pub mod resolve;
 pub mod cgi;

@@ -86,6 +86,19 @@ pub fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
     (!generations.is_empty()).then(|| Live { name: name.clone(), generations })
 }
 
+/// The parts of a service that are live.
+pub fn parts_of(layout: &Layout, whole: &ServiceName) -> Vec<ServiceName> {
+    let names = directory_names(&layout.at(&layout.live()));
+    let of_it = names.iter().filter(|name| name.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with('.')));
+    let mut parts: Vec<_> = of_it.filter_map(|name| of(layout, &ServiceName::new(name).ok()?)).collect();
+    parts.retain(|live| {
+        let model = live.model(layout, live.current(layout));
+        model.is_ok_and(|model| model.whole.is_some_and(|of| of.name == *whole))
+    });
+    parts.sort_by(|one, other| one.name.cmp(&other.name));
+    parts.into_iter().map(|live| live.name).collect()
+}
+
 /// What cannot be listed has no names: the generator must go on.
 fn directory_names(dir: &Utf8Path) -> Vec<String> {
     let entries = dir.read_dir_utf8().into_iter().flatten().flatten();

@@ -67,6 +67,8 @@ impl From<ServiceName> for String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     pub name: ServiceName,
+    /// What it is a part of.
+    pub whole: Option<Whole>,
     pub description: String,
     /// Deployments in parallel, 1 to `slots`.
     pub concurrency: u32,
@@ -99,6 +101,35 @@ pub struct Service {
     pub files: Vec<File>,
     /// The `service.toml` that it comes from: `SourcePath=`.
     pub source: Utf8PathBuf,
+}
+
+impl Service {
+    /// The service that people declare: itself, or what it is a part of.
+    pub fn declared_as(&self) -> &ServiceName {
+        self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+    }
+
+    /// Services that are brought along by what is declared.
+    pub fn brings(&self) -> &[Brought] {
+        self.whole.as_ref().map_or(&self.brings, |whole| &whole.brings)
+    }
+
+    /// Units whose start starts what is declared.
+    pub fn wanted_by(&self) -> &[String] {
+        self.whole.as_ref().map_or(&self.wanted_by, |whole| &whole.wanted_by)
+    }
+}
+
+/// What the parts of a service have together: one unit that starts, reloads and stops them, and one slice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whole {
+    pub name: ServiceName,
+    pub description: String,
+    pub brings: Vec<Brought>,
+    pub conditions: Vec<Directive>,
+    /// Directives of the slice that those of the parts are in.
+    pub slice: Vec<Directive>,
+    pub wanted_by: Vec<String>,
 }
 
 /// What is executed, as whom and with what.

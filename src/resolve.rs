@@ -17,12 +17,12 @@ use camino::Utf8PathBuf;
 use sha2::{Digest, Sha256};
 
 use self::misfit::{example, misfit};
-use crate::declaration::{self, Declaration, Scalar, TimeSpan};
+use crate::declaration::{self, Declaration, OneOrMany, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
 use crate::document::{Node, Path};
 use crate::layout::Scope;
-use crate::model::{Deploy, Hook, Hooks, Passthrough, RunCommand, Service};
+use crate::model::{Deploy, Directive, Hook, Hooks, Passthrough, RunCommand, Service, ServiceName, Whole};
 use crate::path;
 use crate::sources::Declared;
 use crate::timespan;
@@ -60,9 +60,18 @@ pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Service, Dia
     let document = &declared.document;
     let declaration: Declaration = document.read().map_err(|error| misfit(document, error))?;
     let mut resolver = Resolver { document, declared, systemd, errors: Diagnostics::default() };
-    let service = resolver.service(declaration);
-    resolver.errors.sort();
-    resolver.errors.into_result()?;
+    let mut service = resolver.service(declaration);
+    let mut errors = resolver.errors;
+    if let Some(whole) = &declared.whole {
+        let document = &whole.document;
+        let typed = document.read().map_err(|error| misfit(document, error))?;
+        let mut resolver = Resolver { document, declared, systemd, errors };
+        service.whole = Some(resolver.whole(whole.name.clone(), typed));
+        service.wanted_by = Vec::new(); // it starts with the whole
+        errors = resolver.errors;
+    }
+    errors.sort();
+    errors.into_result()?;
     Ok(service)
 }
 
@@ -135,19 +144,15 @@ impl Resolver<'_> {
         let name = self.declared.name.clone();
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, slots);
-        let mut slice = self.resources(resources);
         let passthrough = Passthrough {
             unit: self.directives(Section::Unit, "unit", systemd.unit),
             service: self.directives(Section::Service, "service", systemd.service),
             socket: self.directives(Section::Socket, "socket", systemd.socket),
         };
-        slice.extend(self.directives(Section::Slice, "slice", systemd.slice));
+        let slice = self.slice(resources, systemd.slice);
         let process = self.process(config, exec, container, pod);
         Service {
-            description: match description {
-                Some(text) => self.line(&path!["description"], &text),
-                None => name.to_string(),
-            },
+            description: self.description(description, &name),
             concurrency,
             slots,
             display: self.display(display, &process.environment),
@@ -168,7 +173,30 @@ impl Resolver<'_> {
             files: self.declared.files.clone(),
             source: self.declared.source.clone(),
             name,
+            whole: None,
         }
+    }
+
+    fn whole(&mut self, name: ServiceName, whole: declaration::Whole) -> Whole {
+        let declaration::Whole { description, service, install, condition, resources, systemd } = whole;
+        Whole {
+            description: self.description(description, &name),
+            brings: self.brings(service),
+            conditions: self.conditions(condition),
+            slice: self.slice(resources, systemd.slice),
+            wanted_by: self.wanted_by(install.wanted_by),
+            name,
+        }
+    }
+
+    fn description(&mut self, description: Option<String>, name: &ServiceName) -> String {
+        description.map_or_else(|| name.to_string(), |text| self.line(&path!["description"], &text))
+    }
+
+    fn slice(&mut self, resources: BTreeMap<String, Scalar>, slice: BTreeMap<String, OneOrMany>) -> Vec<Directive> {
+        let mut lines = self.resources(resources);
+        lines.extend(self.directives(Section::Slice, "slice", slice));
+        lines
     }
 
     fn number(&mut self, at: &Path, value: Option<u32>, default: u32, least: u32, most: u32) -> u32 {

@@ -14,6 +14,7 @@ use crate::document::Node;
 use crate::generation::hex;
 use crate::layout::{Layout, Scope};
 use crate::model::{DropIn, File, FileKind, ServiceName};
+use crate::part;
 use crate::path;
 
 /// The file that makes a directory a declaration.
@@ -34,10 +35,39 @@ pub struct Declared {
     /// The path of its `service.toml` that units name.
     pub source: Utf8PathBuf,
     pub document: Node,
+    /// What it is a part of.
+    pub whole: Option<Whole>,
     pub drop_ins: Vec<DropIn>,
     pub files: Vec<File>,
     /// Those it was declared with, where something is still to be rendered with them.
     pub variables: BTreeMap<String, String>,
+}
+
+impl Declared {
+    /// What the directory of its declaration is called.
+    pub fn declared_as(&self) -> &ServiceName {
+        self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+    }
+}
+
+/// What is declared for all parts of a service together, without types.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    pub name: ServiceName,
+    pub document: Node,
+}
+
+/// What there is of each service of a declaration, or what is wrong with it.
+pub type Each<T> = Vec<(ServiceName, Result<T, Diagnostics>)>;
+
+/// What is written for one service.
+#[derive(Debug)]
+pub struct Written {
+    pub site: Site,
+    pub document: Node,
+    pub whole: Option<Whole>,
+    /// Directories of other parts: nothing in them is the service's.
+    foreign: Vec<String>,
 }
 
 /// Where a declaration is, and what lies over it.
@@ -46,6 +76,8 @@ pub struct Site {
     pub name: ServiceName,
     /// Its directory, as the units name it.
     pub dir: Utf8PathBuf,
+    /// For a part: the declaration that it stands in.
+    pub whole: Option<Arc<Site>>,
     /// Drop-in files by name, `*.toml` and `*.conf`, already without the hidden and masked ones.
     drop_ins: BTreeMap<String, Overlay>,
 }
@@ -96,12 +128,29 @@ impl Site {
 
     /// The drop-ins in force, in the order in which they are laid over the declaration.
     pub fn drop_ins(&self) -> impl Iterator<Item = &Utf8Path> {
-        self.drop_ins.values().map(|overlay| overlay.path.as_path())
+        self.overlays().map(|(_, overlay)| overlay.path.as_path())
+    }
+
+    /// Those over the whole come first.
+    fn overlays(&self) -> impl Iterator<Item = (&String, &Overlay)> {
+        let of_the_whole = self.whole.iter().flat_map(|whole| &whole.drop_ins);
+        of_the_whole.chain(&self.drop_ins)
+    }
+
+    /// What the directory of its declaration is called.
+    pub fn declared_as(&self) -> &ServiceName {
+        self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+    }
+
+    /// A part of what is declared here.
+    fn part(&self, layout: &Layout, name: ServiceName) -> Self {
+        let drop_ins = drop_ins_of(layout, &name);
+        Self { name, dir: self.dir.clone(), whole: Some(Arc::new(self.clone())), drop_ins }
     }
 
     /// Declarations of the same name that this one hides.
     pub fn hidden(&self, layout: &Layout) -> Vec<Utf8PathBuf> {
-        let all = layout.declaration_dirs().iter().map(|base| base.join(self.name.as_str()));
+        let all = layout.declaration_dirs().iter().map(|base| base.join(self.declared_as().as_str()));
         let below = all.skip_while(|dir| *dir != self.dir).skip(1);
         below.map(|dir| dir.join(DECLARATION)).filter(|path| layout.at(path).exists()).collect()
     }
@@ -139,7 +188,7 @@ pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
         match ServiceName::new(&name) {
             Ok(service) => {
                 let drop_ins = drop_ins(layout, over.get(&name).map_or(&[], Vec::as_slice), &mut errors);
-                sites.push(Site { name: service, dir, drop_ins });
+                sites.push(Site { name: service, dir, whole: None, drop_ins });
             }
             Err(reason) => errors.0.push(Diagnostic::of_file(&dir, reason, "rename the directory")),
         }
@@ -147,20 +196,36 @@ pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
     (sites, errors)
 }
 
-/// Finds one declaration of a layout.
+/// Finds one declaration of a layout, or the part of one.
 pub fn find_one(layout: &Layout, name: &ServiceName) -> Option<Site> {
+    find_dir(layout, name).or_else(|| {
+        let whole = find_dir(layout, &part::split(name)?.0)?;
+        let dir = layout.at(&whole.dir);
+        // Of a declaration that cannot be read nobody knows what it has.
+        let document = document(layout, &whole, &dir, &whole.dir).ok()?;
+        let names = part::names(&document, &whole.name).ok()?;
+        names.contains(name).then(|| whole.part(layout, name.clone()))
+    })
+}
+
+fn find_dir(layout: &Layout, name: &ServiceName) -> Option<Site> {
     let bases = layout.declaration_dirs();
     let dir = bases.iter().map(|base| base.join(name.as_str())).find(|dir| exists(&layout.at(dir)))?;
     let here = layout.at(&dir);
     if is_mask(&here) || !here.join(DECLARATION).exists() {
         return None;
     }
-    Some(Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir })
+    Some(Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir, whole: None })
 }
 
 /// A site for a declaration that is not in the search path yet, under the name it will have there.
 pub fn site_of(layout: &Layout, name: &ServiceName) -> Site {
-    Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir: layout.declaration(name) }
+    Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir: layout.declaration(name), whole: None }
+}
+
+/// The site of one of the services that are declared at another: a part's, or that itself.
+pub fn part_of(layout: &Layout, site: &Site, name: &ServiceName) -> Site {
+    if site.name == *name { site.clone() } else { site.part(layout, name.clone()) }
 }
 
 fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, Overlay> {
@@ -225,25 +290,57 @@ fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {
     }
 }
 
-/// Reads a declaration. Its files are at `dir`; errors name them below `shown`.
+/// The services that a declaration declares, by name of its parts where it has some: what is written for each, or why
+/// that cannot be known.
 ///
 /// # Errors
-/// What cannot be read or parsed.
-pub fn load(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Declared, Diagnostics> {
-    let document = document(layout, site, dir, shown)?;
+/// What concerns all of them.
+pub fn written(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Each<Written>, Diagnostics> {
+    let whole = site.whole.as_deref().unwrap_or(site);
+    let document = in_place(layout, whole, dir, shown)?;
+    let names = part::names(&document, &whole.name)?;
+    if names.is_empty() && site.whole.is_none() {
+        let written = Written { site: site.clone(), document, whole: None, foreign: Vec::new() };
+        return Ok(vec![(site.name.clone(), Ok(written))]);
+    }
+    let mut services = Vec::new();
+    let asked = |name: &ServiceName| site.whole.is_none() || *name == site.name;
+    for name in names.iter().filter(|name| asked(name)) {
+        let site = if site.whole.is_some() { site.clone() } else { site.part(layout, name.clone()) };
+        let others = names.iter().filter(|other| *other != name);
+        let of_part = of_part(layout, &site, &document).map(|own| Written {
+            site,
+            document: own,
+            whole: Some(Whole { name: whole.name.clone(), document: part::whole(&document) }),
+            foreign: others.filter_map(|other| Some(part::split(other)?.1.to_owned())).collect(),
+        });
+        services.push((name.clone(), of_part.map_err(Diagnostics::from)));
+    }
+    Ok(services)
+}
+
+/// Reads what belongs to a declaration. Its files are at `dir`; errors name them below `shown`.
+///
+/// # Errors
+/// What cannot be read.
+pub fn load(layout: &Layout, written: Written, dir: &Utf8Path, shown: &Utf8Path) -> Result<Declared, Diagnostics> {
+    let Written { site, document, whole, foreign } = written;
     let mut drop_ins = Vec::new();
-    for (name, overlay) in site.drop_ins.iter().filter(|(name, _)| name.ends_with(".conf")) {
+    for (name, overlay) in site.overlays().filter(|(name, _)| name.ends_with(".conf")) {
         drop_ins.push(DropIn { name: name.clone(), content: overlay.read(layout)?.text.clone() });
     }
-    let files = files(dir, shown)?;
+    let mut files = files(dir, shown)?;
+    let is_foreign = |path: &Utf8Path| foreign.iter().any(|dir| path.starts_with(dir));
+    files.retain(|file| !is_foreign(&file.path));
     Ok(Declared {
         scope: layout.scope,
-        name: site.name.clone(),
         dir: shown.to_owned(),
         source: site.dir.join(DECLARATION),
+        name: site.name,
         // Only pods are rendered later; the generator reads no file for nothing.
         variables: if document.get(&path!["pod"]).is_some() { variables(dir) } else { BTreeMap::new() },
         document,
+        whole,
         drop_ins,
         files,
     })
@@ -262,9 +359,29 @@ fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
 /// Reads a declaration's `service.toml` alone, with what is laid over it.
 ///
 /// # Errors
-/// What cannot be read or parsed.
+/// What cannot be read or parsed, and a part that is not in it.
 pub fn document(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
-    let mut document = Node::parse(&read(&dir.join(DECLARATION), &shown.join(DECLARATION))?)?;
+    match &site.whole {
+        None => in_place(layout, site, dir, shown),
+        Some(whole) => of_part(layout, site, &in_place(layout, whole, dir, shown)?),
+    }
+}
+
+fn in_place(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+    let document = Node::parse(&read(&dir.join(DECLARATION), &shown.join(DECLARATION))?)?;
+    lay_over(layout, site, document)
+}
+
+/// What a part says, with what is laid over it alone.
+fn of_part(layout: &Layout, site: &Site, whole: &Node) -> Result<Node, Diagnostic> {
+    let own = part::split(&site.name).and_then(|(_, part)| part::narrow(whole, part));
+    let own = own.ok_or_else(|| {
+        whole.error(&path!["part"], format!("there is no part {}", site.name), "write it as a section [[part]]")
+    })?;
+    lay_over(layout, site, own)
+}
+
+fn lay_over(layout: &Layout, site: &Site, mut document: Node) -> Result<Node, Diagnostic> {
     for (_, overlay) in site.drop_ins.iter().filter(|(name, _)| name.ends_with(".toml")) {
         document.merge(Node::parse(&overlay.read(layout)?)?);
     }
@@ -277,6 +394,17 @@ pub fn document(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) 
 /// What cannot be read or parsed.
 pub fn stored_document(layout: &Layout, site: &Site) -> Result<Node, Diagnostic> {
     document(layout, site, &layout.at(&site.dir), &site.dir)
+}
+
+/// The parts of a service that is declared in its place; none, if it is one service or a part itself.
+///
+/// # Errors
+/// What cannot be read or parsed, and parts that cannot be told apart.
+pub fn parts(layout: &Layout, site: &Site) -> Result<Vec<ServiceName>, Diagnostics> {
+    if site.whole.is_some() {
+        return Ok(Vec::new());
+    }
+    part::names(&stored_document(layout, site)?, &site.name)
 }
 
 /// Reads one drop-in alone, None if there is none or it is a mask.

@@ -138,6 +138,7 @@ fn defaults() -> Vec<(&'static str, Defaults)> {
         drop_ins: _,
         files: _,
         source: _,
+        whole: _,
     } = resolved(least).expect("it compiles");
     let Listen { kind, idle_timeout } = listen;
     let Container {
@@ -428,6 +429,39 @@ fn documented_variables_are_those_that_are_set() {
     // The others are in a file that a deployment writes when it starts.
     let known = VARIABLES.iter().copied().filter(|name| name.starts_with("CONDUCTOR_"));
     assert_eq!(set.collect::<Vec<_>>(), known.collect::<Vec<_>>());
+}
+
+/// Where each key may stand in a declaration that has parts.
+#[test]
+fn documented_places_of_a_parts_keys_are_those_that_are_accepted() {
+    let Problem::UnknownKey { expected: all, .. } = problem("unheard-of") else { panic!("any key is taken") };
+    let compiles = |outside: &str, inside: &str| {
+        let engine = if inside.starts_with("exec") { "" } else { "exec.command = ['/bin/true']\n" };
+        resolved(&format!("{outside}\n[[part]]\nname = 'web'\n{engine}{inside}\n")).is_some()
+    };
+    let value = |key: &str| match key {
+        "exec" => "exec = { command = ['/bin/true'] }".to_owned(),
+        "container" => "container = { image = 'app', port = 80 }".to_owned(),
+        "pod" => "pod = { template = 'pod.yaml' }".to_owned(),
+        "service" => "service = [{ dir = '../redis' }]".to_owned(),
+        "port" => "port = [{ listen = '80' }]".to_owned(),
+        "description" => "description = 'x'".to_owned(),
+        "concurrency" | "slots" => format!("{key} = 3"),
+        "display" | "route" => format!("{key} = []"),
+        _ => format!("{key} = {{}}"),
+    };
+    let places = |title: &str| {
+        let row = section("`[[part]]`").lines().find_map(|line| line.strip_prefix(&format!("| {title} |")));
+        quoted(row.expect("a row"))
+    };
+    let (inside, outside) = (places("only in a part"), places("only outside"));
+    for key in all {
+        assert_eq!(compiles(&value(key), ""), !inside.contains(key), "{key} outside");
+        // A second engine is none in a part either.
+        if !["container", "pod"].contains(key) {
+            assert_eq!(compiles("", &value(key)), !outside.contains(key), "{key} in a part");
+        }
+    }
 }
 
 #[test]

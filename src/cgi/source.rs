@@ -37,6 +37,7 @@ pub fn load(layout: &Layout, dir: &Utf8Path, shown: &Utf8Path, systemd: Option<u
         dir: shown.to_owned(),
         source: shown.join(MANIFEST),
         document,
+        whole: None,
         drop_ins: Vec::new(),
         files,
         variables: BTreeMap::new(),

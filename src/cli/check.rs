@@ -11,6 +11,7 @@ use crate::cgi::source::MANIFEST;
 use crate::compile::{self, Compiled};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::ServiceName;
+use crate::sources::Site;
 use crate::{proxy, sources, verify};
 
 #[derive(Args)]
@@ -28,7 +29,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let (mut checked, mut checked_functions) = (0, 0);
     if things.is_empty() {
         let host = compile::compile(&context.layout, context.systemd());
-        errors.0.extend(host.errors.into_values().flat_map(|errors| errors.0));
         for compiled in host.services.values() {
             let dir = compiled.service.source.parent().unwrap_or(Utf8Path::new("/"));
             errors.0.extend(opinion(context, compiled, &context.layout.at(dir), &compiled.service.source)?);
@@ -38,6 +38,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
             errors.0.extend(of_function(context, compiled, &context.layout.at(&compiled.dir))?);
             checked_functions += 1;
         }
+        errors.0.extend(host.into_errors().0);
     }
     for thing in &things {
         if cgi::is_function(context, thing) {
@@ -52,9 +53,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
             continue;
         }
         match one(context, thing, &assignments) {
-            Ok(found) => {
+            Ok((services, found)) => {
                 errors.0.extend(found);
-                checked += 1;
+                checked += services;
             }
             Err(Failure::Declaration(found)) => errors.0.extend(found.0),
             Err(other) => return Err(other),
@@ -79,18 +80,26 @@ fn of_function(context: &Context, compiled: &Function, dir: &Utf8Path) -> Result
     Ok(lines.iter().map(|line| Diagnostic::of_file(&shown, format!("systemd says: {line}"), remedy)).collect())
 }
 
-fn one(context: &Context, thing: &str, assignments: &[String]) -> Result<Vec<Diagnostic>, Failure> {
+/// How many services a thing is, and what is wrong with them.
+fn one(context: &Context, thing: &str, assignments: &[String]) -> Result<(usize, Vec<Diagnostic>), Failure> {
     let path = Utf8Path::new(thing);
     if thing.contains('/') || ServiceName::new(thing).is_err() || path.join(sources::DECLARATION).exists() {
-        return with_rendered(context, path, None, assignments, |site, dir| {
-            let compiled = compile::compile_at(&context.layout, site, dir, path, context.systemd())?;
-            compile::UnitFiles::list(&context.layout).refuse(site)?;
-            opinion(context, &compiled, dir, &path.join(sources::DECLARATION))
-        });
+        return with_rendered(context, path, None, assignments, |site, dir| each(context, site, dir, path));
     }
     let site = context.site(thing)?;
-    let compiled = compile::compile_site(&context.layout, &site, context.systemd())?;
-    opinion(context, &compiled, &context.layout.at(&site.dir), &compiled.service.source)
+    each(context, &site, &context.layout.at(&site.dir), &site.dir)
+}
+
+fn each(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<(usize, Vec<Diagnostic>), Failure> {
+    let services = compile::compile_all(&context.layout, site, dir, shown, context.systemd())?;
+    let others = compile::UnitFiles::list(&context.layout);
+    let mut found = Vec::new();
+    for compiled in &services {
+        others.refuse(compiled.service.declared_as(), site)?;
+        others.refuse(&compiled.service.name, site)?;
+        found.extend(opinion(context, compiled, dir, &shown.join(sources::DECLARATION))?);
+    }
+    Ok((services.len(), found))
 }
 
 /// What systemd itself says of the units, and of the proxy that they are behind.

@@ -1,6 +1,6 @@
 //! `conductor daemon-reload`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -9,7 +9,6 @@ use rustix::process::setpriority_process;
 use super::service::report;
 use super::{Context, Failure, Outcome, cgi, declare};
 use crate::compile::{self, Host};
-use crate::diagnostic::Diagnostics;
 use crate::layout::Layout;
 use crate::model::ServiceName;
 use crate::service::hook;
@@ -27,8 +26,10 @@ pub fn run(context: &Context) -> Outcome {
     let plans = plan::all(layout, &host, &manager.listing()?)?;
     let outcome = carry_out(context, &plans);
     for plan in plans.values().filter(|plan| plan.actions.contains(&Action::Forget)) {
-        forget(layout, &plan.name)?;
-        declare::release(context, &plan.name, &[])?;
+        for name in [Some(&plan.name), plan.with.as_ref()].into_iter().flatten() {
+            forget(layout, name)?;
+            declare::release(context, name, &[])?;
+        }
     }
     cgi::converge(context, &host)?;
     store::sweep(layout)?;
@@ -36,8 +37,7 @@ pub fn run(context: &Context) -> Outcome {
         proxy::republish(*manager)?;
     }
     outcome?;
-    let errors: Vec<_> = host.errors.into_values().flat_map(|errors| errors.0).collect();
-    Ok(Diagnostics(errors).into_result()?)
+    Ok(host.into_errors().into_result()?)
 }
 
 /// systemd loads its units with one processor; what they are compiled from is read beside that, and gives way to
@@ -71,7 +71,11 @@ fn forget(layout: &Layout, name: &ServiceName) -> std::io::Result<()> {
 fn carry_out(context: &Context, plans: &BTreeMap<ServiceName, Plan>) -> Outcome {
     let manager = context.manager;
     let due = |job| plans.values().filter(move |plan| plan.job == job).map(|plan| &plan.name);
-    let units = |job| due(job).map(|name| format!("{name}.service")).collect::<Vec<_>>();
+    let with = |job| plans.values().filter(move |plan| plan.job == job).filter_map(|plan| plan.with.as_ref());
+    let units = |job| {
+        let names: BTreeSet<_> = due(job).chain(with(job)).collect();
+        names.into_iter().map(|name| format!("{name}.service")).collect::<Vec<_>>()
+    };
     let stopped = manager.stop(&units(Job::Stop));
     if due(Job::Stop).next().is_some() {
         manager.daemon_reload()?;

@@ -8,7 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use super::render::must_be_declaration;
-use super::service::{bring, image, remove, report};
+use super::service::image::{self, Pins};
+use super::service::{bring, remove, report};
 use super::{Context, Failure, Outcome, cgi, name_of, variables};
 use crate::atomic::{self, Staging};
 use crate::compile::{self, Clash, Compiled, PortClash, UnitFiles};
@@ -16,7 +17,7 @@ use crate::deployment::Deployment;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::layout::Layout;
 use crate::live::Target;
-use crate::model::{Engine, ServiceName};
+use crate::model::{Engine, Service, ServiceName};
 use crate::path;
 use crate::podman::pod::Setting;
 use crate::resolve::routes;
@@ -47,13 +48,13 @@ pub fn lock(context: &Context, name: &ServiceName) -> Result<File, Failure> {
 
 /// The same of a service that is declared: nothing is left of looking for one that is not.
 pub fn lock_declared(context: &Context, name: &ServiceName) -> Result<(File, Site), Failure> {
-    context.site(name.as_str())?;
-    let lock = lock(context, name)?;
+    let declared = context.site(name.as_str())?.declared_as().clone();
+    let lock = lock(context, &declared)?;
     match context.site(name.as_str()) {
         Ok(site) => Ok((lock, site)),
         // Removed, while this waited for the lock.
         Err(gone) => {
-            atomic::remove_file(&context.layout.at(&context.layout.declaring(name)))?;
+            atomic::remove_file(&context.layout.at(&context.layout.declaring(&declared)))?;
             Err(gone)
         }
     }
@@ -98,32 +99,34 @@ fn declare(
     template::render_dir(&arguments.dir, &dir, &provenance.variables)?;
     provenance::write(&dir, &provenance)?;
     let site = sources::site_of(&context.layout, name);
-    let compiled = compile_proposed(context, &site, &dir, &arguments.dir)?;
-    bring_along(context, arguments, &site, &dir, &compiled, bringers)?;
+    let mut services = compile_proposed(context, &site, &dir, &arguments.dir)?;
+    bring_along(context, arguments, &site, &dir, &services, bringers)?;
     // On a machine that is only being put together there is nobody to ask.
-    let pinned = if context.layout.root() == "/" { image::pin(context, &compiled.service)? } else { None };
-    let unpin = || pinned.as_ref().map(|undo| undo.write(&context.layout, name)).transpose();
-    let compiled = match pinned {
-        Some(_) => {
-            let site = sources::site_of(&context.layout, name);
-            let compiled = compile_proposed(context, &site, &dir, &arguments.dir);
-            compiled.or_else(|failure| unpin().map_err(Failure::from).and(Err(failure)))?
-        }
-        None => compiled,
-    };
+    let pins = if context.layout.root() == "/" { image::pin_all(context, &services)? } else { Pins::default() };
+    if !pins.is_empty() {
+        let site = sources::site_of(&context.layout, name);
+        services = compile_proposed(context, &site, &dir, &arguments.dir)
+            .or_else(|failure| pins.undo(&context.layout).map_err(Failure::from).and(Err(failure)))?;
+    }
 
-    let same = is_same(&place, &dir, &compiled)?;
+    let same = is_same(&place, &dir)?;
+    for Compiled { service, id, .. } in &services {
+        let already = if same { ", declared already" } else { "" };
+        println!("{}: generation {id}{already}", service.name);
+    }
     if same && arguments.no_start {
-        println!("{name}: declared already, as generation {}", compiled.id);
         return Ok(());
     }
-    println!("{name}: generation {}{}", compiled.id, if same { ", declared already" } else { "" });
-    store::store_files(&context.layout, &compiled, &dir)
-        .map_err(|error| Failure::Failed(format!("{name}: the generation cannot be stored: {error}")))?;
+    for compiled in &services {
+        let name = &compiled.service.name;
+        store::store_files(&context.layout, compiled, &dir)
+            .map_err(|error| Failure::Failed(format!("{name}: the generation cannot be stored: {error}")))?;
+    }
     let before = atomic::replace_dir(staged, &place)?;
     let began = Instant::now();
     if let Err(failure) = bring_in(context, arguments, name) {
-        let restored = unpin().map_err(Failure::from).and_then(|_| put_back(context, &compiled, &place, before));
+        let restored = pins.undo(&context.layout).map_err(Failure::from);
+        let restored = restored.and_then(|()| put_back(context, name, &services, &place, before));
         if let Err(second) = restored {
             eprintln!("{second}");
         }
@@ -143,12 +146,14 @@ fn bring_along(
     arguments: &Arguments,
     site: &Site,
     dir: &Utf8Path,
-    compiled: &Compiled,
+    services: &[Compiled],
     bringers: &[ServiceName],
 ) -> Outcome {
-    let name = &compiled.service.name;
+    let name = &site.name;
     let bringers: Vec<_> = bringers.iter().chain([name]).cloned().collect();
-    for (index, brought) in compiled.service.brings.iter().enumerate() {
+    // What its parts bring along they bring together.
+    let brings = services.first().map(|compiled| compiled.service.brings()).unwrap_or_default();
+    for (index, brought) in brings.iter().enumerate() {
         let from = arguments.dir.join(&brought.dir);
         let wrong = |message: String, remedy: &str| -> Failure {
             match sources::document(&context.layout, site, dir, &arguments.dir) {
@@ -201,10 +206,13 @@ fn provenance(
 fn settle_brought(context: &Context, name: &ServiceName) -> Outcome {
     let keep = match sources::find_one(&context.layout, name) {
         None => Vec::new(),
-        Some(site) => match compile::compile_site(&context.layout, &site, context.systemd()) {
-            Ok(compiled) => compiled.service.brings.into_iter().map(|brought| brought.name).collect(),
-            Err(_) => return Ok(()), // what it means nobody knows
-        },
+        Some(site) => {
+            let (layout, dir) = (&context.layout, context.layout.at(&site.dir));
+            let services = compile::compile_each(layout, &site, &dir, &site.dir, context.systemd());
+            let one = services.into_iter().flatten().find_map(|(_, outcome)| outcome.ok());
+            let Some(one) = one else { return Ok(()) }; // what it means nobody knows
+            one.service.brings().iter().map(|brought| brought.name.clone()).collect()
+        }
     };
     release(context, name, &keep)
 }
@@ -240,28 +248,51 @@ fn bring_in(context: &Context, arguments: &Arguments, name: &ServiceName) -> Out
     if arguments.no_start { Ok(()) } else { bring(context, name) }
 }
 
-/// Everything that can be known without doing it.
-pub fn compile_proposed(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Compiled, Failure> {
+/// Everything that can be known without doing it, of each service that is proposed.
+pub fn compile_proposed(
+    context: &Context,
+    site: &Site,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<Vec<Compiled>, Failure> {
     let layout = &context.layout;
-    let compiled = compile::compile_at(layout, site, dir, shown, context.systemd())?;
-    UnitFiles::list(layout).refuse(site)?;
-    pod_error(layout, &compiled, dir, shown).map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
+    let services = compile::compile_all(layout, site, dir, shown, context.systemd())?;
+    let units = UnitFiles::list(layout);
+    units.refuse(&site.name, site)?;
     let host = compile::compile(layout, context.systemd());
+    let replaces = |other: &Service| match &site.whole {
+        Some(_) => other.name == site.name,
+        None => *other.declared_as() == site.name,
+    };
+    let others = || host.services.values().filter(|other| !replaces(&other.service)).chain(&services);
     // Only what is wrong has to be found in the document.
-    let document = || sources::document(layout, site, dir, shown).map_err(Diagnostics::from);
-    if let Some(clash) = PortClash::between(&compiled.service, &host.services) {
-        return Err(Diagnostics::from(clash.error(&document()?)).into());
+    let document = |service: &Service| {
+        let site = sources::part_of(layout, site, &service.name);
+        sources::document(layout, &site, dir, shown).map_err(Diagnostics::from)
+    };
+    for compiled in &services {
+        let Compiled { service, .. } = compiled;
+        units.refuse(&service.name, site)?;
+        compile::refuse_other_kind(layout, service)?;
+        if let Some(other) = host.services.get(&service.name).filter(|other| !replaces(&other.service)) {
+            let error = compile::taken_name(&service.name, &shown.join(DECLARATION), &other.service.source);
+            return Err(Diagnostics::from(error).into());
+        }
+        pod_error(layout, compiled, dir, shown).map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
+        if let Some(clash) = PortClash::between(service, others()) {
+            return Err(Diagnostics::from(clash.error(&document(service)?)).into());
+        }
+        if let Some((route, message)) = cgi::alias_clash(context, &host, service) {
+            let document = document(service)?;
+            let remedy = "give the route another path, or remove the function's alias";
+            let error = document.key_error(&routes::section(&document, route), message, remedy);
+            return Err(Diagnostics::from(error).into());
+        }
+        if let Some(clash) = Clash::between(service, others()) {
+            return Err(Diagnostics::from(clash.error(&document(service)?, service, &clash.owner)).into());
+        }
     }
-    if let Some((route, message)) = cgi::alias_clash(context, &host, &compiled.service) {
-        let document = document()?;
-        let at = routes::section(&document, route);
-        let remedy = "give the route another path, or remove the function's alias";
-        return Err(Diagnostics::from(document.key_error(&at, message, remedy)).into());
-    }
-    match Clash::between(&compiled.service, &host.services) {
-        Some(clash) => Err(Diagnostics::from(clash.error(&document()?, &compiled.service, &clash.owner)).into()),
-        None => Ok(compiled),
-    }
+    Ok(services)
 }
 
 /// A pod's file is rendered when a deployment starts; what is wrong with it is said before that.
@@ -277,27 +308,36 @@ pub fn pod_error(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, shown: &U
 }
 
 /// Whether what is stored already is the same declaration.
-fn is_same(place: &Utf8Path, fresh: &Utf8Path, compiled: &Compiled) -> Result<bool, Failure> {
+fn is_same(place: &Utf8Path, fresh: &Utf8Path) -> Result<bool, Failure> {
     if !place.join(DECLARATION).exists() {
         return Ok(false);
     }
     let same_file = |name: &str| fs::read(place.join(name)).ok() == fs::read(fresh.join(name)).ok();
-    let files = sources::files(place, place).map_err(Diagnostics::from)?;
-    Ok(same_file(DECLARATION) && same_file(PROVENANCE) && files == compiled.service.files)
+    let files = |dir| sources::files(dir, dir).map_err(Diagnostics::from);
+    Ok(same_file(DECLARATION) && same_file(PROVENANCE) && files(place)? == files(fresh)?)
 }
 
 /// The previous declaration stands again, so that a reboot does not start the one that failed.
-fn put_back(context: &Context, failed: &Compiled, place: &Utf8Path, before: Option<Staging>) -> Outcome {
+fn put_back(
+    context: &Context,
+    name: &ServiceName,
+    failed: &[Compiled],
+    place: &Utf8Path,
+    before: Option<Staging>,
+) -> Outcome {
     let Context { layout, manager } = context;
-    let name = &failed.service.name;
+    let unit = format!("{name}.service");
     let Some(before) = before else {
-        let unit = format!("{name}.service");
-        let stopped = manager.stop(std::slice::from_ref(&unit));
+        let names: BTreeSet<_> = failed.iter().map(|compiled| &compiled.service.name).chain([name]).collect();
+        let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
+        let stopped = manager.stop(&units);
         atomic::remove_dir(place)?;
         stopped?;
         manager.daemon_reload()?;
-        manager.reset_failed(&[unit]);
-        hook::forget(layout, name)?;
+        manager.reset_failed(&units);
+        for name in names {
+            hook::forget(layout, name)?;
+        }
         proxy::republish(*manager)?;
         eprintln!("{name}: the declaration is taken back; nothing of it runs");
         return Ok(());
@@ -307,13 +347,14 @@ fn put_back(context: &Context, failed: &Compiled, place: &Utf8Path, before: Opti
     eprintln!("{name}: the previous declaration stands again");
     // The rollout has turned back already; this is for what failed after it. Who stopped the service
     // in the middle of it has the last word.
-    let unit = format!("{name}.service");
     let state = manager.property(&unit, "ActiveState")?;
     if state != "deactivating" && !manager.is_to_stop(&unit) && !hook::is_stopped(layout, name) {
         bring(context, name)?;
     }
-    if Target::read(layout, name)?.is_some_and(|target| target.generation != failed.id) {
-        atomic::remove_dir(&layout.at(&layout.stored(name, &failed.id)))?;
+    for Compiled { service, id, .. } in failed {
+        if Target::read(layout, &service.name)?.is_some_and(|target| target.generation != *id) {
+            atomic::remove_dir(&layout.at(&layout.stored(&service.name, id)))?;
+        }
     }
     Ok(())
 }

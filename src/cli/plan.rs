@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde::Serialize;
 
+use super::service::members;
 use super::{Context, Failure, Outcome};
 use crate::compile::{self, Compiled, Host};
 use crate::deployment::{Deployment, runtime};
-use crate::diagnostic::Diagnostics;
 use crate::live::{self, Target};
 use crate::model::{ServiceName, Strategy};
 use crate::service::change::{self, Change, Kind};
@@ -70,18 +70,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         arguments.names.iter().map(|name| ServiceName::new(name)).collect::<Result<_, _>>().map_err(Failure::Usage)?;
     let mut host = compile::compile(layout, context.systemd());
     let plans = plan::all(layout, &host, &manager.listing()?)?;
-    let asked = |name: &ServiceName| names.is_empty() || names.contains(name);
     for name in &names {
-        if !plans.contains_key(name) && !host.errors.contains_key(&Some(name.clone())) {
+        if !plans.contains_key(name) && !host.declares(name) {
             context.site(name.as_str())?;
         }
     }
+    let members = names.iter().flat_map(|name| members(layout, name)).chain(names.clone()).collect::<BTreeSet<_>>();
+    let asked = |name: &ServiceName| names.is_empty() || members.contains(name);
     host.errors.retain(|name, _| name.as_ref().is_none_or(asked));
     let rows = plans.values().filter(|plan| asked(&plan.name)).map(|plan| row(context, &host, plan));
     let services = rows.collect::<Result<Vec<_>, Failure>>()?;
     let republish = !proxy::is_published(layout, &host.tree);
-    let errors: Vec<_> = host.errors.into_values().flat_map(|errors| errors.0).collect();
-    let told = errors.iter().map(|error| error.headline()).collect();
+    let errors = host.into_errors();
+    let told = errors.0.iter().map(|error| error.headline()).collect();
     let output = Output { services, proxy: Proxy { republish }, errors: told };
     let changes = republish || output.services.iter().any(|row| !row.actions.is_empty());
     if arguments.json {
@@ -89,7 +90,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     } else {
         print(&output, !names.is_empty())
     }
-    Diagnostics(errors).into_result()?;
+    errors.into_result()?;
     if changes && arguments.exit_code { Err(Failure::Exit(4)) } else { Ok(()) }
 }
 

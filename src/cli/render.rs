@@ -1,6 +1,7 @@
 //! `conductor render`
 
 use std::collections::BTreeSet;
+use std::mem;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
@@ -35,17 +36,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let (things, assignments) = split_words(&arguments.words);
     let (tree, errors) = match things.as_slice() {
         [] => {
-            let host = compile::compile(&context.layout, systemd);
-            let errors = host.errors.into_values().flat_map(|errors| errors.0).collect();
-            (host.tree, Diagnostics(errors))
+            let mut host = compile::compile(&context.layout, systemd);
+            (mem::take(&mut host.tree), host.into_errors())
         }
         [thing] if cgi::is_function(context, thing) => {
             (cgi::rendered(context, thing, &assignments, systemd)?, Diagnostics::default())
         }
         [thing] => {
-            let compiled = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
-            let mut tree = compiled.units;
-            tree.extend(compile::proxy(&context.layout, &[&compiled.service], None));
+            let services = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
+            let mut tree = Tree::default();
+            services.iter().for_each(|compiled| tree.extend(compiled.units.clone()));
+            tree.extend(compile::proxy(&context.layout, &services.iter().map(|it| &it.service).collect::<Vec<_>>(), None));
             (tree, Diagnostics::default())
         }
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),
@@ -63,18 +64,19 @@ fn one(
     name: Option<&str>,
     assignments: &[String],
     systemd: Option<u16>,
-) -> Result<Compiled, Failure> {
+) -> Result<Vec<Compiled>, Failure> {
     let path = Utf8Path::new(thing);
     if thing.contains('/') || ServiceName::new(thing).is_err() || path.join(sources::DECLARATION).exists() {
         return with_rendered(context, path, name, assignments, |site, dir| {
-            Ok(compile::compile_at(&context.layout, site, dir, path, systemd)?)
+            Ok(compile::compile_all(&context.layout, site, dir, path, systemd)?)
         });
     }
     if !assignments.is_empty() {
         let why = format!("{thing} is a declared service: its variables were given when it was declared");
         return Err(Failure::Usage(why));
     }
-    Ok(compile::compile_site(&context.layout, &context.site(thing)?, systemd)?)
+    let site = context.site(thing)?;
+    Ok(compile::compile_all(&context.layout, &site, &context.layout.at(&site.dir), &site.dir, systemd)?)
 }
 
 /// Renders a directory's templates into a scratch directory and works on that.

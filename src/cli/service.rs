@@ -11,13 +11,18 @@ mod rollback;
 mod show;
 mod status;
 
+use std::collections::BTreeSet;
+
 use camino::Utf8PathBuf;
 use clap::Subcommand;
 
 use super::{Context, Failure, Outcome, declare};
+use crate::layout::Layout;
+use crate::live;
 use crate::model::{Service, ServiceName};
 use crate::service::condition;
 use crate::service::hook::Hook;
+use crate::sources;
 
 pub use lifecycle::{bring, report};
 
@@ -132,16 +137,65 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::Stop { name } => lifecycle::stop(context, &named(&name)?),
         Verb::Reload { name } => lifecycle::reload(context, &named(&name)?),
         Verb::Restart { name } => overrides::restart(context, &named(&name)?),
-        Verb::Scale { name, concurrency } => overrides::scale(context, &named(&name)?, concurrency),
-        Verb::Enable { name } => overrides::enable(context, &named(&name)?),
-        Verb::Disable { name } => overrides::disable(context, &named(&name)?),
+        Verb::Scale { name, concurrency } => {
+            let name = named(&name)?;
+            must_be_one(context, &name)?;
+            overrides::scale(context, &name, concurrency)
+        }
+        Verb::Enable { name } => {
+            let name = named(&name)?;
+            must_be_whole(context, &name, "enable")?;
+            overrides::enable(context, &name)
+        }
+        Verb::Disable { name } => {
+            let name = named(&name)?;
+            must_be_whole(context, &name, "disable")?;
+            overrides::disable(context, &name)
+        }
         Verb::Set(arguments) => overrides::set(context, &arguments),
         Verb::Rollback { name, generation } => rollback::run(context, &named(&name)?, generation.as_deref()),
-        Verb::Rm { name } => remove::run(context, &named(&name)?),
+        Verb::Rm { name } => {
+            let name = named(&name)?;
+            must_be_whole(context, &name, "rm")?;
+            remove::run(context, &name)
+        }
         Verb::StartHook { dir } => Ok(hook(&dir)?.start()?),
         Verb::ReloadHook { dir } => Ok(hook(&dir)?.reload()?),
         Verb::StopHook { dir } => Ok(hook(&dir)?.stop()?),
         Verb::CleanupHook { dir } => Ok(hook(&dir)?.cleanup()?),
+    }
+}
+
+/// The services that a name stands for: its parts, declared or running, where it has some, else itself.
+pub fn members(layout: &Layout, name: &ServiceName) -> Vec<ServiceName> {
+    let mut parts: BTreeSet<_> = live::parts_of(layout, name).into_iter().collect();
+    // Parts that cannot be told are told of where somebody compiles them.
+    let site = sources::find_one(layout, name);
+    parts.extend(site.and_then(|site| sources::parts(layout, &site).ok()).unwrap_or_default());
+    if parts.is_empty() { vec![name.clone()] } else { parts.into_iter().collect() }
+}
+
+/// # Errors
+/// If the service has parts: what is asked for has one answer for each.
+fn must_be_one(context: &Context, name: &ServiceName) -> Outcome {
+    let members = members(&context.layout, name);
+    if members.contains(name) {
+        return Ok(());
+    }
+    let names: Vec<_> = members.iter().map(ServiceName::as_str).collect();
+    Err(Failure::Usage(format!("{name} has parts; name one of them: {}", names.join(", "))))
+}
+
+/// # Errors
+/// If the service is a part of another: what is asked for is for all parts together.
+fn must_be_whole(context: &Context, name: &ServiceName, verb: &str) -> Outcome {
+    match sources::find_one(&context.layout, name).and_then(|site| site.whole) {
+        Some(whole) => {
+            let whole = &whole.name;
+            let why = format!("{name} is a part of {whole}; `conductor service {verb} {whole}` is for all of it");
+            Err(Failure::Usage(why))
+        }
+        None => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::generation::Id;
 use crate::layout::{Layout, PROXY_GROUP, Scope};
 use crate::model::{
     Check, Command, Deploy, Directive, Engine, Hook, Hooks, ListenKind, Passthrough, Process, Sandbox, Service,
-    Strategy, User,
+    Strategy, User, Whole,
 };
 use crate::timespan;
 use crate::tree::Tree;
@@ -32,9 +32,13 @@ pub fn template_names(name: &impl Display, id: &Id) -> [String; 3] {
     [template_name(name, id), bridge::bridge_name(name, id), bridge::inner_name(name, id)]
 }
 
-/// The slice of all deployments of a service.
-pub fn slice_name(name: &impl Display) -> String {
-    format!("conductor-{}.slice", UnitNamePart(&name.to_string()))
+/// The slice of all deployments of a service; that of a part is below that of the whole, by its name.
+pub fn slice_name(service: &Service) -> String {
+    let whole = service.declared_as();
+    match service.name.as_str().strip_prefix(whole.as_str()).and_then(|rest| rest.strip_prefix('.')) {
+        None => format!("conductor-{}.slice", UnitNamePart(whole.as_str())),
+        Some(part) => format!("conductor-{}-{}.slice", UnitNamePart(whole.as_str()), UnitNamePart(part)),
+    }
 }
 
 /// One line of a unit: `Key=value`, the value escaped by its type.
@@ -103,7 +107,7 @@ impl<'a> Of<'a> {
             source: Text(service.source.as_str()),
             description: Text(&service.description),
             name: service.name.as_str(),
-            slice: slice_name(&service.name),
+            slice: slice_name(service),
             system: layout.scope == Scope::System,
             group: PROXY_GROUP,
         }
@@ -114,6 +118,8 @@ impl<'a> Of<'a> {
 #[template(path = "service.service", escape = "none")]
 struct ServiceUnit<'a> {
     of: Of<'a>,
+    /// What it is a part of.
+    whole: Option<&'a str>,
     has_routes: bool,
     brings: Vec<&'a str>,
     conditions: Vec<Line<'a>>,
@@ -121,6 +127,16 @@ struct ServiceUnit<'a> {
     dir: Argument<'a>,
     timeout_start: String,
     timeout_stop: String,
+}
+
+#[derive(Template)]
+#[template(path = "whole.service", escape = "none")]
+struct WholeUnit<'a> {
+    of: Of<'a>,
+    brings: Vec<&'a str>,
+    conditions: Vec<Line<'a>>,
+    program: &'a str,
+    dir: Argument<'a>,
 }
 
 #[derive(Template)]
@@ -187,11 +203,33 @@ pub fn render(layout: &Layout, service: &Service, id: &Id, systemd: Option<u16>)
     }
     bridge::render(layout, service, id, &mut tree);
     bridge::ports(layout, service, systemd, &mut tree);
-    tree.file(slice_name(&name), service_slice(layout, service));
+    tree.file(slice_name(service), slice(layout, service, &service.description, &service.slice));
+    if let Some(whole) = &service.whole {
+        tree.extend(of_the_whole(layout, service, whole));
+    }
     for drop_in in &service.drop_ins {
         tree.file(format!("{template}.service.d/{}", drop_in.name), drop_in.content.as_str());
     }
     for unit in &service.wanted_by {
+        tree.symlink(format!("{unit}.wants/{name}.service"), format!("../{name}.service"));
+    }
+    tree
+}
+
+/// The units that the parts of a service have together; each part brings them.
+fn of_the_whole(layout: &Layout, service: &Service, whole: &Whole) -> Tree {
+    let mut tree = Tree::default();
+    let Whole { name, description, brings, conditions, slice: lines, wanted_by } = whole;
+    let unit = WholeUnit {
+        of: Of { name: name.as_str(), description: Text(description), ..Of::new(layout, service) },
+        brings: brings.iter().map(|brought| brought.name.as_str()).collect(),
+        conditions: conditions.iter().map(|Directive { name, value }| Line::new(name, Text(value))).collect(),
+        program: &layout.program(),
+        dir: Argument(&layout.declaration(name)),
+    };
+    tree.file(format!("{name}.service"), finish(&unit));
+    tree.file(format!("conductor-{}.slice", UnitNamePart(name.as_str())), slice(layout, service, description, lines));
+    for unit in wanted_by {
         tree.symlink(format!("{unit}.wants/{name}.service"), format!("../{name}.service"));
     }
     tree
@@ -209,7 +247,7 @@ pub fn lines(directives: &[Directive]) -> Vec<Line<'_>> {
 
 fn service_unit(layout: &Layout, service: &Service) -> String {
     let Deploy { strategy, max_surge, .. } = service.deploy;
-    let dir = layout.declaration(&service.name);
+    let dir = layout.service_dir(service);
     let batches = match strategy {
         Strategy::Rolling => service.concurrency.div_ceil(max_surge),
         Strategy::BlueGreen | Strategy::Recreate => 1,
@@ -219,6 +257,7 @@ fn service_unit(layout: &Layout, service: &Service) -> String {
     let rollout = 2 * batches * (start_time(service) + stop_time(service)) + pull;
     finish(&ServiceUnit {
         of: Of::new(layout, service),
+        whole: service.whole.as_ref().map(|whole| whole.name.as_str()),
         has_routes: !service.routes.is_empty(),
         brings: service.brings.iter().map(|brought| brought.name.as_str()).collect(),
         conditions: service.conditions.iter().map(|Directive { name, value }| Line::new(name, Text(value))).collect(),
@@ -445,6 +484,7 @@ fn deployment_socket(layout: &Layout, service: &Service, id: &Id, systemd: Optio
     })
 }
 
-fn service_slice(layout: &Layout, service: &Service) -> String {
-    finish(&ServiceSlice { of: Of::new(layout, service), lines: lines(&service.slice) })
+fn slice(layout: &Layout, service: &Service, description: &str, directives: &[Directive]) -> String {
+    let of = Of { description: Text(description), ..Of::new(layout, service) };
+    finish(&ServiceSlice { of, lines: lines(directives) })
 }

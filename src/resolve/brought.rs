@@ -28,7 +28,7 @@ impl Resolver<'_> {
             let vars = vars.into_iter().map(|(name, value)| (name, value.0)).collect();
             match ServiceName::new(text) {
                 Err(why) => self.error(&named_at, why, "write name = \"…\""),
-                Ok(name) if name == self.declared.name => {
+                Ok(name) if name == *self.declared.declared_as() => {
                     self.error(&named_at, "a service cannot bring itself along", "take it out");
                 }
                 Ok(name) if !names.insert(name.clone()) => {

@@ -96,7 +96,8 @@ impl Resolver<'_> {
     }
 
     fn own_user(&self) -> User {
-        User::Dynamic(dynamic_user(self.declared.name.as_str()))
+        // The parts of a service are one user: they share its state.
+        User::Dynamic(dynamic_user(self.declared.declared_as().as_str()))
     }
 
     fn environment(

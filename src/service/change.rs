@@ -13,7 +13,7 @@ use crate::generation::FORMAT;
 use crate::live::Target;
 use crate::model::{
     Check, Deploy, Directive, DropIn, Engine, File, FileKind, Health, Hooks, Listen, Passthrough, Process, Route,
-    Service, Tls, User,
+    Service, Tls, User, Whole,
 };
 use crate::path;
 use crate::timespan;
@@ -147,6 +147,7 @@ impl Inputs {
             brings,
             conditions,
             display,
+            whole,
         } = service;
         let mut inputs = Self(BTreeMap::new());
         inputs.key(Action::Refresh, path!["description"], description);
@@ -160,10 +161,7 @@ impl Inputs {
         inputs.key(Action::Refresh, path!["port"], ports);
         inputs.deploy(deploy);
         inputs.hooks(hooks);
-        for (name, values) in by_name(slice) {
-            let keys = vec![path!["resources", directive::snake(name).as_str()], path!["systemd", "slice", name]];
-            inputs.insert(Kind::Key, keys, Action::Refresh, line(&values));
-        }
+        inputs.slice(&path![], slice);
         inputs.key(Action::Refresh, path!["install", "wanted_by"], wanted_by);
         let Passthrough { unit, service, socket } = passthrough;
         for (section, directives) in [("unit", unit), ("service", service), ("socket", socket)] {
@@ -184,16 +182,40 @@ impl Inputs {
         for brought in brings {
             inputs.key(Action::Refresh, path!["service", brought.name.as_str()], brought);
         }
-        for (name, values) in by_name(conditions) {
-            inputs.insert(
-                Kind::Key,
-                vec![path!["condition", condition::key(name).as_str()]],
-                Action::Refresh,
-                line(&values),
-            );
-        }
+        inputs.conditions(&path![], conditions);
         inputs.key(Action::Refresh, path!["display"], display);
+        if let Some(whole) = whole {
+            inputs.whole(whole);
+        }
         inputs
+    }
+
+    /// What stands beside the parts of a service, under its name: `shop.description` is that of all of it.
+    fn whole(&mut self, whole: &Whole) {
+        let Whole { name, description, brings, conditions, slice, wanted_by } = whole;
+        let at = path![name.as_str()];
+        self.key(Action::Refresh, at.join("description"), description);
+        self.slice(&at, slice);
+        self.conditions(&at, conditions);
+        self.key(Action::Refresh, at.join("install").join("wanted_by"), wanted_by);
+        for brought in brings {
+            self.key(Action::Refresh, at.join("service").join(brought.name.as_str()), brought);
+        }
+    }
+
+    fn slice(&mut self, at: &Path, slice: &[Directive]) {
+        for (name, values) in by_name(slice) {
+            let resource = at.join("resources").join(directive::snake(name).as_str());
+            let keys = vec![resource, at.join("systemd").join("slice").join(name)];
+            self.insert(Kind::Key, keys, Action::Refresh, line(&values));
+        }
+    }
+
+    fn conditions(&mut self, at: &Path, conditions: &[Directive]) {
+        for (name, values) in by_name(conditions) {
+            let key = at.join("condition").join(condition::key(name).as_str());
+            self.insert(Kind::Key, vec![key], Action::Refresh, line(&values));
+        }
     }
 
     fn insert(&mut self, kind: Kind, path: Vec<Path>, action: Action, value: String) {

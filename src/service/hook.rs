@@ -14,10 +14,10 @@ use crate::compile::{self, Compiled};
 use crate::deployment::{Deployment, runtime, slot};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::live::Target;
+use crate::live::{self, Target};
 use crate::model::ServiceName;
 use crate::render::units::template_name;
-use crate::sources;
+use crate::sources::{self, Site};
 use crate::systemd::Manager;
 use crate::tree::Entry;
 
@@ -34,7 +34,7 @@ impl<'a> Hook<'a> {
     /// # Errors
     /// If the directory's name is no service's.
     pub fn new(layout: &'a Layout, manager: Manager, dir: &Utf8Path) -> Result<Self> {
-        let name = ServiceName::new(dir.file_name().unwrap_or("")).map_err(|why| Error(format!("{dir}: {why}")))?;
+        let name = layout.service_of(dir).map_err(|why| Error(format!("{dir}: {why}")))?;
         Ok(Self { layout, manager, name })
     }
 
@@ -48,7 +48,7 @@ impl<'a> Hook<'a> {
     /// Why it does not; `_cleanup` then stops what has started.
     pub fn start(&self) -> Result<()> {
         clear_stopped(self.layout, &self.name)?;
-        self.converge()
+        self.converge(Verb::Start)
     }
 
     /// `ExecReload=`: the same, with a running generation to replace and to go back to.
@@ -56,14 +56,19 @@ impl<'a> Hook<'a> {
     /// # Errors
     /// Why the declared generation does not serve; the old one then does.
     pub fn reload(&self) -> Result<()> {
-        self.converge()
+        self.converge(Verb::Reload)
     }
 
-    fn converge(&self) -> Result<()> {
+    fn converge(&self, verb: Verb) -> Result<()> {
         let _lock = self.lock()?;
-        let _turn = turn::wait(self.layout);
         note_failure(self.layout, &self.name, None)?;
-        let outcome = self.compile().and_then(|compiled| self.bring_to(&compiled));
+        let outcome = self.parts().and_then(|parts| match parts.as_slice() {
+            [] => {
+                let _turn = turn::wait(self.layout);
+                self.compile().and_then(|compiled| self.bring_to(&compiled))
+            }
+            parts => self.bring_parts(verb, parts), // each waits for its own turn
+        });
         if let Err(error) = &outcome
             && let Err(unnoted) = note_failure(self.layout, &self.name, Some(error))
         {
@@ -72,9 +77,46 @@ impl<'a> Hook<'a> {
         outcome
     }
 
+    fn site(&self) -> Result<Site> {
+        sources::find_one(self.layout, &self.name).ok_or_else(|| Error(format!("{} is not declared", self.name)))
+    }
+
+    fn parts(&self) -> Result<Vec<ServiceName>> {
+        sources::parts(self.layout, &self.site()?).map_err(|errors| Error(errors.to_string()))
+    }
+
+    /// Brings every part to what is declared, and stops those that are not declared any more. One that its
+    /// administrator stopped starts with all others, but does not come back by a reload.
+    fn bring_parts(&self, verb: Verb, parts: &[ServiceName]) -> Result<()> {
+        let generated = self.layout.at(self.layout.generator());
+        if parts.iter().any(|part| !generated.join(unit(part)).exists()) {
+            self.manager.daemon_reload()?;
+        }
+        let units: Vec<_> = parts.iter().map(unit).collect();
+        let (mut start, mut reload) = (Vec::new(), Vec::new());
+        for ((part, unit), state) in parts.iter().zip(&units).zip(self.manager.states(&units)?) {
+            match state.as_str() {
+                "active" | "reloading" => reload.push(unit.clone()),
+                _ if verb == Verb::Reload && is_stopped(self.layout, part) => {}
+                _ => start.push(unit.clone()),
+            }
+        }
+        if verb == Verb::Start {
+            reload.clear();
+        }
+        let brought = self.manager.start(&start).and(self.manager.reload(&reload));
+        let gone: Vec<_> = live::parts_of(self.layout, &self.name);
+        let gone: Vec<_> = gone.iter().filter(|part| !parts.contains(part)).map(unit).collect();
+        self.manager.stop(&gone)?;
+        let failures = parts.iter().filter_map(|part| Some(format!("{part}: {}", failure(self.layout, part)?)));
+        match failures.collect::<Vec<_>>() {
+            failures if failures.is_empty() => Ok(brought?),
+            failures => Err(Error(failures.join("\n\n"))),
+        }
+    }
+
     fn compile(&self) -> Result<Compiled> {
-        let site = sources::find_one(self.layout, &self.name)
-            .ok_or_else(|| Error(format!("{} is not declared", self.name)))?;
+        let site = self.site()?;
         let systemd = crate::directive::systemd_version(self.layout.root().as_std_path());
         let compiled =
             compile::compile_site(self.layout, &site, systemd).map_err(|errors| Error(errors.to_string()))?;
@@ -128,6 +170,8 @@ impl<'a> Hook<'a> {
     /// What systemd refuses.
     pub fn stop(&self) -> Result<()> {
         self.mark_stopped()?;
+        let parts = live::parts_of(self.layout, &self.name);
+        self.manager.stop(&parts.iter().map(unit).collect::<Vec<_>>())?;
         self.stop_all()
     }
 
@@ -160,7 +204,7 @@ impl<'a> Hook<'a> {
     pub fn cleanup(&self) -> Result<()> {
         let _lock = self.lock()?;
         // Stopped in the middle of a start or a reload, systemd kills that and runs no ExecStop=.
-        if !is_stopped(self.layout, &self.name) && self.manager.is_to_stop(&format!("{}.service", self.name)) {
+        if !is_stopped(self.layout, &self.name) && self.manager.is_to_stop(&unit(&self.name)) {
             self.mark_stopped()?;
         }
         self.stop_all()?;
@@ -170,6 +214,16 @@ impl<'a> Hook<'a> {
         slot::clear(self.layout, &self.name)?;
         Ok(store::forget_all(self.layout, &self.name)?)
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Start,
+    Reload,
+}
+
+fn unit(name: &ServiceName) -> String {
+    format!("{name}.service")
 }
 
 /// Why the last start or reload of a service failed, None if it did not.

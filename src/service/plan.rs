@@ -117,6 +117,8 @@ pub enum Job {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub name: ServiceName,
+    /// What it is a part of and starts or stops together with.
+    pub with: Option<ServiceName>,
     pub job: Job,
     pub actions: BTreeSet<Action>,
     /// Deployments of the declared generation to start, in the order in which they start.
@@ -163,6 +165,7 @@ impl Plan {
         };
         Self {
             name: service.name.clone(),
+            with: None,
             job: if actions.is_empty() { Job::Nothing } else { Job::Reload },
             note: note.map(str::to_owned),
             actions,
@@ -182,6 +185,7 @@ impl Plan {
     fn nothing(name: &ServiceName, note: Option<&str>) -> Self {
         Self {
             name: name.clone(),
+            with: None,
             job: Job::Nothing,
             actions: BTreeSet::new(),
             start: Vec::new(),
@@ -200,7 +204,7 @@ impl Plan {
             let note = format!("its administrator stopped it; `systemctl start {name}` starts it");
             return Self::nothing(name, Some(&note));
         }
-        if compiled.service.wanted_by.is_empty() {
+        if compiled.service.wanted_by().is_empty() {
             return Self::nothing(name, Some("it does not run, and install.wanted_by is empty"));
         }
         let nobody = Present { active: Vec::new(), broken: Vec::new(), target: None, live: Vec::new(), held: 0 };
@@ -208,12 +212,14 @@ impl Plan {
         if compiled.service.routes.is_empty() {
             plan.actions.remove(&Action::Republish);
         }
-        Self { job: Job::Start, note: Some("it does not run".to_owned()), ..plan }
+        let with = compiled.service.whole.as_ref().map(|whole| whole.name.clone());
+        Self { with, job: Job::Start, note: Some("it does not run".to_owned()), ..plan }
     }
 
-    fn undeclared(name: &ServiceName, present: &Present) -> Self {
+    fn undeclared(name: &ServiceName, with: Option<ServiceName>, present: &Present) -> Self {
         Self {
             name: name.clone(),
+            with,
             job: Job::Stop,
             actions: BTreeSet::from([Action::Stop, Action::Forget]),
             start: Vec::new(),
@@ -234,7 +240,9 @@ pub fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeM
         let plan = match listing.state(name) {
             "active" | "reloading" => Plan::reload(compiled, &present(name)?),
             state => {
-                let plan = Plan::at_rest(compiled, state, hook::is_stopped(layout, name));
+                let is_stopped =
+                    [name, compiled.service.declared_as()].iter().any(|name| hook::is_stopped(layout, name));
+                let plan = Plan::at_rest(compiled, state, is_stopped);
                 let held_back = (plan.job == Job::Start).then(|| condition::held_back(layout.scope, &compiled.service));
                 match held_back.flatten() {
                     Some(why) => Plan::nothing(name, Some(&format!("held back: {why}"))),
@@ -244,12 +252,13 @@ pub fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeM
         };
         plans.insert(name.clone(), plan);
     }
-    let declared = |name: &ServiceName| plans.contains_key(name) || host.errors.contains_key(&Some(name.clone()));
     let mut gone = Vec::new();
-    for name in live::all(layout).keys().filter(|name| !declared(name)) {
-        gone.push(Plan::undeclared(name, &present(name)?));
+    for live in live::all(layout).values().filter(|live| !host.declares(&live.name)) {
+        let whole = live.model(layout, live.current(layout)).ok().and_then(|model| model.whole);
+        let with = whole.map(|whole| whole.name).filter(|whole| !host.declares(whole));
+        gone.push(Plan::undeclared(&live.name, with, &present(&live.name)?));
     }
-    for name in hook::remembered(layout)?.iter().filter(|name| !declared(name)) {
+    for name in hook::remembered(layout)?.iter().filter(|name| !host.declares(name)) {
         if !gone.iter().any(|plan| plan.name == *name) {
             let actions = BTreeSet::from([Action::Forget]);
             let note = "it is not declared any more; files of its generations are still kept";

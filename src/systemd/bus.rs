@@ -129,7 +129,7 @@ impl Bus {
         let path = self.unit(unit).await?;
         let mut shown = BTreeMap::new();
         for name in properties {
-            let of_any = ["ActiveState", "LoadState", "Job"].contains(name);
+            let of_any = ["ActiveState", "DropInPaths", "Job", "LoadState"].contains(name);
             let interface = if of_any { UNIT } else { SERVICE };
             shown.insert((*name).to_owned(), text(&self.property(&path, interface, name).await?));
         }
@@ -262,6 +262,10 @@ fn text(value: &OwnedValue) -> String {
         Value::Str(text) => text.to_string(),
         Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
         Value::U32(number) => number.to_string(),
+        Value::Array(items) => {
+            let texts = items.iter().filter_map(|item| <&str>::try_from(item).ok());
+            texts.collect::<Vec<_>>().join(" ")
+        }
         Value::Structure(fields) => match fields.fields().first() {
             Some(Value::U32(number)) => number.to_string(),
             _ => String::new(),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::super::service::members;
 use super::super::{Context, Failure, Outcome, display, table};
 use super::row::{self, Row};
 use crate::deployment::{Deployment, runtime};
@@ -12,10 +13,11 @@ pub fn list(context: &Context, service: Option<&str>, json: bool) -> Outcome {
     let names = match service {
         Some(name) => {
             let name = ServiceName::new(name).map_err(Failure::Usage)?;
-            if live::of(&context.layout, &name).is_none() {
+            let names = members(&context.layout, &name);
+            if names.iter().all(|name| live::of(&context.layout, name).is_none()) {
                 context.site(name.as_str())?;
             }
-            vec![name]
+            names
         }
         None => live::all(&context.layout).into_keys().collect(),
     };

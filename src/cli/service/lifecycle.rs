@@ -2,7 +2,7 @@
 
 use super::super::declare::lock_declared;
 use super::super::{Context, Failure, Outcome};
-use super::{held_back, image};
+use super::{held_back, image, members};
 use crate::compile;
 use crate::deployment::runtime;
 use crate::live::{self, Target};
@@ -17,7 +17,7 @@ fn unit(name: &ServiceName) -> String {
 /// # Errors
 /// If there is no such service, neither declared nor running.
 fn must_exist(context: &Context, name: &ServiceName) -> Outcome {
-    if live::of(&context.layout, name).is_none() {
+    if live::of(&context.layout, name).is_none() && live::parts_of(&context.layout, name).is_empty() {
         context.site(name.as_str())?;
     }
     Ok(())
@@ -29,6 +29,10 @@ pub fn start(context: &Context, name: &ServiceName) -> Outcome {
         context.manager.daemon_reload()?;
     }
     context.manager.start(&[unit(name)]).map_err(|error| reason(context, name, &error))?;
+    // One whose whole runs was stopped alone.
+    for part in members(&context.layout, name).iter().filter(|part| *part != name) {
+        context.manager.start(&[unit(part)]).map_err(|error| reason(context, part, &error))?;
+    }
     report(context, name)
 }
 
@@ -44,10 +48,11 @@ pub fn reload(context: &Context, name: &ServiceName) -> Outcome {
     // Else it would start again what is just being removed.
     let (_lock, site) = lock_declared(context, name)?;
     // What does not compile says so when it is brought.
-    let compiled = compile::compile_site(&context.layout, &site, context.systemd()).ok();
-    let undo = compiled.map(|compiled| image::pin(context, &compiled.service)).transpose()?.flatten();
+    let layout = &context.layout;
+    let services = compile::compile_all(layout, &site, &layout.at(&site.dir), &site.dir, context.systemd());
+    let pins = image::pin_all(context, &services.unwrap_or_default())?;
     bring(context, name).or_else(|failure| {
-        undo.map(|undo| undo.write(&context.layout, name)).transpose()?;
+        pins.undo(layout)?;
         Err(failure)
     })?;
     report(context, name)
@@ -69,8 +74,12 @@ fn reason(context: &Context, name: &ServiceName, error: &crate::systemd::Error) 
     Failure::Failed(hook::failure(&context.layout, name).unwrap_or_else(words))
 }
 
-/// One line about what serves now.
+/// One line about what serves now, for each part where there are some.
 pub fn report(context: &Context, name: &ServiceName) -> Outcome {
+    members(&context.layout, name).iter().try_for_each(|member| report_one(context, member))
+}
+
+fn report_one(context: &Context, name: &ServiceName) -> Outcome {
     if let Some(target) = Target::read(&context.layout, name)? {
         let ready = runtime::ready(&context.layout, name)?.len();
         println!("{name}: generation {} serves with {ready} of {} deployments", target.generation, target.concurrency);

@@ -1,22 +1,30 @@
 //! `conductor service logs`
 
+use std::collections::BTreeSet;
+
 use super::super::{Context, Outcome, journal};
+use super::members;
 use crate::layout::Scope;
 use crate::model::ServiceName;
 
 /// What its processes and hooks logged, and what systemd says of the service itself.
 pub fn run(context: &Context, name: &ServiceName, options: &journal::Options) -> Outcome {
+    let parts = members(&context.layout, name);
+    let names: BTreeSet<_> = parts.iter().chain([name]).collect();
+    let all = |key: &str, suffix: &str| names.iter().map(|name| format!("{key}={name}{suffix}")).collect::<Vec<_>>();
+    let or = || vec!["+".to_owned()];
     let matches: Vec<String> = match context.layout.scope {
-        Scope::System => vec![
-            format!("CONDUCTOR_SERVICE={name}"),
-            "+".to_owned(),
-            format!("_SYSTEMD_UNIT={name}.service"),
-            "+".to_owned(),
-            "_PID=1".to_owned(),
-            format!("UNIT={name}.service"),
-        ],
+        Scope::System => [
+            all("CONDUCTOR_SERVICE", ""),
+            or(),
+            all("_SYSTEMD_UNIT", ".service"),
+            or(),
+            vec!["_PID=1".to_owned()],
+            all("UNIT", ".service"),
+        ]
+        .concat(),
         // A user's manager cannot mark what its services log.
-        Scope::User => vec![format!("--unit={name}.service"), format!("--unit={name}-*@*.service")],
+        Scope::User => [all("--unit", ".service"), all("--unit", "-*@*.service")].concat(),
     };
     journal::show(context, &matches, options)
 }

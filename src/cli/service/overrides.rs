@@ -52,14 +52,14 @@ pub fn scale(context: &Context, name: &ServiceName, concurrency: u32) -> Outcome
 pub fn enable(context: &Context, name: &ServiceName) -> Outcome {
     let (_lock, site) = lock_declared(context, name)?;
     let mut changes = of_key(context, name, INSTALL, WANTED_BY, None)?;
-    let mut wanted_by = check(context, &changes, &site, &[])?.service.wanted_by;
+    let mut wanted_by = wanted_by_of(&check(context, &changes, &site, &[])?);
     if wanted_by.is_empty() {
         let default = match context.layout.scope {
             Scope::System => "multi-user.target",
             Scope::User => "default.target",
         };
         changes = of_key(context, name, INSTALL, WANTED_BY, Some(Value::Array(vec![default.into()])))?;
-        wanted_by = check(context, &changes, &site, &[(INSTALL, WANTED_BY.into())])?.service.wanted_by;
+        wanted_by = wanted_by_of(&check(context, &changes, &site, &[(INSTALL, WANTED_BY.into())])?);
     }
     write_installation(context, name, &changes)?;
     let already = if changes.is_empty() { " already" } else { "" };
@@ -70,7 +70,7 @@ pub fn enable(context: &Context, name: &ServiceName) -> Outcome {
 pub fn disable(context: &Context, name: &ServiceName) -> Outcome {
     let (_lock, site) = lock_declared(context, name)?;
     let mut changes = Changes::default();
-    if !check(context, &changes, &site, &[])?.service.wanted_by.is_empty() {
+    if !wanted_by_of(&check(context, &changes, &site, &[])?).is_empty() {
         changes = of_key(context, name, INSTALL, WANTED_BY, Some(Value::Array(Vec::new())))?;
         check(context, &changes, &site, &[(INSTALL, WANTED_BY.into())])?;
     }
@@ -78,6 +78,11 @@ pub fn disable(context: &Context, name: &ServiceName) -> Outcome {
     let already = if changes.is_empty() { " already" } else { "" };
     println!("{name}: disabled{already}: nothing starts it at boot; nothing was stopped now");
     Ok(())
+}
+
+/// What starts a declaration at boot: all its parts say the same.
+fn wanted_by_of(services: &[Compiled]) -> Vec<String> {
+    services.first().map(|compiled| compiled.service.wanted_by().to_vec()).unwrap_or_default()
 }
 
 /// systemd is told, as by `systemctl enable`; nothing else happens.
@@ -212,7 +217,7 @@ fn of_key(
 
 /// What the declaration will compile to, before anything is written. Values that another drop-in
 /// overrides are refused: they would do nothing.
-fn check(context: &Context, changes: &Changes, site: &Site, given: &[(&str, Path)]) -> Result<Compiled, Failure> {
+fn check(context: &Context, changes: &Changes, site: &Site, given: &[(&str, Path)]) -> Result<Vec<Compiled>, Failure> {
     let layout = &context.layout;
     let site = changes.lay(layout, site.clone());
     let compiled = compile_proposed(context, &site, &layout.at(&site.dir), &site.dir)?;

@@ -1,6 +1,9 @@
 //! `conductor service rm`
 
+use std::collections::BTreeSet;
+
 use super::super::{Context, Failure, Outcome, declare};
+use super::members;
 use crate::live;
 use crate::model::ServiceName;
 use crate::service::{hook, overrides};
@@ -15,17 +18,25 @@ pub fn run(context: &Context, name: &ServiceName) -> Outcome {
         let remedy = format!("ln -s /dev/null {own}");
         return Err(Failure::Failed(format!("{} belongs to a package; mask it: {remedy}", site.dir)));
     }
-    if site.is_none() && live::of(layout, name).is_none() && !layout.at(&own).exists() {
+    let members = members(layout, name);
+    let is_live = members.iter().any(|member| live::of(layout, member).is_some());
+    if site.is_none() && !is_live && !layout.at(&own).exists() {
         context.site(name.as_str())?;
     }
+    let names: BTreeSet<_> = members.iter().chain([name]).collect();
+    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
     // Before the stop: a declaration that is at work would start it again.
     let _lock = declare::lock(context, name)?;
-    manager.stop(&[format!("{name}.service")])?;
+    manager.stop(&units)?;
     atomic::remove_dir(&layout.at(&own))?;
-    atomic::remove_dir(&layout.at(&overrides::dir(layout, name)))?;
+    for name in &names {
+        atomic::remove_dir(&layout.at(&overrides::dir(layout, name)))?;
+    }
     manager.daemon_reload()?;
-    manager.reset_failed(&[format!("{name}.service")]);
-    hook::forget(layout, name)?;
+    manager.reset_failed(&units);
+    for name in &names {
+        hook::forget(layout, name)?;
+    }
     atomic::remove_file(&layout.at(&layout.declaring(name)))?;
     proxy::republish(*manager)?;
     println!("{name}: removed");

@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use super::super::declare::{compile_proposed, lock};
 use super::super::{Context, Failure, Outcome, table};
 use super::lifecycle::follow;
+use super::members;
 use crate::atomic;
 use crate::compile;
 use crate::generation::Id;
@@ -16,6 +17,7 @@ use crate::sources::{self, DECLARATION};
 
 pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> Outcome {
     let layout = &context.layout;
+    must_not_have_parts(context, name)?;
     if kept::all(layout, name)?.is_empty() {
         context.site(name.as_str())?;
     }
@@ -33,7 +35,7 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
     chosen.restore(&dir)?;
     let changes = Changes::to_generation(layout, name, &chosen.overrides()?)?;
     let site = changes.lay(layout, sources::site_of(layout, name));
-    let compiled = compile_proposed(context, &site, &dir, &layout.declaration(name))?;
+    let compiled = compile_proposed(context, &site, &dir, &layout.declaration(name))?.remove(0);
     println!("{name}: back to generation {}, of {}", chosen.id, humantime::format_rfc3339_seconds(chosen.served));
     if compiled.id != chosen.id {
         println!(
@@ -53,6 +55,18 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
         }
         Ok(undo.write(layout, name).map(drop)?)
     })
+}
+
+/// # Errors
+/// If the service has parts or is one: each has generations of its own, and one declaration for all.
+fn must_not_have_parts(context: &Context, name: &ServiceName) -> Outcome {
+    let site = sources::find_one(&context.layout, name);
+    let is_part = site.is_some_and(|site| site.whole.is_some());
+    if !is_part && members(&context.layout, name).contains(name) {
+        return Ok(());
+    }
+    let why = "the parts of a service have one declaration and generations of their own: declare it as it was";
+    Err(Failure::Usage(format!("{name}: {why}, `conductor service declare DIR`")))
 }
 
 /// What the service is brought to; while it is stopped, what is declared.

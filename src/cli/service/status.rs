@@ -4,8 +4,8 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use super::super::deployment::row::{self, Row};
-use super::super::{Context, Outcome, table};
-use super::held_back;
+use super::super::{Context, Failure, Outcome, table};
+use super::{held_back, members};
 use crate::compile;
 use crate::live::{self, Target};
 use crate::model::ServiceName;
@@ -28,7 +28,35 @@ struct Status {
     failure: Option<String>,
 }
 
+/// `status` of a service in parts.
+#[derive(Serialize)]
+struct InParts {
+    name: ServiceName,
+    /// `ActiveState=` of the unit that its parts have together.
+    state: String,
+    parts: Vec<Status>,
+}
+
 pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
+    let members = members(&context.layout, name);
+    if members.contains(name) {
+        let status = status(context, name)?;
+        return if json { table::print_json(&status) } else { print_status(&status) };
+    }
+    let state = context.manager.property(&format!("{name}.service"), "ActiveState")?;
+    let parts = members.iter().map(|part| status(context, part)).collect::<Result<Vec<_>, Failure>>()?;
+    if json {
+        return table::print_json(&InParts { name: name.clone(), state, parts });
+    }
+    println!("{name}: in {} parts\n   state: {state}", parts.len());
+    for part in &parts {
+        println!();
+        print_status(part)?;
+    }
+    Ok(())
+}
+
+fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
     let Context { layout, manager } = context;
     let site = sources::find_one(layout, name);
     if site.is_none() && live::of(layout, name).is_none() {
@@ -42,7 +70,7 @@ pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
     };
     let state = manager.property(&format!("{name}.service"), "ActiveState")?;
     let held_back = compiled.as_ref().and_then(|compiled| held_back(context, &compiled.service, &state));
-    let status = Status {
+    Ok(Status {
         state: held_back.unwrap_or(state),
         declared: compiled.as_ref().map(|compiled| compiled.id.to_string()),
         generation: Target::read(layout, name)?.map(|target| target.generation.to_string()),
@@ -51,8 +79,7 @@ pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
         deployments: row::of_services(context, std::slice::from_ref(name))?,
         failure: broken.or_else(|| hook::failure(layout, name)),
         name: name.clone(),
-    };
-    if json { table::print_json(&status) } else { print_status(&status) }
+    })
 }
 
 fn print_status(status: &Status) -> Outcome {

@@ -54,22 +54,48 @@ pub struct Suite {
 impl Suite {
     /// Builds the root when it is missing, and installs the project (unless `bare`) into a layer above it.
     pub fn prepare(name: &str, bare: bool, keep: bool) -> Result<Self, String> {
-        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let build = env!("CARGO_MANIFEST_DIR").to_owned() + "/build-root";
         let root = host(Command::new(build).arg(name))?.trim().to_owned();
         let mut layers = vec![PathBuf::from(root)];
         if !bare {
-            let layer = installed(name);
-            fs::create_dir_all(&layer).map_err(|error| format!("{}: {error}", layer.display()))?;
-            let destination = format!("DESTDIR={}", layer.display());
-            host(Command::new("make").arg("-C").arg(top).args(["install", &destination, "PREFIX=/usr"]))?;
-            layers.insert(0, layer);
+            layers.insert(0, install(name, &layers, &package()?)?);
         }
         Ok(Self { name: name.into(), layers, keep })
     }
 }
 
-/// What `make install` put into the machines of a suite that is prepared.
+/// Where the package is in every machine.
+pub const PACKAGE: &str = "/var/cache/conductor.deb";
+
+/// The package that `make deb` has built.
+fn package() -> Result<PathBuf, String> {
+    let dir = sibling("../deb");
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
+    let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .find(is_package)
+        .ok_or_else(|| format!("no package in {}: make deb", dir.display()))
+}
+
+/// Installs the package into a layer above others, by dpkg and in its own root as an image builder would.
+fn install(suite: &str, layers: &[PathBuf], package: &Path) -> Result<PathBuf, String> {
+    let dir = Path::new(SCRATCH).join(format!("{suite}-package"));
+    overlay(&dir, layers);
+    let root = dir.join("root");
+    let inside = |path: &str| root.join(path.trim_start_matches('/'));
+    fs::copy(package, inside(PACKAGE)).map_err(|error| format!("{}: {error}", package.display()))?;
+    let proc = inside("/proc");
+    let failed = |error: nix::Error| format!("{}: {error}", root.display());
+    mount(Some("proc"), &proc, Some("proc"), MsFlags::empty(), None::<&str>).map_err(failed)?;
+    let said = host(Command::new("chroot").arg(&root).args(["dpkg", "--install", PACKAGE]));
+    umount2(&proc, MntFlags::empty()).and_then(|()| umount2(&root, MntFlags::empty())).map_err(failed)?;
+    said?;
+    fs::rename(dir.join("upper"), installed(suite)).map_err(|error| format!("{}: {error}", dir.display()))?;
+    Ok(installed(suite))
+}
+
+/// What the package has put into the machines of a suite that is prepared.
 pub fn installed(suite: &str) -> PathBuf {
     Path::new(SCRATCH).join(format!("{suite}-installed"))
 }

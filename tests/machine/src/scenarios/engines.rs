@@ -347,7 +347,7 @@ fn example_pod(m: &mut Machine) {
 /// As it is installed, but with an image of this machine, and updated under a light load.
 fn example(m: &Machine, name: &str, variable: &str, path: &str) {
     image::make(m, IMAGE, "1");
-    let dir = format!("/usr/share/conductor/examples/{name}");
+    let dir = format!("/usr/share/doc/conductor/examples/{name}");
     let declare = |value| m.run(&format!("conductor service declare {dir} IMAGE={IMAGE} {variable}={value}"));
     let get = || m.run(&format!("curl --silent --show-error --fail http://{name}.localhost{path}"));
     declare("seven");

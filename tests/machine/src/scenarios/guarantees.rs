@@ -48,7 +48,7 @@ IOWeight = 50
 fn generated_units_load_without_a_word(m: &mut Machine) {
     Shop::new(2).extra(EVERYTHING).declare(m, "1");
     for example in ["hello", "gunicorn", "static"] {
-        let dir = format!("/usr/share/conductor/examples/{example}");
+        let dir = format!("/usr/share/doc/conductor/examples/{example}");
         let output = m.try_run(&format!("conductor service declare {dir} VERSION=1"));
         assert!(output.success(), "{output}");
     }

@@ -252,7 +252,7 @@ fn redis_rolls(m: &mut Machine) {
 }
 
 fn example_cache(m: &mut Machine) {
-    let declare = "conductor service declare /usr/share/conductor/examples/cache MEMORY=";
+    let declare = "conductor service declare /usr/share/doc/conductor/examples/cache MEMORY=";
     m.run(&format!("{declare}32mb"));
     assert_eq!(m.run("redis-cli config get maxmemory"), "maxmemory\n33554432\n");
     m.run(&format!("{declare}48mb"));

@@ -16,6 +16,9 @@ mod lifecycle;
 mod listeners;
 mod long;
 mod manager;
+mod newcomer;
+mod package;
+mod parts;
 mod plan;
 mod proxy;
 mod services;
@@ -88,6 +91,7 @@ const ALL: &[&[Scenario]] = &[
     hooks::SCENARIOS,
     commands::SCENARIOS,
     services::SCENARIOS,
+    parts::SCENARIOS,
     faults::SCENARIOS,
     interrupted::SCENARIOS,
     manager::SCENARIOS,
@@ -98,6 +102,8 @@ const ALL: &[&[Scenario]] = &[
     traps::SCENARIOS,
     upgrade::SCENARIOS,
     functions::SCENARIOS,
+    package::SCENARIOS,
+    newcomer::SCENARIOS,
     enforcement::SCENARIOS,
 ];
 

@@ -133,7 +133,8 @@ fn example_static(m: &mut Machine) {
 
 /// An example as it is installed, and its update under a light load.
 fn example(m: &Machine, name: &str, path: &str, post: bool) {
-    let declare = |version| format!("conductor service declare /usr/share/conductor/examples/{name} VERSION={version}");
+    let declare =
+        |version| format!("conductor service declare /usr/share/doc/conductor/examples/{name} VERSION={version}");
     let get = || m.run(&format!("curl --silent --show-error --fail http://{name}.localhost{path}"));
     m.run(&declare("seven"));
     assert!(get().contains("seven"), "{}", get());

@@ -1,0 +1,53 @@
+//! Writes the manual pages: of each command, from the command line itself, and of what docs/ describes.
+//! usage: conductor-pages DOCS DIR
+
+mod commands;
+mod prose;
+mod tidy;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+/// When the version that the pages are about was released.
+const RELEASED: &str = "2026-11-25";
+
+/// A page that is written by hand, in docs/.
+struct Page {
+    name: &'static str,
+    section: &'static str,
+    about: &'static str,
+    source: &'static str,
+}
+
+const PAGES: &[Page] = &[
+    Page {
+        name: "service.toml",
+        section: "5",
+        about: "declaration of a service for conductor",
+        source: "service-toml.md",
+    },
+    Page { name: "conductor", section: "7", about: "how conductor works", source: "concepts.md" },
+    Page {
+        name: "conductor-generator",
+        section: "8",
+        about: "compiles declarations when systemd loads its units",
+        source: "generator.md",
+    },
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [docs, dir] = arguments.as_slice() else { return Err("usage: conductor-pages DOCS DIR".into()) };
+    let (docs, dir) = (Path::new(docs), Path::new(dir));
+    fs::create_dir_all(dir)?;
+    for (name, text) in commands::pages() {
+        fs::write(dir.join(name), tidy::tidy(&String::from_utf8(text)?, RELEASED))?;
+    }
+    for page in PAGES {
+        let text = fs::read_to_string(docs.join(page.source)).map_err(|error| format!("{}: {error}", page.source))?;
+        let name = format!("{}.{}", page.name, page.section);
+        fs::write(dir.join(name), tidy::tidy(&prose::page(page, &text), RELEASED))?;
+    }
+    Ok(())
+}

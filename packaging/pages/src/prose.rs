@@ -1,0 +1,143 @@
+//! A page out of Markdown, as far as docs/ uses it.
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use roff::{Inline, Roff, bold, italic, roman};
+
+use crate::Page;
+
+/// The page's text.
+pub fn page(page: &Page, markdown: &str) -> String {
+    let Page { name, section, about, source: _ } = page;
+    let mut writer = Writer { roff: Roff::new(), words: Vec::new(), state: State::default() };
+    writer.roff.control("TH", [name.to_uppercase().as_str(), section, "", "conductor", "Conductor"]);
+    writer.roff.control("SH", ["NAME"]);
+    writer.roff.text([roman(format!("{name} - {about}"))]);
+    writer.roff.control("SH", ["DESCRIPTION"]);
+    Parser::new_ext(markdown, Options::ENABLE_TABLES).for_each(|event| writer.event(event));
+    writer.roff.render()
+}
+
+struct Writer {
+    roff: Roff,
+    /// Of the paragraph that is being read.
+    words: Vec<Inline>,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    heading: bool,
+    code: bool,
+    strong: bool,
+    /// Names of the table's columns.
+    columns: Vec<String>,
+    in_head: bool,
+    row: Vec<Vec<Inline>>,
+}
+
+impl Writer {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start(tag) => self.start(&tag),
+            Event::End(tag) => self.end(tag),
+            Event::Text(text) if self.state.code => self.lines(&text),
+            Event::Text(text) if self.state.strong => self.words.push(bold(text.into_string())),
+            Event::Text(text) => self.words.push(roman(text.into_string())),
+            Event::Code(text) => self.words.push(bold(text.into_string())),
+            Event::SoftBreak | Event::HardBreak => self.words.push(roman(" ")),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, tag: &Tag<'_>) {
+        match tag {
+            Tag::Heading { .. } => self.state.heading = true,
+            Tag::CodeBlock(_) => {
+                self.state.code = true;
+                self.roff.control("PP", []);
+                self.roff.control("RS", ["4"]);
+                self.roff.control("nf", []);
+            }
+            Tag::Strong | Tag::Emphasis => self.state.strong = true,
+            Tag::Table(_) => self.state.columns.clear(),
+            Tag::TableHead => self.state.in_head = true,
+            Tag::Item => drop(self.roff.control("IP", ["\\(bu", "2"])),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, tag: TagEnd) {
+        match tag {
+            TagEnd::Heading(level) => {
+                self.state.heading = false;
+                let title = text(&std::mem::take(&mut self.words));
+                // The first names the page, which has its name already.
+                match level as usize {
+                    1 => {}
+                    2 => drop(self.roff.control("SH", [title.to_uppercase().as_str()])),
+                    _ => drop(self.roff.control("SS", [title.as_str()])),
+                }
+            }
+            TagEnd::CodeBlock => {
+                self.state.code = false;
+                self.roff.control("fi", []);
+                self.roff.control("RE", []);
+            }
+            TagEnd::Strong | TagEnd::Emphasis => self.state.strong = false,
+            TagEnd::Paragraph => {
+                self.roff.control("PP", []);
+                self.flush();
+            }
+            TagEnd::Item => self.flush(),
+            TagEnd::TableHead => {
+                self.state.in_head = false;
+                self.state.columns = std::mem::take(&mut self.state.row).iter().map(|cell| text(cell)).collect();
+            }
+            TagEnd::TableCell => self.state.row.push(std::mem::take(&mut self.words)),
+            TagEnd::TableRow => self.row(),
+            _ => {}
+        }
+    }
+
+    /// A row is an entry: what it is about, then the other columns with their names.
+    fn row(&mut self) {
+        let mut cells = std::mem::take(&mut self.state.row).into_iter().zip(&self.state.columns);
+        let Some((first, _)) = cells.next() else { return };
+        let mut words = Vec::new();
+        for (cell, column) in cells.filter(|(cell, _)| !cell.is_empty()) {
+            if !words.is_empty() {
+                words.push(roman("; "));
+            }
+            if !column.is_empty() && column != "meaning" {
+                words.push(italic(format!("{column}: ")));
+            }
+            words.extend(cell);
+        }
+        self.roff.control("TP", []);
+        self.roff.text(first);
+        self.roff.text(words);
+    }
+
+    fn lines(&mut self, code: &str) {
+        for line in code.lines() {
+            self.roff.text([roman(line)]);
+        }
+    }
+
+    fn flush(&mut self) {
+        let words = std::mem::take(&mut self.words);
+        if !words.is_empty() {
+            self.roff.text(words);
+        }
+    }
+}
+
+fn text(words: &[Inline]) -> String {
+    words
+        .iter()
+        .map(|word| match word {
+            Inline::Roman(text) | Inline::Italic(text) | Inline::Bold(text) => text.as_str(),
+            Inline::LineBreak => " ",
+        })
+        .collect()
+}

@@ -1,0 +1,288 @@
+//! `conductor doctor`: is this host ready, and what to do if not.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use camino::Utf8PathBuf;
+use clap::Args;
+use serde::Serialize;
+
+use super::{Context, Failure, Outcome, table};
+use crate::atomic;
+use crate::compile::{self, Host, OUTPUT};
+use crate::deployment::{drain, runtime, slot};
+use crate::layout::{LIBRARY, PROXY_GROUP, RUNTIMES, Scope};
+use crate::live;
+use crate::podman;
+use crate::proxy;
+use crate::service::hook;
+
+/// The oldest systemd that runs what is compiled.
+const OLDEST: u16 = 252;
+/// What limits of services need.
+const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
+const CADDY: &str = "caddy.service";
+
+#[derive(Args)]
+pub struct Arguments {
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    /// It works without.
+    Note,
+    Bad,
+}
+
+/// What was looked at, and what to do about it.
+#[derive(Serialize)]
+struct Finding {
+    verdict: Verdict,
+    what: String,
+    mend: Option<String>,
+}
+
+fn good(what: impl Into<String>) -> Finding {
+    Finding { verdict: Verdict::Good, what: what.into(), mend: None }
+}
+
+fn note(what: impl Into<String>, mend: impl Into<String>) -> Finding {
+    Finding { verdict: Verdict::Note, what: what.into(), mend: Some(mend.into()) }
+}
+
+fn bad(what: impl Into<String>, mend: impl Into<String>) -> Finding {
+    Finding { verdict: Verdict::Bad, what: what.into(), mend: Some(mend.into()) }
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let host = compile::compile(&context.layout, context.systemd());
+    let mut findings = vec![systemd(context), control_groups(), generator(context)];
+    if context.layout.scope == Scope::System {
+        findings.extend([connections(), accounts()]);
+        findings.extend(caddy(context, &host));
+    }
+    findings.extend(podman(&host));
+    findings.extend(declarations(&host));
+    findings.extend(left_over(context, &host)?);
+    let is_bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
+    if arguments.json {
+        table::print_json(&findings)?;
+    } else {
+        findings.iter().for_each(print);
+    }
+    if is_bad { Err(Failure::Exit(1)) } else { Ok(()) }
+}
+
+fn print(finding: &Finding) {
+    let word = match finding.verdict {
+        Verdict::Good => "ok  ",
+        Verdict::Note => "note",
+        Verdict::Bad => "BAD ",
+    };
+    println!("{word}  {}", finding.what);
+    if let Some(mend) = &finding.mend {
+        println!("      {mend}");
+    }
+}
+
+fn systemd(context: &Context) -> Finding {
+    if !Path::new("/run/systemd/system").exists() {
+        return bad("systemd does not run this machine", "boot it with systemd; `conductor render` works without");
+    }
+    match context.systemd() {
+        Some(version) if version >= OLDEST => good(format!("systemd {version}")),
+        Some(version) => bad(format!("systemd {version}"), format!("{OLDEST} or newer is needed: Debian 12 has it")),
+        None => note("the version of systemd is not known", "units are compiled for the oldest that is supported"),
+    }
+}
+
+fn control_groups() -> Finding {
+    let Ok(text) = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") else {
+        return bad("control groups are not those of version 2", "boot with systemd.unified_cgroup_hierarchy=1");
+    };
+    let missing: Vec<_> =
+        CONTROLLERS.into_iter().filter(|name| !text.split_whitespace().any(|it| it == *name)).collect();
+    if missing.is_empty() {
+        return good(format!("control groups: {}", text.trim()));
+    }
+    note(
+        format!("control groups without {}", missing.join(", ")),
+        "[resources] of these are set and not enforced: a container's host has not delegated them",
+    )
+}
+
+fn generator(context: &Context) -> Finding {
+    let output = context.layout.at(context.layout.generator()).join(OUTPUT);
+    let kind = if context.layout.scope == Scope::User { "user" } else { "system" };
+    let places = ["/etc", "/usr/local/lib", "/usr/lib", "/lib"];
+    let paths = places.map(|place| Utf8PathBuf::from(format!("{place}/systemd/{kind}-generators/conductor-generator")));
+    match paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        None => bad("the generator is not installed", "install the package again, or `make install`"),
+        Some(path) if fs::canonicalize(path).is_ok_and(|target| target == Path::new("/dev/null")) => {
+            bad(format!("the generator is masked by {path}"), format!("rm {path}"))
+        }
+        Some(_) if !output.exists() => bad("the generator has not run yet", "systemctl daemon-reload"),
+        Some(path) => good(format!("the generator {path} has run")),
+    }
+}
+
+/// Drains ask the kernel who is connected.
+fn connections() -> Finding {
+    match drain::in_flight("/run/systemd/private".into()) {
+        Ok(_) => good("the kernel tells connections of unix sockets"),
+        Err(error) => bad(
+            format!("the kernel does not tell connections of unix sockets: {error}"),
+            "modprobe unix_diag; without it no deployment is ever known to be drained",
+        ),
+    }
+}
+
+fn accounts() -> Finding {
+    let has = |file: &str, name: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| line.split(':').next() == Some(name))
+    };
+    if has("/etc/group", PROXY_GROUP) && has("/etc/passwd", "conductor-bridge") {
+        good(format!("the group {PROXY_GROUP} and the user conductor-bridge are there"))
+    } else {
+        bad(format!("the group {PROXY_GROUP} or the user conductor-bridge is missing"), "systemd-sysusers")
+    }
+}
+
+/// The proxy, and whether it gets through to the deployments.
+fn caddy(context: &Context, host: &Host) -> Vec<Finding> {
+    let manager = context.manager;
+    let routed = host.services.values().any(|compiled| !compiled.service.routes.is_empty());
+    let Ok(unit) = manager.show(CADDY, &["LoadState", "ActiveState", "MainPID", "DropInPaths", "User"]) else {
+        return vec![bad("systemd does not answer", "systemctl status")];
+    };
+    let get = |key: &str| unit.get(key).map_or("", String::as_str);
+    if get("LoadState") != "loaded" {
+        let mend = "apt-get install caddy; services with [[route]] are not reached without it";
+        return vec![if routed { bad("there is no Caddy", mend) } else { note("there is no Caddy", mend) }];
+    }
+    if !get("DropInPaths").contains("conductor.conf") {
+        let mend = "systemctl daemon-reload && systemctl restart caddy";
+        return vec![bad("Caddy has not the drop-in that tells it of services' routes", mend)];
+    }
+    if get("ActiveState") != "active" {
+        return vec![bad(format!("Caddy is {}", get("ActiveState")), "systemctl start caddy; journalctl -u caddy")];
+    }
+    let mut findings = vec![good("Caddy runs, with the routes of services")];
+    findings.extend(proxy::hidden(manager).map(|why| bad(why, "take that out of the unit: `systemctl cat caddy`")));
+    if !proxy::is_published(&context.layout, &host.tree) {
+        findings.push(bad("the routes that are declared are not published", "conductor daemon-reload"));
+    }
+    let pid = get("MainPID").parse().unwrap_or(0);
+    findings.extend(slots(context, pid));
+    findings
+}
+
+/// Whether Caddy's process may connect to what its slots lead to, asked with its own user and groups.
+fn slots(context: &Context, pid: u32) -> Option<Finding> {
+    let layout = &context.layout;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
+    let first = |name| field(name).split_whitespace().next().unwrap_or("0");
+    let groups = field("Groups:").split_whitespace().collect::<Vec<_>>().join(",");
+    let held = live::all(layout).into_keys().filter(|name| !slot::held(layout, name).is_empty());
+    let paths: Vec<_> = held.map(|name| layout.slots(&name).join("1").into_string()).collect();
+    if paths.is_empty() {
+        return None;
+    }
+    let refused = paths.iter().find(|path| {
+        let mut test = Command::new("setpriv");
+        let own = groups.is_empty();
+        let groups = if own { "--clear-groups".to_owned() } else { format!("--groups={groups}") };
+        test.args([format!("--reuid={}", first("Uid:")), format!("--regid={}", first("Gid:")), groups]);
+        test.args(["test", "-w", path]).stdin(Stdio::null()).stderr(Stdio::null());
+        !test.status().is_ok_and(|status| status.success())
+    });
+    Some(match refused {
+        None => good(format!("Caddy may connect to the slots of {} services", paths.len())),
+        Some(path) => bad(
+            format!("Caddy may not connect to {path}"),
+            format!("systemctl restart caddy: it runs without the group {PROXY_GROUP}; else look at `namei -l {path}`"),
+        ),
+    })
+}
+
+fn podman(host: &Host) -> Option<Finding> {
+    let needed = host.services.values().find(|compiled| compiled.service.process.engine.is_podman())?;
+    let name = &needed.service.name;
+    let output = Command::new("podman").arg("--version").stdin(Stdio::null()).output();
+    let Ok(output) = output else {
+        return Some(bad(format!("there is no podman, which {name} needs"), "apt-get install podman"));
+    };
+    let links = Utf8PathBuf::from(LIBRARY).join(RUNTIMES);
+    if podman::runtime::path().is_err() || !links.exists() {
+        return Some(bad("podman has no runtime that conductor knows", "apt-get install crun, or runc"));
+    }
+    Some(good(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+fn declarations(host: &Host) -> Option<Finding> {
+    let number = host.services.len();
+    let broken: Vec<_> = host.errors.keys().map(|name| name.as_ref().map_or("a file", |name| name.as_str())).collect();
+    if broken.is_empty() {
+        return (number > 0).then(|| good(format!("{number} services are declared, and compile")));
+    }
+    Some(bad(format!("what is declared does not compile: {}", broken.join(", ")), "conductor check"))
+}
+
+/// What is there of services that are not, and what commands that were killed left.
+fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
+    let layout = &context.layout;
+    let mut findings = Vec::new();
+    let mut gone: Vec<_> = live::all(layout).into_keys().filter(|name| !host.declares(name)).collect();
+    gone.extend(hook::remembered(layout)?.into_iter().filter(|name| !host.declares(name)));
+    gone.sort();
+    gone.dedup();
+    if !gone.is_empty() {
+        let names: Vec<_> = gone.iter().map(|name| name.as_str()).collect();
+        findings.push(bad(
+            format!("something is left of services that are not declared: {}", names.join(", ")),
+            "conductor daemon-reload stops and forgets them",
+        ));
+    }
+    for (name, compiled) in &host.services {
+        if let Some(why) = hook::failure(layout, name) {
+            let first = why.lines().next().unwrap_or_default().to_owned();
+            findings.push(bad(
+                format!("{name}: the last start or reload failed: {first}"),
+                format!("conductor service status {name}"),
+            ));
+        }
+        let ready = runtime::ready(layout, name)?.len();
+        let wanted = compiled.service.concurrency as usize;
+        if live::of(layout, name).is_some() && ready < wanted {
+            findings.push(bad(
+                format!("{name}: {ready} of {wanted} deployments are ready"),
+                format!("conductor service status {name}; conductor daemon-reload starts what is missing"),
+            ));
+        }
+    }
+    let halves = [layout.live(), layout.all_kept()].into_iter().flat_map(|dir| {
+        let services = atomic::entries(&layout.at(&dir)).unwrap_or_default();
+        services.into_iter().flat_map(|service| hidden(service.path())).collect::<Vec<_>>()
+    });
+    if let Some(path) = halves.into_iter().next() {
+        findings.push(note(format!("a command that was killed left {path}"), "conductor daemon-reload removes it"));
+    }
+    if findings.is_empty() {
+        findings.push(good("nothing is left of services that are gone, and none failed"));
+    }
+    Ok(findings)
+}
+
+/// Half-written things have names that begin with a dot.
+fn hidden(dir: &camino::Utf8Path) -> Vec<Utf8PathBuf> {
+    let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().starts_with('.')).map(|entry| entry.path().to_owned()).collect()
+}

@@ -1,0 +1,81 @@
+//! `conductor new`
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use camino::Utf8PathBuf;
+use clap::Args;
+
+use super::{Failure, Outcome};
+use crate::model::ServiceName;
+use crate::sources::DECLARATION;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The service's name; its declaration is written into a directory that is called so
+    #[arg(value_name = "NAME")]
+    new: String,
+    /// A program is run; the one that is written is a small web server in Python
+    #[arg(long, group = "engine")]
+    exec: bool,
+    /// An image's container is run, by podman
+    #[arg(long, group = "engine")]
+    container: bool,
+    /// A Kubernetes pod is run, by podman
+    #[arg(long, group = "engine")]
+    pod: bool,
+    /// Where the directory is made, instead of here
+    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
+    directory: Utf8PathBuf,
+}
+
+/// A file of a declaration, `NAME` for the service's name in it.
+struct File {
+    path: &'static str,
+    text: &'static str,
+    executable: bool,
+}
+
+const fn file(path: &'static str, text: &'static str) -> File {
+    File { path, text, executable: false }
+}
+
+const EXEC: &[File] = &[
+    file(DECLARATION, include_str!("../../templates/new/exec.toml")),
+    File { path: "server.py", text: include_str!("../../examples/hello/server.py"), executable: true },
+];
+const CONTAINER: &[File] = &[
+    file(DECLARATION, include_str!("../../templates/new/container.toml")),
+    file("public/index.html", include_str!("../../templates/new/index.html")),
+];
+const POD: &[File] = &[
+    file(DECLARATION, include_str!("../../templates/new/pod.toml")),
+    file("pod.yaml", include_str!("../../templates/new/pod.yaml")),
+    file("public/index.html", include_str!("../../templates/new/index.html")),
+];
+
+/// Writes a declaration that works as it is, with what one may want to change said beside it.
+pub fn run(arguments: &Arguments) -> Outcome {
+    let name = ServiceName::new(&arguments.new).map_err(Failure::Usage)?;
+    let dir = arguments.directory.join(name.as_str());
+    let files = match (arguments.container, arguments.pod) {
+        (true, _) => CONTAINER,
+        (_, true) => POD,
+        _ => EXEC,
+    };
+    // Into an empty directory that somebody has made, but over nothing of theirs.
+    if dir.read_dir_utf8().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::Failed(format!("{dir} is there already, and not empty; choose another name")));
+    }
+    for File { path, text, executable } in files {
+        let path = dir.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(&dir))?;
+        fs::write(&path, text.replace("NAME", name.as_str()))?;
+        if *executable {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        }
+        println!("{path}");
+    }
+    println!("\nconductor service declare {dir}\ncurl http://{name}.localhost/");
+    Ok(())
+}

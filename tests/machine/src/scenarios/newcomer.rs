@@ -1,0 +1,97 @@
+//! The way of somebody who has read one page, and of somebody who wonders what is wrong.
+
+use conductor_machine::machine::{Machine, PACKAGE};
+use serde_json::Value;
+
+use super::scenarios;
+use super::shop::{self, Shop};
+
+scenarios!("newcomer":
+    from_package_to_rolling_update,
+    doctor_finds_what_is_wrong,
+);
+
+/// No other step, and no other reading.
+fn from_package_to_rolling_update(m: &mut Machine) {
+    m.run("apt-get purge --yes --quiet conductor");
+    m.run(&format!("cd /root; cp {PACKAGE} conductor.deb; apt-get install --yes --quiet ./conductor.deb"));
+    let said = m.run("cd /root; conductor new hello --exec");
+    assert!(said.ends_with("conductor service declare hello\ncurl http://hello.localhost/\n"), "{said}");
+    let curl = || m.run("curl --silent --show-error --fail http://hello.localhost/");
+    m.run("cd /root; conductor check hello; conductor service declare hello");
+    assert!(curl().starts_with("hello, version 1, deployment hello-"));
+    m.run("cd /root; sed -i 's/hello, version/good morning, version/' hello/server.py");
+    let said = m.run("cd /root; conductor service declare hello VERSION=2");
+    assert!(said.contains("serves with 2 of 2 deployments"), "{said}");
+    assert!(curl().starts_with("good morning, version 2, deployment hello-"));
+    let output = m.try_run("conductor doctor");
+    assert!(output.success(), "{output}");
+    m.run("conductor service rm hello");
+
+    for kind in ["container", "pod"] {
+        m.run(&format!("cd /root; conductor new {kind} --{kind}; conductor check {kind}"));
+    }
+    let output = m.try_run("cd /root; conductor new pod --pod");
+    assert!(!output.success() && output.stderr.contains("pod is there already"), "{output}");
+}
+
+/// What the doctor says is bad.
+fn complaints(m: &Machine) -> Vec<String> {
+    let output = m.try_run("conductor doctor --json");
+    let findings: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
+    let bad = findings.as_array().expect("findings").iter().filter(|finding| finding["verdict"] == "bad");
+    let bad: Vec<_> = bad.map(|finding| finding["what"].as_str().expect("words").to_owned()).collect();
+    assert_eq!(output.success(), bad.is_empty(), "{output}");
+    bad
+}
+
+fn doctor_finds_what_is_wrong(m: &mut Machine) {
+    assert_eq!(complaints(m), Vec::<String>::new(), "of a fresh machine");
+    Shop::new(2).declare(m, "1");
+    assert_eq!(complaints(m), Vec::<String>::new());
+    m.note(m.run("conductor doctor | head -n 2 | tail -n 1").trim());
+
+    let one = |m: &Machine, breaks: &str, complaint: &str, mends: &str| {
+        m.run(breaks);
+        let found = complaints(m);
+        assert!(found.iter().any(|found| found.contains(complaint)), "{complaint}: {found:?}");
+        m.run(mends);
+        assert_eq!(complaints(m), Vec::<String>::new(), "after {mends}");
+    };
+    one(m, "systemctl stop caddy", "Caddy is inactive", "systemctl start caddy");
+    // Whoever restarts Caddy without its drop-in.
+    let drop_in = "/run/systemd/system/caddy.service.d";
+    one(
+        m,
+        &format!(
+            "mkdir -p {drop_in}; printf '[Service]\\nSupplementaryGroups=\\n' >{drop_in}/zz.conf; systemctl daemon-reload; systemctl restart caddy"
+        ),
+        "Caddy may not connect to /run/conductor/slots/shop/1",
+        &format!("rm -r {drop_in}; systemctl daemon-reload; systemctl restart caddy"),
+    );
+    let generator = "/etc/systemd/system-generators/conductor-generator";
+    one(
+        m,
+        &format!("mkdir -p /etc/systemd/system-generators; ln -s /dev/null {generator}"),
+        "the generator is masked",
+        &format!("rm {generator}"),
+    );
+    one(
+        m,
+        &format!("cp {0}/service.toml /root/; echo 'x =' >>{0}/service.toml", shop::DECLARED),
+        "does not compile: shop",
+        &format!("cp /root/service.toml {}/", shop::DECLARED),
+    );
+    one(
+        m,
+        &format!("mv {} /root/away; systemctl daemon-reload", shop::DECLARED),
+        "left of services that are not declared: shop",
+        &format!("mv /root/away {}; systemctl daemon-reload", shop::DECLARED),
+    );
+    one(
+        m,
+        "systemctl stop shop-$(basename $(dirname $(readlink /run/conductor/slots/shop/1)) | cut -d - -f 2)@1",
+        "shop: 1 of 2 deployments are ready",
+        "conductor daemon-reload",
+    );
+}
