@@ -568,9 +568,11 @@ impl Clash {
     ) -> Option<(ServiceName, usize)> {
         let tls = if alias.host.is_none() { Tls::Off } else { tls };
         let claim = Claim::of(&Route { host: alias.host.clone(), path: alias.path.clone(), tls });
-        let claims = |service: &'a Service| service.routes.iter().map(Claim::of).enumerate().map(move |it| (it, service));
+        let claims =
+            |service: &'a Service| service.routes.iter().map(Claim::of).enumerate().map(move |it| (it, service));
         let mut routes = services.flat_map(claims);
-        let clashes = |other: &Claim| other.host == claim.host && (other.path == claim.path || other.plain != claim.plain);
+        let clashes =
+            |other: &Claim| other.host == claim.host && (other.path == claim.path || other.plain != claim.plain);
         routes.find(|((_, other), _)| clashes(other)).map(|((index, _), service)| (service.name.clone(), index))
     }
 

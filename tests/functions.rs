@@ -67,7 +67,8 @@ const PLAIN: &str = "name = 'x'\n[exec]\ncommand = ['./act']\n";
 #[test]
 fn errors() {
     let dir = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/functions");
-    let mut cases: Vec<Utf8PathBuf> = dir.read_dir_utf8().expect("cases").map(|it| it.expect("a case").into_path()).collect();
+    let mut cases: Vec<Utf8PathBuf> =
+        dir.read_dir_utf8().expect("cases").map(|it| it.expect("a case").into_path()).collect();
     cases.sort();
     assert!(cases.len() >= 25, "{}", cases.len());
     let told = cases.iter().map(|case| {
@@ -144,7 +145,8 @@ fn a_stored_function_is_its_name() {
     let layout = Layout::system(Utf8Path::from_path(root.path()).expect("a UTF-8 path"));
     let staged = store::staging(&layout).expect("a directory");
     let dir = Utf8Path::from_path(staged.path()).expect("a UTF-8 path").to_owned();
-    store::gather(&written.dir().join("function.toml"), &BTreeMap::new(), &dir).unwrap_or_else(|errors| panic!("{errors}"));
+    store::gather(&written.dir().join("function.toml"), &BTreeMap::new(), &dir)
+        .unwrap_or_else(|errors| panic!("{errors}"));
     let compiled = source::load(&layout, &dir, written.dir(), None).unwrap_or_else(|errors| panic!("{errors}"));
     store::put(&layout, staged, &compiled).expect("it is stored");
     store::give(&layout, &compiled.function.aliases[0], &compiled.id).expect("a link");
@@ -167,8 +169,10 @@ fn systemd_has_nothing_to_say_of_functions() {
         format!("resources = {{ memory_max = '64M' }}\n{PLAIN}"),
         format!("network = true\n{PLAIN}credentials = {{ key = '/etc/key' }}\n"),
         format!("mode = 'isolated'\n{PLAIN}"),
-        "name = '100 % \"x\"'\nmode = 'isolated'\ninterface = 'http'\n[exec]\ncommand = ['./act', '$HOME', '100 %']\n".to_owned(),
-        "name = 'x'\ninterface = 'http'\npreload = 2\n[exec]\ncommand = ['./act']\nuser = 'nobody'\nsandbox = 'none'\n".to_owned(),
+        "name = '100 % \"x\"'\nmode = 'isolated'\ninterface = 'http'\n[exec]\ncommand = ['./act', '$HOME', '100 %']\n"
+            .to_owned(),
+        "name = 'x'\ninterface = 'http'\npreload = 2\n[exec]\ncommand = ['./act']\nuser = 'nobody'\nsandbox = 'none'\n"
+            .to_owned(),
     ] {
         let written = Written::new(&manifest);
         let compiled = written.compile().unwrap_or_else(|errors| panic!("{errors}"));
@@ -198,7 +202,9 @@ fn units() {
                 conductor::tree::Entry::Symlink { target } => format!("-> {target}\n"),
             };
             let text = format!("## {path}\n{text}\n").replace(compiled.id.as_str(), "ID");
-            shown.push_str(&text.replace(&compiled.id.as_str()[..16], "ID16").replace(&compiled.id.as_str()[..12], "ID12"));
+            shown.push_str(
+                &text.replace(&compiled.id.as_str()[..16], "ID16").replace(&compiled.id.as_str()[..12], "ID12"),
+            );
         }
     }
     snapshot("functions-units", &shown);
@@ -243,7 +249,8 @@ fn the_manual_has_every_key() {
         files: _,
     } = Written::new(PLAIN).compile().unwrap_or_else(|errors| panic!("{errors}")).function;
     assert!(aliases.is_empty() && resources.is_empty());
-    let isolated = Written::new(&format!("mode = 'isolated'\n{PLAIN}")).compile().unwrap_or_else(|errors| panic!("{errors}"));
+    let isolated =
+        Written::new(&format!("mode = 'isolated'\n{PLAIN}")).compile().unwrap_or_else(|errors| panic!("{errors}"));
     let quoted = |value: String| format!("`{value}`");
     for (key, default) in [
         ("name", "required".to_owned()),

@@ -71,7 +71,8 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     if status.is_none() && !has_location && !headers.contains_key(CONTENT_TYPE) {
         return Err(Malformed("its header has none of Content-Type, Location and Status"));
     }
-    if status.is_none() && headers.len() == 1
+    if status.is_none()
+        && headers.len() == 1
         && let Some(local) = headers.get(LOCATION).and_then(local)
     {
         return Ok(Parsed::Local(local));
@@ -129,7 +130,8 @@ fn append(headers: &mut HeaderMap, field: &httparse::Header) -> Result<(), Malfo
     if is_hop_by_hop(field.name) {
         return Ok(());
     }
-    let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed("a field's name is none of HTTP's"))?;
+    let name =
+        HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed("a field's name is none of HTTP's"))?;
     let value = HeaderValue::from_bytes(field.value).map_err(|_| Malformed("a field has a control character"))?;
     if name == CONTENT_LENGTH {
         if length(&value).is_none() {
@@ -180,15 +182,28 @@ mod tests {
         assert_eq!(head("Location: /x\nContent-Type: a/b\n\n").status, StatusCode::FOUND);
         assert_eq!(parse(b"Location: /x?y\n\n"), Ok(Parsed::Local("/x?y".parse().unwrap())));
         assert_eq!(head("Content-Type: a/b\nTransfer-Encoding: chunked\nConnection: close\n\n").headers.len(), 1);
-        assert_eq!(head("Content-Type: a/b\nSet-Cookie: a\nSet-Cookie: b\n\n").headers.get_all("set-cookie").iter().count(), 2);
+        assert_eq!(
+            head("Content-Type: a/b\nSet-Cookie: a\nSet-Cookie: b\n\n").headers.get_all("set-cookie").iter().count(),
+            2
+        );
     }
 
     #[test]
     fn what_is_no_header_is_refused() {
         for text in [
-            "\n\n", "hello\n\n", "X: y\n\n", "Status: no\n\n", "Status: 99\n\n", "Status: 100 Continue\n\n", "Status: 600\n\n",
-            "Status: 200\nStatus: 200\n\n", "Content-Type: a\nContent-Length: x\n\n", "Content-Length: +1\nStatus: 200\n\n",
-            "Content-Length: 1\nContent-Length: 2\nStatus: 200\n\n", "A b: c\nStatus: 200\n\n", "HTTP/1.1 200 OK\n\n",
+            "\n\n",
+            "hello\n\n",
+            "X: y\n\n",
+            "Status: no\n\n",
+            "Status: 99\n\n",
+            "Status: 100 Continue\n\n",
+            "Status: 600\n\n",
+            "Status: 200\nStatus: 200\n\n",
+            "Content-Type: a\nContent-Length: x\n\n",
+            "Content-Length: +1\nStatus: 200\n\n",
+            "Content-Length: 1\nContent-Length: 2\nStatus: 200\n\n",
+            "A b: c\nStatus: 200\n\n",
+            "HTTP/1.1 200 OK\n\n",
         ] {
             assert!(parse(text.as_bytes()).is_err(), "{text:?} {:?}", parse(text.as_bytes()));
         }

@@ -203,7 +203,11 @@ pub fn take(layout: &Layout, alias: &Alias) -> io::Result<()> {
 
 /// The aliases of a function.
 pub fn owned(layout: &Layout, id: &Id) -> Vec<Alias> {
-    source::aliases(layout).into_iter().filter(|(_, Owned { id: owner, .. })| owner == id).map(|(alias, _)| alias).collect()
+    source::aliases(layout)
+        .into_iter()
+        .filter(|(_, Owned { id: owner, .. })| owner == id)
+        .map(|(alias, _)| alias)
+        .collect()
 }
 
 /// Removes a function.

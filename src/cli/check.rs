@@ -42,7 +42,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     for thing in &things {
         if cgi::is_function(context, thing) {
-            match cgi::with_function(context, thing, &assignments, |compiled, dir| of_function(context, compiled, dir)) {
+            match cgi::with_function(context, thing, &assignments, |compiled, dir| of_function(context, compiled, dir))
+            {
                 Ok(found) => {
                     errors.0.extend(found);
                     checked_functions += 1;
@@ -66,7 +67,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         println!("{checked} {} in order", if checked == 1 { "service is" } else { "services are" });
     }
     if checked_functions > 0 {
-        println!("{checked_functions} {} in order", if checked_functions == 1 { "function is" } else { "functions are" });
+        println!(
+            "{checked_functions} {} in order",
+            if checked_functions == 1 { "function is" } else { "functions are" }
+        );
     }
     Ok(())
 }

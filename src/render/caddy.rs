@@ -89,7 +89,8 @@ pub fn render(layout: &Layout, services: &[&Service], aliases: Option<&[Aliased]
     services.sort_by_key(|service| service.name);
     let every_host = address(None, Tls::Off);
     let functions = |address: &str| (aliases.is_some() && address == every_host).then(|| functions(layout));
-    let sites = sites.into_iter().map(|(address, routes)| Site { functions: functions(&address), ..site(address, routes) });
+    let sites =
+        sites.into_iter().map(|(address, routes)| Site { functions: functions(&address), ..site(address, routes) });
     let sites = sites.collect();
     let mut text = Sites { services, sites }.render().expect("the template takes any routes");
     text.push('\n');
@@ -127,8 +128,6 @@ fn site<'a>(address: String, routes: BTreeMap<&'a str, Target<'a>>) -> Site<'a> 
     let has_root = routes.contains_key("/");
     let mut routes: Vec<_> = routes.into_iter().collect();
     routes.sort_by_key(|(path, _)| (std::cmp::Reverse(path.len()), *path));
-    let routes = routes
-        .into_iter()
-        .map(|(path, target)| Route { target, prefix: (path != "/").then_some(path) });
+    let routes = routes.into_iter().map(|(path, target)| Route { target, prefix: (path != "/").then_some(path) });
     Site { address, routes: routes.collect(), has_root, functions: None }
 }

@@ -161,6 +161,8 @@ fn mode_lines(function: &Function) -> Vec<Line<'_>> {
             lines.push(Line::new("KillMode", "mixed"));
             lines.push(Line::new("TimeoutStopSec", span(function.timeout + MARGIN)));
             lines.push(Line::new("LimitNOFILE", "65536"));
+            // What many connections needed at once goes back to the kernel, mallopt(3).
+            lines.push(Line::new("Environment", "MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=1048576"));
         }
         Mode::Isolated => {
             lines.push(Line::new("StandardInput", "socket"));

@@ -65,8 +65,7 @@ impl Resolver<'_> {
             user.clear(); // made of the ID, which it cannot be part of
         }
         let concurrency = if mode == Mode::Pooled { 64 } else { 1024 };
-        let max_concurrency =
-            self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
+        let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
         Function {
             aliases: self.aliases(aliases),
             tls,
@@ -108,7 +107,11 @@ impl Resolver<'_> {
             self.key_error(&path!["listen"], "a CGI program talks on stdin and stdout", remedy);
         }
         if mode == Mode::Isolated && preload > 0 {
-            self.key_error(&path!["preload"], "an isolated function has a process a request", "take it out, or write mode = \"pooled\"");
+            self.key_error(
+                &path!["preload"],
+                "an isolated function has a process a request",
+                "take it out, or write mode = \"pooled\"",
+            );
         }
         if mode == Mode::Isolated && listen == Talk::Socket {
             let remedy = "take it out: an isolated program has the request on stdin";
@@ -130,7 +133,10 @@ impl Resolver<'_> {
             } else if alias.to_string().len() > Alias::MAX {
                 let remedy = format!("write at most {} characters", Alias::MAX);
                 self.error(&at, "too long: an alias is part of a socket's path", remedy);
-            } else if aliases.iter().any(|other| other.host == alias.host && other.path.eq_ignore_ascii_case(&alias.path)) {
+            } else if aliases
+                .iter()
+                .any(|other| other.host == alias.host && other.path.eq_ignore_ascii_case(&alias.path))
+            {
                 self.error(&at, "this alias is written twice", "take one of the two out");
             } else {
                 aliases.push(alias);

@@ -27,6 +27,12 @@ const PAGES: &[Page] = &[
         about: "declaration of a service for conductor",
         source: "service-toml.md",
     },
+    Page {
+        name: "function.toml",
+        section: "5",
+        about: "manifest of a CGI function for conductor",
+        source: "function-toml.md",
+    },
     Page { name: "conductor", section: "7", about: "how conductor works", source: "concepts.md" },
     Page {
         name: "conductor-generator",

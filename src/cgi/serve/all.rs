@@ -32,14 +32,20 @@ pub fn run(layout: &Layout, systemds: impl Fn(&[Id]) -> Vec<bool> + Send + Sync 
     let systemds = Arc::new(systemds);
     runtime()?.block_on(async {
         let failed = |error: io::Error| error.to_string();
-        let mut all = All { layout, children: Children::adopt().map_err(failed)?, served: BTreeMap::new(), told: BTreeSet::new() };
+        let mut all = All {
+            layout,
+            children: Children::adopt().map_err(failed)?,
+            served: BTreeMap::new(),
+            told: BTreeSet::new(),
+        };
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         loop {
             let found = source::find(layout);
             let (ids, asked) = (found.keys().cloned().collect::<Vec<_>>(), systemds.clone());
             let left = spawn_blocking(move || asked(&ids)).await.map_err(|error| error.to_string())?;
-            let left: BTreeSet<Id> = found.keys().zip(left).filter(|(_, left)| *left).map(|(id, _)| id.clone()).collect();
+            let left: BTreeSet<Id> =
+                found.keys().zip(left).filter(|(_, left)| *left).map(|(id, _)| id.clone()).collect();
             all.follow(&found, &left).await;
             tokio::select! {
                 () = sleep(TICK) => {}
@@ -72,7 +78,8 @@ impl All<'_> {
         }
         self.told.retain(|id| found.contains_key(id));
         for (id, dir) in found.iter().filter(|(id, _)| !self.served.contains_key(id)).collect::<Vec<_>>() {
-            let outcome = if left.contains(id) { Err("systemd has its socket".to_owned()) } else { self.start(id, dir) };
+            let outcome =
+                if left.contains(id) { Err("systemd has its socket".to_owned()) } else { self.start(id, dir) };
             match outcome {
                 Ok(name) => {
                     self.told.remove(id);

@@ -76,7 +76,9 @@ impl Input {
             return Ok(Self::Streamed(first.freeze(), body));
         }
         // Section 4.1.2: a program is told the length, which nobody knows before the end.
-        let full = |error: io::Error| Fault::new(StatusCode::INSUFFICIENT_STORAGE, format!("the body cannot be kept: {error}"));
+        let full = |error: io::Error| {
+            Fault::new(StatusCode::INSUFFICIENT_STORAGE, format!("the body cannot be kept: {error}"))
+        };
         let mut file = tempfile::tempfile().map_err(full)?;
         let mut size = first.len() as u64;
         file.write_all(&first).map_err(full)?;
@@ -140,7 +142,12 @@ async fn pump(mut sender: Sender, first: Bytes, rest: Option<Incoming>) {
 ///
 /// # Errors
 /// Why it cannot be answered by the program.
-pub async fn respond(gateway: &Arc<Gateway>, mut head: Parts, mut input: Input, turn: Turn) -> Result<Response<Body>, Fault> {
+pub async fn respond(
+    gateway: &Arc<Gateway>,
+    mut head: Parts,
+    mut input: Input,
+    turn: Turn,
+) -> Result<Response<Body>, Fault> {
     let deadline = turn.deadline;
     for _ in 0..MAX_REDIRECTS {
         let mut program = start(gateway, &head, input)?;
@@ -167,7 +174,8 @@ fn start(gateway: &Arc<Gateway>, head: &Parts, input: Input) -> Result<Program, 
     program.environment.extend(meta::variables(head, &place, input.length(head), &gateway.dir));
     let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", program.path.display()));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed)?;
-    let streams = Streams { stdin: input.connect(gateway.function.timeout).map_err(failed)?, stdout: OwnedFd::from(writer) };
+    let streams =
+        Streams { stdin: input.connect(gateway.function.timeout).map_err(failed)?, stdout: OwnedFd::from(writer) };
     let process = gateway.children.spawn(&program, streams).map_err(failed)?;
     let output = Receiver::from_owned_fd(reader).map_err(failed)?;
     Ok(Program { process, output })
@@ -260,7 +268,9 @@ fn answer(method: &Method, first: First, program: Program, turn: Turn, is_nph: b
     });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    if is_nph && let Some(reason) = reason.and_then(|reason| hyper::ext::ReasonPhrase::try_from(reason.into_bytes()).ok()) {
+    if is_nph
+        && let Some(reason) = reason.and_then(|reason| hyper::ext::ReasonPhrase::try_from(reason.into_bytes()).ok())
+    {
         response.extensions_mut().insert(reason);
     }
     response
@@ -336,7 +346,11 @@ impl Output {
             Poll::Ready(_) => Poll::Ready(Ok(None)),
             Poll::Pending => {
                 outlive(program, turn);
-                Poll::Ready(if self.left.is_some() { Err("the program wrote less than it said".into()) } else { Ok(None) })
+                Poll::Ready(if self.left.is_some() {
+                    Err("the program wrote less than it said".into())
+                } else {
+                    Ok(None)
+                })
             }
         }
     }

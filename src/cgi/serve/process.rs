@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, kill_process, kill_process_group, set_child_subreaper, wait,
-    waitpid,
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpgid, kill_process, kill_process_group, set_child_subreaper, wait, waitpid,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -175,7 +175,6 @@ impl Children {
         }
         left
     }
-
 }
 
 fn pid_of(child: &std::process::Child) -> Pid {
@@ -186,7 +185,8 @@ fn pid_of(child: &std::process::Child) -> Pid {
 fn children_of_this_process() -> Vec<Pid> {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let numbers = lists.flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>());
+    let numbers =
+        lists.flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>());
     numbers.filter_map(Pid::from_raw).collect()
 }
 
@@ -208,7 +208,9 @@ impl Process {
         let status = match &mut self.ended {
             Ended::Done(status) => *status,
             // Who waits is there as long as its processes are.
-            Ended::Waiting(receiver) => ready!(Pin::new(receiver).poll(context)).expect("the registry outlives its processes"),
+            Ended::Waiting(receiver) => {
+                ready!(Pin::new(receiver).poll(context)).expect("the registry outlives its processes")
+            }
         };
         self.ended = Ended::Done(status);
         Poll::Ready(status)

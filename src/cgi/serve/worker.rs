@@ -154,7 +154,8 @@ impl Workers {
                 return Ok((worker, false));
             }
         }
-        let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", self.program.path.display()));
+        let failed =
+            |error: io::Error| Fault::program(format!("{} cannot be started: {error}", self.program.path.display()));
         Ok((self.start().await.map_err(failed)?, true))
     }
 

@@ -50,7 +50,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     // What nobody has yet is in the proxy's configuration when the socket is; what moves, moves when it is ready.
     let owners = source::aliases(layout);
-    let (moving, new): (Vec<_>, Vec<_>) = compiled.function.aliases.iter().partition(|alias| owners.contains_key(alias));
+    let (moving, new): (Vec<_>, Vec<_>) =
+        compiled.function.aliases.iter().partition(|alias| owners.contains_key(alias));
     for alias in &new {
         store::give(layout, alias, &compiled.id)?;
     }
@@ -128,7 +129,8 @@ fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8P
             if other.path.eq_ignore_ascii_case(&alias.path) && !(is_ours && other == *alias) {
                 refuse(taken(alias, &owner_name, &owned.id), "choose another alias, or remove that function");
             } else if alias.host.is_some() && !is_ours && owner.is_some_and(|owner| owner.tls != function.tls) {
-                let message = format!("the function {owner_name} ({}) has this host with another tls", owned.id.short());
+                let message =
+                    format!("the function {owner_name} ({}) has this host with another tls", owned.id.short());
                 refuse(message, "write the same tls for all aliases of a host");
             }
         }
@@ -144,10 +146,11 @@ fn taken(alias: &Alias, owner: &str, id: &Id) -> String {
 fn at_alias(document: &Node, alias: &Alias, message: String, remedy: &str) -> Diagnostic {
     let items = document.get(&path!["aliases"]).map_or(&[][..], Node::items);
     let is_it = |item: &Node| match &item.value {
-        crate::document::Value::String(text) => text.trim_end_matches('/').eq_ignore_ascii_case(alias.to_string().trim_end_matches('/')),
+        crate::document::Value::String(text) => {
+            text.trim_end_matches('/').eq_ignore_ascii_case(alias.to_string().trim_end_matches('/'))
+        }
         _ => false,
     };
     let at = items.iter().position(is_it).map_or_else(|| path!["aliases"], |index| path!["aliases", index]);
     document.error(&at, message, remedy)
 }
-

@@ -73,7 +73,8 @@ pub fn run(context: &Context, json: bool) -> Outcome {
 /// Without a systemd to ask, states stay unknown.
 fn tell_states(context: &Context, rows: &mut [Row]) {
     let sockets: Vec<_> = rows.iter().map(|row| format!("{}.socket", unit_name(&row.id))).collect();
-    let (Ok(states), Ok(running)) = (context.manager.states(&sockets), context.manager.active("conductor-cgi-*.service"))
+    let (Ok(states), Ok(running)) =
+        (context.manager.states(&sockets), context.manager.active("conductor-cgi-*.service"))
     else {
         return;
     };

@@ -175,7 +175,11 @@ fn measure(suite: &str, rounds: usize) -> Result<(), String> {
     let exec = |words: &str| format!("[exec]\ncommand = [{words}]\n");
     let program_id = declare(&m, "program", &exec("\"./hello\""));
     let script_id = declare(&m, "script", &exec("\"./script\""));
-    let warm_id = declare(&m, "warm", &format!("interface = \"http\"\npreload = 2\nmax_requests = 1000000\n{}", exec("\"./hello\", \"http\"")));
+    let warm_id = declare(
+        &m,
+        "warm",
+        &format!("interface = \"http\"\npreload = 2\nmax_requests = 1000000\n{}", exec("\"./hello\", \"http\"")),
+    );
     m.write("/root/lighttpd.conf", LIGHTTPD);
     m.write("/root/apache.conf", APACHE);
     m.write("/root/nginx.conf", &NGINX.replace("PROGRAM", &program_id).replace("SCRIPT", &script_id));
@@ -269,20 +273,35 @@ fn report(suite: &str, servers: &[Server], seen: &BTreeMap<(&str, usize), Seen>,
         for one in servers {
             let it = &seen[&(one.name, clients)];
             let rate = median(&it.rates);
-            println!("{clients:2} {:28} {rate:>12.0} {:>9.2} {:>9.2} {:>8.2}", one.name, median(&it.p50), median(&it.p99), rate / floor);
+            println!(
+                "{clients:2} {:28} {rate:>12.0} {:>9.2} {:>9.2} {:>8.2}",
+                one.name,
+                median(&it.p50),
+                median(&it.p99),
+                rate / floor
+            );
         }
     }
     for clients in CONNECTIONS {
         for suffix in ["", ", sh"] {
-            let peers = ["lighttpd mod_cgi", "Apache mod_cgid", "nginx + fcgiwrap"].map(|name| format!("{name}{suffix}"));
+            let peers =
+                ["lighttpd mod_cgi", "Apache mod_cgid", "nginx + fcgiwrap"].map(|name| format!("{name}{suffix}"));
             let best = peers.iter().map(|name| rate(name, clients)).fold(0.0, f64::max);
             let least = peers.iter().map(|name| p99(name, clients)).fold(f64::MAX, f64::min);
             let ours = format!("conductor{suffix}");
             let ratio = rate(&ours, clients) / best;
-            println!("{clients:2} {ours:18} against the best peer: {ratio:5.2} (at least 1.2: {}); p99 {:5.2} ms, theirs {least:5.2} ({})",
-                verdict(ratio >= 1.2), p99(&ours, clients), verdict(p99(&ours, clients) <= least));
-            let ratio = rate(&format!("nginx + conductor{suffix}"), clients) / rate(&format!("nginx + fcgiwrap{suffix}"), clients);
-            println!("{clients:2} {ours:18} through nginx, against fcgiwrap: {ratio:5.2} (at least 1.2: {})", verdict(ratio >= 1.2));
+            println!(
+                "{clients:2} {ours:18} against the best peer: {ratio:5.2} (at least 1.2: {}); p99 {:5.2} ms, theirs {least:5.2} ({})",
+                verdict(ratio >= 1.2),
+                p99(&ours, clients),
+                verdict(p99(&ours, clients) <= least)
+            );
+            let ratio = rate(&format!("nginx + conductor{suffix}"), clients)
+                / rate(&format!("nginx + fcgiwrap{suffix}"), clients);
+            println!(
+                "{clients:2} {ours:18} through nginx, against fcgiwrap: {ratio:5.2} (at least 1.2: {})",
+                verdict(ratio >= 1.2)
+            );
         }
         let of_bare = rate("conductor", clients) / median(&bare[&clients]);
         println!("{clients:2} conductor of spawn and wait: {of_bare:5.2} (at least 0.8: {})", verdict(of_bare >= 0.8));
@@ -297,7 +316,11 @@ const BARE: &str = "[Socket]\nListenStream=/run/bench/NAME\nAccept=yes\nMaxConne
 fn isolated(m: &Machine, suite: &str, rounds: usize) {
     let exec = "[exec]\ncommand = [\"./hello\", \"once\"]\n";
     let http = declare(m, "isolated", &format!("mode = \"isolated\"\ninterface = \"http\"\n{exec}"));
-    let open = declare(m, "open", &format!("mode = \"isolated\"\ninterface = \"http\"\nnetwork = true\n{exec}sandbox = \"none\"\n"));
+    let open = declare(
+        m,
+        "open",
+        &format!("mode = \"isolated\"\ninterface = \"http\"\nnetwork = true\n{exec}sandbox = \"none\"\n"),
+    );
     let cgi = declare(m, "isolated-cgi", "mode = \"isolated\"\n[exec]\ncommand = [\"./hello\"]\n");
     let unit = "[Service]\nExecStart=/srv/cgi/hello once\nStandardInput=socket\nStandardOutput=socket\n";
     m.write("/run/systemd/system/bare.socket", &BARE.replace("NAME", "bare"));
@@ -322,24 +345,56 @@ fn isolated(m: &Machine, suite: &str, rounds: usize) {
     let of = |index: usize| median(&times[index]);
     println!();
     for (index, (name, _)) in all.iter().enumerate() {
-        println!("{suite} {name:32} {:6.2} ms, {:5.2} times bare, {:5.2} times the same sandbox", of(index), of(index) / of(0), of(index) / of(1));
+        println!(
+            "{suite} {name:32} {:6.2} ms, {:5.2} times bare, {:5.2} times the same sandbox",
+            of(index),
+            of(index) / of(0),
+            of(index) / of(1)
+        );
     }
     println!("isolated against bare: {:.2} (at most 1.3: {})", of(2) / of(0), verdict(of(2) / of(0) <= 1.3));
-    println!("isolated against bare in the same sandbox: {:.2} (at most 1.3: {})", of(2) / of(1), verdict(of(2) / of(1) <= 1.3));
-    let burst = Load { clients: 500, connect: socket(&http), post: false, requests: 1000, timeout_ms: 120_000, ..Load::default() };
+    println!(
+        "isolated against bare in the same sandbox: {:.2} (at most 1.3: {})",
+        of(2) / of(1),
+        verdict(of(2) / of(1) <= 1.3)
+    );
+    let burst = Load {
+        clients: 500,
+        connect: socket(&http),
+        post: false,
+        requests: 1000,
+        timeout_ms: 120_000,
+        ..Load::default()
+    };
     let seen = m.load(burst).wait();
-    println!("500 callers at once, isolated: {:.0}/s, {} of {} refused or lost ({})", seen.ok as f64 / seen.seconds, seen.failed, seen.ok + seen.failed, verdict(seen.failed == 0));
+    println!(
+        "500 callers at once, isolated: {:.0}/s, {} of {} refused or lost ({})",
+        seen.ok as f64 / seen.seconds,
+        seen.failed,
+        seen.ok + seen.failed,
+        verdict(seen.failed == 0)
+    );
 }
 
 fn resting(m: &Machine, suite: &str) {
     let id = declare(m, "rests", "idle_timeout = \"1s\"\n[exec]\ncommand = [\"./hello\"]\n");
     let mut first = Vec::new();
     for _ in 0..7 {
-        let time = m.run(&format!("curl --silent --output /dev/null --write-out '%{{time_total}}' --unix-socket {} http://x/", socket(&id)));
+        let time = m.run(&format!(
+            "curl --silent --output /dev/null --write-out '%{{time_total}}' --unix-socket {} http://x/",
+            socket(&id)
+        ));
         first.push(time.trim().parse::<f64>().unwrap_or(f64::NAN) * 1e3);
-        m.until("it rests", Duration::from_secs(10), || m.prop(&format!("conductor-cgi-{id}.service"), "ActiveState") == "inactive");
+        m.until("it rests", Duration::from_secs(10), || {
+            m.prop(&format!("conductor-cgi-{id}.service"), "ActiveState") == "inactive"
+        });
     }
-    let left = m.run(&format!("systemctl show --property=TasksCurrent,MemoryCurrent conductor-cgi-{id}.service")).replace('\n', " ");
+    let left = m
+        .run(&format!("systemctl show --property=TasksCurrent,MemoryCurrent conductor-cgi-{id}.service"))
+        .replace('\n', " ");
     let first = median(&first[1..]);
-    println!("{suite} first request after rest: {first:.1} ms (at most 25 and the program's start: {}); at rest: {left}", verdict(first <= 26.0));
+    println!(
+        "{suite} first request after rest: {first:.1} ms (at most 25 and the program's start: {}); at rest: {left}",
+        verdict(first <= 26.0)
+    );
 }

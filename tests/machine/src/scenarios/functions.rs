@@ -212,7 +212,9 @@ fn addresses(m: &mut Machine) {
 fn an_alias_moves(m: &mut Machine) {
     ready(m);
     let manifest = format!("name = \"app\"\naliases = [\"/app\"]\n{EXEC}");
-    let program = |version: u32| format!("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\nX-Version: v{version}\\r\\n\\r\\nv{version}\\n'\n");
+    let program = |version: u32| {
+        format!("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\nX-Version: v{version}\\r\\n\\r\\nv{version}\\n'\n")
+    };
     let mut before = declare(m, "app", &program(0), &manifest);
     let reloads = "journalctl --sync; journalctl --unit=caddy --output=cat | grep -c '^Reloaded caddy' || true";
     let count = m.run(reloads);
@@ -231,15 +233,32 @@ fn an_alias_moves(m: &mut Machine) {
 
 fn meta_variables(m: &mut Machine) {
     ready(m);
-    let id = declare(m, "act", ACT, &format!("aliases = [\"/act\"]\npath_info_strip = 0\n{EXEC}environment = {{ OWN = \"it's %h $HOME\" }}\n"));
-    let options = "--header 'Proxy: evil' --header 'X-Two: 1' --header 'X-Two: 2' --header 'Content-Type: a/b' --data hello";
+    let id = declare(
+        m,
+        "act",
+        ACT,
+        &format!("aliases = [\"/act\"]\npath_info_strip = 0\n{EXEC}environment = {{ OWN = \"it's %h $HOME\" }}\n"),
+    );
+    let options =
+        "--header 'Proxy: evil' --header 'X-Two: 1' --header 'X-Two: 2' --header 'Content-Type: a/b' --data hello";
     let (status, env) = curl(m, "/act/env?a=b&c", options);
     assert_eq!(status, 200, "{env}");
     let has = |line: &str| assert!(env.lines().any(|it| it == line), "{line} is missing:\n{env}");
     for line in [
-        "GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "SERVER_NAME=localhost", "SERVER_PORT=80", "REQUEST_METHOD=POST",
-        "SCRIPT_NAME=/act", "PATH_INFO=/env", "QUERY_STRING=a=b&c", "REQUEST_URI=/act/env?a=b&c", "CONTENT_LENGTH=5", "CONTENT_TYPE=a/b",
-        "HTTP_X_TWO=1, 2", "HTTP_HOST=localhost", "OWN=it's %h $HOME",
+        "GATEWAY_INTERFACE=CGI/1.1",
+        "SERVER_PROTOCOL=HTTP/1.1",
+        "SERVER_NAME=localhost",
+        "SERVER_PORT=80",
+        "REQUEST_METHOD=POST",
+        "SCRIPT_NAME=/act",
+        "PATH_INFO=/env",
+        "QUERY_STRING=a=b&c",
+        "REQUEST_URI=/act/env?a=b&c",
+        "CONTENT_LENGTH=5",
+        "CONTENT_TYPE=a/b",
+        "HTTP_X_TWO=1, 2",
+        "HTTP_HOST=localhost",
+        "OWN=it's %h $HOME",
     ] {
         has(line);
     }
@@ -249,13 +268,24 @@ fn meta_variables(m: &mut Machine) {
 
     let home = format!("/cgi/{id}");
     let headers = curl(m, &format!("{home}/status"), "--include").1;
-    assert!(headers.starts_with("HTTP/1.1 418") && headers.to_lowercase().contains("x-kind: teapot") && headers.ends_with("tea\n"), "{headers}");
+    assert!(
+        headers.starts_with("HTTP/1.1 418")
+            && headers.to_lowercase().contains("x-kind: teapot")
+            && headers.ends_with("tea\n"),
+        "{headers}"
+    );
     let (status, local) = curl(m, &format!("{home}/local"), "--data ignored");
-    assert!(status == 200 && local.contains("QUERY_STRING=from=local") && local.contains("REQUEST_METHOD=GET"), "{local}");
+    assert!(
+        status == 200 && local.contains("QUERY_STRING=from=local") && local.contains("REQUEST_METHOD=GET"),
+        "{local}"
+    );
     assert!(!local.contains("CONTENT_LENGTH="), "{local}");
     assert_eq!(get(m, &format!("{home}/circle")).0, 502);
     let client = curl(m, &format!("{home}/client"), "--include").1;
-    assert!(client.starts_with("HTTP/1.1 302") && client.to_lowercase().contains("location: http://elsewhere.example/"), "{client}");
+    assert!(
+        client.starts_with("HTTP/1.1 302") && client.to_lowercase().contains("location: http://elsewhere.example/"),
+        "{client}"
+    );
     let head = curl(m, &format!("{home}/env"), "--head").1;
     assert!(head.starts_with("HTTP/1.1 200") && !head.contains("GATEWAY"), "{head}");
 
@@ -263,7 +293,8 @@ fn meta_variables(m: &mut Machine) {
     for size in [0usize, 1, 4096, 65536, 65537, 10_000_000] {
         m.run(&format!("head -c {size} /dev/zero >/root/body"));
         for options in ["", "--header 'Transfer-Encoding: chunked'"] {
-            let (status, text) = curl(m, &format!("{home}/count"), &format!("--request POST --data-binary @/root/body {options}"));
+            let (status, text) =
+                curl(m, &format!("{home}/count"), &format!("--request POST --data-binary @/root/body {options}"));
             let length = if size == 0 && options.is_empty() { String::new() } else { size.to_string() };
             assert_eq!((status, text), (200, format!("{length} {size}\n")), "{size} {options}");
         }
@@ -274,12 +305,16 @@ fn meta_variables(m: &mut Machine) {
     m.run("cmp /root/body /root/answer");
 
     // Two requests on one connection.
-    let reused = m.run(&format!("curl --silent --verbose --unix-socket /run/conductor/cgi/{id} http://x/1 http://x/2 2>&1"));
+    let reused =
+        m.run(&format!("curl --silent --verbose --unix-socket /run/conductor/cgi/{id} http://x/1 http://x/2 2>&1"));
     assert!(reused.contains("Re-using existing") && reused.contains("here /2"), "{reused}");
 
     let nph = declare(m, "nph", NPH, "[exec]\ncommand = [\"./nph-own\"]\n");
     let own = direct(m, &nph, "/", "--include").1;
-    assert!(own.starts_with("HTTP/1.1 203 My own words") && own.contains("x-own: yes") && own.ends_with("nph\n"), "{own}");
+    assert!(
+        own.starts_with("HTTP/1.1 203 My own words") && own.contains("x-own: yes") && own.ends_with("nph\n"),
+        "{own}"
+    );
     let strips = declare(m, "strips", ACT, &format!("path_info_strip = 2\n{EXEC}"));
     let (_, env) = get(m, &format!("/cgi/{strips}/a/b/env"));
     assert!(env.contains(&format!("SCRIPT_NAME=/cgi/{strips}/a/b\n")) && env.contains("PATH_INFO=/env\n"), "{env}");
@@ -290,7 +325,8 @@ fn programs_that_fail(m: &mut Machine) {
     let id = declare(m, "act", ACT, &format!("timeout = \"3s\"\n{EXEC}"));
     let patient = declare(m, "patient", ACT, EXEC);
     let other = declare(m, "other", ACT, &format!("path_info_strip = 1\n{EXEC}"));
-    let load = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, pause_ms: 20, ..Load::default() });
+    let load =
+        m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, pause_ms: 20, ..Load::default() });
     let home = format!("/cgi/{id}");
     for path in ["nothing", "half", "garbage", "exits"] {
         assert_eq!(get(m, &format!("{home}/{path}")).0, 502, "{path}");
@@ -301,7 +337,8 @@ fn programs_that_fail(m: &mut Machine) {
     assert_eq!(get(m, &format!("{home}/fails-late")), (200, "whole\n".into()));
     for path in ["killed", "short"] {
         // At the socket: Caddy 2.6 ends what was cut off as if it were whole, where no length is given.
-        let cut = m.try_run(&format!("curl --silent --max-time 5 --unix-socket /run/conductor/cgi/{id} http://x/{path}"));
+        let cut =
+            m.try_run(&format!("curl --silent --max-time 5 --unix-socket /run/conductor/cgi/{id} http://x/{path}"));
         assert!([18, 52, 56, 92].contains(&cut.status), "{path}: {cut}");
     }
     let began = Instant::now();
@@ -312,8 +349,12 @@ fn programs_that_fail(m: &mut Machine) {
 
     // A large body that nobody reads, and a large answer: the gateway keeps none of it.
     m.run("truncate --size 200M /root/large");
-    assert_eq!(curl(m, &format!("{home}/unread"), "--data-binary @/root/large --header Expect:"), (200, "unread\n".into()));
-    let slow = m.spawn(&format!("curl --silent --limit-rate 5M --max-time 4 http://localhost/cgi/{patient}/gib | wc -c"));
+    assert_eq!(
+        curl(m, &format!("{home}/unread"), "--data-binary @/root/large --header Expect:"),
+        (200, "unread\n".into())
+    );
+    let slow =
+        m.spawn(&format!("curl --silent --limit-rate 5M --max-time 4 http://localhost/cgi/{patient}/gib | wc -c"));
     let size = m.run(&format!("curl --silent --max-time 60 http://localhost/cgi/{patient}/gib | wc -c"));
     assert_eq!(size.trim(), "1073741824");
     let pid = m.prop(&format!("conductor-cgi-{patient}.service"), "MainPID");
@@ -323,13 +364,19 @@ fn programs_that_fail(m: &mut Machine) {
     slow.wait();
 
     m.until("the journal has it", Duration::from_secs(5), || {
-        let log = m.run(&format!("journalctl --sync; journalctl CONDUCTOR_FUNCTION={id} CONDUCTOR_FUNCTION_NAME=act --output=cat"));
-        ["about to exit", "ran-on", "502: it wrote no header: it exited with 3", "504: "].iter().all(|words| log.contains(words))
+        let log = m.run(&format!(
+            "journalctl --sync; journalctl CONDUCTOR_FUNCTION={id} CONDUCTOR_FUNCTION_NAME=act --output=cat"
+        ));
+        ["about to exit", "ran-on", "502: it wrote no header: it exited with 3", "504: "]
+            .iter()
+            .all(|words| log.contains(words))
     });
     let seen = load.stop();
     assert_eq!(seen.failed, 0, "{seen}");
     let left = m.run(&format!("ls /proc/{pid}/fd | wc -l; ps --ppid {pid} --no-headers | wc -l"));
-    m.until("nothing is left", Duration::from_secs(5), || m.run(&format!("ps --ppid {pid} --no-headers | wc -l")).trim() == "0");
+    m.until("nothing is left", Duration::from_secs(5), || {
+        m.run(&format!("ps --ppid {pid} --no-headers | wc -l")).trim() == "0"
+    });
     m.note(format!("peak {} KiB beside 1 GiB; descriptors, children: {}", peak, left.replace('\n', " ")));
 }
 
@@ -367,7 +414,10 @@ fn too_much(m: &mut Machine) {
         assert!(answer.starts_with("HTTP/1.1 400"), "{smuggled}: {answer}");
     }
     // Both lengths: the one that counts is the chunks', and nothing is left for a second request.
-    let both = raw(r#"b'POST /cat HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'"#, 5);
+    let both = raw(
+        r#"b'POST /cat HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'"#,
+        5,
+    );
     assert!(!both.contains("smuggled"), "{both}");
     let began = Instant::now();
     raw(r#"b'GET / HTTP/1.1\r\nX-Slow: '"#, 40);
@@ -380,9 +430,13 @@ fn callers_that_leave(m: &mut Machine) {
     ready(m);
     let id = declare(m, "act", ACT, EXEC);
     for path in ["hangs", "gib"] {
-        let caller = m.try_run(&format!("curl --silent --max-time 1 --limit-rate 1k --output /dev/null http://localhost/cgi/{id}/{path}"));
+        let caller = m.try_run(&format!(
+            "curl --silent --max-time 1 --limit-rate 1k --output /dev/null http://localhost/cgi/{id}/{path}"
+        ));
         assert_eq!(caller.status, 28, "{caller}");
-        m.until("the program is killed", Duration::from_secs(3), || count(m, "sleep 6001") + count(m, "head -c 1073741824") == 0);
+        m.until("the program is killed", Duration::from_secs(3), || {
+            count(m, "sleep 6001") + count(m, "head -c 1073741824") == 0
+        });
     }
 }
 
@@ -393,11 +447,17 @@ fn ten_thousand_connections(m: &mut Machine) {
     assert_eq!(direct(m, &id, "/x", "").0, 200);
     let pid = m.prop(&format!("conductor-cgi-{id}.service"), "MainPID");
     let descriptors = || m.run(&format!("ls /proc/{pid}/fd | wc -l")).trim().parse::<u32>().expect("a number");
-    let memory = || m.run(&format!("sed -n 's/VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{pid}/status")).trim().parse::<u32>().expect("KiB");
+    let memory = || {
+        m.run(&format!("sed -n 's/VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{pid}/status"))
+            .trim()
+            .parse::<u32>()
+            .expect("KiB")
+    };
     let (before, small) = (descriptors(), memory());
-    let load = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, pause_ms: 20, ..Load::default() });
+    let load =
+        m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, pause_ms: 20, ..Load::default() });
     m.write("/root/many.py", &MANY.replace("ID", &id));
-    m.run("python3 /root/many.py");
+    m.run("python3 /root/many.py; python3 /root/many.py");
     let once = memory();
     let seen = m.run("python3 /root/many.py");
     let other = load.stop();
@@ -405,7 +465,12 @@ fn ten_thousand_connections(m: &mut Machine) {
     m.until("connections are gone", Duration::from_secs(10), || descriptors() <= before + 8);
     assert_eq!(direct(m, &id, "/x", "").0, 200);
     assert!(memory() < once + once / 4, "{once} KiB, then {}", memory());
-    m.note(format!("{}; {small} KiB before, {} after; the other function p99 {} ms", seen.trim(), memory(), other.p99_us / 1000));
+    m.note(format!(
+        "{}; {small} KiB before, {} after; the other function p99 {} ms",
+        seen.trim(),
+        memory(),
+        other.p99_us / 1000
+    ));
 }
 
 /// Connects 10,000 times, then asks on every connection, then reads every answer.
@@ -441,7 +506,9 @@ fn gateway_is_killed(m: &mut Machine) {
     for _ in 0..10 {
         assert_eq!(get(m, &format!("/cgi/{id}/x")).0, 200);
         // With a body: Caddy itself asks again for one without, of a connection that it has used before.
-        let hanging = m.spawn(&format!("curl --silent --data x --output /dev/null --write-out '%{{http_code}}' http://localhost/cgi/{id}/hangs"));
+        let hanging = m.spawn(&format!(
+            "curl --silent --data x --output /dev/null --write-out '%{{http_code}}' http://localhost/cgi/{id}/hangs"
+        ));
         m.until("its program runs", Duration::from_secs(5), || count(m, "sleep 6001") == 1);
         m.run(&format!("systemctl kill --kill-whom=main --signal=KILL {service}"));
         assert_eq!(get(m, &format!("/cgi/{id}/x")), (200, "here /x\n".into()));
@@ -459,9 +526,16 @@ fn workers(m: &mut Machine) {
     let id = declare(m, "work", WORKER, manifest);
     let home = format!("/cgi/{id}");
     let (status, first) = curl(m, &format!("{home}/a"), "--data hello");
-    assert_eq!((status, first.split_once(' ').expect("words").1), (200, &*format!("{home}/a b'hello'\n").replace("b'hello'", "hello")));
+    assert_eq!(
+        (status, first.split_once(' ').expect("words").1),
+        (200, &*format!("{home}/a b'hello'\n").replace("b'hello'", "hello"))
+    );
     m.until("two are warm", Duration::from_secs(5), || count(m, "functions/.*/work") == 2);
-    let pids = |count: u32| m.run(&format!("for i in $(seq {count}); do curl --silent http://localhost{home}/x; done | cut -d' ' -f1 | sort -u | wc -l"));
+    let pids = |count: u32| {
+        m.run(&format!(
+            "for i in $(seq {count}); do curl --silent http://localhost{home}/x; done | cut -d' ' -f1 | sort -u | wc -l"
+        ))
+    };
     assert_eq!(pids(20).trim(), "1", "one after the other, one worker is enough");
     let many: u32 = pids(120).trim().parse().expect("a number");
     assert!((2..=4).contains(&many), "replaced after 50 requests: {many}");
@@ -499,11 +573,22 @@ fn isolated(m: &mut Machine) {
     });
     let many = declare(m, "many", ACT, &format!("mode = \"isolated\"\n{EXEC}"));
     // Ten times as many callers at once as are served in a tenth of a second.
-    let seen = m.load(Load { clients: 200, path: "/x".into(), post: false, requests: 400, connect: format!("/run/conductor/cgi/{many}"), timeout_ms: 60_000, ..Load::default() }).wait();
+    let seen = m
+        .load(Load {
+            clients: 200,
+            path: "/x".into(),
+            post: false,
+            requests: 400,
+            connect: format!("/run/conductor/cgi/{many}"),
+            timeout_ms: 60_000,
+            ..Load::default()
+        })
+        .wait();
     assert_eq!(seen.failed, 0, "{seen}");
     m.note(format!("{:.0}/s with 200 callers", seen.ok as f64 / seen.seconds));
 
-    let http = declare(m, "work", WORKER, "mode = \"isolated\"\ninterface = \"http\"\n[exec]\ncommand = [\"./work\"]\n");
+    let http =
+        declare(m, "work", WORKER, "mode = \"isolated\"\ninterface = \"http\"\n[exec]\ncommand = [\"./work\"]\n");
     assert_eq!(curl(m, &format!("/cgi/{http}/a"), "--data hello").0, 200);
     for id in [&id, &http] {
         let unit = m.run(&format!("ls /run/systemd/generator/conductor-cgi-{id}@.service")).trim().to_owned();
@@ -520,14 +605,21 @@ fn isolated(m: &mut Machine) {
 }
 
 fn exposure(m: &Machine, unit: &str, name: &str) -> f64 {
-    let text = m.run(&format!("cp {unit} /tmp/{name}; systemd-analyze security --offline=true --no-pager /tmp/{name} | tail -n 1"));
+    let text = m.run(&format!(
+        "cp {unit} /tmp/{name}; systemd-analyze security --offline=true --no-pager /tmp/{name} | tail -n 1"
+    ));
     text.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or_else(|| panic!("{text}"))
 }
 
 fn rests(m: &mut Machine) {
     ready(m);
     let id = declare(m, "act", ACT, &format!("idle_timeout = \"1s\"\n{EXEC}"));
-    let work = declare(m, "work", WORKER, "interface = \"http\"\npreload = 2\nidle_timeout = \"1s\"\n[exec]\ncommand = [\"./work\"]\n");
+    let work = declare(
+        m,
+        "work",
+        WORKER,
+        "interface = \"http\"\npreload = 2\nidle_timeout = \"1s\"\n[exec]\ncommand = [\"./work\"]\n",
+    );
     assert_eq!(get(m, &format!("/cgi/{id}/x")).0, 200);
     assert_eq!(get(m, &format!("/cgi/{work}/x")).0, 200);
     m.until("no process is left", Duration::from_secs(8), || {
