@@ -645,7 +645,7 @@ fn examples(m: &mut Machine) {
         git push --quiet origin HEAD:master",
     );
     for example in ["shell", "python", "git", "cgit"] {
-        m.run(&format!("conductor cgi declare /usr/share/conductor/examples/functions/{example}"));
+        m.run(&format!("conductor cgi declare /usr/share/doc/conductor/examples/functions/{example}"));
     }
     assert_eq!(get(m, "/hello/you"), (200, "Hello you\n".into()));
     assert_eq!(curl(m, "/words", "--data 'a b b'"), (200, "{\"b\": 2, \"a\": 1}".into()));
