@@ -8,6 +8,7 @@ mod deployment;
 mod display;
 mod doctor;
 mod environment;
+mod explain;
 mod journal;
 mod new;
 mod plan;
@@ -53,6 +54,8 @@ enum Noun {
     DaemonReload,
     /// Show what daemon-reload would do, and which input makes it so
     Plan(plan::Arguments),
+    /// Say of each declared key which lines of units and of the proxy's configuration it became
+    Explain(explain::Arguments),
     /// Show what a declaration compiles to
     Render(render::Arguments),
     /// Say everything that is wrong with declarations, systemd's own opinion included
@@ -192,6 +195,7 @@ pub fn main() -> ExitCode {
         Noun::Doctor(arguments) => context.must_be_this_machine().and_then(|()| doctor::run(&context, &arguments)),
         Noun::New(arguments) => new::run(&arguments),
         Noun::Plan(arguments) => context.must_be_this_machine().and_then(|()| plan::run(&context, &arguments)),
+        Noun::Explain(arguments) => explain::run(&context, &arguments),
         Noun::Render(arguments) => render::run(&context, &arguments),
         Noun::Check(arguments) => check::run(&context, &arguments),
         Noun::Service(verb) => service::run(&context, verb),

@@ -26,6 +26,10 @@ fn from_package_to_rolling_update(m: &mut Machine) {
     assert!(curl().starts_with("good morning, version 2, deployment hello-"));
     let output = m.try_run("conductor doctor");
     assert!(output.success(), "{output}");
+    let said = m.run("conductor explain hello");
+    let became = "health.http = \"/healthz\"  (/etc/conductor/services/hello/service.toml:22)\n    no line";
+    assert!(said.contains(became), "{said}");
+    assert!(said.contains("    hello-GENERATION@.service\n        Environment=VERSION=2\n"), "{said}");
     m.run("conductor service rm hello");
 
     for kind in ["container", "pod"] {
