@@ -9,6 +9,7 @@ mod deployment;
 mod display;
 mod doctor;
 mod environment;
+mod explain;
 mod journal;
 mod new;
 mod plan;
@@ -16,6 +17,7 @@ mod proxy;
 mod render;
 mod run;
 mod service;
+mod status;
 mod table;
 
 use std::collections::BTreeMap;
@@ -52,8 +54,12 @@ enum Noun {
     New(new::Arguments),
     /// Reload systemd and bring every service to what is declared
     DaemonReload,
+    /// Show everything that is declared and runs, on one page
+    Status(status::Arguments),
     /// Show what daemon-reload would do, and which input makes it so
     Plan(plan::Arguments),
+    /// Say of each declared key which lines of units and of the proxy's configuration it became
+    Explain(explain::Arguments),
     /// Show what a declaration compiles to
     Render(render::Arguments),
     /// Say everything that is wrong with declarations, systemd's own opinion included
@@ -195,7 +201,9 @@ pub fn main() -> ExitCode {
         Noun::DaemonReload => context.must_be_this_machine().and_then(|()| daemon_reload::run(&context)),
         Noun::Doctor(arguments) => context.must_be_this_machine().and_then(|()| doctor::run(&context, &arguments)),
         Noun::New(arguments) => new::run(&arguments),
+        Noun::Status(arguments) => context.must_be_this_machine().and_then(|()| status::run(&context, &arguments)),
         Noun::Plan(arguments) => context.must_be_this_machine().and_then(|()| plan::run(&context, &arguments)),
+        Noun::Explain(arguments) => explain::run(&context, &arguments),
         Noun::Render(arguments) => render::run(&context, &arguments),
         Noun::Check(arguments) => check::run(&context, &arguments),
         Noun::Service(verb) => service::run(&context, verb),

@@ -152,7 +152,11 @@ pub fn compile_each(
     Ok(compiled.collect())
 }
 
-fn compile_written(
+/// Compiles what is written for one service.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile_written(
     layout: &Layout,
     written: Written,
     dir: &Utf8Path,

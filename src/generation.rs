@@ -35,6 +35,14 @@ impl fmt::Display for Id {
     }
 }
 
+impl std::str::FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
 impl TryFrom<String> for Id {
     type Error = String;
 

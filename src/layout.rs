@@ -272,6 +272,11 @@ impl Layout {
         self.runtime.join("failures")
     }
 
+    /// What a service did when it last had something to do.
+    pub fn last(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.runtime.join("last").join(name.as_str())
+    }
+
     pub fn locks(&self) -> Utf8PathBuf {
         self.runtime.join("locks")
     }

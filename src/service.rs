@@ -4,6 +4,7 @@ pub mod change;
 pub mod condition;
 pub mod hook;
 pub mod kept;
+pub mod last;
 pub mod overrides;
 pub mod plan;
 pub mod ports;

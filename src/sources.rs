@@ -61,7 +61,7 @@ pub struct Whole {
 pub type Each<T> = Vec<(ServiceName, Result<T, Diagnostics>)>;
 
 /// What is written for one service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Written {
     pub site: Site,
     pub document: Node,

@@ -17,6 +17,7 @@ use camino::Utf8PathBuf;
 use clap::Subcommand;
 
 use super::{Context, Failure, Outcome, declare};
+use crate::generation::Id;
 use crate::layout::Layout;
 use crate::live;
 use crate::model::{Service, ServiceName};
@@ -60,6 +61,9 @@ pub enum Verb {
     /// Show the log of all its deployments, journalctl(1)
     Logs {
         name: String,
+        /// Only of this generation
+        #[arg(long)]
+        generation: Option<Id>,
         #[command(flatten)]
         options: super::journal::Options,
     },
@@ -132,7 +136,7 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::Status { name, json } => status::run(context, &named(&name)?, json),
         Verb::Show { name, sources } => show::run(context, &name, sources),
         Verb::Env { name, json } => env::run(context, &named(&name)?, json),
-        Verb::Logs { name, options } => logs::run(context, &named(&name)?, &options),
+        Verb::Logs { name, generation, options } => logs::run(context, &named(&name)?, generation.as_ref(), &options),
         Verb::Start { name } => lifecycle::start(context, &named(&name)?),
         Verb::Stop { name } => lifecycle::stop(context, &named(&name)?),
         Verb::Reload { name } => lifecycle::reload(context, &named(&name)?),
@@ -200,7 +204,7 @@ fn must_be_whole(context: &Context, name: &ServiceName, verb: &str) -> Outcome {
 }
 
 /// What stands for the state of a service that is not running and may not, on this machine.
-fn held_back(context: &Context, service: &Service, state: &str) -> Option<String> {
+pub fn held_back(context: &Context, service: &Service, state: &str) -> Option<String> {
     let why = (state == "inactive").then(|| condition::held_back(context.layout.scope, service))??;
     Some(format!("held back: {why}"))
 }

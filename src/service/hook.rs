@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::last::{self, Last};
 use super::plan::{Plan, Present};
 use super::rollout::{self, Rollout};
 use super::{ports, provenance, store, turn};
@@ -15,7 +17,7 @@ use crate::deployment::{Deployment, runtime, slot};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live::{self, Target};
-use crate::model::ServiceName;
+use crate::model::{Service, ServiceName};
 use crate::render::units::template_name;
 use crate::sources::{self, Site};
 use crate::systemd::Manager;
@@ -65,7 +67,9 @@ impl<'a> Hook<'a> {
         let outcome = self.parts().and_then(|parts| match parts.as_slice() {
             [] => {
                 let _turn = turn::wait(self.layout);
-                self.compile().and_then(|compiled| self.bring_to(&compiled))
+                // Storing what is declared may change the model that the same generation has.
+                let before = self.model();
+                self.compile().and_then(|compiled| self.bring_to(&compiled, before.as_ref()))
             }
             parts => self.bring_parts(verb, parts), // each waits for its own turn
         });
@@ -125,13 +129,26 @@ impl<'a> Hook<'a> {
         Ok(compiled)
     }
 
-    fn bring_to(&self, compiled: &Compiled) -> Result<()> {
+    /// What the service was brought to.
+    fn model(&self) -> Option<Service> {
+        let target = Target::read(self.layout, &self.name).ok()??;
+        live::model(self.layout, &self.name, &target.generation).ok()
+    }
+
+    fn bring_to(&self, compiled: &Compiled, before: Option<&Service>) -> Result<()> {
         self.load_units(compiled)?;
         let present = Present::read(self.layout, &self.name, &self.manager.deployments(&self.name)?)?;
         let plan = Plan::reload(compiled, &present);
         let variables = provenance::variables(self.layout, &self.name);
+        let from = present.target.as_ref().map(|target| target.generation.clone());
+        let last = Last::begun(compiled, from, before, &plan);
+        let began = Instant::now();
         let (layout, manager, before) = (self.layout, self.manager, present.target);
         let outcome = Rollout { layout, manager, compiled, variables, before }.run(&plan);
+        if !plan.actions.is_empty() {
+            let failure = outcome.as_ref().err().map(ToString::to_string);
+            last.ended(self.layout, &self.name, began.elapsed(), failure)?;
+        }
         if outcome.is_ok() {
             store::served(self.layout, &self.name, &compiled.id)?;
         }
@@ -278,6 +295,7 @@ pub fn remembered(layout: &Layout) -> io::Result<BTreeSet<ServiceName>> {
 pub fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     clear_stopped(layout, name)?;
     note_failure(layout, name, None)?;
+    last::forget(layout, name)?;
     for name in [name.to_string(), format!("{name}.slots")] {
         let lock = layout.at(&layout.locks()).join(name);
         let _held = atomic::lock(&lock)?;

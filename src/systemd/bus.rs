@@ -25,6 +25,7 @@ const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const SLICE: &str = "org.freedesktop.systemd1.Slice";
 const JOB: &str = "org.freedesktop.systemd1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "/run/dbus/system_bus_socket";
@@ -130,7 +131,11 @@ impl Bus {
         let mut shown = BTreeMap::new();
         for name in properties {
             let of_any = ["ActiveState", "DropInPaths", "Job", "LoadState"].contains(name);
-            let interface = if of_any { UNIT } else { SERVICE };
+            let interface = match unit {
+                _ if of_any => UNIT,
+                unit if unit.ends_with(".slice") => SLICE,
+                _ => SERVICE,
+            };
             shown.insert((*name).to_owned(), text(&self.property(&path, interface, name).await?));
         }
         Ok(shown)
@@ -262,6 +267,7 @@ fn text(value: &OwnedValue) -> String {
         Value::Str(text) => text.to_string(),
         Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
         Value::U32(number) => number.to_string(),
+        Value::U64(number) => number.to_string(),
         Value::Array(items) => {
             let texts = items.iter().filter_map(|item| <&str>::try_from(item).ok());
             texts.collect::<Vec<_>>().join(" ")

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use super::super::{Context, Outcome, journal};
 use super::members;
+use crate::generation::Id;
 use crate::layout::Scope;
 use crate::model::ServiceName;
 
 /// What its processes and hooks logged, and what systemd says of the service itself.
-pub fn run(context: &Context, name: &ServiceName, options: &journal::Options) -> Outcome {
+pub fn run(context: &Context, name: &ServiceName, generation: Option<&Id>, options: &journal::Options) -> Outcome {
+    if let Some(id) = generation {
+        return journal::show(context, &[format!("--unit={name}-{id}@*.service")], options);
+    }
     let parts = members(&context.layout, name);
     let names: BTreeSet<_> = parts.iter().chain([name]).collect();
     let all = |key: &str, suffix: &str| names.iter().map(|name| format!("{key}={name}{suffix}")).collect::<Vec<_>>();

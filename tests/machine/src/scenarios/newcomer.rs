@@ -9,6 +9,7 @@ use super::shop::{self, Shop};
 scenarios!("newcomer":
     from_package_to_rolling_update,
     doctor_finds_what_is_wrong,
+    status_is_one_page,
 );
 
 /// No other step, and no other reading.
@@ -26,6 +27,10 @@ fn from_package_to_rolling_update(m: &mut Machine) {
     assert!(curl().starts_with("good morning, version 2, deployment hello-"));
     let output = m.try_run("conductor doctor");
     assert!(output.success(), "{output}");
+    let said = m.run("conductor explain hello");
+    let became = "health.http = \"/healthz\"  (/etc/conductor/services/hello/service.toml:22)\n    no line";
+    assert!(said.contains(became), "{said}");
+    assert!(said.contains("    hello-GENERATION@.service\n        Environment=VERSION=2\n"), "{said}");
     m.run("conductor service rm hello");
 
     for kind in ["container", "pod"] {
@@ -94,4 +99,36 @@ fn doctor_finds_what_is_wrong(m: &mut Machine) {
         "shop: 1 of 2 deployments are ready",
         "conductor daemon-reload",
     );
+}
+
+fn status_is_one_page(m: &mut Machine) {
+    let said = m.run("conductor status");
+    assert!(said.contains("Caddy active, routes published\nno service is declared; `conductor new NAME`"), "{said}");
+    let shop = Shop::new(2);
+    shop.declare(m, "1");
+    let first = shop::generation(m);
+    shop.declare(m, "2");
+    m.run("conductor service scale shop 3");
+    let said = m.run("conductor status");
+    let row = said.lines().find(|line| line.starts_with("shop ")).expect("a row");
+    for cell in [" active ", " 3/3 ", " 12/12 ", " GET /healthz ", ": concurrency"] {
+        assert!(row.contains(cell), "{cell}: {said}");
+    }
+    shop.declare(m, "3");
+    let json: Value = serde_json::from_str(&m.run("conductor status shop --json")).expect("JSON");
+    let row = &json["services"][0];
+    assert_eq!((row["ready"].as_u64(), row["held"].as_u64()), (Some(3), Some(12)), "{json}");
+    let last = &row["last"];
+    assert_eq!(last["why"], serde_json::json!(["description", "exec.environment.VERSION"]), "{json}");
+    assert_eq!(last["to"].as_str().map(str::to_owned), Some(shop::generation(m)), "{json}");
+    assert!(last["failure"].is_null(), "{json}");
+
+    // One that fails is said to, with the reason and where to look further.
+    let output = shop.clone().flags("--unheard-of").try_declare(m, "4");
+    assert!(!output.success());
+    let said = m.run("conductor status shop");
+    assert!(said.contains(" active "), "{said}");
+    let logs = m.run(&format!("conductor service logs shop --generation {first}"));
+    assert!(logs.contains(&first) && !logs.contains(&shop::generation(m)), "{logs}");
+    m.note(row["memory"].is_null());
 }

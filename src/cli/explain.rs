@@ -1,0 +1,229 @@
+//! `conductor explain`: from each declared key to the unit and proxy lines that it became.
+//!
+//! Nobody keeps a table of that: the declaration is compiled once more without each of its keys, or with another value
+//! where it is needed, and the lines that are there no more are what the key became.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use serde::Serialize;
+
+use super::render::with_rendered;
+use super::{Context, Failure, Outcome, split_words, table};
+use crate::compile::{self, Compiled, MANIFEST};
+use crate::diagnostic::Diagnostics;
+use crate::document::{Node, Path, Step, Value};
+use crate::model::ServiceName;
+use crate::sources::{self, DECLARATION, Site};
+use crate::tree::{Entry, Tree};
+
+/// So many lines of a file are shown for a key.
+const SHOWN: usize = 6;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A declared directory, with variables for its templates, or the name of a service
+    #[arg(value_name = "DIR|NAME] [VAR=VAL", required = true)]
+    words: Vec<String>,
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// A key and what became of it.
+#[derive(Serialize)]
+struct Explanation {
+    service: ServiceName,
+    key: String,
+    value: String,
+    /// Where it is written.
+    file: Utf8PathBuf,
+    line: usize,
+    /// Lines by the file that they are in, below the generator's directory.
+    became: BTreeMap<Utf8PathBuf, Vec<String>>,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let (things, assignments) = split_words(&arguments.words);
+    let [thing] = things.as_slice() else {
+        return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned()));
+    };
+    let path = Utf8Path::new(thing);
+    let explanations = if thing.contains('/') || ServiceName::new(thing).is_err() || path.join(DECLARATION).exists() {
+        with_rendered(context, path, None, &assignments, |site, dir| explain(context, site, dir, path))?
+    } else {
+        let site = context.site(thing)?;
+        explain(context, &site, &context.layout.at(&site.dir), &site.dir)?
+    };
+    if arguments.json {
+        return table::print_json(&explanations);
+    }
+    let mut service = None;
+    for one in &explanations {
+        if service.is_some_and(|before| before != &one.service) {
+            println!("\n# {}\n", one.service);
+        }
+        service = Some(&one.service);
+        print(one);
+    }
+    Ok(())
+}
+
+fn print(one: &Explanation) {
+    println!("{} = {}  ({}:{})", one.key, one.value, one.file, one.line);
+    if one.became.is_empty() {
+        println!("    no line: it is as by default, or conductor's own hooks heed it");
+    }
+    for (file, lines) in &one.became {
+        println!("    {file}");
+        for line in lines.iter().take(SHOWN) {
+            println!("        {line}");
+        }
+        if lines.len() > SHOWN {
+            println!("        … and {} more lines", lines.len() - SHOWN);
+        }
+    }
+}
+
+fn explain(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<Explanation>, Failure> {
+    let layout = &context.layout;
+    let mut explanations = Vec::new();
+    for (_, written) in sources::written(layout, site, dir, shown)? {
+        let written = written?;
+        let compiled = |document: Node| {
+            let mut written = written.clone();
+            written.document = document;
+            compile::compile_written(layout, written, dir, shown, context.systemd())
+        };
+        let base = compiled(written.document.clone())?;
+        let lines = lines(context, &base);
+        for key in keys(&written.document) {
+            let node = written.document.find(&key);
+            let others = others(&written.document, &key);
+            let variant = others.into_iter().find_map(|document| compiled(document).ok());
+            let became = variant.map(|variant| gone(&lines, &self::lines(context, &variant))).unwrap_or_default();
+            explanations.push(Explanation {
+                service: base.service.name.clone(),
+                key: key.to_string(),
+                value: node.plain().to_string(),
+                file: node.place.source.path.clone(),
+                line: node.place.position().0,
+                became,
+            });
+        }
+    }
+    if explanations.is_empty() {
+        return Err(Diagnostics::default().into());
+    }
+    Ok(explanations)
+}
+
+/// Values that are no tables; a list of tables has those in it.
+fn keys(document: &Node) -> Vec<Path> {
+    let mut keys = Vec::new();
+    collect(document, &Path::default(), &mut keys);
+    keys.sort_by_key(|key| {
+        let place = &document.find(key).place;
+        (place.source.path.clone(), place.span.start)
+    });
+    keys
+}
+
+fn collect(node: &Node, here: &Path, keys: &mut Vec<Path>) {
+    let has_tables = node.items().iter().any(|item| matches!(item.value, Value::Table(_)));
+    match &node.value {
+        Value::Table(entries) => entries.iter().for_each(|(key, node)| collect(node, &here.join(key.as_str()), keys)),
+        Value::Array(items) if has_tables => {
+            items.iter().enumerate().for_each(|(index, node)| collect(node, &here.join(index), keys));
+        }
+        _ => keys.push(here.clone()),
+    }
+}
+
+/// The document without a key, and with other values of it for where it is needed.
+fn others(document: &Node, key: &Path) -> Vec<Node> {
+    let value = &document.find(key).value;
+    let replacements = match value {
+        Value::Boolean(truth) => vec![Value::Boolean(!truth)],
+        Value::Integer(number) => vec![Value::Integer(number + 1), Value::Integer(number - 1)],
+        Value::String(text) => vec![Value::String(format!("{text}x")), Value::String("/bin/true".to_owned())],
+        Value::Array(items) => {
+            let word =
+                |text: &str| items.first().map(|item| Node { value: Value::String(text.to_owned()), ..item.clone() });
+            vec![Value::Array(word("/bin/true").into_iter().collect())]
+        }
+        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Vec::new(),
+    };
+    let changed = |value: Option<Value>| {
+        let mut document = document.clone();
+        change(&mut document, &key.0, value);
+        document
+    };
+    std::iter::once(None).chain(replacements.into_iter().map(Some)).map(changed).collect()
+}
+
+/// Gives the node at the end of a way another value, or takes it out.
+fn change(node: &mut Node, way: &[Step], value: Option<Value>) {
+    let Some((step, rest)) = way.split_first() else { return };
+    match (&mut node.value, step) {
+        (Value::Table(entries), Step::Key(key)) if rest.is_empty() => match value {
+            Some(value) => drop(entries.get_mut(key).map(|node| node.value = value)),
+            None => drop(entries.remove(key)),
+        },
+        (Value::Table(entries), Step::Key(key)) => {
+            if let Some(inner) = entries.get_mut(key) {
+                change(inner, rest, value);
+            }
+        }
+        (Value::Array(items), Step::Index(index)) => {
+            if let Some(inner) = items.get_mut(*index) {
+                change(inner, rest, value);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The lines of each compiled file; the generation's name, in which every change shows, is left out.
+fn lines(context: &Context, compiled: &Compiled) -> BTreeMap<Utf8PathBuf, Vec<String>> {
+    let mut tree: Tree = compiled.units.clone();
+    tree.extend(compile::proxy(&context.layout, &[&compiled.service]));
+    let anonymous = |text: &str| text.replace(compiled.id.as_str(), "GENERATION");
+    let files = tree.iter().filter(|(path, _)| !path.as_str().ends_with(MANIFEST));
+    files
+        .map(|(path, entry)| {
+            let lines = match entry {
+                Entry::File { content, .. } => {
+                    String::from_utf8_lossy(content).lines().map(|line| anonymous(line.trim())).collect()
+                }
+                Entry::Symlink { target } => vec![format!("-> {}", anonymous(target.as_str()))],
+            };
+            (Utf8PathBuf::from(anonymous(path.as_str())), lines)
+        })
+        .collect()
+}
+
+/// The lines of one that another has not.
+fn gone(
+    one: &BTreeMap<Utf8PathBuf, Vec<String>>,
+    other: &BTreeMap<Utf8PathBuf, Vec<String>>,
+) -> BTreeMap<Utf8PathBuf, Vec<String>> {
+    let mut gone = BTreeMap::new();
+    for (path, lines) in one {
+        let mut there = other.get(path).cloned().unwrap_or_default();
+        let mut missing = lines.clone();
+        missing.retain(|line| match there.iter().position(|same| same == line) {
+            Some(position) => {
+                there.remove(position);
+                false
+            }
+            // Titles and comments come with what is below them.
+            None => !line.is_empty() && !line.starts_with(['#', '[']),
+        });
+        if !missing.is_empty() {
+            gone.insert(path.clone(), missing);
+        }
+    }
+    gone
+}

@@ -1,0 +1,214 @@
+//! `conductor status`: everything that is declared and runs, on one page.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::service::{held_back, members};
+use super::{Context, Failure, Outcome, table};
+use crate::compile::{self, Host};
+use crate::deployment::{runtime, slot};
+use crate::layout::Scope;
+use crate::live::{self, Target};
+use crate::model::{Check, Service, ServiceName};
+use crate::proxy;
+use crate::render::units::slice_name;
+use crate::service::hook;
+use crate::service::last::{self, Last};
+
+/// So many of the inputs that made a rollout are named.
+const NAMED: usize = 2;
+/// What systemd says where it does not count.
+const UNKNOWN: u64 = u64::MAX;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Services; all when left out
+    names: Vec<String>,
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Page {
+    systemd: Option<u16>,
+    /// `ActiveState=` of the proxy; null for a user's manager.
+    proxy: Option<String>,
+    /// Whether what it serves by is what is declared.
+    published: bool,
+    services: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: ServiceName,
+    state: String,
+    generation: Option<String>,
+    /// How its deployments are found to be healthy.
+    health: String,
+    ready: usize,
+    concurrency: u32,
+    /// Slots that somebody holds, of all.
+    held: usize,
+    slots: u32,
+    /// Of its slice, in bytes; null where systemd does not count.
+    memory: Option<u64>,
+    /// Likewise, in nanoseconds.
+    cpu: Option<u64>,
+    last: Option<Last>,
+    /// Why the declaration does not compile, or the last start or reload failed.
+    failure: Option<String>,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let Context { layout, manager } = context;
+    let host = compile::compile(layout, context.systemd());
+    let asked: Vec<_> =
+        arguments.names.iter().map(|name| ServiceName::new(name)).collect::<Result<_, _>>().map_err(Failure::Usage)?;
+    let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
+    names.extend(host.errors.keys().flatten().cloned());
+    names.extend(live::all(layout).into_keys());
+    for name in &asked {
+        if !members(layout, name).iter().any(|member| names.contains(member)) {
+            context.site(name.as_str())?;
+        }
+    }
+    let wanted: BTreeSet<_> = asked.iter().flat_map(|name| members(layout, name)).collect();
+    names.retain(|name| wanted.is_empty() || wanted.contains(name));
+    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
+    let states = manager.states(&units)?;
+    let services = names.into_iter().zip(states).map(|(name, state)| row(context, &host, name, state));
+    let is_system = layout.scope == Scope::System;
+    let page = Page {
+        systemd: context.systemd(),
+        proxy: if is_system { Some(manager.property("caddy.service", "ActiveState")?) } else { None },
+        published: proxy::is_published(layout, &host.tree),
+        services: services.collect::<Result<_, Failure>>()?,
+    };
+    if arguments.json { table::print_json(&page) } else { print(&page) }
+}
+
+fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Result<Row, Failure> {
+    let Context { layout, manager } = context;
+    let target = Target::read(layout, &name)?;
+    let live = || live::of(layout, &name).and_then(|live| live.model(layout, live.current(layout)).ok());
+    let service = host.services.get(&name).map(|compiled| compiled.service.clone()).or_else(live);
+    let usage = service.as_ref().map(slice_name).and_then(|slice| {
+        let properties = manager.show(&slice, &["MemoryCurrent", "CPUUsageNSec"]).ok()?;
+        let number = |key: &str| properties.get(key)?.parse().ok().filter(|number| *number != UNKNOWN);
+        Some((number("MemoryCurrent"), number("CPUUsageNSec")))
+    });
+    let (memory, cpu) = usage.filter(|_| target.is_some()).unwrap_or_default();
+    let held_back = service.as_ref().and_then(|service| held_back(context, service, &state));
+    let broken = host.errors.get(&Some(name.clone())).and_then(|errors| errors.0.first()).map(|error| error.headline());
+    let failure = || hook::failure(layout, &name).map(|why| why.lines().next().unwrap_or_default().to_owned());
+    Ok(Row {
+        state: held_back.unwrap_or(state),
+        generation: target.as_ref().map(|target| target.generation.to_string()),
+        health: service.as_ref().map_or_else(|| "-".to_owned(), health),
+        ready: runtime::ready(layout, &name)?.len(),
+        concurrency: target
+            .map_or_else(|| service.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
+        held: slot::held(layout, &name).len(),
+        slots: service.as_ref().map_or(0, |service| service.slots),
+        memory,
+        cpu,
+        last: last::read(layout, &name),
+        failure: broken.or_else(failure),
+        name,
+    })
+}
+
+fn health(service: &Service) -> String {
+    match &service.health.check {
+        Check::Http { path, .. } => format!("GET {path}"),
+        Check::Tcp => "connects".to_owned(),
+        Check::Exec { command } => command.0.first().cloned().unwrap_or_default(),
+        Check::Notify => "notifies".to_owned(),
+    }
+}
+
+fn print(page: &Page) -> Outcome {
+    let systemd = page.systemd.map_or_else(|| "systemd".to_owned(), |version| format!("systemd {version}"));
+    let proxy = page.proxy.as_ref().map_or_else(String::new, |state| {
+        format!(", Caddy {state}, routes {}", if page.published { "published" } else { "not published yet" })
+    });
+    println!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
+    if page.services.is_empty() {
+        println!("no service is declared; `conductor new NAME` writes a declaration to begin with");
+        return Ok(());
+    }
+    println!();
+    let headers = ["NAME", "STATE", "GENERATION", "READY", "SLOTS", "HEALTH", "MEMORY", "CPU", "LAST ROLLOUT"];
+    let rows = page.services.iter().map(|row| {
+        vec![
+            row.name.to_string(),
+            row.state.clone(),
+            row.generation.clone().unwrap_or_else(|| "-".to_owned()),
+            format!("{}/{}", row.ready, row.concurrency),
+            format!("{}/{}", row.held, row.slots),
+            row.health.clone(),
+            row.memory.map_or_else(|| "-".to_owned(), bytes),
+            row.cpu.map_or_else(|| "-".to_owned(), |nanoseconds| span(Duration::from_nanos(nanoseconds))),
+            row.last.as_ref().map_or_else(|| "-".to_owned(), last_rollout),
+        ]
+    });
+    table::print(&headers, rows.collect());
+    for row in &page.services {
+        if let Some(failure) = &row.failure {
+            println!("\n{}: {failure}\n  conductor service status {}", row.name, row.name);
+        }
+    }
+    Ok(())
+}
+
+/// `2 min ago, 1.4 s: config.LOG_LEVEL, file app`
+fn last_rollout(last: &Last) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ago = match now.as_secs().saturating_sub(last.at) {
+        0 => "just now".to_owned(),
+        seconds => format!("{} ago", span(Duration::from_secs(seconds))),
+    };
+    let why = match (last.why.as_slice(), &last.from) {
+        ([], None) => "started".to_owned(),
+        ([], Some(_)) => last.actions.iter().map(|action| action.word()).collect::<Vec<_>>().join(", "),
+        (why, _) if why.len() > NAMED => format!("{} and {} more", why[..NAMED].join(", "), why.len() - NAMED),
+        (why, _) => why.join(", "),
+    };
+    let failed = if last.failure.is_some() { ", FAILED" } else { "" };
+    format!("{ago}, {}{failed}: {why}", span(last.took))
+}
+
+/// As systemd writes sizes: `34.5M`.
+fn bytes(bytes: u64) -> String {
+    let units = ["B", "K", "M", "G", "T"];
+    let power = (0..units.len()).rev().find(|power| bytes >> (10 * power) > 0).unwrap_or(0);
+    let value = bytes as f64 / f64::powi(1024.0, power as i32);
+    if power == 0 { format!("{bytes}B") } else { format!("{value:.1}{}", units[power]) }
+}
+
+/// To the precision that somebody who looks at it wants.
+fn span(span: Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{}ms", span.as_millis()),
+        seconds @ 1..60 => format!("{seconds}.{}s", span.subsec_millis() / 100),
+        seconds @ 60..3600 => format!("{}min", seconds / 60),
+        seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_spans_are_short() {
+        assert_eq!([0, 1023, 1024, 36_175_872, 3 << 40].map(bytes), ["0B", "1023B", "1.0K", "34.5M", "3.0T"]);
+        let spans = [5, 1_420, 61_000, 7_200_000, 200_000_000].map(|ms| span(Duration::from_millis(ms)));
+        assert_eq!(spans, ["5ms", "1.4s", "1min", "2h", "2d"]);
+    }
+}
