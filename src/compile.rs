@@ -223,7 +223,7 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     }
     let aliases = compile_functions(layout, &mut host, systemd, &kept);
     let compiled = host.services.values().map(|compiled| &compiled.service);
-    host.tree.extend(proxy(layout, &compiled.chain(&kept).collect::<Vec<_>>(), aliases.as_deref()));
+    host.tree.extend(proxy_with(layout, &compiled.chain(&kept).collect::<Vec<_>>(), aliases.as_deref()));
     host
 }
 
@@ -368,8 +368,13 @@ fn compile_functions(
     Some(told)
 }
 
-/// The proxy's configuration for these services and, where there are functions, their aliases; and its manifest.
-pub fn proxy(layout: &Layout, services: &[&Service], aliases: Option<&[render::caddy::Aliased]>) -> Tree {
+/// The proxy's configuration for these services, and its manifest.
+pub fn proxy(layout: &Layout, services: &[&Service]) -> Tree {
+    proxy_with(layout, services, None)
+}
+
+/// The same where there are functions, with their aliases.
+pub fn proxy_with(layout: &Layout, services: &[&Service], aliases: Option<&[render::caddy::Aliased]>) -> Tree {
     let mut tree = Tree::default();
     let mut manifest = String::new();
     for (path, content) in render::caddy::render(layout, services, aliases) {

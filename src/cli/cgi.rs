@@ -177,7 +177,7 @@ pub fn rendered(context: &Context, word: &str, assignments: &[String], systemd: 
             tls: function.tls,
             alias: alias.clone(),
         });
-        tree.extend(compile::proxy(layout, &[], Some(&aliases.collect::<Vec<_>>())));
+        tree.extend(compile::proxy_with(layout, &[], Some(&aliases.collect::<Vec<_>>())));
         Ok(tree)
     })
 }

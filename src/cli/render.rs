@@ -46,11 +46,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
             let services = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
             let mut tree = Tree::default();
             services.iter().for_each(|compiled| tree.extend(compiled.units.clone()));
-            tree.extend(compile::proxy(
-                &context.layout,
-                &services.iter().map(|it| &it.service).collect::<Vec<_>>(),
-                None,
-            ));
+            tree.extend(compile::proxy(&context.layout, &services.iter().map(|it| &it.service).collect::<Vec<_>>()));
             (tree, Diagnostics::default())
         }
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),
