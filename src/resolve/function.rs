@@ -59,7 +59,13 @@ impl Resolver<'_> {
             resources,
         } = manifest;
         let name = self.function_name(name);
+        let has_engine = exec.is_some() || container.is_some();
         let mut process = self.process(BTreeMap::new(), exec, container, None);
+        if !has_engine {
+            self.errors.0.pop(); // what a service is told
+            let remedy = "add [exec] with command = [\"./program\"]";
+            self.error(&path![], "nothing to run: [exec] is missing", remedy);
+        }
         self.fit_function(&process, interface, listen, mode, preload.unwrap_or(0));
         if let User::Dynamic(user) = &mut process.user {
             user.clear(); // made of the ID, which it cannot be part of

@@ -88,6 +88,11 @@ pub fn example(path: &Path) -> String {
         }
         "restarted_at" => "write restarted_at = \"2026-11-23T15:00:00Z\"".to_owned(),
         "route" => "write a section in double brackets: [[route]]".to_owned(),
+        "network" if keys == "network" => "write network = true".to_owned(), // of a function
+        "aliases" | "files" => format!("write {last} = [\"…\"]"),
+        "preload" | "max_requests" | "max_concurrency" | "max_queue" | "path_info_strip" => {
+            format!("write a number without quotes: {last} = 3")
+        }
         "concurrency" | "slots" | "max_surge" | "retries" => format!("write a number without quotes: {last} = 3"),
         "volume" => "write volume = [\"./conf:/etc/app:ro\"]".to_owned(),
         "tmpfs" | "secret" | "network" | "add_capability" | "drop_capability" => format!("write {last} = [\"…\"]"),
