@@ -61,7 +61,7 @@ const LIGHTTPD: &str = r#"
 server.modules = ("mod_cgi")
 server.document-root = "/srv/cgi"
 server.bind = "/run/bench/lighttpd"
-server.max-keep-alive-requests = 1000000
+server.max-keep-alive-requests = 65535
 cgi.assign = ("" => "")
 "#;
 
@@ -95,6 +95,7 @@ http {
     upstream script { server unix:/run/conductor/cgi/SCRIPT; keepalive 32; }
     server {
         listen unix:/run/bench/nginx;
+        root /srv/cgi;
         location / {
             include /etc/nginx/fastcgi_params;
             fastcgi_param SCRIPT_FILENAME /srv/cgi$uri;
@@ -189,7 +190,7 @@ fn measure(suite: &str, rounds: usize) -> Result<(), String> {
         systemd-run --quiet --unit=bench-fcgiwrap -p User=www-data -p Group=www-data -p RuntimeDirectory=bench2 fcgiwrap -c 16 -s unix:/run/bench2/fcgiwrap
         until [ -S /run/bench2/fcgiwrap ]; do sleep 0.1; done; ln -s /run/bench2/fcgiwrap /run/bench/fcgiwrap
         systemd-run --quiet --unit=bench-nginx nginx -g 'daemon off;' -c /root/nginx.conf
-        until [ -S /run/bench/nginx ] && [ -S /run/bench/lighttpd ] && curl --silent http://127.0.0.1:8082/hello; do sleep 0.1; done");
+        timeout 20 sh -c 'until [ -S /run/bench/nginx ] && [ -S /run/bench/lighttpd ] && curl --silent http://127.0.0.1:8082/hello; do sleep 0.1; done'");
     let server = |name, connect: &str, path| Server { name, connect: connect.to_owned(), path };
     let servers = [
         server("conductor", &socket(&program_id), "/hello"),
