@@ -101,8 +101,8 @@ http {
             fastcgi_param SCRIPT_FILENAME /srv/cgi$uri;
             fastcgi_pass unix:/run/bench/fcgiwrap;
         }
-        location /conductor/ { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://conductor/; }
-        location /script/ { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://script/; }
+        location /c-program/ { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://conductor/; }
+        location /c-script/ { proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://script/; }
     }
 }
 "#;
@@ -197,12 +197,12 @@ fn measure(suite: &str, rounds: usize) -> Result<(), String> {
         server("lighttpd mod_cgi", "/run/bench/lighttpd", "/hello"),
         server("Apache mod_cgid", "127.0.0.1:8082", "/hello"),
         server("nginx + fcgiwrap", "/run/bench/nginx", "/hello"),
-        server("nginx + conductor", "/run/bench/nginx", "/conductor/"),
+        server("nginx + conductor", "/run/bench/nginx", "/c-program/"),
         server("conductor, sh", &socket(&script_id), "/script"),
         server("lighttpd mod_cgi, sh", "/run/bench/lighttpd", "/script"),
         server("Apache mod_cgid, sh", "127.0.0.1:8082", "/script"),
         server("nginx + fcgiwrap, sh", "/run/bench/nginx", "/script"),
-        server("nginx + conductor, sh", "/run/bench/nginx", "/script/"),
+        server("nginx + conductor, sh", "/run/bench/nginx", "/c-script/"),
         server("conductor, http workers", &socket(&warm_id), "/"),
     ];
     let mut seen: BTreeMap<(&str, usize), Seen> = BTreeMap::new();
