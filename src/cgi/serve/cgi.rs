@@ -173,8 +173,7 @@ fn start(gateway: &Arc<Gateway>, head: &Parts, input: Input) -> Result<Program, 
     program.environment.extend(meta::variables(head, &place, input.length(head), &gateway.dir));
     let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", program.path.display()));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed)?;
-    let streams =
-        Streams { stdin: input.connect(gateway.function.timeout).map_err(failed)?, stdout: writer };
+    let streams = Streams { stdin: input.connect(gateway.function.timeout).map_err(failed)?, stdout: writer };
     let process = gateway.children.spawn(&program, streams).map_err(failed)?;
     let output = Receiver::from_owned_fd(reader).map_err(failed)?;
     Ok(Program { process, output })
