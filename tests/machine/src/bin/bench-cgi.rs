@@ -49,8 +49,10 @@ int main(int argc, char **argv) {
         buffer[have] = 0;
         if (!strstr(buffer, "\r\n\r\n")) continue;
         have = 0;
+        static const char last[] =
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
+        if (argv[1][0] == 'o') return write(1, last, sizeof last - 1) < 0;
         if (write(1, text, sizeof text - 1) < 0) return 1;
-        if (argv[1][0] == 'o') return 0;
     }
 }
 "#;
