@@ -15,6 +15,7 @@ mod lifecycle;
 mod listeners;
 mod long;
 mod manager;
+mod manual;
 mod newcomer;
 mod package;
 mod parts;
@@ -102,6 +103,7 @@ const ALL: &[&[Scenario]] = &[
     upgrade::SCENARIOS,
     package::SCENARIOS,
     newcomer::SCENARIOS,
+    manual::SCENARIOS,
     enforcement::SCENARIOS,
 ];
 
