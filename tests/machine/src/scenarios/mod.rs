@@ -16,6 +16,7 @@ mod lifecycle;
 mod listeners;
 mod long;
 mod manager;
+mod manual;
 mod newcomer;
 mod package;
 mod parts;
@@ -104,6 +105,7 @@ const ALL: &[&[Scenario]] = &[
     functions::SCENARIOS,
     package::SCENARIOS,
     newcomer::SCENARIOS,
+    manual::SCENARIOS,
     enforcement::SCENARIOS,
 ];
 
