@@ -118,6 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn processes_have_the_sandbox_that_their_unit_needs_not() {
+        let unit = "[Service]\nType=forking\nSlice=x.slice\n\n[X-Processes]\nUser=shop\nPrivateTmp=yes\n\n\
+                    [Service]\nPrivateTmp=no\n";
+        let expected = "[Service]\nSlice=x.slice\nUser=shop\nPrivateTmp=yes\nPrivateTmp=no\n";
+        assert_eq!(of_processes(unit, None), expected);
+    }
+
+    #[test]
     fn continued_lines_stay_together() {
         let unit = "[Service]\nReadWritePaths=/a \\\n  /b=%%i\nRestart=always \\\nExecPaths=/c\nUMask=0077";
         assert_eq!(of_processes(unit, None), "[Service]\nReadWritePaths=/a \\\n  /b=%%i\nUMask=0077\n");
