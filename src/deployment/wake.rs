@@ -19,11 +19,12 @@ use crate::systemd::Manager;
 
 /// Between looks at what a deployment writes down.
 const PAUSE: Duration = Duration::from_millis(1);
-/// From then on looks are as rare as this, and systemd is asked each time.
-const LONG: Duration = Duration::from_secs(1);
-const RARELY: Duration = Duration::from_millis(100);
+/// Between questions to systemd, which restarts a deployment after 100 ms at the earliest.
+const BETWEEN: Duration = Duration::from_millis(40);
+/// By then a start that was asked for has begun.
+const SOON: Duration = Duration::from_millis(500);
 
-/// Becomes systemd-socket-proxyd(8) when the deployment is ready. One that cannot start stops its bridge.
+/// Becomes systemd-socket-proxyd(8) when the deployment is ready.
 ///
 /// # Errors
 /// Why it did not.
@@ -36,28 +37,42 @@ pub fn relay(layout: &Layout, manager: Manager, deployment: &Deployment, command
     Err(Error(format!("{program} cannot be run: {error}")))
 }
 
+/// Returns also when a start has failed: then callers are refused.
 fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
     let since = Instant::now();
-    let mut stops = true;
+    let (mut may_end, mut starts) = (true, false);
+    let mut asked = None::<Instant>;
     loop {
-        let is_long = since.elapsed() > LONG;
-        if stops || is_long {
-            match state(manager, deployment).as_deref() {
-                Some("active") => return,
+        if asked.is_none_or(|at| may_end || at.elapsed() > BETWEEN) {
+            asked = Some(Instant::now());
+            let (state, detail) = state(manager, deployment).unwrap_or_default();
+            match (state.as_str(), detail.as_str()) {
+                ("active", _) => return,
                 // What is written down may still be of the process that is about to end.
-                Some("deactivating") => {}
-                _ => stops = false,
+                ("deactivating", _) => {}
+                ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") | ("inactive", _) => {
+                    if starts || since.elapsed() > SOON {
+                        return;
+                    }
+                    may_end = false;
+                }
+                (state, _) => {
+                    starts = state == "activating";
+                    may_end = false;
+                }
             }
         }
-        if !stops && runtime::read(layout, deployment).as_ref().is_some_and(serves) {
+        if !may_end && runtime::read(layout, deployment).as_ref().is_some_and(serves) {
             return;
         }
-        sleep(if is_long { RARELY } else { PAUSE });
+        sleep(PAUSE);
     }
 }
 
-fn state(manager: Manager, deployment: &Deployment) -> Option<String> {
-    manager.states(&[deployment.unit()]).ok()?.pop()
+/// `ActiveState=` and `SubState=`.
+fn state(manager: Manager, deployment: &Deployment) -> Option<(String, String)> {
+    let mut properties = manager.show(&deployment.unit(), &["ActiveState", "SubState"]).ok()?;
+    Some((properties.remove("ActiveState")?, properties.remove("SubState")?))
 }
 
 /// Whether it is ready, and has not been killed since.
