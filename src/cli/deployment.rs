@@ -5,12 +5,12 @@ pub mod row;
 
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Context, Failure, Outcome, environment, journal};
 use crate::deployment::hook::{self, Part};
-use crate::deployment::{Deployment, prepare};
+use crate::deployment::{Deployment, prepare, wake};
 use crate::podman;
 use crate::timespan;
 
@@ -68,16 +68,30 @@ pub enum Verb {
     /// ExecStart= of a container or pod: become this command, outside of the unit's own sandbox
     #[command(name = "_host", hide = true)]
     Host {
-        /// In a control group below the unit's own
-        #[arg(long)]
-        leaf: bool,
+        /// To start the pod of this DEPLOYMENTDIR, in a control group below the unit's own
+        #[arg(long, value_name = "DEPLOYMENTDIR")]
+        pod: Option<Utf8PathBuf>,
+        /// What podman is to find is there already
+        #[arg(long, requires = "pod")]
+        prepared: bool,
         program: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// ExecStart= of a bridge: wait until the deployment is ready, then become this command, with where it listens
+    #[command(name = "_relay", hide = true)]
+    Relay {
+        #[command(flatten)]
+        common: Common,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// ExecStop= of a deployment: leave the slots, drain
     #[command(name = "_stop", hide = true)]
     StopHook {
+        /// Then have podman stop and remove it
+        #[arg(long)]
+        remove: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -131,7 +145,10 @@ fn unknown(deployment: &Deployment) -> Failure {
 }
 
 fn deployment(common: &Common) -> Result<Deployment, Failure> {
-    let dir = &common.dir;
+    of_dir(&common.dir)
+}
+
+fn of_dir(dir: &Utf8Path) -> Result<Deployment, Failure> {
     Deployment::from_dir(dir).ok_or_else(|| Failure::Usage(format!("{dir} is not the directory of a deployment")))
 }
 
@@ -161,13 +178,26 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             };
             hook::start(layout, *manager, &deployment(&common)?, part, common.timeout, main_pid())?;
         }
-        Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,
-        Verb::Host { leaf, program, arguments } => {
-            let Err(error) = podman::host::become_command(leaf, &program, &arguments);
+        Verb::Relay { common, command } => {
+            let Err(error) = wake::relay(layout, *manager, &deployment(&common)?, &command);
             return Err(error.into());
         }
-        Verb::StopHook { common } => {
-            hook::stop(layout, *manager, &deployment(&common)?, common.timeout, main_pid())?;
+        Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,
+        Verb::Host { pod, prepared, program, arguments } => {
+            if let Some(dir) = &pod
+                && !prepared
+            {
+                prepare::prepare(layout, &of_dir(dir)?)?;
+            }
+            let Err(error) = podman::host::become_command(layout, pod.as_deref(), &program, &arguments);
+            return Err(error.into());
+        }
+        Verb::StopHook { remove, common } => {
+            let deployment = deployment(&common)?;
+            hook::stop(layout, *manager, &deployment, common.timeout, main_pid())?;
+            if remove {
+                hook::remove_left(layout, &deployment);
+            }
         }
         Verb::DrainHook { common, command } => hook::drain(layout, &deployment(&common)?, common.timeout, &command)?,
         Verb::CleanupHook { common } => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -53,7 +53,7 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     }
     if let Engine::Pod(pod) = engine {
         variables.insert("POD_NAME".to_owned(), deployment.to_string());
-        variables.insert("CONDUCTOR_OCI_RUNTIME".to_owned(), podman::runtime::path()?);
+        podman::infra::forget(layout, deployment)?;
         podman::pod::write(layout, deployment, &model, pod)?;
     }
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
@@ -100,6 +100,12 @@ pub fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) 
 }
 
 fn give_to_proxy(path: &Utf8Path) -> Result<()> {
+    // Nearly always it is in this file, and a first caller waits.
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let id = groups.lines().find_map(|line| line.strip_prefix(PROXY_GROUP)?.strip_prefix(':')?.split(':').nth(1));
+    if let Some(id) = id.and_then(|id| id.parse().ok()) {
+        return Ok(chown(path, None, Some(id))?);
+    }
     let output = Command::new("chgrp").args(["--", PROXY_GROUP]).arg(path).output()?;
     if output.status.success() { Ok(()) } else { Err(Error(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
 }
@@ -133,7 +139,7 @@ pub fn find_address(layout: &Layout, deployment: &Deployment, model: &Service) -
     if !is_asked_for_address(model) {
         return Ok(None);
     }
-    let podman::network::Network { address, namespace } = podman::network::of(deployment, engine)?;
+    let podman::network::Network { address, namespace } = podman::network::of(layout, deployment, engine)?;
     let mut variables = endpoint::variables(layout, deployment)?;
     if let Some(address) = address {
         if matches!(engine, Engine::Pod(_)) {

@@ -1,36 +1,50 @@
 //! Images: there before anything that runs is touched, and pinned where a newer one was asked for.
 
-use camino::Utf8Path;
-
 use super::pod::{Policy, Setting};
 use super::{exists, podman};
 use crate::compile::Compiled;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, runtime};
 use crate::error::{Error, Result};
+use crate::generation::Id;
 use crate::layout::Layout;
-use crate::model::{Container, Engine, Pull, without_tag};
+use crate::live;
+use crate::model::{Container, Engine, Pull, Service, without_tag};
 
-/// Gets every image of a service that the machine does not have.
+/// Gets every image of a service that the machine does not have. What deployments of `running` were started from is
+/// there: asking podman takes a tenth of a pod's rollout.
 ///
 /// # Errors
 /// What podman says of the first that cannot be had, or of a pod's file.
-pub fn provide(layout: &Layout, compiled: &Compiled, files: &Utf8Path) -> Result<()> {
-    for (image, policy) in images(layout, compiled, files)? {
-        if exists("image", &image) {
+pub fn provide(layout: &Layout, compiled: &Compiled, running: Option<&Id>) -> Result<()> {
+    let Compiled { service, id, .. } = compiled;
+    let images = images(layout, service, id)?;
+    let there =
+        if images.is_empty() { Vec::new() } else { running.map_or_else(Vec::new, |id| in_use(layout, service, id)) };
+    for (image, policy) in images {
+        if there.contains(&image) || exists("image", &image) {
             continue;
         }
         if policy == Policy::Never {
             return Err(Error(format!("the image {image} is not on this machine, and is never to be pulled")));
         }
-        println!("{}: pulling {image}", compiled.service.name);
+        println!("{}: pulling {image}", service.name);
         podman(&["pull", "--quiet", &image])
             .map_err(|error| Error(format!("the image {image} cannot be had: {error}")))?;
     }
     Ok(())
 }
 
-fn images(layout: &Layout, compiled: &Compiled, files: &Utf8Path) -> Result<Vec<(String, Policy)>> {
-    let Compiled { service, id, .. } = compiled;
+/// The images of a generation that serves.
+fn in_use(layout: &Layout, service: &Service, id: &Id) -> Vec<String> {
+    let ready = runtime::ready(layout, &service.name).unwrap_or_default();
+    if !ready.iter().any(|deployment| deployment.generation == *id) {
+        return Vec::new();
+    }
+    let images = live::model(layout, &service.name, id).map_err(Error::from).and_then(|old| images(layout, &old, id));
+    images.unwrap_or_default().into_iter().map(|(image, _)| image).collect()
+}
+
+fn images(layout: &Layout, service: &Service, id: &Id) -> Result<Vec<(String, Policy)>> {
     match &service.process.engine {
         Engine::Exec { .. } => Ok(Vec::new()),
         Engine::Container(container) => {
@@ -39,6 +53,7 @@ fn images(layout: &Layout, compiled: &Compiled, files: &Utf8Path) -> Result<Vec<
         }
         Engine::Pod(pod) => {
             let deployment = &Deployment::new(&service.name, id, 1);
+            let files = &layout.at(&layout.files(&service.name, id));
             Setting { layout, deployment, model: service, pod, files }.images()
         }
     }

@@ -69,7 +69,7 @@ impl<T: Display> Display for Prefixed<T> {
 }
 
 /// A word with the unit's instance, `%i`, at its end, inside its quotes where it has some.
-struct PerInstance<T>(T);
+pub struct PerInstance<T>(pub T);
 
 impl<T: Display> Display for PerInstance<T> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -82,7 +82,7 @@ impl<T: Display> Display for PerInstance<T> {
 }
 
 /// An argument of one of conductor's own commands: no variable is expanded in it.
-struct Argument<'a>(&'a Utf8Path);
+pub struct Argument<'a>(pub &'a Utf8Path);
 
 impl Display for Argument<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -158,6 +158,9 @@ struct DeploymentUnit<'a> {
     service_dir: Assignment<'a>,
     deployment_dir: PerInstance<Assignment<'a>>,
     socket: String,
+    credentials: Vec<Line<'a>>,
+    /// Some of its commands are the declaration's own, and not conductor's or podman's.
+    runs_declared: bool,
     user: Vec<Line<'a>>,
     backs_off: bool,
     timeout_start: String,
@@ -304,7 +307,9 @@ pub fn start_limit(service: &Service) -> Duration {
 
 fn stop_limit(service: &Service) -> Duration {
     let Hooks { pre_stop, post_stop, .. } = &service.hooks;
-    let drain = service.deploy.drain_timeout + MARGIN;
+    // podman gives a container ten seconds to end, in the same command.
+    let removal = if service.process.engine.is_podman() { MARGIN } else { Duration::ZERO };
+    let drain = service.deploy.drain_timeout + MARGIN + removal;
     [pre_stop, post_stop].into_iter().flatten().map(hook_time).fold(drain, Duration::max)
 }
 
@@ -318,13 +323,13 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
     // What stands behind another socket, or binds its own, has it in a directory of its own.
     let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
     let socket = if in_its_own { format!("{socket}.d/socket") } else { socket };
-    let mut user_lines = user_lines(layout.scope, user);
+    let mut credential_lines = Vec::new();
     let credential = |(name, path): (&String, &Utf8PathBuf)| format!("{name}:{}", Text(path.as_str()));
     for loaded in credentials.iter().map(credential) {
-        user_lines.push(Line::new("LoadCredential", loaded));
+        credential_lines.push(Line::new("LoadCredential", loaded));
     }
     for loaded in credentials_encrypted.iter().map(credential) {
-        user_lines.push(Line::new("LoadCredentialEncrypted", loaded));
+        credential_lines.push(Line::new("LoadCredentialEncrypted", loaded));
     }
     finish(&DeploymentUnit {
         of: Of::new(layout, service),
@@ -333,12 +338,14 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
         rests: service.listen.idle_timeout.is_some(),
         passthrough_unit: lines(unit),
         kind: match service.health.check {
+            // It runs when podman has started it, and who is its main process is written down then.
+            _ if matches!(engine, Engine::Pod(_)) => "forking",
             // podman says when the container runs, and which process is the main one.
             _ if engine.is_podman() => "notify",
             Check::Notify => "notify",
             Check::Http { .. } | Check::Tcp | Check::Exec { .. } => "exec",
         },
-        of_engine: if engine.is_podman() { engine::unit_lines(engine) } else { directories(service, id) },
+        of_engine: if engine.is_podman() { engine::unit_lines(engine, &deployments) } else { directories(service, id) },
         has_environment_file: engine.is_podman() || service.listen.kind == ListenKind::Tcp,
         deployments: Text(deployments.as_str()),
         exec: exec_lines(layout, service, id),
@@ -347,13 +354,24 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
         service_dir: Assignment { name: "CONDUCTOR_SERVICE_DIR", value: files.as_str() },
         deployment_dir: PerInstance(Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() }),
         socket,
-        user: user_lines,
+        credentials: credential_lines,
+        runs_declared: runs_declared(service),
+        user: user_lines(layout.scope, user),
         backs_off: systemd.is_some_and(|version| version >= 254),
         timeout_start: timespan::format(start_limit(service)),
         timeout_stop: timespan::format(stop_limit(service)),
         strict: layout.scope == Scope::System && *sandbox == Sandbox::Strict,
         passthrough_service: lines(passthrough_service),
     })
+}
+
+/// Whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one that an
+/// administrator has put into a drop-in.
+fn runs_declared(service: &Service) -> bool {
+    let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
+    let hooks = [pre_start, post_start, pre_stop, post_stop].into_iter().any(Option::is_some) || drain.is_some();
+    let added = service.drop_ins.iter().any(|drop_in| drop_in.content.contains("Exec"));
+    !service.process.engine.is_podman() || hooks || added || matches!(service.health.check, Check::Exec { .. })
 }
 
 /// A user's manager cannot change users; its services run as that user.
@@ -407,7 +425,10 @@ fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a
 
     let mut lines = Vec::new();
     let is_prepared = service.process.engine.is_podman() || service.listen.kind == ListenKind::Tcp;
-    lines.extend(is_prepared.then(|| Line::new("ExecStartPre", Prefixed("+", own("_prepare", String::new())))));
+    lines.extend(
+        (is_prepared && engine::is_prepared_apart(service))
+            .then(|| Line::new("ExecStartPre", Prefixed("+", own("_prepare", String::new())))),
+    );
     lines.extend(pre_start.iter().map(|pre_start| Line::new("ExecStartPre", hook(pre_start))));
     let program = layout.program();
     let sockets = layout.sockets(&service.name, id);
@@ -430,12 +451,15 @@ fn exec_lines<'a>(layout: &Layout, service: &'a Service, id: &Id) -> Vec<Line<'a
     }
     // A hook that fails must not keep the deployment from leaving its slots and draining.
     lines.extend(pre_stop.iter().map(|pre_stop| Line::new("ExecStop", Prefixed("-", hook(pre_stop)))));
-    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", drained.clone()))));
+    // Nothing of the declaration's comes between: one command less, and each takes 10 ms before systemd 254.
+    let removes = service.process.engine.is_podman() && drain.is_none();
+    let stop = if removes { format!("{drained} --remove") } else { drained.clone() };
+    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", stop))));
     lines.extend(drain.iter().map(|drain| {
         let rest = format!("{} -- {}", own("_drain", drained.clone()), argument_command(&files, drain));
         Line::new("ExecStop", Prefixed("-", rest))
     }));
-    let stop_by_podman = engine::stop(&program, service, id, &paths);
+    let stop_by_podman = engine::stop(&program, service, id, &paths).filter(|_| !removes);
     lines.extend(stop_by_podman.map(|stop| Line::new("ExecStop", Prefixed("-+", stop))));
     lines.extend(post_stop.iter().map(|post_stop| Line::new("ExecStopPost", Prefixed("-", hook(post_stop)))));
     lines.push(Line::new("ExecStopPost", Prefixed("+", own("_cleanup", String::new()))));

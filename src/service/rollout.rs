@@ -52,8 +52,10 @@ impl Rollout<'_> {
     pub fn run(&self, plan: &Plan) -> Result<()> {
         if !plan.start.is_empty() {
             // Without them nothing that runs is touched.
-            let Compiled { service, id, .. } = self.compiled;
-            image::provide(self.layout, self.compiled, &self.layout.at(&self.layout.files(&service.name, id)))?;
+            let turns_back = self.strategy() != Strategy::Recreate;
+            // Whoever starts the new ones first can do without an image that somebody has removed by force.
+            let running = self.before.as_ref().filter(|_| turns_back).map(|before| &before.generation);
+            image::provide(self.layout, self.compiled, running)?;
         }
         let outcome = match (self.strategy(), &self.before) {
             (Strategy::BlueGreen, Some(before)) if plan.rolls() => self.switch(plan, before),

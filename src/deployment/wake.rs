@@ -1,0 +1,82 @@
+//! `conductor deployment _relay DEPLOYMENTDIR -- COMMAND…`: the bridge of a deployment that rests when nobody calls.
+//!
+//! The first caller starts both. systemd would start the bridge only when the deployment is up: a process of another user,
+//! with its own filters, takes a third of all the time that the caller waits. So it starts beside the deployment and waits here.
+
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::endpoint::Endpoint;
+use super::runtime::{self, State};
+use super::{Deployment, runtime::Runtime};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::systemd::Manager;
+
+/// Between looks at what a deployment writes down.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Between questions to systemd, which restarts a deployment after 100 ms at the earliest.
+const BETWEEN: Duration = Duration::from_millis(40);
+/// By then a start that was asked for has begun.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Becomes systemd-socket-proxyd(8) when the deployment is ready.
+///
+/// # Errors
+/// Why it did not.
+pub fn relay(layout: &Layout, manager: Manager, deployment: &Deployment, command: &[String]) -> Result<Infallible> {
+    wait(layout, manager, deployment);
+    let listen = deployment.model(layout)?.listen;
+    let endpoint = Endpoint::of(layout, deployment, &listen)?;
+    let [program, options @ ..] = command else { return Err(Error("there is no command".to_owned())) };
+    let error = Command::new(program).args(options).arg(endpoint.to_string()).exec();
+    Err(Error(format!("{program} cannot be run: {error}")))
+}
+
+/// Returns also when a start has failed: then callers are refused.
+fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
+    let since = Instant::now();
+    let (mut may_end, mut starts) = (true, false);
+    let mut asked = None::<Instant>;
+    loop {
+        if asked.is_none_or(|at| may_end || at.elapsed() > BETWEEN) {
+            asked = Some(Instant::now());
+            let (state, detail) = state(manager, deployment).unwrap_or_default();
+            match (state.as_str(), detail.as_str()) {
+                ("active", _) => return,
+                // What is written down may still be of the process that is about to end.
+                ("deactivating", _) => {}
+                ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") | ("inactive", _) => {
+                    if starts || since.elapsed() > SOON {
+                        return;
+                    }
+                    may_end = false;
+                }
+                (state, _) => {
+                    starts = state == "activating";
+                    may_end = false;
+                }
+            }
+        }
+        if !may_end && runtime::read(layout, deployment).as_ref().is_some_and(serves) {
+            return;
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// `ActiveState=` and `SubState=`.
+fn state(manager: Manager, deployment: &Deployment) -> Option<(String, String)> {
+    let mut properties = manager.show(&deployment.unit(), &["ActiveState", "SubState"]).ok()?;
+    Some((properties.remove("ActiveState")?, properties.remove("SubState")?))
+}
+
+/// Whether it is ready, and has not been killed since.
+fn serves(runtime: &Runtime) -> bool {
+    let runs = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
+    runtime.state == State::Ready && runtime.main_pid.is_none_or(runs)
+}
