@@ -340,6 +340,7 @@ fn no_snapshot_is_left_over() {
         let case = match entry.path().file_stem().and_then(|stem| stem.split_once('-')) {
             Some(("error", name)) => format!("errors/{name}.toml"),
             Some(("host", name)) => format!("hosts/{name}"),
+            Some(("functions", _)) => "functions".to_owned(),
             _ => panic!("{} is of no test", entry.path()),
         };
         assert!(dir.join("../cases").join(&case).exists(), "{} is left over", entry.path());

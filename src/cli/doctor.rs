@@ -67,7 +67,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         findings.extend([connections(), accounts()]);
         findings.extend(caddy(context, &host));
     }
-    findings.extend(podman(&host));
+    findings.extend(podman(context, &host));
     findings.extend(declarations(&host));
     findings.extend(left_over(context, &host)?);
     let is_bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
@@ -213,7 +213,7 @@ fn slots(context: &Context, pid: u32) -> Option<Finding> {
     })
 }
 
-fn podman(host: &Host) -> Option<Finding> {
+fn podman(context: &Context, host: &Host) -> Option<Finding> {
     let needed = host.services.values().find(|compiled| compiled.service.process.engine.is_podman())?;
     let name = &needed.service.name;
     let output = Command::new("podman").arg("--version").stdin(Stdio::null()).output();
@@ -221,7 +221,7 @@ fn podman(host: &Host) -> Option<Finding> {
         return Some(bad(format!("there is no podman, which {name} needs"), "apt-get install podman"));
     };
     let links = Utf8PathBuf::from(LIBRARY).join(RUNTIMES);
-    if podman::runtime::path().is_err() || !links.exists() {
+    if podman::runtime::path(&context.layout).is_err() || !links.exists() {
         return Some(bad("podman has no runtime that conductor knows", "apt-get install crun, or runc"));
     }
     Some(good(String::from_utf8_lossy(&output.stdout).trim()))
