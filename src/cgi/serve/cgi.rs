@@ -338,6 +338,11 @@ impl Output {
             return Poll::Pending;
         }
         let (program, turn) = self.program.take().expect("it is there");
+        if let Poll::Ready(status) = status
+            && status.exit_status() != Some(0)
+        {
+            turn.tell(&format!("after its header {}", ending(status)));
+        }
         match status {
             Poll::Ready(status) if status.terminating_signal().is_some() => Poll::Ready(Err(ending(status).into())),
             Poll::Ready(_) if self.left.is_some() => Poll::Ready(Err("the program wrote less than it said".into())),

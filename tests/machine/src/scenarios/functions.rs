@@ -650,7 +650,13 @@ fn examples(m: &mut Machine) {
     assert_eq!(get(m, "/hello/you"), (200, "Hello you\n".into()));
     assert_eq!(curl(m, "/words", "--data 'a b b'"), (200, "{\"b\": 2, \"a\": 1}".into()));
     assert_eq!(get(m, "/words").0, 405);
-    m.run("git clone --quiet --branch master http://localhost/git/hello.git /root/clone; cmp /root/work/large /root/clone/large");
+    // On a busy machine a clone through Caddy 2.6 fails now and then (12 of 173): Caddy's journal says of the function's
+    // socket "use of closed network connection", and its client gets an answer without its end. Why is not known.
+    m.run(
+        "for i in 1 2 3 4 5; do
+            rm -rf /root/clone; git clone --quiet --branch master http://localhost/git/hello.git /root/clone && break
+        done; cmp /root/work/large /root/clone/large",
+    );
     let (status, page) = get(m, "/cgit/");
     assert!(status == 200 && page.contains("hello.git"), "{page}");
     let (status, page) = get(m, "/cgit/hello.git/log/?h=master");
