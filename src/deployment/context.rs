@@ -50,7 +50,10 @@ const OTHERS: &[&str] = &[
     "WatchdogSignal",
 ];
 
-/// The part of a unit, or of a drop-in for it, that is about its processes: a section `[Service]`. `%i`
+/// systemd passes over the second: what it says is only for other units' processes.
+const SECTIONS: &[&str] = &["[Service]", "[X-Processes]"];
+
+/// The part of a unit, or of a drop-in for it, that is about its processes, as one section `[Service]`. `%i`
 /// is the instance; without one, lines that name it are left out.
 pub fn of_processes(unit: &str, instance: Option<u32>) -> String {
     let mut context = String::from("[Service]\n");
@@ -59,7 +62,7 @@ pub fn of_processes(unit: &str, instance: Option<u32>) -> String {
         let start = line.trim_start();
         if start.starts_with('[') {
             section = start.trim_end();
-        } else if section == "[Service]"
+        } else if SECTIONS.contains(&section)
             && let Some((key, _)) = start.split_once('=')
             && !start.starts_with(['#', ';'])
             && !OTHERS.contains(&key.trim_end())
@@ -112,6 +115,14 @@ mod tests {
         let expected = "[Service]\nEnvironment=A=100%% \"B=3\"\nExecPaths=/bin\nUser=shop\n";
         assert_eq!(of_processes(UNIT, Some(3)), expected);
         assert_eq!(of_processes(UNIT, None), "[Service]\nExecPaths=/bin\nUser=shop\n");
+    }
+
+    #[test]
+    fn processes_have_the_sandbox_that_their_unit_needs_not() {
+        let unit = "[Service]\nType=forking\nSlice=x.slice\n\n[X-Processes]\nUser=shop\nPrivateTmp=yes\n\n\
+                    [Service]\nPrivateTmp=no\n";
+        let expected = "[Service]\nSlice=x.slice\nUser=shop\nPrivateTmp=yes\nPrivateTmp=no\n";
+        assert_eq!(of_processes(unit, None), expected);
     }
 
     #[test]

@@ -142,6 +142,9 @@ struct DeploymentUnit<'a> {
     service_dir: Assignment<'a>,
     deployment_dir: PerInstance<Assignment<'a>>,
     socket: String,
+    credentials: Vec<Line<'a>>,
+    /// Some of its commands are the declaration's own, and not conductor's or podman's.
+    runs_declared: bool,
     user: Vec<Line<'a>>,
     backs_off: bool,
     timeout_start: String,
@@ -279,13 +282,13 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
     // What stands behind another socket, or binds its own, has it in a directory of its own.
     let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
     let socket = if in_its_own { format!("{socket}.d/socket") } else { socket };
-    let mut user_lines = user_lines(layout.scope, user);
+    let mut credential_lines = Vec::new();
     let credential = |(name, path): (&String, &Utf8PathBuf)| format!("{name}:{}", Text(path.as_str()));
     for loaded in credentials.iter().map(credential) {
-        user_lines.push(Line::new("LoadCredential", loaded));
+        credential_lines.push(Line::new("LoadCredential", loaded));
     }
     for loaded in credentials_encrypted.iter().map(credential) {
-        user_lines.push(Line::new("LoadCredentialEncrypted", loaded));
+        credential_lines.push(Line::new("LoadCredentialEncrypted", loaded));
     }
     finish(&DeploymentUnit {
         of: Of::new(layout, service),
@@ -308,13 +311,24 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
         service_dir: Assignment { name: "CONDUCTOR_SERVICE_DIR", value: files.as_str() },
         deployment_dir: PerInstance(Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() }),
         socket,
-        user: user_lines,
+        credentials: credential_lines,
+        runs_declared: runs_declared(service),
+        user: user_lines(layout.scope, user),
         backs_off: systemd.is_some_and(|version| version >= 254),
         timeout_start: timespan::format(start_limit(service)),
         timeout_stop: timespan::format(stop_limit(service)),
         strict: layout.scope == Scope::System && *sandbox == Sandbox::Strict,
         passthrough_service: lines(passthrough_service),
     })
+}
+
+/// Whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one that an
+/// administrator has put into a drop-in.
+fn runs_declared(service: &Service) -> bool {
+    let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
+    let hooks = [pre_start, post_start, pre_stop, post_stop].into_iter().any(Option::is_some) || drain.is_some();
+    let added = service.drop_ins.iter().any(|drop_in| drop_in.content.contains("Exec"));
+    !service.process.engine.is_podman() || hooks || added || matches!(service.health.check, Check::Exec { .. })
 }
 
 /// A user's manager cannot change users; its services run as that user.
