@@ -232,6 +232,11 @@ impl Layout {
         self.runtime.join("turns")
     }
 
+    /// The container runtime that podman chose.
+    pub fn oci_runtime(&self) -> Utf8PathBuf {
+        self.runtime.join("oci-runtime")
+    }
+
     /// Held by whoever chooses a TCP port for a deployment.
     pub fn ports(&self) -> Utf8PathBuf {
         self.runtime.join("ports")

@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod image;
+pub mod infra;
 pub mod network;
 pub mod pod;
 pub mod runtime;

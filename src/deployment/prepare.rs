@@ -53,7 +53,8 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     }
     if let Engine::Pod(pod) = engine {
         variables.insert("POD_NAME".to_owned(), deployment.to_string());
-        variables.insert("CONDUCTOR_OCI_RUNTIME".to_owned(), podman::runtime::path()?);
+        variables.insert("CONDUCTOR_OCI_RUNTIME".to_owned(), podman::runtime::path(layout)?);
+        podman::infra::forget(layout, deployment)?;
         podman::pod::write(layout, deployment, &model, pod)?;
     }
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
@@ -133,7 +134,7 @@ pub fn find_address(layout: &Layout, deployment: &Deployment, model: &Service) -
     if !is_asked_for_address(model) {
         return Ok(None);
     }
-    let podman::network::Network { address, namespace } = podman::network::of(deployment, engine)?;
+    let podman::network::Network { address, namespace } = podman::network::of(layout, deployment, engine)?;
     let mut variables = endpoint::variables(layout, deployment)?;
     if let Some(address) = address {
         if matches!(engine, Engine::Pod(_)) {

@@ -6,10 +6,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{self, Command};
 
+use camino::Utf8Path;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::infra;
 use super::runtime::{self, LEAF};
 use crate::error::{Error, Result};
 
@@ -24,8 +26,22 @@ pub fn become_command(leaf: bool, program: &str, arguments: &[String]) -> Result
     let namespace = fs::File::open("/proc/1/ns/mnt")?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(io::Error::from)?;
     std::env::set_current_dir("/")?;
-    let error = Command::new(program).args(arguments).exec();
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if leaf && !std::env::var("CONDUCTOR_OCI_RUNTIME").is_ok_and(|path| runtime::is_ours(&path)) {
+        return play(&mut command);
+    }
+    let error = command.exec();
     Err(Error(format!("{program} cannot be run: {error}")))
+}
+
+/// Starts a pod whose first container nobody but podman can tell.
+fn play(command: &mut Command) -> Result<Infallible> {
+    let status = command.status()?;
+    if status.success() {
+        infra::ask(Utf8Path::new(&std::env::var("CONDUCTOR_DEPLOYMENT_DIR").unwrap_or_default()))?;
+    }
+    process::exit(status.code().unwrap_or(1))
 }
 
 /// Runs podman there, in a process of its own.

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::podman;
+use super::{infra, podman};
 use crate::deployment::Deployment;
 use crate::error::{Error, Result};
+use crate::layout::Layout;
 use crate::model::Engine;
 
 /// Addresses, one a network, and the network namespace.
@@ -22,12 +23,18 @@ pub struct Network {
 ///
 /// # Errors
 /// What podman refuses.
-pub fn of(deployment: &Deployment, engine: &Engine) -> Result<Network> {
-    let name = deployment.to_string();
+pub fn of(layout: &Layout, deployment: &Deployment, engine: &Engine) -> Result<Network> {
     let container = match engine {
-        // The container that holds a pod's namespaces.
-        Engine::Pod(_) => podman(&["pod", "inspect", "--format", "{{.InfraContainerID}}", &name])?,
-        Engine::Container(_) | Engine::Exec { .. } => name,
+        Engine::Pod(_) => {
+            let unknown = || Error(format!("{deployment}: podman has not started it"));
+            let infra = infra::read(layout, deployment).ok_or_else(unknown)?;
+            // Asking podman takes as long as all else between a pod's start and its first request.
+            if let Some(address) = infra::only_address(&infra.namespace).ok().flatten() {
+                return Ok(Network { address: Some(address.into()), namespace: Some(infra.namespace) });
+            }
+            infra.id
+        }
+        Engine::Container(_) | Engine::Exec { .. } => deployment.to_string(),
     };
     let told = podman(&["container", "inspect", "--format", FORMAT, &container])?;
     parse(&told).ok_or_else(|| Error(format!("podman says nothing of the network of {container}: {told:?}")))

@@ -14,10 +14,12 @@ use std::path::Path;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
 
-use super::podman;
+use super::{infra, podman};
+use crate::atomic;
 use crate::error::{Error, Result};
-use crate::layout::{LIBRARY, RUNTIMES};
+use crate::layout::{LIBRARY, Layout, RUNTIMES};
 
 /// The group below a unit's in which podman's monitors are, beside those of the containers.
 pub const LEAF: &str = "runtime";
@@ -30,10 +32,50 @@ const GROUPS: &str = "/sys/fs/cgroup";
 ///
 /// # Errors
 /// What podman refuses.
-pub fn path() -> Result<String> {
-    let told = podman(&["info", "--format", "{{.Host.OCIRuntime.Path}}"])?;
+pub fn path(layout: &Layout) -> Result<String> {
+    let told = podmans_own(layout)?;
     let name = Utf8Path::new(&told).file_name().unwrap_or_default();
     if KNOWN.contains(&name) { Ok(format!("{LIBRARY}/{RUNTIMES}/{name}")) } else { Ok(told) }
+}
+
+/// Whether conductor stands before this runtime.
+pub fn is_ours(path: &str) -> bool {
+    Utf8Path::new(path).starts_with(LIBRARY)
+}
+
+/// The runtime that podman chooses. Asking takes as long as half a pod's start: it is asked again when what it chooses
+/// by has changed.
+fn podmans_own(layout: &Layout) -> Result<String> {
+    let note = layout.at(&layout.oci_runtime());
+    let basis = basis();
+    let noted = fs::read_to_string(&note).unwrap_or_default();
+    if let Some((path, rest)) = noted.split_once('\n')
+        && rest == basis
+    {
+        return Ok(path.to_owned());
+    }
+    let told = podman(&["info", "--format", "{{.Host.OCIRuntime.Path}}"])?;
+    atomic::write(&note, format!("{told}\n{basis}").as_bytes())?;
+    Ok(told)
+}
+
+/// What podman chooses its runtime by, containers.conf(5): its configuration, and which programs there are. A program or
+/// a file that comes, goes or is replaced changes its directory.
+fn basis() -> String {
+    let variables = ["CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE", "PATH"].map(std::env::var_os);
+    let dirs = std::env::split_paths(&search_path()).collect::<Vec<_>>();
+    let files = ["/usr/share/containers", "/etc/containers"].map(Path::new).into_iter().flat_map(|dir| {
+        let parts = dir.join("containers.conf.d");
+        let entries = fs::read_dir(&parts).into_iter().flatten().flatten().map(|entry| entry.path());
+        [dir.to_owned(), dir.join("containers.conf"), parts.clone()].into_iter().chain(entries).collect::<Vec<_>>()
+    });
+    let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let times = dirs.into_iter().chain(files).map(|path| format!("{} {:?}\n", path.display(), changed(&path)));
+    format!("{variables:?}\n{}", times.collect::<String>())
+}
+
+fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".into())
 }
 
 /// The control group of the unit that this process is in; None without control groups or a unit.
@@ -72,7 +114,8 @@ pub fn become_real(name: &str, mut arguments: Vec<OsString>) -> Result<Infallibl
         && let Some(unit) = unit_group()?
     {
         let id = arguments.last().map(|id| id.to_string_lossy().into_owned()).unwrap_or_default();
-        relocate(Path::new(&bundle), &format!("{unit}/libpod-payload-{id}"))?;
+        let config = relocate(Path::new(&bundle), &format!("{unit}/libpod-payload-{id}"))?;
+        infra::note(&unit, &id, &config)?;
         arguments.retain(|word| word != "--systemd-cgroup");
     }
     let error = Command::new(real(name)?).args(arguments).exec();
@@ -87,18 +130,19 @@ fn value(arguments: &[OsString], option: &str) -> Option<OsString> {
 /// The first of this name in the search path that is not this program.
 fn real(name: &str) -> Result<std::path::PathBuf> {
     let own = fs::canonicalize("/proc/self/exe")?;
-    let dirs = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".into());
+    let dirs = search_path();
     let all = std::env::split_paths(&dirs).map(|dir| dir.join(name));
     let mut others = all.filter(|path| fs::canonicalize(path).is_ok_and(|path| path != own));
     others.next().ok_or_else(|| Error(format!("there is no {name} in {}", dirs.to_string_lossy())))
 }
 
-fn relocate(bundle: &Path, group: &str) -> Result<()> {
+/// Returns what the bundle says then.
+fn relocate(bundle: &Path, group: &str) -> Result<Value> {
     let path = bundle.join("config.json");
-    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path)?).map_err(io::Error::from)?;
+    let mut config: Value = serde_json::from_slice(&fs::read(&path)?).map_err(io::Error::from)?;
     config["linux"]["cgroupsPath"] = group.into();
     fs::write(&path, serde_json::to_vec(&config).map_err(io::Error::from)?)?;
-    Ok(())
+    Ok(config)
 }
 
 #[cfg(test)]

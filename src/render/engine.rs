@@ -9,9 +9,11 @@ use std::fmt::Display;
 use camino::Utf8Path;
 
 use super::units::Line;
-use crate::escape::Word;
+use crate::escape::{Text, Word};
 use crate::model::{Check, Container, Engine, ListenKind, Pod, Service};
 
+/// Which process is the main one of a pod, in its DEPLOYMENTDIR.
+pub const PID_FILE: &str = "pid";
 /// Where credentials are in a container.
 pub const CREDENTIALS: &str = "/run/credentials";
 /// Variables of conductor's that mean something within a container.
@@ -120,7 +122,7 @@ fn pod(paths: &Paths, pod: &Pod) -> Vec<String> {
     let mut words = vec![
         // The runtime puts the containers into the unit's control group; `_prepare` knows which one it is.
         "--runtime=${CONDUCTOR_OCI_RUNTIME} kube play".to_owned(),
-        "--replace --service-container=true --log-driver=passthrough".to_owned(),
+        "--replace --log-driver=passthrough".to_owned(),
     ];
     words.extend(network.iter().map(|network| word(&format!("--network={network}"))));
     words.extend(config_map.as_ref().map(|_| format!("--configmap={dir}/configmap.yaml")));
@@ -161,11 +163,15 @@ pub fn has_credentials(service: &Service) -> bool {
     !service.process.credentials.is_empty() || !service.process.credentials_encrypted.is_empty()
 }
 
-/// What makes podman's processes those of the unit: the main one is whom podman names, sd_notify(3), and the
-/// control groups below are podman's.
-pub fn unit_lines(engine: &Engine) -> Vec<Line<'static>> {
+/// What makes podman's processes those of the unit: which is the main one podman says, sd_notify(3), of a container; that
+/// of a pod is in a file. The control groups below are podman's.
+pub fn unit_lines(engine: &Engine, deployments: &Utf8Path) -> Vec<Line<'static>> {
+    let main = match engine {
+        Engine::Pod(_) => Line::new("PIDFile", format!("{}%i/{PID_FILE}", Text(deployments.as_str()))),
+        Engine::Container(_) | Engine::Exec { .. } => Line::new("NotifyAccess", "all"),
+    };
     vec![
-        Line::new("NotifyAccess", "all"),
+        main,
         Line::new("Delegate", "yes"),
         Line::new("KillMode", "mixed"),
         Line::new("SuccessExitStatus", if matches!(engine, Engine::Pod(_)) { POD_DOWN } else { TERMINATED }),

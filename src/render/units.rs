@@ -297,12 +297,14 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &Id, systemd: Option<
         rests: service.listen.idle_timeout.is_some(),
         passthrough_unit: lines(unit),
         kind: match service.health.check {
+            // It runs when podman has started it, and who is its main process is written down then.
+            _ if matches!(engine, Engine::Pod(_)) => "forking",
             // podman says when the container runs, and which process is the main one.
             _ if engine.is_podman() => "notify",
             Check::Notify => "notify",
             Check::Http { .. } | Check::Tcp | Check::Exec { .. } => "exec",
         },
-        of_engine: if engine.is_podman() { engine::unit_lines(engine) } else { directories(service, id) },
+        of_engine: if engine.is_podman() { engine::unit_lines(engine, &deployments) } else { directories(service, id) },
         has_environment_file: engine.is_podman() || service.listen.kind == ListenKind::Tcp,
         deployments: Text(deployments.as_str()),
         exec: exec_lines(layout, service, id),
