@@ -8,6 +8,7 @@ pub mod hook;
 pub mod prepare;
 pub mod runtime;
 pub mod slot;
+pub mod wake;
 
 use std::fmt;
 
@@ -78,7 +79,7 @@ impl Deployment {
 
     /// What connects callers to where it listens, systemd-socket-proxyd(8).
     pub fn bridge_unit(&self) -> String {
-        format!("{}-{}-bridge@{}.service", self.service, self.generation, self.instance)
+        format!("{}-{}_bridge@{}.service", self.service, self.generation, self.instance)
     }
 
     /// The socket that it takes behind a bridge.

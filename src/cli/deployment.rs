@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Context, Failure, Outcome, environment, journal};
 use crate::deployment::hook::{self, Part};
-use crate::deployment::{Deployment, prepare};
+use crate::deployment::{Deployment, prepare, wake};
 use crate::podman;
 use crate::timespan;
 
@@ -74,6 +74,14 @@ pub enum Verb {
         program: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// ExecStart= of a bridge: wait until the deployment is ready, then become this command, with where it listens
+    #[command(name = "_relay", hide = true)]
+    Relay {
+        #[command(flatten)]
+        common: Common,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
     },
     /// ExecStop= of a deployment: leave the slots, drain
     #[command(name = "_stop", hide = true)]
@@ -160,6 +168,10 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
                 Some(Only::Slots) => Part::Slots,
             };
             hook::start(layout, *manager, &deployment(&common)?, part, common.timeout, main_pid())?;
+        }
+        Verb::Relay { common, command } => {
+            let Err(error) = wake::relay(layout, *manager, &deployment(&common)?, &command);
+            return Err(error.into());
         }
         Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,
         Verb::Host { leaf, program, arguments } => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -101,6 +101,12 @@ pub fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) 
 }
 
 fn give_to_proxy(path: &Utf8Path) -> Result<()> {
+    // Nearly always it is in this file, and a first caller waits.
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let id = groups.lines().find_map(|line| line.strip_prefix(PROXY_GROUP)?.strip_prefix(':')?.split(':').nth(1));
+    if let Some(id) = id.and_then(|id| id.parse().ok()) {
+        return Ok(chown(path, None, Some(id))?);
+    }
     let output = Command::new("chgrp").args(["--", PROXY_GROUP]).arg(path).output()?;
     if output.status.success() { Ok(()) } else { Err(Error(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
 }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::units::{DeploymentSocket, Of, finish, template_name};
+use super::units::{Argument, DeploymentSocket, Of, PerInstance, finish, template_name};
 use crate::escape::{Raw, Text, UnitNamePart, Word};
 use crate::generation::Id;
 use crate::layout::Layout;
@@ -15,9 +15,10 @@ use crate::tree::Tree;
 struct Bridge<'a> {
     of: Of<'a>,
     id: &'a Id,
-    exit_idle: Option<String>,
     environment: Option<String>,
-    endpoint: String,
+    /// Whether its own process waits for the deployment, and not systemd.
+    waits: bool,
+    relay: String,
     families: &'static str,
 }
 
@@ -38,9 +39,13 @@ struct PortService<'a> {
     families: &'static str,
 }
 
-/// `hello-0123456789ab-bridge@`
+/// systemd-socket-proxyd(8), before its options and where it leads.
+const RELAY: &str = "/usr/lib/systemd/systemd-socket-proxyd --connections-max=65536";
+
+/// `hello-0123456789ab_bridge@`: of units that systemd could start at once it starts those first that come first by name, and
+/// each takes 10 ms before version 254. The deployment is to be first.
 pub fn bridge_name(name: &impl std::fmt::Display, id: &Id) -> String {
-    format!("{name}-{id}-bridge@")
+    format!("{name}-{id}_bridge@")
 }
 
 /// `hello-0123456789ab-inner@`: the socket that a deployment takes behind its bridge.
@@ -72,12 +77,21 @@ pub fn render(layout: &Layout, service: &Service, id: &Id, tree: &mut Tree) {
         }
         ListenKind::Unix | ListenKind::Activation => (None, format!("{sockets}/%i.d/socket")),
     };
+    let idle = service.listen.idle_timeout.map(timespan::format);
+    let waits = idle.is_some();
+    let relay = match idle {
+        None => format!("{RELAY} {endpoint}"),
+        Some(idle) => {
+            let dir = PerInstance(Argument(&layout.deployments().join(format!("{name}-{id}-")))).to_string();
+            format!("{} deployment _relay {dir} -- {RELAY} --exit-idle-time={idle}", layout.program())
+        }
+    };
     let bridge = Bridge {
         of: Of::new(layout, service),
         id,
-        exit_idle: service.listen.idle_timeout.map(timespan::format),
-        environment,
-        endpoint,
+        environment: environment.filter(|_| !waits),
+        waits,
+        relay,
         families: "AF_UNIX AF_INET AF_INET6",
     };
     tree.file(format!("{}.service", bridge_name(&name, id)), finish(&bridge));

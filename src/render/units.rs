@@ -65,7 +65,7 @@ impl<T: Display> Display for Prefixed<T> {
 }
 
 /// A word with the unit's instance, `%i`, at its end, inside its quotes where it has some.
-struct PerInstance<T>(T);
+pub struct PerInstance<T>(pub T);
 
 impl<T: Display> Display for PerInstance<T> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -78,7 +78,7 @@ impl<T: Display> Display for PerInstance<T> {
 }
 
 /// An argument of one of conductor's own commands: no variable is expanded in it.
-struct Argument<'a>(&'a Utf8Path);
+pub struct Argument<'a>(pub &'a Utf8Path);
 
 impl Display for Argument<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
