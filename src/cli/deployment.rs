@@ -5,7 +5,7 @@ pub mod row;
 
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Context, Failure, Outcome, environment, journal};
@@ -68,9 +68,12 @@ pub enum Verb {
     /// ExecStart= of a container or pod: become this command, outside of the unit's own sandbox
     #[command(name = "_host", hide = true)]
     Host {
-        /// In a control group below the unit's own
-        #[arg(long)]
-        leaf: bool,
+        /// To start the pod of this DEPLOYMENTDIR, in a control group below the unit's own
+        #[arg(long, value_name = "DEPLOYMENTDIR")]
+        pod: Option<Utf8PathBuf>,
+        /// What podman is to find is there already
+        #[arg(long, requires = "pod")]
+        prepared: bool,
         program: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -86,6 +89,9 @@ pub enum Verb {
     /// ExecStop= of a deployment: leave the slots, drain
     #[command(name = "_stop", hide = true)]
     StopHook {
+        /// Then have podman stop and remove it
+        #[arg(long)]
+        remove: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -139,7 +145,10 @@ fn unknown(deployment: &Deployment) -> Failure {
 }
 
 fn deployment(common: &Common) -> Result<Deployment, Failure> {
-    let dir = &common.dir;
+    of_dir(&common.dir)
+}
+
+fn of_dir(dir: &Utf8Path) -> Result<Deployment, Failure> {
     Deployment::from_dir(dir).ok_or_else(|| Failure::Usage(format!("{dir} is not the directory of a deployment")))
 }
 
@@ -174,12 +183,21 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             return Err(error.into());
         }
         Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,
-        Verb::Host { leaf, program, arguments } => {
-            let Err(error) = podman::host::become_command(leaf, &program, &arguments);
+        Verb::Host { pod, prepared, program, arguments } => {
+            if let Some(dir) = &pod
+                && !prepared
+            {
+                prepare::prepare(layout, &of_dir(dir)?)?;
+            }
+            let Err(error) = podman::host::become_command(layout, pod.as_deref(), &program, &arguments);
             return Err(error.into());
         }
-        Verb::StopHook { common } => {
-            hook::stop(layout, *manager, &deployment(&common)?, common.timeout, main_pid())?;
+        Verb::StopHook { remove, common } => {
+            let deployment = deployment(&common)?;
+            hook::stop(layout, *manager, &deployment, common.timeout, main_pid())?;
+            if remove {
+                hook::remove_left(layout, &deployment);
+            }
         }
         Verb::DrainHook { common, command } => hook::drain(layout, &deployment(&common)?, common.timeout, &command)?,
         Verb::CleanupHook { common } => {

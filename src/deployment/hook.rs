@@ -220,7 +220,7 @@ fn tell_unready(layout: &Layout, deployment: &Deployment, result: &str) {
 }
 
 /// Has podman remove what is left of a deployment; what that says is in the journal.
-fn remove_left(layout: &Layout, deployment: &Deployment) {
+pub fn remove_left(layout: &Layout, deployment: &Deployment) {
     let Ok(model) = deployment.model(layout) else { return };
     let dir = deployment.dir(layout);
     if let Some(arguments) = engine::remove(&model.process.engine, &deployment.to_string(), dir.as_str())

@@ -53,7 +53,6 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     }
     if let Engine::Pod(pod) = engine {
         variables.insert("POD_NAME".to_owned(), deployment.to_string());
-        variables.insert("CONDUCTOR_OCI_RUNTIME".to_owned(), podman::runtime::path(layout)?);
         podman::infra::forget(layout, deployment)?;
         podman::pod::write(layout, deployment, &model, pod)?;
     }

@@ -14,32 +14,43 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::infra;
 use super::runtime::{self, LEAF};
 use crate::error::{Error, Result};
+use crate::layout::Layout;
 
 /// Becomes a command in PID 1's mount namespace: what podman mounts is the host's. The unit's control group, which
-/// systemd has delegated, becomes root's. With `leaf` the command is in a group below that one, so that what it
-/// starts can have groups beside its own, cgroups(7).
+/// systemd has delegated, becomes root's. For a `pod` podman is in a group below that one, so that what it starts can have
+/// groups beside its own, cgroups(7), and starts that with the runtime that puts it there.
 ///
 /// # Errors
 /// Why it did not.
-pub fn become_command(leaf: bool, program: &str, arguments: &[String]) -> Result<Infallible> {
-    own_group(leaf)?;
+pub fn become_command(
+    layout: &Layout,
+    pod: Option<&Utf8Path>,
+    program: &str,
+    arguments: &[String],
+) -> Result<Infallible> {
+    own_group(pod.is_some())?;
     let namespace = fs::File::open("/proc/1/ns/mnt")?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(io::Error::from)?;
     std::env::set_current_dir("/")?;
     let mut command = Command::new(program);
-    command.args(arguments);
-    if leaf && !std::env::var("CONDUCTOR_OCI_RUNTIME").is_ok_and(|path| runtime::is_ours(&path)) {
-        return play(&mut command);
+    if let Some(dir) = pod {
+        let runtime = runtime::path(layout)?;
+        command.arg(format!("--runtime={runtime}")).args(arguments);
+        if !runtime::is_ours(&runtime) {
+            return play(dir, &mut command);
+        }
+    } else {
+        command.args(arguments);
     }
     let error = command.exec();
     Err(Error(format!("{program} cannot be run: {error}")))
 }
 
 /// Starts a pod whose first container nobody but podman can tell.
-fn play(command: &mut Command) -> Result<Infallible> {
+fn play(dir: &Utf8Path, command: &mut Command) -> Result<Infallible> {
     let status = command.status()?;
     if status.success() {
-        infra::ask(Utf8Path::new(&std::env::var("CONDUCTOR_DEPLOYMENT_DIR").unwrap_or_default()))?;
+        infra::ask(dir)?;
     }
     process::exit(status.code().unwrap_or(1))
 }

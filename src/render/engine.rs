@@ -39,9 +39,9 @@ pub struct Paths<'a> {
 }
 
 /// A command line of podman's, as root on the host.
-fn podman(program: &str, leaf: bool, words: impl IntoIterator<Item = String>) -> String {
+fn podman(program: &str, options: &str, words: impl IntoIterator<Item = String>) -> String {
     let words: String = words.into_iter().map(|word| format!(" {word}")).collect();
-    format!("{program} deployment _host{} -- podman{words}", if leaf { " --leaf" } else { "" })
+    format!("{program} deployment _host{options} -- podman{words}")
 }
 
 /// `NAME-GENERATION-%i`, what a deployment, its container and its pod are called.
@@ -115,15 +115,12 @@ fn container(service: &Service, id: &impl Display, paths: &Paths, container: &Co
     words
 }
 
-/// How a pod starts from the file that `_prepare` has rendered: arguments of podman.
+/// How a pod starts from the file that `_prepare` has rendered: arguments of podman. It is to be run with the runtime that
+/// puts the containers into the unit's control group.
 fn pod(paths: &Paths, pod: &Pod) -> Vec<String> {
     let Pod { template: _, config_map, variables: _, network, podman_args, port: _ } = pod;
     let dir = format!("{}%i", paths.deployments);
-    let mut words = vec![
-        // The runtime puts the containers into the unit's control group; `_prepare` knows which one it is.
-        "--runtime=${CONDUCTOR_OCI_RUNTIME} kube play".to_owned(),
-        "--replace --log-driver=passthrough".to_owned(),
-    ];
+    let mut words = vec!["kube play --replace --log-driver=passthrough".to_owned()];
     words.extend(network.iter().map(|network| word(&format!("--network={network}"))));
     words.extend(config_map.as_ref().map(|_| format!("--configmap={dir}/configmap.yaml")));
     words.extend(podman_args.iter().map(|argument| word(argument)));
@@ -145,7 +142,7 @@ pub fn remove(engine: &Engine, name: &str, dir: &str) -> Option<Vec<String>> {
 /// The same as a command line of a deployment's unit.
 pub fn stop(program: &str, service: &Service, id: &impl Display, paths: &Paths) -> Option<String> {
     let dir = format!("{}%i", paths.deployments);
-    Some(podman(program, false, remove(&service.process.engine, &name(service, id), &dir)?))
+    Some(podman(program, "", remove(&service.process.engine, &name(service, id), &dir)?))
 }
 
 /// How podman starts a deployment; None where it does not.
@@ -153,9 +150,17 @@ pub fn start(program: &str, service: &Service, id: &impl Display, paths: &Paths)
     match &service.process.engine {
         Engine::Exec { .. } => None,
         // It makes a group below the unit's itself.
-        Engine::Container(it) => Some(podman(program, false, container(service, id, paths, it))),
-        Engine::Pod(it) => Some(podman(program, true, pod(paths, it))),
+        Engine::Container(it) => Some(podman(program, "", container(service, id, paths, it))),
+        Engine::Pod(it) => {
+            let prepared = if is_prepared_apart(service) { " --prepared" } else { "" };
+            Some(podman(program, &format!(" --pod={}%i{prepared}", paths.deployments), pod(paths, it)))
+        }
     }
+}
+
+/// Whether what podman is to find has a command of its own: not if that is the last thing before podman anyway.
+pub fn is_prepared_apart(service: &Service) -> bool {
+    !matches!(service.process.engine, Engine::Pod(_)) || service.hooks.pre_start.is_some()
 }
 
 /// Whether a service has any.
