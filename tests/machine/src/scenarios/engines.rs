@@ -35,11 +35,11 @@ scenarios!("engines":
     port_never_opens(|m| fails(m, Engine::Pod(Listen::Tcp), "--start-delay 1min", "connection refused")):
         "a new pod never listens on its port" => "the old generation serves; the last answer is told",
     kills_of_a_tcp_process(|m| kills(m, Engine::Exec(Listen::Tcp))):
-        "the process behind a bridge is killed, ten times, under load"
+        "the process behind a bridge is killed, five times, under load"
         => "callers wait for the next; what fails was connected to it, or called before systemd had noticed",
     kills_of_a_container(|m| kills(m, Engine::Container(Listen::Tcp))):
-        "a container is killed, ten times, under load" => "the same",
-    kills_of_a_pod(|m| kills(m, Engine::Pod(Listen::Tcp))): "a pod is killed, ten times, under load" => "the same",
+        "a container is killed, five times, under load" => "the same",
+    kills_of_a_pod(|m| kills(m, Engine::Pod(Listen::Tcp))): "a pod is killed, five times, under load" => "the same",
     example_container,
     example_pod,
     reboot(|m| reboots(m)): "a machine with containers and pods is rebooted, and then loses its power"
@@ -48,7 +48,7 @@ scenarios!("engines":
 
 /// Rolling updates under load; after each, nothing of the one before is left, in podman's books either.
 fn rolls(m: &mut Machine, engine: Engine) {
-    let (concurrency, updates) = if matches!(engine, Engine::Exec(_)) { (3, 10) } else { (2, 4) };
+    let (concurrency, updates) = if matches!(engine, Engine::Exec(_)) { (3, 5) } else { (2, 3) };
     let shop = Shop::new(concurrency).engine(engine);
     shop.declare(m, "0");
     let load = m.load(shop::load());
@@ -80,8 +80,8 @@ fn rolls(m: &mut Machine, engine: Engine) {
 fn queued(m: &Machine, engine: Engine) {
     let shop = Shop::new(1).engine(engine).flags("--single --accept-delay 3ms");
     shop.declare(m, "0");
-    let load = m.load(shop::load());
-    let updates = if engine == Engine::Exec(Listen::Unix) { 20 } else { 4 };
+    let load = m.load(shop::saturating_load());
+    let updates = if engine == Engine::Exec(Listen::Unix) { 10 } else { 4 };
     for version in 1..=updates {
         shop.declare(m, &version.to_string());
     }
@@ -311,7 +311,7 @@ fn fails(m: &Machine, engine: Engine, flags: &str, told: &str) {
 fn kills(m: &Machine, engine: Engine) {
     Shop::new(1).engine(engine).declare(m, "1");
     let load = m.load(shop::load());
-    for _ in 0..10 {
+    for _ in 0..5 {
         let before = m.run("pgrep --exact app").trim().to_owned();
         match engine {
             // Of a pod, everything: podman itself restarts a single container.
@@ -330,7 +330,7 @@ fn kills(m: &Machine, engine: Engine) {
     // Each kill takes what its process was answering, and the bridge refuses callers until podman and systemd have
     // noticed; then they wait.
     let rounds = if matches!(engine, Engine::Exec(_)) { 4 } else { 12 };
-    assert!(seen.failed <= 10 * 16 * rounds, "{seen}");
+    assert!(seen.failed <= 5 * 16 * rounds, "{seen}");
     assert!(seen.kinds.keys().all(|kind| kind == "status 502"), "{seen}");
     shop::assert_serves(m, "1", 1);
     m.note(seen);

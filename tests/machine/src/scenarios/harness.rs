@@ -144,7 +144,7 @@ fn load_through_caddy(m: &mut Machine) {
     application(m, "--version 7");
     caddy(m);
     let load = m.load(Load { host: "app.localhost".into(), ..Load::default() });
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(2));
     let seen = load.stop();
     assert_eq!(seen.failed, 0, "{seen}");
     m.note(seen);

@@ -12,7 +12,7 @@ scenarios!("updates":
     twenty_under_saturating_load,
     queued_connections_are_drained: "nearly all callers of a slow process wait in its queue during 30 rollouts"
         => "no request fails",
-    queued_connections_are_drained_with_private_network: "the same with a network namespace of its own"
+    queued_connections_are_drained_with_private_network: "the same during 10 rollouts, in a network namespace of its own"
         => "no request fails",
     scaling_under_load,
     state_stays_writable,
@@ -26,7 +26,7 @@ scenarios!("updates":
 fn twenty_under_saturating_load(m: &mut Machine) {
     let shop = Shop::new(3);
     shop.declare(m, "0");
-    let load = m.load(Load { at_least: 100_000, ..shop::load() });
+    let load = m.load(Load { at_least: 100_000, ..shop::saturating_load() });
     let took = update(m, &shop, 1..=20);
     let seen = load.stop();
     assert_eq!(seen.failed, 0, "{seen}");
@@ -36,23 +36,23 @@ fn twenty_under_saturating_load(m: &mut Machine) {
 }
 
 fn queued_connections_are_drained(m: &mut Machine) {
-    single_threaded(m, "");
+    single_threaded(m, "", 30);
 }
 
 fn queued_connections_are_drained_with_private_network(m: &mut Machine) {
-    single_threaded(m, "[systemd.service]\nPrivateNetwork = true\n");
+    single_threaded(m, "[systemd.service]\nPrivateNetwork = true\n", 10);
 }
 
 /// It accepts one connection at a time and rests in between, so that nearly all of its callers queue.
-fn single_threaded(m: &Machine, extra: &str) {
+fn single_threaded(m: &Machine, extra: &str, updates: u32) {
     let shop = Shop::new(1).flags("--single --accept-delay 3ms").extra(extra);
     shop.declare(m, "0");
-    let load = m.load(shop::load());
-    let took = update(m, &shop, 1..=30);
+    let load = m.load(shop::saturating_load());
+    let took = update(m, &shop, 1..=updates);
     let seen = load.stop();
     assert_eq!(seen.failed, 0, "{seen}");
-    assert_eq!(seen.versions.len(), 31, "{:?}", seen.versions);
-    m.note(format!("30 updates in {took:.1?}, {seen}"));
+    assert_eq!(seen.versions.len() as u32, updates + 1, "{:?}", seen.versions);
+    m.note(format!("{updates} updates in {took:.1?}, {seen}"));
 }
 
 /// Declares one version after another. After each, nothing of the one before is left.
