@@ -19,11 +19,14 @@ use crate::systemd::Manager;
 
 /// Between looks at what a deployment writes down.
 const PAUSE: Duration = Duration::from_millis(1);
-/// From then on looks are as rare as this, and systemd is asked each time.
-const LONG: Duration = Duration::from_secs(1);
-const RARELY: Duration = Duration::from_millis(100);
+/// Until systemd is asked what keeps the deployment, and between further questions: it restarts one after 100 ms at the
+/// earliest.
+const SOON: Duration = Duration::from_millis(200);
+const BETWEEN: Duration = Duration::from_millis(40);
+/// By then a start that was asked for has begun.
+const LATE: Duration = Duration::from_millis(500);
 
-/// Becomes systemd-socket-proxyd(8) when the deployment is ready. One that cannot start stops its bridge.
+/// Becomes systemd-socket-proxyd(8) when the deployment is ready.
 ///
 /// # Errors
 /// Why it did not.
@@ -36,26 +39,33 @@ pub fn relay(layout: &Layout, manager: Manager, deployment: &Deployment, command
     Err(Error(format!("{program} cannot be run: {error}")))
 }
 
+/// Returns also when a start has failed: then callers are refused.
 fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
     let since = Instant::now();
-    let mut stops = true;
-    loop {
-        let is_long = since.elapsed() > LONG;
-        if stops || is_long {
-            match state(manager, deployment).as_deref() {
-                Some("active") => return,
-                // What is written down may still be of the process that is about to end.
-                Some("deactivating") => {}
-                _ => stops = false,
+    // What is written down may still be of the process that is about to end.
+    while let Some(state) = state(manager, deployment) {
+        match state.as_str() {
+            "active" => return,
+            "deactivating" => sleep(PAUSE),
+            _ => break,
+        }
+    }
+    let (mut starts, mut asked) = (false, since);
+    while !runtime::read(layout, deployment).as_ref().is_some_and(serves) {
+        if asked.elapsed() > if asked == since { SOON } else { BETWEEN } {
+            asked = Instant::now();
+            let detail = manager.property(&deployment.unit(), "SubState").unwrap_or_default();
+            let has_failed = ["failed", "dead", "auto-restart", "auto-restart-queued"].contains(&detail.as_str());
+            if detail == "running" || has_failed && (starts || since.elapsed() > LATE) {
+                return;
             }
+            starts |= !has_failed && !detail.is_empty();
         }
-        if !stops && runtime::read(layout, deployment).as_ref().is_some_and(serves) {
-            return;
-        }
-        sleep(if is_long { RARELY } else { PAUSE });
+        sleep(PAUSE);
     }
 }
 
+/// `ActiveState=`
 fn state(manager: Manager, deployment: &Deployment) -> Option<String> {
     manager.states(&[deployment.unit()]).ok()?.pop()
 }

@@ -129,7 +129,7 @@ impl Bus {
         let path = self.unit(unit).await?;
         let mut shown = BTreeMap::new();
         for name in properties {
-            let of_any = ["ActiveState", "LoadState", "Job"].contains(name);
+            let of_any = ["ActiveState", "SubState", "LoadState", "Job"].contains(name);
             let interface = if of_any { UNIT } else { SERVICE };
             shown.insert((*name).to_owned(), text(&self.property(&path, interface, name).await?));
         }
