@@ -111,8 +111,11 @@ fn declare(
 
     let same = is_same(&place, &dir)?;
     for Compiled { service, id, .. } in &services {
-        let already = if same { ", declared already" } else { "" };
-        println!("{}: generation {id}{already}", service.name);
+        match (same, arguments.no_start) {
+            (true, true) => println!("{}: declared already, as generation {id}", service.name),
+            (true, false) => println!("{}: generation {id}, declared already", service.name),
+            (false, _) => println!("{}: generation {id}", service.name),
+        }
     }
     if same && arguments.no_start {
         return Ok(());

@@ -19,10 +19,12 @@ use crate::systemd::Manager;
 
 /// Between looks at what a deployment writes down.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Between questions to systemd, which restarts a deployment after 100 ms at the earliest.
+/// Until systemd is asked what keeps the deployment, and between further questions: it restarts one after 100 ms at the
+/// earliest.
+const SOON: Duration = Duration::from_millis(200);
 const BETWEEN: Duration = Duration::from_millis(40);
 /// By then a start that was asked for has begun.
-const SOON: Duration = Duration::from_millis(500);
+const LATE: Duration = Duration::from_millis(500);
 
 /// Becomes systemd-socket-proxyd(8) when the deployment is ready.
 ///
@@ -40,39 +42,32 @@ pub fn relay(layout: &Layout, manager: Manager, deployment: &Deployment, command
 /// Returns also when a start has failed: then callers are refused.
 fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
     let since = Instant::now();
-    let (mut may_end, mut starts) = (true, false);
-    let mut asked = None::<Instant>;
-    loop {
-        if asked.is_none_or(|at| may_end || at.elapsed() > BETWEEN) {
-            asked = Some(Instant::now());
-            let (state, detail) = state(manager, deployment).unwrap_or_default();
-            match (state.as_str(), detail.as_str()) {
-                ("active", _) => return,
-                // What is written down may still be of the process that is about to end.
-                ("deactivating", _) => {}
-                ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") | ("inactive", _) => {
-                    if starts || since.elapsed() > SOON {
-                        return;
-                    }
-                    may_end = false;
-                }
-                (state, _) => {
-                    starts = state == "activating";
-                    may_end = false;
-                }
-            }
+    // What is written down may still be of the process that is about to end.
+    while let Some(state) = state(manager, deployment) {
+        match state.as_str() {
+            "active" => return,
+            "deactivating" => sleep(PAUSE),
+            _ => break,
         }
-        if !may_end && runtime::read(layout, deployment).as_ref().is_some_and(serves) {
-            return;
+    }
+    let (mut starts, mut asked) = (false, since);
+    while !runtime::read(layout, deployment).as_ref().is_some_and(serves) {
+        if asked.elapsed() > if asked == since { SOON } else { BETWEEN } {
+            asked = Instant::now();
+            let detail = manager.property(&deployment.unit(), "SubState").unwrap_or_default();
+            let has_failed = ["failed", "dead", "auto-restart", "auto-restart-queued"].contains(&detail.as_str());
+            if detail == "running" || has_failed && (starts || since.elapsed() > LATE) {
+                return;
+            }
+            starts |= !has_failed && !detail.is_empty();
         }
         sleep(PAUSE);
     }
 }
 
-/// `ActiveState=` and `SubState=`.
-fn state(manager: Manager, deployment: &Deployment) -> Option<(String, String)> {
-    let mut properties = manager.show(&deployment.unit(), &["ActiveState", "SubState"]).ok()?;
-    Some((properties.remove("ActiveState")?, properties.remove("SubState")?))
+/// `ActiveState=`
+fn state(manager: Manager, deployment: &Deployment) -> Option<String> {
+    manager.states(&[deployment.unit()]).ok()?.pop()
 }
 
 /// Whether it is ready, and has not been killed since.

@@ -130,7 +130,7 @@ impl Bus {
         let path = self.unit(unit).await?;
         let mut shown = BTreeMap::new();
         for name in properties {
-            let of_any = ["ActiveState", "DropInPaths", "Job", "LoadState"].contains(name);
+            let of_any = ["ActiveState", "DropInPaths", "Job", "LoadState", "SubState"].contains(name);
             let interface = match unit {
                 _ if of_any => UNIT,
                 unit if unit.ends_with(".slice") => SLICE,

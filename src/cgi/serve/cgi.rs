@@ -26,8 +26,10 @@ use super::meta::{self, Place};
 use super::process::{Process, Streams, ending};
 use crate::cgi::header::{self, Head, Parsed};
 
-/// A body of this size is read before its program starts: slow clients hold no process. Less than a pipe holds.
+/// A larger body is kept on disk.
 const SMALL: usize = 64 << 10;
+/// There: the unit's own, which is no tmpfs where /tmp is one.
+const SPOOL: &str = "/var/tmp";
 /// A pipe holds at least a page.
 const ALWAYS_FITS: usize = 4096;
 /// Of a read from a program.
@@ -42,98 +44,72 @@ pub enum Input {
     Nothing,
     /// All of it.
     Small(Bytes),
-    /// Its beginning, and what is still to come.
-    Streamed(Bytes, Incoming),
-    /// All of it, of a body whose length was not known.
+    /// The same, kept on disk.
     Spooled(File, u64),
 }
 
 impl Input {
-    /// Takes a request's body so far as it is needed before the program starts.
-    pub async fn of(head: &Parts, mut body: Incoming) -> Result<Self, Fault> {
+    /// Takes a request's whole body before the program starts: slow clients hold no process, a program is told the length
+    /// (section 4.1.2), and no answer begins before its request has ended. Caddy, as any server by Go's net/http, closes
+    /// the rest of a body that it still passes on when an answer begins, and the connection with it.
+    pub async fn of(mut body: Incoming) -> Result<Self, Fault> {
         let refused = |error: hyper::Error| Fault::client(format!("the request's body ended early: {error}"));
-        let chunked = head.headers.contains_key(TRANSFER_ENCODING);
-        let length = if chunked { None } else { head.headers.get(CONTENT_LENGTH).and_then(header::length) };
-        if hyper::body::Body::is_end_stream(&body) || length == Some(0) {
-            return Ok(Self::Nothing);
-        }
-        let mut first = BytesMut::new();
-        while first.len() < SMALL && length.is_none_or(|length| length <= SMALL as u64) {
-            match body.frame().await {
-                None => return Ok(Self::Small(first.freeze())),
-                Some(frame) => {
-                    if let Ok(data) = frame.map_err(refused)?.into_data() {
-                        first.extend_from_slice(&data);
-                    }
-                }
-            }
-            if length == Some(first.len() as u64) {
-                return Ok(Self::Small(first.freeze()));
-            }
-        }
-        if length.is_some() {
-            return Ok(Self::Streamed(first.freeze(), body));
-        }
-        // Section 4.1.2: a program is told the length, which nobody knows before the end.
         let full = |error: io::Error| {
             Fault::new(StatusCode::INSUFFICIENT_STORAGE, format!("the body cannot be kept: {error}"))
         };
-        let mut file = tempfile::tempfile().map_err(full)?;
-        let mut size = first.len() as u64;
-        file.write_all(&first).map_err(full)?;
+        if hyper::body::Body::is_end_stream(&body) {
+            return Ok(Self::Nothing);
+        }
+        let mut first = BytesMut::new();
+        let mut spool = None::<(File, u64)>;
         while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame.map_err(refused)?.into_data() {
-                size += data.len() as u64;
-                file.write_all(&data).map_err(full)?;
+            let Ok(data) = frame.map_err(refused)?.into_data() else { continue };
+            match &mut spool {
+                Some((file, size)) => {
+                    *size += data.len() as u64;
+                    file.write_all(&data).map_err(full)?;
+                }
+                None => first.extend_from_slice(&data),
+            }
+            if spool.is_none() && first.len() > SMALL {
+                let mut file = tempfile::tempfile_in(SPOOL).map_err(full)?;
+                file.write_all(&first).map_err(full)?;
+                spool = Some((file, first.len() as u64));
             }
         }
-        file.rewind().map_err(full)?;
-        Ok(Self::Spooled(file, size))
+        match spool {
+            None => Ok(Self::Small(first.freeze())),
+            Some((mut file, size)) => {
+                file.rewind().map_err(full)?;
+                Ok(Self::Spooled(file, size))
+            }
+        }
     }
 
-    fn length(&self, head: &Parts) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         match self {
             Self::Nothing => None,
             Self::Small(bytes) => Some(bytes.len() as u64),
-            Self::Streamed(..) => head.headers.get(CONTENT_LENGTH).and_then(header::length),
             Self::Spooled(_, size) => Some(*size),
         }
     }
 
     /// The program's stdin; what does not fit it at once is written as it is read.
     fn connect(self, limit: Duration) -> io::Result<Stdio> {
-        let (first, rest) = match self {
+        let bytes = match self {
             Self::Nothing => return Ok(Stdio::null()),
             Self::Spooled(file, _) => return Ok(file.into()),
-            Self::Small(bytes) => (bytes, None),
-            Self::Streamed(first, rest) => (first, Some(rest)),
+            Self::Small(bytes) => bytes,
         };
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        if rest.is_none() && first.len() <= ALWAYS_FITS {
-            File::from(writer).write_all(&first)?;
+        if bytes.len() <= ALWAYS_FITS {
+            File::from(writer).write_all(&bytes)?;
         } else {
-            let sender = Sender::from_owned_fd(writer)?;
-            tokio::spawn(timeout(limit, pump(sender, first, rest)));
+            let mut sender = Sender::from_owned_fd(writer)?;
+            // A program need not read it.
+            tokio::spawn(timeout(limit, async move { drop(sender.write_all(&bytes).await) }));
         }
         Ok(reader.into())
-    }
-}
-
-/// Writes a body to a program, which need not read it. The client's connection is read to the body's end all the same:
-/// were it closed before, the client would lose the answer with it.
-async fn pump(mut sender: Sender, first: Bytes, rest: Option<Incoming>) {
-    let mut is_read = sender.write_all(&first).await.is_ok();
-    let Some(mut rest) = rest else { return };
-    let mut sender = Some(sender);
-    while let Some(Ok(frame)) = rest.frame().await {
-        if let (Ok(data), Some(open)) = (frame.into_data(), &mut sender)
-            && is_read
-        {
-            is_read = open.write_all(&data).await.is_ok();
-        }
-        if !is_read {
-            sender = None;
-        }
     }
 }
 
@@ -170,7 +146,7 @@ fn start(gateway: &Arc<Gateway>, head: &Parts, input: Input) -> Result<Program, 
     let place = Place::of(&gateway.function, &gateway.id, meta::host(head), path);
     let place = place.ok_or_else(|| Fault::client("the path is not percent-encoded as it should be".to_owned()))?;
     let mut program = gateway.program.clone();
-    program.environment.extend(meta::variables(head, &place, input.length(head), &gateway.dir));
+    program.environment.extend(meta::variables(head, &place, input.length(), &gateway.dir));
     let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", program.path.display()));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed)?;
     let streams = Streams { stdin: input.connect(gateway.function.timeout).map_err(failed)?, stdout: writer };

@@ -165,7 +165,7 @@ impl Gateway {
             return answered.map_err(|_| Fault::slow(&limit))?;
         }
         let slow = |_| Fault::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time".to_owned());
-        let input = timeout(limit, Input::of(&head, body)).await.map_err(slow)??;
+        let input = timeout(limit, Input::of(body)).await.map_err(slow)??;
         let turn = self.turn(presence, what).await?;
         cgi::respond(self, head, input, turn).await
     }

@@ -136,7 +136,10 @@ fn pod_is_its_units(m: &mut Machine) {
 
 /// Two containers, a ConfigMap, a claim, a directory of the host, and a template that says who it is.
 fn pod_keeps_its_volumes(m: &mut Machine) {
-    let shop = Shop::new(1).engine(Engine::Pod(Listen::Tcp));
+    // A hook before the start finds what podman will, as the service's user.
+    let hook = "test $$(id -u) != 0 -a -e $$CONDUCTOR_DEPLOYMENT_DIR/pod.yaml";
+    let hook = format!("[hooks]\npre_start = [\"/bin/sh\", \"-c\", {hook:?}]\n");
+    let shop = Shop::new(1).engine(Engine::Pod(Listen::Tcp)).extra(&hook);
     shop.write(m);
     m.run("mkdir -p /srv/shop");
     m.write(

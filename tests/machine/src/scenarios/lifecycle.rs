@@ -262,7 +262,7 @@ fn removal_leaves_nothing(m: &mut Machine) {
     let after = m.run("find /etc/conductor /run/conductor /var/lib/conductor | sort");
     // What conductor keeps for all services stays; nothing has the name of this one.
     assert_eq!(m.run("find /etc/conductor /run /var/lib/conductor -name '*shop*'"), "");
-    let of_all = ["failures", "locks", "stopped", "turns"].map(|name| format!("/run/conductor/{name}"));
+    let of_all = ["failures", "last", "locks", "stopped", "turns"].map(|name| format!("/run/conductor/{name}"));
     let is_new = |path: &&str| !before.lines().any(|there| there == *path);
     let is_of_all = |path: &str| of_all.iter().any(|one| one == path) || path.starts_with("/run/conductor/turns/");
     let new: Vec<_> = after.lines().filter(is_new).filter(|path| !is_of_all(path)).collect();
