@@ -289,19 +289,24 @@ fn meta_variables(m: &mut Machine) {
     let head = curl(m, &format!("{home}/env"), "--head").1;
     assert!(head.starts_with("HTTP/1.1 200") && !head.contains("GATEWAY"), "{head}");
 
-    // Bodies of any length, with one that is told and without.
+    // Bodies of any length, with one that is told and without. Not through Caddy 2.6, which now and then cuts off the answer
+    // to a POST on a busy machine.
     for size in [0usize, 1, 4096, 65536, 65537, 10_000_000] {
         m.run(&format!("head -c {size} /dev/zero >/root/body"));
         for options in ["", "--header 'Transfer-Encoding: chunked'"] {
-            let (status, text) =
-                curl(m, &format!("{home}/count"), &format!("--request POST --data-binary @/root/body {options}"));
+            let (status, text) = direct(
+                m,
+                &id,
+                &format!("{home}/count"),
+                &format!("--request POST --data-binary @/root/body {options}"),
+            );
             let length = if size == 0 && options.is_empty() { String::new() } else { size.to_string() };
             assert_eq!((status, text), (200, format!("{length} {size}\n")), "{size} {options}");
         }
     }
     m.run("head -c 10000000 /dev/urandom >/root/body");
     let options = "--data-binary @/root/body --output /root/answer";
-    assert_eq!(curl(m, &format!("{home}/cat"), options).0, 200);
+    assert_eq!(direct(m, &id, &format!("{home}/cat"), options).0, 200);
     m.run("cmp /root/body /root/answer");
 
     // Two requests on one connection.
@@ -347,10 +352,10 @@ fn programs_that_fail(m: &mut Machine) {
     assert_eq!(get(m, &format!("{home}/leaves")), (200, "left\n".into()));
     m.until("what a program left is killed", Duration::from_secs(5), || count(m, "sleep 600") == 0);
 
-    // A large body that nobody reads, and a large answer: the gateway keeps none of it.
+    // A large body that nobody reads, and a large answer: the gateway has none of it in its memory.
     m.run("truncate --size 200M /root/large");
     assert_eq!(
-        curl(m, &format!("{home}/unread"), "--data-binary @/root/large --header Expect:"),
+        direct(m, &id, &format!("{home}/unread"), "--data-binary @/root/large --header Expect:"),
         (200, "unread\n".into())
     );
     let slow =
@@ -650,8 +655,8 @@ fn examples(m: &mut Machine) {
     assert_eq!(get(m, "/hello/you"), (200, "Hello you\n".into()));
     assert_eq!(curl(m, "/words", "--data 'a b b'"), (200, "{\"b\": 2, \"a\": 1}".into()));
     assert_eq!(get(m, "/words").0, 405);
-    // On a busy machine a clone through Caddy 2.6 fails now and then (12 of 173): Caddy's journal says of the function's
-    // socket "use of closed network connection", and its client gets an answer without its end. Why is not known.
+    // On a busy machine Caddy 2.6 cuts off the answer to a POST now and then, and a clone with it: its journal says "use of
+    // closed network connection" of the function's socket.
     m.run(
         "for i in 1 2 3 4 5; do
             rm -rf /root/clone; git clone --quiet --branch master http://localhost/git/hello.git /root/clone && break
