@@ -147,8 +147,9 @@ pub fn compile_each(
     systemd: Option<u16>,
 ) -> Result<Each<Compiled>, Diagnostics> {
     let compile = |written| compile_written(layout, written, dir, shown, systemd);
-    let services = guarded(shown, || sources::written(layout, site, dir, shown))?;
-    let compiled = services.into_iter().map(|(name, written)| (name, guarded(shown, || written.and_then(compile))));
+    let services = guarded(shown, "declaration", || sources::written(layout, site, dir, shown))?;
+    let compiled =
+        services.into_iter().map(|(name, written)| (name, guarded(shown, "declaration", || written.and_then(compile))));
     Ok(compiled.collect())
 }
 
@@ -178,10 +179,10 @@ pub fn compile_written(
     Ok(Compiled { service, digests, id, units })
 }
 
-/// A bug in conductor is an error like others: it must not take other services with it.
-fn guarded<T>(shown: &Utf8Path, work: impl FnOnce() -> Result<T, Diagnostics>) -> Result<T, Diagnostics> {
+/// A bug in conductor is an error like others: it must not take others with it.
+fn guarded<T>(shown: &Utf8Path, what: &str, work: impl FnOnce() -> Result<T, Diagnostics>) -> Result<T, Diagnostics> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let remedy = "this is a bug in conductor: please report it with the declaration";
+        let remedy = format!("this is a bug in conductor: please report it with the {what}");
         Err(Diagnostic::of_file(shown, "the compiler failed", remedy).into())
     })
 }
@@ -333,11 +334,7 @@ fn compile_functions(
 ) -> Option<Vec<render::caddy::Aliased>> {
     let found: Vec<_> = source::find(layout).into_iter().collect();
     let load = |(id, dir): &(function::Id, Utf8PathBuf)| {
-        let loaded = catch_unwind(AssertUnwindSafe(|| source::load_stored(layout, id, dir, systemd)));
-        loaded.unwrap_or_else(|_| {
-            let remedy = "this is a bug in conductor: please report it with the function";
-            Err(Diagnostic::of_file(dir, "the compiler failed", remedy).into())
-        })
+        guarded(dir, "function", || source::load_stored(layout, id, dir, systemd))
     };
     for loaded in in_parallel(&found, load) {
         match loaded {

@@ -20,8 +20,7 @@ impl Id {
 
     /// None if it is not 12 lower-case hex digits.
     pub fn new(text: &str) -> Option<Self> {
-        let hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        (text.len() == Self::LENGTH && hex).then(|| Self(text.to_owned()))
+        (text.len() == Self::LENGTH && is_hex(text)).then(|| Self(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -159,6 +158,11 @@ fn digest(kind: &str, input: &impl Serialize) -> String {
     hasher.update(format!("conductor {kind}\n"));
     hasher.update(serde_json::to_vec(input).expect("a model serializes"));
     hex(&hasher.finalize())
+}
+
+/// Whether a text has only lower-case hex digits.
+pub fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// Lower-case hex digits.

@@ -280,14 +280,16 @@ pub fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
 }
 
 fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {
-    let text = match fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes),
-        Err(error) => return Err(unreadable(shown, &error)),
-    };
-    match text {
-        Ok(text) => Ok(Arc::new(Source { path: shown.to_owned(), text })),
-        Err(_) => Err(Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8")),
-    }
+    Ok(Arc::new(Source { path: shown.to_owned(), text: text(path, shown)? }))
+}
+
+/// A file's text.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn text(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnostic> {
+    let bytes = fs::read(path).map_err(|error| unreadable(shown, &error))?;
+    String::from_utf8(bytes).map_err(|_| Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8"))
 }
 
 /// The services that a declaration declares, by name of its parts where it has some: what is written for each, or why

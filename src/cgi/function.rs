@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::alias::Alias;
-use crate::generation::hex;
+use crate::generation::{hex, is_hex};
 use crate::model::{Directive, File, Process, Tls};
 
 /// What a program is to its caller.
@@ -83,11 +83,6 @@ impl Id {
     pub fn user(&self) -> String {
         format!("conductor-cgi-{}", &self.0[..Self::SHORT])
     }
-}
-
-/// Whether a text has only lower-case hex digits.
-pub fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 impl fmt::Display for Id {

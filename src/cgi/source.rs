@@ -1,7 +1,6 @@
 //! Finding functions: the search path, links of aliases, and what travels with a manifest.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -29,7 +28,7 @@ const NAME: &str = "function";
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(layout: &Layout, dir: &Utf8Path, shown: &Utf8Path, systemd: Option<u16>) -> Result<Compiled, Diagnostics> {
-    let document = parse(&read(&dir.join(MANIFEST), &shown.join(MANIFEST))?, &shown.join(MANIFEST))?;
+    let document = parse(&sources::text(&dir.join(MANIFEST), &shown.join(MANIFEST))?, &shown.join(MANIFEST))?;
     let files = sources::files_beside(&[MANIFEST, SOCKET], dir, shown)?;
     let declared = Declared {
         name: ServiceName::new(NAME).expect("a name"),
@@ -44,15 +43,6 @@ pub fn load(layout: &Layout, dir: &Utf8Path, shown: &Utf8Path, systemd: Option<u
     };
     let function = function::resolve(&declared, systemd)?;
     Ok(Compiled { id: function.id(), function, dir: shown.to_owned() })
-}
-
-/// The text of a manifest.
-///
-/// # Errors
-/// Why it cannot be read.
-pub fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnostic> {
-    let bytes = fs::read(path).map_err(|error| sources::unreadable(shown, &error))?;
-    String::from_utf8(bytes).map_err(|_| Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8"))
 }
 
 /// # Errors

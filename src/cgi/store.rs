@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path};
 use crate::layout::Layout;
 use crate::path;
-use crate::sources::MAX_BYTES;
+use crate::sources::{self, MAX_BYTES};
 use crate::template;
 
 /// Gathers a manifest and what travels with it in an empty directory: the `files` it names, and words of its command
@@ -24,7 +24,7 @@ use crate::template;
 /// # Errors
 /// What is not there, not beside the manifest, or too large.
 pub fn gather(manifest: &Utf8Path, variables: &BTreeMap<String, String>, to: &Utf8Path) -> Result<(), Diagnostics> {
-    let text = source::read(manifest, manifest)?;
+    let text = sources::text(manifest, manifest)?;
     let text = template::render(manifest, &text, variables)?;
     let document = source::parse(&text, manifest)?;
     let from = manifest.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(Utf8Path::new("."));

@@ -9,10 +9,11 @@ use clap::Subcommand;
 
 use super::{Context, Failure, Outcome, variables};
 use crate::cgi::alias::Alias;
-use crate::cgi::function::{Compiled, Id, is_hex};
+use crate::cgi::function::{Compiled, Id};
 use crate::cgi::source::{self, MANIFEST};
 use crate::cgi::{serve, store};
 use crate::compile::{self, Clash, Host};
+use crate::generation::is_hex;
 use crate::model::Service;
 use crate::render::{self, caddy::Aliased, cgi::unit_name};
 use crate::tree::Tree;

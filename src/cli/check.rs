@@ -4,13 +4,12 @@ use camino::Utf8Path;
 use clap::Args;
 
 use super::declare::pod_error;
-use super::render::with_rendered;
+use super::render::{is_directory, with_rendered};
 use super::{Context, Failure, Outcome, cgi, split_words};
 use crate::cgi::function::Compiled as Function;
 use crate::cgi::source::MANIFEST;
 use crate::compile::{self, Compiled};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::model::ServiceName;
 use crate::sources::Site;
 use crate::{proxy, sources, verify};
 
@@ -87,7 +86,7 @@ fn of_function(context: &Context, compiled: &Function, dir: &Utf8Path) -> Result
 /// How many services a thing is, and what is wrong with them.
 fn one(context: &Context, thing: &str, assignments: &[String]) -> Result<(usize, Vec<Diagnostic>), Failure> {
     let path = Utf8Path::new(thing);
-    if thing.contains('/') || ServiceName::new(thing).is_err() || path.join(sources::DECLARATION).exists() {
+    if is_directory(thing) {
         return with_rendered(context, path, None, assignments, |site, dir| each(context, site, dir, path));
     }
     let site = context.site(thing)?;

@@ -9,13 +9,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::render::with_rendered;
+use super::render::{is_directory, with_rendered};
 use super::{Context, Failure, Outcome, split_words, table};
 use crate::compile::{self, Compiled, MANIFEST};
-use crate::diagnostic::Diagnostics;
 use crate::document::{Node, Path, Step, Value};
 use crate::model::ServiceName;
-use crate::sources::{self, DECLARATION, Site};
+use crate::sources::{self, Site};
 use crate::tree::{Entry, Tree};
 
 /// So many lines of a file are shown for a key.
@@ -50,7 +49,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned()));
     };
     let path = Utf8Path::new(thing);
-    let explanations = if thing.contains('/') || ServiceName::new(thing).is_err() || path.join(DECLARATION).exists() {
+    let explanations = if is_directory(thing) {
         with_rendered(context, path, None, &assignments, |site, dir| explain(context, site, dir, path))?
     } else {
         let site = context.site(thing)?;
@@ -112,9 +111,6 @@ fn explain(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> 
                 became,
             });
         }
-    }
-    if explanations.is_empty() {
-        return Err(Diagnostics::default().into());
     }
     Ok(explanations)
 }

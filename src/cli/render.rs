@@ -66,7 +66,7 @@ fn one(
     systemd: Option<u16>,
 ) -> Result<Vec<Compiled>, Failure> {
     let path = Utf8Path::new(thing);
-    if thing.contains('/') || ServiceName::new(thing).is_err() || path.join(sources::DECLARATION).exists() {
+    if is_directory(thing) {
         return with_rendered(context, path, name, assignments, |site, dir| {
             Ok(compile::compile_all(&context.layout, site, dir, path, systemd)?)
         });
@@ -77,6 +77,12 @@ fn one(
     }
     let site = context.site(thing)?;
     Ok(compile::compile_all(&context.layout, &site, &context.layout.at(&site.dir), &site.dir, systemd)?)
+}
+
+/// Whether a word is the path of a directory to declare from, and not the name of a service.
+pub fn is_directory(thing: &str) -> bool {
+    let has_declaration = || Utf8Path::new(thing).join(sources::DECLARATION).exists();
+    thing.contains('/') || ServiceName::new(thing).is_err() || has_declaration()
 }
 
 /// Renders a directory's templates into a scratch directory and works on that.

@@ -14,7 +14,7 @@ use crate::compile::{self, Clash, Host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::render::cgi::unit_name;
-use crate::{path, proxy};
+use crate::{path, proxy, sources};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -109,7 +109,7 @@ fn undo(context: &Context, compiled: &Compiled, was_there: bool, new: &[&Alias])
 
 /// Refuses aliases that others have: functions of another name, and services.
 fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8Path, manifest: &Utf8Path) -> Outcome {
-    let text = source::read(&dir.join(MANIFEST), manifest);
+    let text = sources::text(&dir.join(MANIFEST), manifest);
     let document = text.and_then(|text| source::parse(&text, manifest)).map_err(Diagnostics::from)?;
     let mut errors = Diagnostics::default();
     let function = &compiled.function;
