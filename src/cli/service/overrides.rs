@@ -1,6 +1,6 @@
 //! `conductor service restart|scale|enable|disable|set`: drop-ins over the declaration.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::Args;
 use toml::{Table, Value};
@@ -31,12 +31,8 @@ pub struct SetArguments {
 /// Another time is another generation of the same configuration.
 pub fn restart(context: &Context, name: &ServiceName) -> Outcome {
     let (_lock, site) = lock_declared(context, name)?;
-    let before = document(context, &site)?.find(&RESTARTED_AT.into()).plain();
-    let now = SystemTime::now();
-    let written = |time| humantime::format_rfc3339_seconds(time).to_string();
-    // Asked for twice in a second, it rolls twice.
-    let twice = before.as_str() == Some(written(now).as_str());
-    let time = written(now + Duration::from_secs(twice.into()));
+    // Microseconds: asked for thrice in a second, it rolls thrice.
+    let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
     let changes = of_key(context, name, RESTART, RESTARTED_AT, Some(Value::String(time)))?;
     check(context, &changes, &site, &[(RESTART, RESTARTED_AT.into())])?;
     write_and_follow(context, name, &changes)

@@ -7,6 +7,7 @@ mod scenarios;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -79,15 +80,26 @@ fn run_all(options: &Options, chosen: &[&Scenario]) -> Result<Results, String> {
     };
     let suites: Vec<_> =
         suites.into_iter().map(|name| Suite::prepare(name, options.bare, options.keep)).collect::<Result<_, _>>()?;
-    // Side by side: most of a scenario's time is spent waiting.
-    thread::scope(|scope| {
-        let threads: Vec<_> = suites.iter().map(|suite| scope.spawn(|| run_on(suite, chosen))).collect();
-        Ok(threads.into_iter().flat_map(|thread| thread.join().expect("scenarios' panics are caught")).collect())
-    })
+    let machines: Vec<_> =
+        chosen.iter().flat_map(|scenario| suites.iter().map(move |suite| (*scenario, suite))).collect();
+    Ok(side_by_side(&machines))
 }
 
-fn run_on(suite: &Suite, chosen: &[&Scenario]) -> Results {
-    chosen.iter().map(|scenario| ((scenario.to_string(), suite.name.clone()), run(scenario, suite))).collect()
+/// One machine more than there are processors: a scenario waits for a third of its time.
+fn side_by_side(machines: &[(&Scenario, &Suite)]) -> Results {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut results = Results::new();
+        while let Some((scenario, suite)) = machines.get(next.fetch_add(1, Ordering::Relaxed)) {
+            results.insert((scenario.to_string(), suite.name.clone()), run(scenario, suite));
+        }
+        results
+    };
+    let workers = thread::available_parallelism().map_or(1, |processors| processors.get() + 1);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("scenarios' panics are caught")).collect()
+    })
 }
 
 /// Prints one line about the scenario, and the machine's logs when it fails.

@@ -78,6 +78,7 @@ macro_rules! scenarios {
 use scenarios;
 
 const ALL: &[&[Scenario]] = &[
+    enforcement::SCENARIOS, // first, since the longest
     harness::SCENARIOS,
     updates::SCENARIOS,
     engines::SCENARIOS,
@@ -106,7 +107,6 @@ const ALL: &[&[Scenario]] = &[
     package::SCENARIOS,
     newcomer::SCENARIOS,
     manual::SCENARIOS,
-    enforcement::SCENARIOS,
 ];
 
 /// Those whose `GROUP::NAME` contains one of the filters; without filters, all.
