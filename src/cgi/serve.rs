@@ -30,9 +30,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
-use self::gateway::Gateway;
+use self::gateway::{Gateway, Runner};
 use self::process::Children;
-use super::function::Id;
+use super::function::{Id, Mode};
 use super::source;
 use crate::layout::Layout;
 
@@ -62,11 +62,15 @@ pub fn run(layout: &Layout, id: &Id) -> Result<(), String> {
         Some(listener) => listener,
         None => bind(&layout.at(&layout.function_sockets()), id)?,
     };
-    let dir = layout.at(&dir);
+    let (dir, requests) = (layout.at(&dir), layout.at(&layout.function_requests(id)));
     runtime()?.block_on(async {
         let failed = |error: io::Error| error.to_string();
         let idle_timeout = compiled.function.idle_timeout;
-        let gateway = Gateway::new(compiled, dir, Children::adopt().map_err(failed)?)?;
+        let runner = match compiled.function.mode {
+            Mode::Pooled => Runner::Own,
+            Mode::Isolated => Runner::Units(requests.into()),
+        };
+        let gateway = Gateway::new(compiled, dir, Children::adopt().map_err(failed)?, runner)?;
         let server = Server::new(gateway, listener).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -220,7 +224,7 @@ pub fn request(layout: &Layout, id: &Id) -> Result<(), String> {
     // One request, one process: one thread.
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
-        let gateway = Gateway::new(compiled, dir, Children::adopt().map_err(failed)?)?;
+        let gateway = Gateway::new(compiled, dir, Children::adopt().map_err(failed)?, Runner::Own)?;
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_BUFFER).keep_alive(false);
         let stream = net::UnixStream::from_std(stream).map_err(failed)?;

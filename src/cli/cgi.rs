@@ -15,7 +15,7 @@ use crate::cgi::{serve, store};
 use crate::compile::{self, Clash, Host};
 use crate::generation::is_hex;
 use crate::model::Service;
-use crate::render::{self, caddy::Aliased, cgi::unit_name};
+use crate::render::{self, caddy::Aliased, cgi::id_of, cgi::unit_name};
 use crate::tree::Tree;
 
 #[derive(Subcommand)]
@@ -196,10 +196,7 @@ pub fn alias_clash(context: &Context, host: &Host, service: &Service) -> Option<
 pub fn converge(context: &Context, host: &Host) -> Outcome {
     let manager = context.manager;
     let wanted: Vec<_> = host.functions.keys().map(|id| format!("{}.socket", unit_name(id))).collect();
-    let declared = |unit: &str| {
-        let id = unit.strip_prefix("conductor-cgi-").map(|rest| rest.split(['.', '@']).next().unwrap_or(rest));
-        id.and_then(Id::new).is_some_and(|id| source::find_one(&context.layout, &id).is_some())
-    };
+    let declared = |unit: &str| id_of(unit).is_some_and(|id| source::find_one(&context.layout, &id).is_some());
     let active = manager.active("conductor-cgi-*")?;
     let is_unit = |unit: &&String| unit.ends_with(".socket") || unit.ends_with(".service");
     let stale: Vec<_> = active.iter().filter(is_unit).filter(|unit| !declared(unit)).cloned().collect();

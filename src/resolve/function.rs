@@ -70,8 +70,7 @@ impl Resolver<'_> {
         if let User::Dynamic(user) = &mut process.user {
             user.clear(); // made of the ID, which it cannot be part of
         }
-        let concurrency = if mode == Mode::Pooled { 64 } else { 1024 };
-        let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
+        let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, 64, 1, MAX_CONCURRENCY);
         Function {
             aliases: self.aliases(aliases),
             tls,

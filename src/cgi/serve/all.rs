@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Runner};
 use super::process::Children;
 use super::{Server, TICK, bind, runtime};
 use crate::cgi::function::{Id, Mode};
@@ -99,7 +99,7 @@ impl All<'_> {
         }
         let name = compiled.function.name.clone();
         let listener = bind(&self.layout.at(&self.layout.function_sockets()), id)?;
-        let gateway = Gateway::new(compiled, self.layout.at(dir), self.children.clone())?;
+        let gateway = Gateway::new(compiled, self.layout.at(dir), self.children.clone(), Runner::Own)?;
         let server = Arc::new(Server::new(gateway, listener).map_err(|error| error.to_string())?);
         let accepting = server.clone();
         let accepting = tokio::spawn(async move { match accepting.accept().await {} });

@@ -22,6 +22,7 @@ use super::process::{Children, Program};
 use super::worker::Workers;
 use crate::cgi::function::{Compiled, Function, Id, Interface};
 use crate::model::{Command, Engine};
+use crate::render::cgi::MARGIN;
 use crate::render::units::program_path;
 
 /// Longer paths and queries are refused with 414.
@@ -49,16 +50,29 @@ pub struct Gateway {
     pub id: Id,
     pub function: Function,
     pub dir: Utf8PathBuf,
-    pub program: Program,
-    /// The program writes HTTP itself, RFC 3875 section 5.
-    pub is_nph: bool,
     pub children: Arc<Children>,
-    workers: Option<Arc<Workers>>,
+    behind: Behind,
+    /// Of a request.
+    limit: Duration,
     /// One for each request that may have a process.
     turns: Arc<Semaphore>,
     /// Requests that have a turn or wait for one.
     present: Arc<AtomicU32>,
     answered: AtomicU64,
+}
+
+/// Who runs a function's programs.
+pub enum Runner {
+    /// This process: the function's command.
+    Own,
+    /// systemd: a unit for each connection to this socket.
+    Units(PathBuf),
+}
+
+/// Who answers.
+enum Behind {
+    Cgi(Program),
+    Workers(Arc<Workers>),
 }
 
 /// A request's place among those that are served; it is free again when this is dropped.
@@ -89,14 +103,25 @@ impl Gateway {
     ///
     /// # Errors
     /// Where its program is not found.
-    pub fn new(compiled: Compiled, dir: Utf8PathBuf, children: Arc<Children>) -> Result<Arc<Self>, String> {
+    pub fn new(
+        compiled: Compiled,
+        dir: Utf8PathBuf,
+        children: Arc<Children>,
+        runner: Runner,
+    ) -> Result<Arc<Self>, String> {
         let Compiled { id, function, dir: _ } = compiled;
-        let program = program(&function, &id, &dir)?;
-        let name = program.path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-        let is_nph = function.interface == Interface::Cgi && name.starts_with("nph-");
-        let workers = match function.interface {
-            Interface::Cgi => None,
-            Interface::Http => Some(Workers::new(&function, program.clone(), children.clone())?),
+        let mut limit = function.timeout;
+        let behind = match (runner, function.interface) {
+            (Runner::Units(socket), interface) => {
+                if interface == Interface::Cgi {
+                    limit += MARGIN; // what becomes of a slow program its own unit says
+                }
+                Behind::Workers(Workers::units(socket, children.clone()))
+            }
+            (Runner::Own, Interface::Cgi) => Behind::Cgi(program(&function, &id, &dir)?),
+            (Runner::Own, Interface::Http) => {
+                Behind::Workers(Workers::new(&function, program(&function, &id, &dir)?, children.clone())?)
+            }
         };
         Ok(Arc::new(Self {
             turns: Arc::new(Semaphore::new(function.max_concurrency as usize)),
@@ -105,10 +130,9 @@ impl Gateway {
             id,
             function,
             dir,
-            program,
-            is_nph,
             children,
-            workers,
+            behind,
+            limit,
         }))
     }
 
@@ -157,17 +181,19 @@ impl Gateway {
             return Err(Fault::client("neither a path nor a URL".to_owned())); // CONNECT, OPTIONS *
         }
         let presence = self.enter()?;
-        let limit = self.function.timeout;
-        if let Some(workers) = &self.workers {
-            let turn = self.turn(presence, what).await?;
-            let deadline = turn.deadline;
-            let answered = timeout_at(deadline, workers.respond(head, body, turn)).await;
-            return answered.map_err(|_| Fault::slow(&limit))?;
-        }
+        let program = match &self.behind {
+            Behind::Cgi(program) => program,
+            Behind::Workers(workers) => {
+                let turn = self.turn(presence, what).await?;
+                let deadline = turn.deadline;
+                let answered = timeout_at(deadline, workers.respond(head, body, turn)).await;
+                return answered.map_err(|_| Fault::slow(&self.limit))?;
+            }
+        };
         let slow = |_| Fault::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time".to_owned());
-        let input = timeout(limit, Input::of(body)).await.map_err(slow)??;
+        let input = timeout(self.limit, Input::of(body)).await.map_err(slow)??;
         let turn = self.turn(presence, what).await?;
-        cgi::respond(self, head, input, turn).await
+        cgi::respond(self, program, head, input, turn).await
     }
 
     fn enter(&self) -> Result<Presence, Fault> {
@@ -182,7 +208,7 @@ impl Gateway {
 
     /// Waits for a turn; the request's time begins with it.
     async fn turn(&self, presence: Presence, what: &str) -> Result<Turn, Fault> {
-        let limit: Duration = self.function.timeout;
+        let limit = self.limit;
         let permit = timeout(limit, self.turns.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| Fault::busy("no turn came within the time of a request"))?;
         let permit = permit.expect("nobody closes it");
@@ -191,7 +217,7 @@ impl Gateway {
 
     /// What is due now and then: workers that are too many are ended.
     pub fn tend(&self) {
-        if let Some(workers) = &self.workers {
+        if let Behind::Workers(workers) = &self.behind {
             workers.tend();
         }
     }

@@ -38,6 +38,13 @@ pub struct Program {
     pub environment: Vec<(OsString, OsString)>,
 }
 
+impl Program {
+    /// Whether it writes HTTP itself, RFC 3875 section 5.
+    pub fn is_nph(&self) -> bool {
+        self.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("nph-"))
+    }
+}
+
 /// What a process is given for its standard streams; its stderr is that of this process.
 pub struct Streams {
     pub stdin: Stdio,

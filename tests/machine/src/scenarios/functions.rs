@@ -578,26 +578,26 @@ fn isolated(m: &mut Machine) {
         count(m, "sleep 600") == 0 && m.run("systemctl list-units --all --no-legend 'conductor-cgi-*@*'").is_empty()
     });
     let many = declare(m, "many", ACT, &format!("mode = \"isolated\"\n{EXEC}"));
-    // Ten times as many callers at once as are served in a tenth of a second.
+    // Ten times as many callers at once as are served in a second.
     let seen = m
         .load(Load {
-            clients: 200,
+            clients: 500,
             path: "/x".into(),
             post: false,
-            requests: 400,
+            requests: 1000,
             connect: format!("/run/conductor/cgi/{many}"),
             timeout_ms: 60_000,
             ..Load::default()
         })
         .wait();
     assert_eq!(seen.failed, 0, "{seen}");
-    m.note(format!("{:.0}/s with 200 callers", seen.ok as f64 / seen.seconds));
+    m.note(format!("{:.0}/s with 500 callers", seen.ok as f64 / seen.seconds));
 
     let http =
         declare(m, "work", WORKER, "mode = \"isolated\"\ninterface = \"http\"\n[exec]\ncommand = [\"./work\"]\n");
     assert_eq!(curl(m, &format!("/cgi/{http}/a"), "--data hello").0, 200);
     for id in [&id, &http] {
-        let unit = m.run(&format!("ls /run/systemd/generator/conductor-cgi-{id}@.service")).trim().to_owned();
+        let unit = m.run(&format!("ls /run/systemd/generator/conductor-cgi-{id}-request@.service")).trim().to_owned();
         let exposure = exposure(m, &unit, "x@1.service");
         assert!(exposure <= 1.0, "{exposure}");
         m.note(format!("exposure {exposure}"));
