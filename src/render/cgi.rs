@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use askama::Template;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::bridge::polls_without_limit;
+use super::engine;
 use super::units::{Line, finish, lines, program_path, user_lines};
 use crate::cgi::function::{Compiled, Function, Id, Interface, Mode};
 use crate::escape::{Assignment, CommandLine, Text};
@@ -31,6 +32,11 @@ pub fn unit_name(id: &impl std::fmt::Display) -> String {
 /// `conductor-cgi-ID-request`, what the units of an isolated function's requests are called.
 pub fn request_name(id: &impl std::fmt::Display) -> String {
     format!("{}-request", unit_name(id))
+}
+
+/// What a function's container is called; an isolated function has one for each connection.
+pub fn container_name(id: &impl std::fmt::Display, instance: Option<&str>) -> String {
+    instance.map_or_else(|| unit_name(id), |instance| format!("{}-{instance}", request_name(id)))
 }
 
 /// The ID in the name of one of a function's units.
@@ -142,8 +148,10 @@ fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
         User::Dynamic(_) => User::Dynamic(id.user()),
         User::Static(name) => User::Static(name.clone()),
     };
-    let mut user = user_lines(layout.scope, &user);
     let asks_units = role == Role::Gateway && function.mode == Mode::Isolated;
+    // podman is root; the sandbox is its container.
+    let is_contained = process.engine.is_podman() && !asks_units;
+    let mut user = if is_contained { Vec::new() } else { user_lines(layout.scope, &user) };
     if asks_units && layout.scope == Scope::System {
         user.push(Line::new("SupplementaryGroups", PROXY_GROUP));
     }
@@ -156,7 +164,10 @@ fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
     user.extend(encrypted.iter().map(|it| Line::new("LoadCredentialEncrypted", credential(it))));
     let variables = if asks_units { None } else { Some(&process.environment) };
     let program = layout.program();
+    let instance = if role == Role::Request { " %i" } else { "" };
     let exec = match (role, function.interface, &process.engine) {
+        // Not StandardInput=socket: what cleans up would need it, too, when the socket may be gone.
+        _ if is_contained => format!("/bin/sh -c 'exec {program} cgi _container {id}{instance} <&3 3<&-'"),
         (Role::Gateway, ..) => format!("{program} cgi serve {id}"),
         (Role::Request, Interface::Http, Engine::Exec { command: Command(words) }) => {
             let arguments: Vec<_> = words.iter().skip(1).map(|word| word.replace('$', "$$")).collect();
@@ -166,16 +177,25 @@ fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
         (Role::Request, ..) => format!("{program} cgi _request {id}"),
     };
     let network = function.network && !asks_units;
+    let mut lines = role_lines(function, role, is_contained);
+    if is_contained {
+        lines.extend(engine::unit_lines(&process.engine, Utf8Path::new("")));
+        lines.push(Line::new("ExecStopPost", format!("{program} cgi _remove {id}{instance}")));
+    }
     finish(&Service {
         of,
         requires: asks_units.then(|| format!("{}.socket", request_name(id))),
         // A connection's unit is started for it alone: nobody waits for it to be up.
-        kind: if role == Role::Request { "simple" } else { "exec" },
+        kind: match role {
+            _ if is_contained => "notify",
+            Role::Request => "simple",
+            Role::Gateway => "exec",
+        },
         exec,
-        lines: role_lines(function, role),
+        lines,
         environment: variables.into_iter().flatten().map(|(name, value)| Assignment { name, value }).collect(),
         user,
-        strict: layout.scope == Scope::System && (process.sandbox == Sandbox::Strict || asks_units),
+        strict: layout.scope == Scope::System && !is_contained && (process.sandbox == Sandbox::Strict || asks_units),
         network,
         // An isolated process has its connection and makes no other; a network namespace for each would cost more than
         // it keeps out then.
@@ -188,24 +208,30 @@ fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
     })
 }
 
-fn role_lines(function: &Function, role: Role) -> Vec<Line<'_>> {
+fn role_lines(function: &Function, role: Role, is_contained: bool) -> Vec<Line<'_>> {
     let span = |span: Duration| timespan::format(span);
     let mut lines = Vec::new();
     match role {
         Role::Gateway => {
-            lines.push(Line::new("StandardInput", "socket"));
+            if !is_contained {
+                lines.push(Line::new("StandardInput", "socket"));
+            }
             lines.push(Line::new("StandardOutput", "journal"));
             lines.push(Line::new("StandardError", "journal"));
             // It lets requests in flight finish, and what they have started goes with it.
-            lines.push(Line::new("KillMode", "mixed"));
+            if !is_contained {
+                lines.push(Line::new("KillMode", "mixed"));
+            }
             lines.push(Line::new("TimeoutStopSec", span(function.timeout + MARGIN)));
             lines.push(Line::new("LimitNOFILE", "65536"));
             // What many connections needed at once goes back to the kernel, mallopt(3).
             lines.push(Line::new("Environment", "MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=1048576"));
         }
         Role::Request => {
-            lines.push(Line::new("StandardInput", "socket"));
-            lines.push(Line::new("StandardOutput", "socket"));
+            if !is_contained {
+                lines.push(Line::new("StandardInput", "socket"));
+            }
+            lines.push(Line::new("StandardOutput", if is_contained { "journal" } else { "socket" }));
             lines.push(Line::new("StandardError", "journal"));
             // For whom the gateway cannot end.
             let limit = if function.interface == Interface::Cgi { function.timeout + MARGIN } else { function.timeout };

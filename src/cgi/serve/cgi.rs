@@ -23,13 +23,11 @@ use super::body::{Body, Error};
 use super::fault::Fault;
 use super::gateway::{Gateway, Turn};
 use super::meta::{self, Place};
-use super::process::{self, Process, Streams, ending};
+use super::process::{self, Process, Streams, ending, scratch};
 use crate::cgi::header::{self, Head, Parsed};
 
 /// A larger body is kept on disk.
 const SMALL: usize = 64 << 10;
-/// There: the unit's own, which is no tmpfs where /tmp is one.
-const SPOOL: &str = "/var/tmp";
 /// A pipe holds at least a page.
 const ALWAYS_FITS: usize = 4096;
 /// Of a read from a program.
@@ -72,7 +70,7 @@ impl Input {
                 None => first.extend_from_slice(&data),
             }
             if spool.is_none() && first.len() > SMALL {
-                let mut file = tempfile::tempfile_in(SPOOL).map_err(full)?;
+                let mut file = scratch(|dir| tempfile::tempfile_in(dir)).map_err(full)?;
                 file.write_all(&first).map_err(full)?;
                 spool = Some((file, first.len() as u64));
             }

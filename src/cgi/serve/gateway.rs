@@ -1,13 +1,13 @@
 //! A function's gateway: which requests it takes, in which order, and who answers them.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
@@ -43,6 +43,8 @@ const INHERITED: &[&str] = &[
     "INVOCATION_ID",
     "JOURNAL_STREAM",
 ];
+/// Variables of this process in a container that are not its programs'.
+const OWN: &[&str] = &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
 /// Where programs are found that are no files of the function.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -65,6 +67,8 @@ pub struct Gateway {
 pub enum Runner {
     /// This process: the function's command.
     Own,
+    /// The same, in a container: what its image runs.
+    Inside(Vec<String>),
     /// systemd: a unit for each connection to this socket.
     Units(PathBuf),
 }
@@ -103,26 +107,23 @@ impl Gateway {
     ///
     /// # Errors
     /// Where its program is not found.
-    pub fn new(
-        compiled: Compiled,
-        dir: Utf8PathBuf,
-        children: Arc<Children>,
-        runner: Runner,
-    ) -> Result<Arc<Self>, String> {
-        let Compiled { id, function, dir: _ } = compiled;
-        let mut limit = function.timeout;
-        let behind = match (runner, function.interface) {
-            (Runner::Units(socket), interface) => {
-                if interface == Interface::Cgi {
+    pub fn new(compiled: Compiled, children: Arc<Children>, runner: Runner) -> Result<Arc<Self>, String> {
+        let mut limit = compiled.function.timeout;
+        let programs = |program: Program| match compiled.function.interface {
+            Interface::Cgi => Ok(Behind::Cgi(program)),
+            Interface::Http => Workers::new(&compiled.function, program, children.clone()).map(Behind::Workers),
+        };
+        let behind = match runner {
+            Runner::Units(socket) => {
+                if compiled.function.interface == Interface::Cgi {
                     limit += MARGIN; // what becomes of a slow program its own unit says
                 }
                 Behind::Workers(Workers::units(socket, children.clone()))
             }
-            (Runner::Own, Interface::Cgi) => Behind::Cgi(program(&function, &id, &dir)?),
-            (Runner::Own, Interface::Http) => {
-                Behind::Workers(Workers::new(&function, program(&function, &id, &dir)?, children.clone())?)
-            }
+            Runner::Own => programs(program(&compiled)?)?,
+            Runner::Inside(words) => programs(program_inside(&compiled, &words)?)?,
         };
+        let Compiled { id, function, dir } = compiled;
         Ok(Arc::new(Self {
             turns: Arc::new(Semaphore::new(function.max_concurrency as usize)),
             present: Arc::default(),
@@ -224,30 +225,52 @@ impl Gateway {
 }
 
 /// What a function runs, with what does not depend on the request.
-fn program(function: &Function, id: &Id, dir: &Utf8Path) -> Result<Program, String> {
+fn program(compiled: &Compiled) -> Result<Program, String> {
+    let Compiled { function, dir, .. } = compiled;
     let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let mut environment: Vec<_> = inherited.collect();
     if !environment.iter().any(|(name, _)| name == "PATH") {
         environment.push(("PATH".into(), SEARCH_PATH.into()));
     }
     environment.extend(function.process.environment.iter().map(|(name, value)| (name.into(), value.into())));
-    environment.push(("CONDUCTOR_FUNCTION".into(), id.as_str().into()));
     let Engine::Exec { command: Command(words) } = &function.process.engine else {
-        return Err("containers are not supported yet".to_owned());
+        return Err("it runs in its container alone".to_owned());
     };
     let (word, arguments) = words.split_first().ok_or("the command is empty")?;
-    let path = located(&program_path(dir, word))?;
+    let word = program_path(dir, word);
+    let path = located(word.as_str(), SEARCH_PATH.as_ref());
+    let path = path.ok_or_else(|| format!("there is no program {word} in {SEARCH_PATH}"))?;
+    Ok(complete(compiled, path, arguments, environment, dir.into()))
+}
+
+/// What it runs in its container, whose environment and directory are the image's.
+fn program_inside(compiled: &Compiled, words: &[String]) -> Result<Program, String> {
+    let (word, arguments) = words.split_first().ok_or("the command is empty")?;
+    let search_path = std::env::var_os("PATH").unwrap_or_else(|| SEARCH_PATH.into());
+    let path = located(word, &search_path);
+    let path = path.ok_or_else(|| format!("there is no program {word} in {}", search_path.display()))?;
+    let environment = std::env::vars_os().filter(|(name, _)| !OWN.iter().any(|own| name == own)).collect();
+    let dir = std::env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
+    Ok(complete(compiled, path, arguments, environment, dir))
+}
+
+fn complete(
+    compiled: &Compiled,
+    path: PathBuf,
+    arguments: &[String],
+    mut environment: Vec<(OsString, OsString)>,
+    dir: PathBuf,
+) -> Program {
+    environment.push(("CONDUCTOR_FUNCTION".into(), compiled.id.as_str().into()));
     // Not part of RFC 3875, but asked for by php-cgi(1) and others.
     environment.push(("SCRIPT_FILENAME".into(), path.clone().into()));
-    Ok(Program { path, arguments: arguments.iter().map(Into::into).collect(), dir: dir.into(), environment })
+    Program { path, arguments: arguments.iter().map(Into::into).collect(), dir, environment }
 }
 
 /// A program's path; one without a slash is looked for.
-fn located(program: &Utf8Path) -> Result<PathBuf, String> {
-    if program.as_str().contains('/') {
-        return Ok(program.into());
+fn located(program: &str, search_path: &OsStr) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(program.into());
     }
-    let dirs = std::env::split_paths(SEARCH_PATH);
-    let mut paths = dirs.map(|dir| dir.join(program)).filter(|path| path.is_file());
-    paths.next().ok_or_else(|| format!("there is no program {program} in {SEARCH_PATH}"))
+    std::env::split_paths(search_path).map(|dir| dir.join(program)).find(|path| path.is_file())
 }

@@ -23,7 +23,8 @@ use tempfile::TempDir;
 use super::body::{Body, Watched};
 use super::fault::Fault;
 use super::gateway::Turn;
-use super::process::{Children, Process, Program, Streams};
+use super::process::{Children, Process, Program, Streams, scratch};
+use crate::cgi::container::this_program;
 use crate::cgi::function::{Function, Talk};
 use crate::cgi::header::is_hop_by_hop;
 
@@ -240,7 +241,7 @@ impl Workers {
 
 impl Shared {
     fn bind() -> io::Result<Self> {
-        let dir = TempDir::with_prefix("conductor-")?;
+        let dir = scratch(|dir| TempDir::with_prefix_in("conductor-", dir))?;
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path)?;
         fs::metadata(&path)?;
@@ -262,9 +263,10 @@ impl Shared {
 
 /// The program through `conductor cgi _listen`, which hands the socket on its stdin over as sd_listen_fds(3) has it.
 fn handed_over(program: Program) -> io::Result<Program> {
-    let words = ["cgi", "_listen", "--"].map(Into::into).into_iter();
-    let arguments = words.chain([program.path.into_os_string()]).chain(program.arguments).collect();
-    Ok(Program { path: std::env::current_exe()?, arguments, ..program })
+    let mut own = this_program()?.into_iter().chain(["cgi", "_listen", "--"].map(Into::into));
+    let path = own.next().unwrap_or_default().into();
+    let arguments = own.chain([program.path.into_os_string()]).chain(program.arguments).collect();
+    Ok(Program { path, arguments, ..program })
 }
 
 /// Lets a worker end by itself.
