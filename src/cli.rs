@@ -12,7 +12,9 @@ mod environment;
 mod explain;
 mod journal;
 mod new;
+mod paint;
 mod plan;
+mod progress;
 mod proxy;
 mod render;
 mod run;
@@ -217,7 +219,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Exit(code)) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("{failure}");
+            anstream::eprintln!("{}", paint::error(&failure.to_string()));
             ExitCode::from(failure.code())
         }
     }

@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Context, Failure, Outcome, table};
+use super::{Context, Failure, Outcome, paint, table};
 use crate::atomic;
 use crate::compile::{self, Host, OUTPUT};
 use crate::deployment::{drain, runtime, slot};
@@ -81,11 +81,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
 
 fn print(finding: &Finding) {
     let word = match finding.verdict {
-        Verdict::Good => "ok  ",
+        Verdict::Good => "ok",
         Verdict::Note => "note",
-        Verdict::Bad => "BAD ",
+        Verdict::Bad => "BAD",
     };
-    println!("{word}  {}", finding.what);
+    let style = paint::of_state(word);
+    anstream::println!("{style}{word:4}{style:#}  {}", finding.what);
     if let Some(mend) = &finding.mend {
         println!("      {mend}");
     }
