@@ -131,7 +131,9 @@ impl From<Diagnostics> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(error.to_string())
+        let is_others = error.kind() == std::io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root();
+        let help = "\n  help: the system's services are root's; with --user they are your own manager's";
+        Self::Failed(format!("{error}{}", if is_others { help } else { "" }))
     }
 }
 

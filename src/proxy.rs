@@ -3,8 +3,8 @@
 //! What the generator writes may be read while systemd wipes it, so that every file is compared
 //! with the manifest first; a configuration that the proxy refuses is never published.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
 //! `conductor doctor`: is this host ready, and what to do if not.
 
-use std::fs;
+use fs_err as fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 

@@ -1,6 +1,6 @@
 //! `conductor new`
 
-use std::fs;
+use fs_err as fs;
 use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8PathBuf;
@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         fs::create_dir_all(path.parent().unwrap_or(&dir))?;
         fs::write(&path, text.replace("NAME", name.as_str()))?;
         if *executable {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
         }
         println!("{path}");
     }

@@ -30,6 +30,7 @@ mod strike;
 mod traps;
 mod updates;
 mod upgrade;
+mod user;
 mod verbs;
 mod watch;
 
@@ -89,6 +90,7 @@ const ALL: &[&[Scenario]] = &[
     strategies::SCENARIOS,
     plan::SCENARIOS,
     verbs::SCENARIOS,
+    user::SCENARIOS,
     health::SCENARIOS,
     hooks::SCENARIOS,
     commands::SCENARIOS,
