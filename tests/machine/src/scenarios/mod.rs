@@ -23,6 +23,7 @@ mod parts;
 mod plan;
 mod proxy;
 mod services;
+mod settings;
 mod shop;
 mod storms;
 mod strategies;
@@ -91,6 +92,7 @@ const ALL: &[&[Scenario]] = &[
     plan::SCENARIOS,
     verbs::SCENARIOS,
     user::SCENARIOS,
+    settings::SCENARIOS,
     health::SCENARIOS,
     hooks::SCENARIOS,
     commands::SCENARIOS,
