@@ -15,7 +15,7 @@ all:
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-generator
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-pages
-	rm -rf $(RELEASE)/pages && $(RELEASE)/conductor-pages docs $(RELEASE)/pages
+	rm -rf $(RELEASE)/pages $(RELEASE)/schemas && $(RELEASE)/conductor-pages docs $(RELEASE)/pages $(RELEASE)/schemas
 	set -e; mkdir -p $(RELEASE)/completions; for shell in bash fish zsh; do \
 		$(RELEASE)/conductor completions $$shell > $(RELEASE)/completions/$$shell; done
 
@@ -38,6 +38,8 @@ install:
 	install -D -m 0644 units/tmpfiles.d/conductor.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/conductor.conf
 	set -e; for page in $(RELEASE)/pages/*; do \
 		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+	install -d $(DESTDIR)$(PREFIX)/share/conductor/schemas
+	install -m 0644 $(RELEASE)/schemas/* $(DESTDIR)$(PREFIX)/share/conductor/schemas/
 	install -D -m 0644 $(RELEASE)/completions/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/conductor
 	install -D -m 0644 $(RELEASE)/completions/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/conductor.fish
 	install -D -m 0644 $(RELEASE)/completions/zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_conductor

@@ -1,6 +1,7 @@
 //! Changes on disk that are there whole or not at all.
 
-use std::fs::{self, File, Metadata, Permissions};
+use fs_err as fs;
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -180,7 +181,7 @@ fn lock_file(path: &Utf8Path) -> io::Result<File> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    File::options().create(true).truncate(false).write(true).open(path)
+    fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map(fs::File::into_file)
 }
 
 /// Whether an open file is still the one at a path.

@@ -12,7 +12,9 @@ mod environment;
 mod explain;
 mod journal;
 mod new;
+mod paint;
 mod plan;
+mod progress;
 mod proxy;
 mod render;
 mod run;
@@ -129,7 +131,9 @@ impl From<Diagnostics> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(error.to_string())
+        let is_others = error.kind() == std::io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root();
+        let help = "\n  help: the system's services are root's; with --user they are your own manager's";
+        Self::Failed(format!("{error}{}", if is_others { help } else { "" }))
     }
 }
 
@@ -217,7 +221,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Exit(code)) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("{failure}");
+            anstream::eprintln!("{}", paint::error(&failure.to_string()));
             ExitCode::from(failure.code())
         }
     }

@@ -622,12 +622,13 @@ impl Clash {
     }
 }
 
-/// Unit files of others: a generated unit must neither hide one nor be hidden.
-pub struct UnitFiles(BTreeMap<String, Utf8PathBuf>);
+/// Unit files of others: a generated unit must neither hide one nor be hidden. By name, in the order in which systemd
+/// looks for them: where each is, and how it is called there.
+pub struct UnitFiles(BTreeMap<String, Vec<(Utf8PathBuf, Utf8PathBuf)>>);
 
 impl UnitFiles {
     pub fn list(layout: &Layout) -> Self {
-        let mut files = BTreeMap::new();
+        let mut files: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for dir in layout.unit_file_dirs() {
             let here = layout.at(dir);
@@ -635,9 +636,9 @@ impl UnitFiles {
             if !seen.insert(here.canonicalize_utf8().unwrap_or_else(|_| here.clone())) {
                 continue;
             }
-            let entries = here.read_dir_utf8().into_iter().flatten().flatten();
-            for entry in entries.filter(|entry| !is_masked(entry.path())) {
-                files.entry(entry.file_name().to_owned()).or_insert_with(|| dir.join(entry.file_name()));
+            for entry in here.read_dir_utf8().into_iter().flatten().flatten() {
+                let place = (entry.path().to_owned(), dir.join(entry.file_name()));
+                files.entry(entry.file_name().to_owned()).or_default().push(place);
             }
         }
         Self(files)
@@ -646,7 +647,8 @@ impl UnitFiles {
     /// # Errors
     /// If the unit of a service that is declared at `site` belongs to somebody else.
     pub fn refuse(&self, name: &ServiceName, site: &Site) -> Result<(), Diagnostics> {
-        let Some(path) = self.0.get(&format!("{name}.service")) else { return Ok(()) };
+        let all = self.0.get(&format!("{name}.service"));
+        let Some((_, path)) = all.into_iter().flatten().find(|(here, _)| !is_masked(here)) else { return Ok(()) };
         let message = format!("{name}.service is another unit already: {path}");
         Err(Diagnostic::of_file(&site.dir, message, "give the service another name").into())
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A whole `service.toml`, drop-ins merged.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Declaration {
     /// For people: `Description=` of the units.
@@ -67,6 +68,7 @@ pub struct Declaration {
 
 /// What stands in a `service.toml` beside its `[[part]]` sections and concerns all of them together.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Whole {
     pub description: Option<String>,
@@ -86,6 +88,7 @@ pub struct Whole {
 
 /// `[exec]`
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Exec {
     /// The program and its arguments; `./` is the declaration's directory.
@@ -107,6 +110,7 @@ pub struct Exec {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Sandbox {
     #[default]
@@ -116,6 +120,7 @@ pub enum Sandbox {
 
 /// `[container]`: one image, run by podman-run(1); keys are those of podman-systemd.unit(5) in snake case.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Container {
     /// The image's name, with its registry.
@@ -170,6 +175,7 @@ pub struct Container {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Pull {
     /// When the machine has no image of this name.
@@ -183,6 +189,7 @@ pub enum Pull {
 
 /// `[pod]`: Kubernetes YAML, run by podman-kube-play(1).
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pod {
     /// The YAML file, rendered when a deployment starts.
@@ -210,6 +217,7 @@ pub struct Pod {
 
 /// `[listen]`
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
     /// `"activation"` for `[exec]`, `"tcp"` for containers and pods, unless said.
@@ -220,6 +228,7 @@ pub struct Listen {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ListenKind {
     /// systemd passes the listening socket, sd_listen_fds(3).
@@ -233,6 +242,7 @@ pub enum ListenKind {
 
 /// `[[port]]`
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Port {
     /// As `ListenStream=` has it: a port, an address with one, a path, `vsock:CID:PORT`.
@@ -241,6 +251,7 @@ pub struct Port {
 
 /// `[health]`
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Health {
     /// Path of an HTTP GET.
@@ -268,6 +279,7 @@ pub struct Health {
 
 /// `[[route]]`
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Host names; every host when left out.
@@ -281,6 +293,7 @@ pub struct Route {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Tls {
     #[default]
@@ -290,6 +303,7 @@ pub enum Tls {
 
 /// `[deploy]`
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Deploy {
     /// `"rolling"`, the default, `"blue-green"` or `"recreate"`.
@@ -306,6 +320,7 @@ pub struct Deploy {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// New deployments take over from old ones batch by batch.
@@ -319,6 +334,7 @@ pub enum Strategy {
 
 /// `[hooks]`
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Hooks {
     /// Before the process starts.
@@ -344,6 +360,7 @@ pub struct Hook {
 
 /// `[commands.NAME]`
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RunCommand {
     /// For people.
@@ -356,6 +373,7 @@ pub struct RunCommand {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CommandScope {
     #[default]
@@ -365,6 +383,7 @@ pub enum CommandScope {
 
 /// `[[service]]`
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Brought {
     /// Its declaration's directory, relative to this one's.
@@ -378,6 +397,7 @@ pub struct Brought {
 
 /// `[install]`
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Install {
     /// Units that start the service; `multi-user.target` unless said, a user's manager's `default.target`.
@@ -386,6 +406,7 @@ pub struct Install {
 
 /// `[systemd.*]`: directives of the deployments' units, and of the service's slice.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Systemd {
     pub unit: BTreeMap<String, OneOrMany>,

@@ -140,6 +140,18 @@ impl Node {
         }
     }
 
+    /// Lays defaults under this document: what it does not have is taken from them.
+    pub fn lay_under(&mut self, defaults: Self) {
+        if let (Value::Table(own), Value::Table(defaults)) = (&mut self.value, defaults.value) {
+            for (key, node) in defaults {
+                match own.get_mut(&key) {
+                    Some(existing) => existing.lay_under(node),
+                    None => drop(own.insert(key, node)),
+                }
+            }
+        }
+    }
+
     /// The node at `path`, or the nearest one above it that exists.
     pub fn find(&self, path: &Path) -> &Self {
         let mut node = self;

@@ -153,6 +153,13 @@ impl Layout {
         &self.declarations
     }
 
+    /// Where the host's settings are, the most important first: above the declarations, but not those of packages for
+    /// all users.
+    pub fn settings(&self) -> impl Iterator<Item = Utf8PathBuf> {
+        let own = self.declarations.iter().filter(|dir| dir.file_name() == Some("services"));
+        own.map(|dir| dir.with_file_name(crate::settings::SETTINGS))
+    }
+
     pub fn function_dirs(&self) -> &[Utf8PathBuf] {
         &self.functions
     }

@@ -11,6 +11,8 @@ pub mod escape;
 pub mod generation;
 pub mod layout;
 pub mod part;
+pub mod misfit;
+pub mod settings;
 pub mod sources;
 pub mod resolve;
 pub mod cgi;
@@ -40,5 +42,7 @@ pub mod proxy;
 pub mod service;
 #[cfg(feature = "cli")]
 pub mod verify;
+#[cfg(feature = "cli")]
+pub mod schema;
 #[cfg(feature = "cli")]
 pub mod cli;

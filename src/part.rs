@@ -8,9 +8,9 @@ use crate::document::{Node, Path, Value};
 use crate::model::ServiceName;
 use crate::path;
 
-const KEY: &str = "part";
+pub const KEY: &str = "part";
 /// What the parts have together, and none of them for itself.
-const OF_THE_WHOLE: &[&str] = &["service", "install"];
+pub const OF_THE_WHOLE: &[&str] = &["service", "install"];
 /// What the whole has for itself, beside its parts.
 const ITS_OWN: &[&str] = &["description", "resources"];
 /// What is a part's own, and not that of all of them.
@@ -93,6 +93,13 @@ pub fn whole(document: &Node) -> Node {
     let keys = [OF_THE_WHOLE, ITS_OWN, &["condition", "systemd"]].concat();
     retain(&mut whole, |key| keys.contains(&key));
     retain_in(&mut whole, "systemd", |key| key == "slice");
+    whole
+}
+
+/// Of what holds for all services, what concerns the parts of one together.
+pub fn whole_of(defaults: &Node) -> Node {
+    let mut whole = defaults.clone();
+    retain(&mut whole, |key| OF_THE_WHOLE.contains(&key));
     whole
 }
 

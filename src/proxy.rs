@@ -3,8 +3,8 @@
 //! What the generator writes may be read while systemd wipes it, so that every file is compared
 //! with the manifest first; a configuration that the proxy refuses is never published.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -27,6 +27,8 @@ const CADDY: &str = "caddy.service";
 const SITES: &str = "proxy/caddy/sites.caddy";
 /// A daemon-reload takes this long at the very most between wiping and writing.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The site of Debian's own Caddyfile, and that of routes and aliases without a host.
+const EXAMPLE: &str = ":80";
 /// A reload of Caddy behind those of fifty other services, on a busy machine.
 const CADDY_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at Caddy, doubling up to the longer one: fifty services that start at once and asked all the
@@ -171,7 +173,8 @@ pub fn republish(manager: Manager) -> Result<()> {
     let published = is_as_compiled(&Layout::system("/".into()));
     if !published && manager.reload_or_start(UNIT).is_err() {
         let words = manager.journal(UNIT, 10);
-        return Err(Error(format!("the proxy's configuration is not published:\n{words}")));
+        let help = in_the_way(&words).map(|help| format!("\n  help: {help}")).unwrap_or_default();
+        return Err(Error(format!("the proxy's configuration is not published:\n{words}{help}")));
     }
     let deadline = Instant::now() + CADDY_PATIENCE;
     let mut pause = PAUSE;
@@ -188,4 +191,19 @@ pub fn republish(manager: Manager) -> Result<()> {
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     Err(Error(format!("{CADDY} has not reloaded within {CADDY_PATIENCE:?}")))
+}
+
+/// What to do about a site that the administrator's Caddyfile has as well, going by Caddy's words.
+fn in_the_way(words: &str) -> Option<String> {
+    let (_, site) = words.rsplit_once("ambiguous site definition: ")?;
+    let site = site.split_whitespace().next()?;
+    let example = if site == EXAMPLE { " (it is the example that Debian's has)" } else { "" };
+    Some(format!("take the site {site} out of /etc/caddy/Caddyfile{example}, then `conductor daemon-reload`"))
+}
+
+/// Whether the administrator's Caddyfile has the site of all hosts without another: a route or an alias without a host
+/// cannot be served beside it.
+pub fn has_example(layout: &Layout) -> bool {
+    let text = std::fs::read_to_string(layout.at("/etc/caddy/Caddyfile".into())).unwrap_or_default();
+    text.lines().any(|line| line.split_whitespace().next() == Some(EXAMPLE))
 }

@@ -7,7 +7,6 @@ mod directives;
 mod engine;
 pub mod function;
 mod health;
-mod misfit;
 pub mod routes;
 
 use std::collections::BTreeMap;
@@ -16,12 +15,12 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use sha2::{Digest, Sha256};
 
-use self::misfit::{example, misfit};
 use crate::declaration::{self, Declaration, OneOrMany, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
 use crate::document::{Node, Path};
 use crate::layout::Scope;
+use crate::misfit::{example, misfit};
 use crate::model::{Deploy, Directive, Hook, Hooks, Passthrough, RunCommand, Service, ServiceName, Whole};
 use crate::path;
 use crate::sources::Declared;

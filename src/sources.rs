@@ -16,6 +16,7 @@ use crate::layout::{Layout, Scope};
 use crate::model::{DropIn, File, FileKind, ServiceName};
 use crate::part;
 use crate::path;
+use crate::settings;
 
 /// The file that makes a directory a declaration.
 pub const DECLARATION: &str = "service.toml";
@@ -202,7 +203,7 @@ pub fn find_one(layout: &Layout, name: &ServiceName) -> Option<Site> {
         let whole = find_dir(layout, &part::split(name)?.0)?;
         let dir = layout.at(&whole.dir);
         // Of a declaration that cannot be read nobody knows what it has.
-        let document = document(layout, &whole, &dir, &whole.dir).ok()?;
+        let document = in_place(layout, &whole, &dir, &whole.dir).ok()?;
         let names = part::names(&document, &whole.name).ok()?;
         names.contains(name).then(|| whole.part(layout, name.clone()))
     })
@@ -302,9 +303,11 @@ pub fn written(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -
     let document = in_place(layout, whole, dir, shown)?;
     let names = part::names(&document, &whole.name)?;
     if names.is_empty() && site.whole.is_none() {
+        let document = over_defaults(layout, document)?;
         let written = Written { site: site.clone(), document, whole: None, foreign: Vec::new() };
         return Ok(vec![(site.name.clone(), Ok(written))]);
     }
+    let together = over(settings::defaults(layout)?.as_ref().map(part::whole_of), part::whole(&document));
     let mut services = Vec::new();
     let asked = |name: &ServiceName| site.whole.is_none() || *name == site.name;
     for name in names.iter().filter(|name| asked(name)) {
@@ -313,7 +316,7 @@ pub fn written(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -
         let of_part = of_part(layout, &site, &document).map(|own| Written {
             site,
             document: own,
-            whole: Some(Whole { name: whole.name.clone(), document: part::whole(&document) }),
+            whole: Some(Whole { name: whole.name.clone(), document: together.clone() }),
             foreign: others.filter_map(|other| Some(part::split(other)?.1.to_owned())).collect(),
         });
         services.push((name.clone(), of_part.map_err(Diagnostics::from)));
@@ -364,7 +367,7 @@ fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
 /// What cannot be read or parsed, and a part that is not in it.
 pub fn document(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
     match &site.whole {
-        None => in_place(layout, site, dir, shown),
+        None => over_defaults(layout, in_place(layout, site, dir, shown)?),
         Some(whole) => of_part(layout, site, &in_place(layout, whole, dir, shown)?),
     }
 }
@@ -380,7 +383,19 @@ fn of_part(layout: &Layout, site: &Site, whole: &Node) -> Result<Node, Diagnosti
     let own = own.ok_or_else(|| {
         whole.error(&path!["part"], format!("there is no part {}", site.name), "write it as a section [[part]]")
     })?;
-    lay_over(layout, site, own)
+    over_defaults(layout, lay_over(layout, site, own)?)
+}
+
+/// A service's document over what holds for all of the host.
+fn over_defaults(layout: &Layout, document: Node) -> Result<Node, Diagnostic> {
+    Ok(over(settings::defaults(layout)?, document))
+}
+
+fn over(defaults: Option<Node>, mut document: Node) -> Node {
+    if let Some(defaults) = defaults {
+        document.lay_under(defaults);
+    }
+    document
 }
 
 fn lay_over(layout: &Layout, site: &Site, mut document: Node) -> Result<Node, Diagnostic> {
@@ -406,7 +421,7 @@ pub fn parts(layout: &Layout, site: &Site) -> Result<Vec<ServiceName>, Diagnosti
     if site.whole.is_some() {
         return Ok(Vec::new());
     }
-    part::names(&stored_document(layout, site)?, &site.name)
+    part::names(&in_place(layout, site, &layout.at(&site.dir), &site.dir)?, &site.name)
 }
 
 /// Reads one drop-in alone, None if there is none or it is a mask.

@@ -1,7 +1,7 @@
 //! A declared directory, templated with the variables given on the command line.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;

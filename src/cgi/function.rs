@@ -13,6 +13,7 @@ use crate::model::{Directive, File, Process, Tls};
 
 /// What a program is to its caller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Interface {
     /// RFC 3875: a process a request.
@@ -24,6 +25,7 @@ pub enum Interface {
 
 /// Where an `http` program talks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Talk {
     /// On stdin and stdout, one request after the other.
@@ -34,6 +36,7 @@ pub enum Talk {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// One unit for all requests, started by the first.

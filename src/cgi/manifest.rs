@@ -9,6 +9,7 @@ use crate::declaration::{Container, Exec, Scalar, TimeSpan, Tls};
 
 /// A whole `function.toml`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// For people, and whose aliases these are: a newer function of the same name takes them over.

@@ -1,7 +1,7 @@
 //! Functions on disk: gathered from where they are written, stored whole, and who owns which alias.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 
@@ -165,7 +165,7 @@ pub fn put(layout: &Layout, staged: Staging, compiled: &Compiled) -> io::Result<
     crate::service::store::copy(&dir, &fresh, &compiled.function.files)?;
     fs::copy(dir.join(MANIFEST), fresh.join(MANIFEST))?;
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(fresh.join(MANIFEST), fs::Permissions::from_mode(0o644))?;
+    fs::set_permissions(fresh.join(MANIFEST), std::fs::Permissions::from_mode(0o644))?;
     symlink(layout.function_sockets().join(compiled.id.as_str()), fresh.join(SOCKET))?;
     let again = source::load(layout, &fresh, &fresh, None).map_err(|error| io::Error::other(error.to_string()))?;
     if again.id != compiled.id {

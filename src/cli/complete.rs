@@ -10,6 +10,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::Shells;
 
 use super::{Cli, Context, Failure, Outcome, service};
+use crate::cgi::source;
 use crate::generation::Id;
 use crate::model::ServiceName;
 use crate::service::kept;
@@ -73,6 +74,7 @@ fn with_name(arg: Arg) -> Arg {
         "name" if arg.is_positional() => arg.add(ArgValueCompleter::new(services)),
         "names" | "service" => arg.add(ArgValueCompleter::new(services)),
         "deployment" => arg.add(ArgValueCompleter::new(deployments)),
+        "function" => arg.add(ArgValueCompleter::new(functions)),
         "generation" => arg.add(ArgValueCompleter::new(generations)),
         "of" => arg.add(ArgValueCompleter::new(|word: &OsStr| {
             services(word).into_iter().chain(deployments(word)).collect::<Vec<_>>()
@@ -110,6 +112,14 @@ fn deployments(word: &OsStr) -> Vec<CompletionCandidate> {
     let of = |name: &ServiceName| crate::deployment::runtime::list(&context.layout, name).unwrap_or_default();
     let units = names(&context).iter().flat_map(of).map(|deployment| deployment.unit()).collect::<Vec<_>>();
     candidates(word, units)
+}
+
+/// Their IDs, and where they are reached.
+fn functions(word: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(context) = context() else { return Vec::new() };
+    let ids = source::find(&context.layout).into_keys().map(|id| id.to_string());
+    let aliases = source::aliases(&context.layout).into_keys().map(|alias| alias.to_string());
+    candidates(word, ids.chain(aliases))
 }
 
 /// Of the services on the line.

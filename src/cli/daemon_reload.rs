@@ -7,7 +7,7 @@ use std::thread;
 use rustix::process::setpriority_process;
 
 use super::service::report;
-use super::{Context, Failure, Outcome, cgi, declare};
+use super::{Context, Failure, Outcome, cgi, declare, progress};
 use crate::compile::{self, Host};
 use crate::layout::Layout;
 use crate::model::ServiceName;
@@ -83,8 +83,10 @@ fn carry_out(context: &Context, plans: &BTreeMap<ServiceName, Plan>) -> Outcome 
     for name in due(Job::Stop) {
         println!("{name}: stopped, it is not declared any more");
     }
-    let started = manager.start(&units(Job::Start));
-    let reloaded = manager.reload(&units(Job::Reload));
+    let brought: Vec<_> = due(Job::Start).chain(due(Job::Reload)).cloned().collect();
+    let (started, reloaded) = progress::during(manager, &brought, || {
+        (manager.start(&units(Job::Start)), manager.reload(&units(Job::Reload)))
+    });
     let mut failed = Vec::new();
     for name in due(Job::Start).chain(due(Job::Reload)) {
         match hook::failure(&context.layout, name) {

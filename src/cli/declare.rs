@@ -1,7 +1,8 @@
 //! `conductor service declare`
 
+use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};

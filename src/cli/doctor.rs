@@ -1,6 +1,6 @@
 //! `conductor doctor`: is this host ready, and what to do if not.
 
-use std::fs;
+use fs_err as fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Context, Failure, Outcome, table};
+use super::{Context, Failure, Outcome, paint, table};
 use crate::atomic;
 use crate::compile::{self, Host, OUTPUT};
 use crate::deployment::{drain, runtime, slot};
@@ -81,11 +81,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
 
 fn print(finding: &Finding) {
     let word = match finding.verdict {
-        Verdict::Good => "ok  ",
+        Verdict::Good => "ok",
         Verdict::Note => "note",
-        Verdict::Bad => "BAD ",
+        Verdict::Bad => "BAD",
     };
-    println!("{word}  {}", finding.what);
+    let style = paint::of_state(word);
+    anstream::println!("{style}{word:4}{style:#}  {}", finding.what);
     if let Some(mend) = &finding.mend {
         println!("      {mend}");
     }
@@ -179,6 +180,10 @@ fn caddy(context: &Context, host: &Host) -> Vec<Finding> {
     if !proxy::is_published(&context.layout, &host.tree) {
         findings.push(bad("the routes that are declared are not published", "conductor daemon-reload"));
     }
+    if proxy::has_example(&context.layout) {
+        let mend = "take it out, if it is Debian's example: functions, and routes without a host, are on that site";
+        findings.push(note("/etc/caddy/Caddyfile has a site :80", mend));
+    }
     let pid = get("MainPID").parse().unwrap_or(0);
     findings.extend(slots(context, pid));
     findings
@@ -205,7 +210,7 @@ fn slots(context: &Context, pid: u32) -> Option<Finding> {
         !test.status().is_ok_and(|status| status.success())
     });
     Some(match refused {
-        None => good(format!("Caddy may connect to the slots of {} services", paths.len())),
+        None => good("Caddy may connect to the services' slots"),
         Some(path) => bad(
             format!("Caddy may not connect to {path}"),
             format!("systemctl restart caddy: it runs without the group {PROXY_GROUP}; else look at `namei -l {path}`"),

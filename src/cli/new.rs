@@ -1,18 +1,19 @@
 //! `conductor new`
 
-use std::fs;
+use fs_err as fs;
 use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8PathBuf;
 use clap::Args;
 
 use super::{Failure, Outcome};
+use crate::cgi::source::MANIFEST;
 use crate::model::ServiceName;
 use crate::sources::DECLARATION;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The service's name; its declaration is written into a directory that is called so
+    /// The service's or function's name; its declaration is written into a directory that is called so
     #[arg(value_name = "NAME")]
     new: String,
     /// A program is run; the one that is written is a small web server in Python
@@ -24,6 +25,9 @@ pub struct Arguments {
     /// A Kubernetes pod is run, by podman
     #[arg(long, group = "engine")]
     pod: bool,
+    /// A CGI function: a program is run for each request
+    #[arg(long, group = "engine")]
+    cgi: bool,
     /// Where the directory is made, instead of here
     #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
     directory: Utf8PathBuf,
@@ -54,13 +58,19 @@ const POD: &[File] = &[
     file("public/index.html", include_str!("../../templates/new/index.html")),
 ];
 
+const CGI: &[File] = &[
+    file(MANIFEST, include_str!("../../templates/new/function.toml")),
+    File { path: "NAME.sh", text: include_str!("../../templates/new/function.sh"), executable: true },
+];
+
 /// Writes a declaration that works as it is, with what one may want to change said beside it.
 pub fn run(arguments: &Arguments) -> Outcome {
     let name = ServiceName::new(&arguments.new).map_err(Failure::Usage)?;
     let dir = arguments.directory.join(name.as_str());
-    let files = match (arguments.container, arguments.pod) {
-        (true, _) => CONTAINER,
-        (_, true) => POD,
+    let files = match (arguments.container, arguments.pod, arguments.cgi) {
+        (true, _, _) => CONTAINER,
+        (_, true, _) => POD,
+        (_, _, true) => CGI,
         _ => EXEC,
     };
     // Into an empty directory that somebody has made, but over nothing of theirs.
@@ -68,14 +78,18 @@ pub fn run(arguments: &Arguments) -> Outcome {
         return Err(Failure::Failed(format!("{dir} is there already, and not empty; choose another name")));
     }
     for File { path, text, executable } in files {
-        let path = dir.join(path);
+        let path = dir.join(path.replace("NAME", name.as_str()));
         fs::create_dir_all(path.parent().unwrap_or(&dir))?;
         fs::write(&path, text.replace("NAME", name.as_str()))?;
         if *executable {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
         }
         println!("{path}");
     }
-    println!("\nconductor service declare {dir}\ncurl http://{name}.localhost/");
+    if arguments.cgi {
+        println!("\nconductor cgi declare {dir}\ncurl http://localhost/{name}");
+    } else {
+        println!("\nconductor service declare {dir}\ncurl http://{name}.localhost/");
+    }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `conductor run`
 
-use std::fs;
+use fs_err as fs;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::process::{Child, Command};

@@ -1,9 +1,10 @@
 //! Listings: aligned columns for people, JSON for programs.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use anstream::{AutoStream, ColorChoice};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, paint};
 
 /// Prints rows under headers; on a terminal they fit its width.
 pub fn print(headers: &[&str], rows: Vec<Vec<String>>) {
@@ -15,12 +16,25 @@ pub fn text(headers: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(headers);
-    table.add_rows(rows);
+    let coloured = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
+    let title =
+        |header: &&str| Cell::new(header).add_attributes(coloured.then_some(Attribute::Bold).into_iter().collect());
+    table.set_header(headers.iter().map(title));
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|text| cell(text, coloured)).collect::<Vec<_>>()));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn cell(text: String, coloured: bool) -> Cell {
+    let colour = match paint::of_state(&text).get_fg_color() {
+        Some(anstyle::Color::Ansi(anstyle::AnsiColor::Green)) => Color::DarkGreen,
+        Some(anstyle::Color::Ansi(anstyle::AnsiColor::Red)) => Color::DarkRed,
+        Some(anstyle::Color::Ansi(anstyle::AnsiColor::Yellow)) => Color::DarkYellow,
+        _ => return Cell::new(text),
+    };
+    if coloured { Cell::new(text).fg(colour) } else { Cell::new(text) }
 }
 
 pub fn print_json(value: &impl Serialize) -> Outcome {

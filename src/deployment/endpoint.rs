@@ -1,8 +1,8 @@
 //! Where a deployment itself listens, behind whatever bridge.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 

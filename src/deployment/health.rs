@@ -185,7 +185,7 @@ impl Gate<'_> {
 }
 
 /// A check as messages call it.
-fn named(check: &Check) -> String {
+pub fn named(check: &Check) -> String {
     match check {
         Check::Http { path, .. } => format!("GET {path}"),
         Check::Tcp => "connection accepted".into(),

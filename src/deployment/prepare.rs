@@ -1,7 +1,8 @@
 //! `conductor deployment _prepare DEPLOYMENTDIR`: what has to be there before a deployment's process.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -78,8 +79,8 @@ fn socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let above = layout.at(&layout.sockets(&deployment.service, &deployment.generation));
     let dir = layout.at(&layout.socket_dir(&deployment.service, &deployment.generation, deployment.instance));
     fs::create_dir_all(&dir)?;
-    fs::set_permissions(&dir, fs::Permissions::from_mode(0o1777))?;
-    fs::set_permissions(&above, fs::Permissions::from_mode(0o750))?;
+    fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o1777))?;
+    fs::set_permissions(&above, std::fs::Permissions::from_mode(0o750))?;
     give_to_proxy(&above)?;
     // What a process left that was killed: binding would fail.
     Ok(atomic::remove_file(&layout.at(&deployment.own_socket(layout)))?)
@@ -93,7 +94,7 @@ pub fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) 
     let socket = deployment.own_socket(layout);
     if layout.scope == Scope::System {
         give_to_proxy(&layout.at(&socket))?;
-        fs::set_permissions(layout.at(&socket), fs::Permissions::from_mode(0o660))?;
+        fs::set_permissions(layout.at(&socket), std::fs::Permissions::from_mode(0o660))?;
     }
     // Else the bridge's is there.
     if listen.has_socket() { Ok(()) } else { Ok(atomic::link(&socket, &layout.at(&deployment.socket(layout)))?) }
@@ -123,12 +124,12 @@ fn credentials(layout: &Layout, deployment: &Deployment) -> Result<()> {
     DirBuilder::new().mode(0o700).create(&above)?;
     let files = above.join("files");
     DirBuilder::new().mode(0o755).create(&files)?;
-    fs::set_permissions(&files, fs::Permissions::from_mode(0o755))?;
+    fs::set_permissions(&files, std::fs::Permissions::from_mode(0o755))?;
     for entry in from.read_dir_utf8()? {
         let entry = entry?;
         let to = files.join(entry.file_name());
         fs::copy(entry.path(), &to)?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o444))?;
+        fs::set_permissions(&to, std::fs::Permissions::from_mode(0o444))?;
     }
     Ok(())
 }

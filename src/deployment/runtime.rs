@@ -1,6 +1,6 @@
 //! A deployment's runtime data, in its DEPLOYMENTDIR.
 
-use std::fs;
+use fs_err as fs;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,6 @@ use super::endpoint::Endpoint;
 use crate::atomic;
 use crate::layout::Layout;
 use crate::model::{Listen, ServiceName};
-use crate::write;
 
 const RUNTIME: &str = "runtime.json";
 const FAILURE: &str = "failure";
@@ -64,7 +63,7 @@ impl Runtime {
 /// What the file system refuses.
 pub fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let dir = layout.at(&deployment.dir(layout));
-    fs::create_dir_all(&dir).map_err(|error| write::named(&dir, &error))?;
+    fs::create_dir_all(&dir)?;
     atomic::sweep(&dir)?;
     let snapshot = layout.snapshot(&deployment.service, &deployment.generation);
     match std::os::unix::fs::symlink(&snapshot, dir.join("generation")) {

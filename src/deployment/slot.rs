@@ -3,7 +3,7 @@
 //! Who holds which slot is a function of which deployments are ready; every change of that settles
 //! the slots again. A change is a rename(2) a slot: there is no moment without an upstream.
 
-use std::fs;
+use fs_err as fs;
 use std::io;
 
 use camino::Utf8Path;
@@ -92,7 +92,7 @@ pub fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)> {
     held
 }
 
-fn guard(layout: &Layout, name: &ServiceName) -> io::Result<fs::File> {
+fn guard(layout: &Layout, name: &ServiceName) -> io::Result<std::fs::File> {
     atomic::lock(&layout.at(&layout.locks()).join(format!("{name}.slots")))
 }
 

@@ -1,7 +1,7 @@
 //! `conductor deployment _host`: podman outside of the sandbox of the unit that runs it.
 
+use fs_err as fs;
 use std::convert::Infallible;
-use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::chown;

@@ -4,7 +4,8 @@
 //! The runtime is called for it before all others; so conductor, which stands before the runtime, knows it without asking
 //! podman, and writes down what the unit and its hooks need: `PIDFile=`, and the network.
 
-use std::fs::{self, File};
+use fs_err as fs;
+use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;

@@ -1,7 +1,7 @@
 //! A pod's file: the declared template, rendered for one deployment and completed with what every deployment has.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Map, Value, json};

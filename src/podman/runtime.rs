@@ -5,9 +5,9 @@
 //! group of their own below the unit's. So conductor stands before the runtime, called as `crun` or `runc`, rewrites
 //! `cgroupsPath` in the bundle's configuration (the OCI runtime specification, config-linux.md) and becomes the real one.
 
+use fs_err as fs;
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use super::misfit::example;
 use super::{Resolver, dynamic_user};
 use crate::declaration::{self, Declaration, ListenKind, Scalar};
 use crate::document::Path;
 use crate::layout::Scope;
+use crate::misfit::example;
 use crate::model::{Command, Container, Engine, FileKind, Listen, Pod, Process, Sandbox, User};
 use crate::path;
 

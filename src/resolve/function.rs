@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::misfit::misfit;
 use super::{MAX_SLOTS, Resolver};
 use crate::cgi::alias::Alias;
 use crate::cgi::function::{Function, Interface, Mode, Talk};
@@ -11,6 +10,7 @@ use crate::cgi::manifest::Manifest;
 use crate::diagnostic::Diagnostics;
 use crate::document::Path;
 use crate::layout::Scope;
+use crate::misfit::misfit;
 use crate::model::{Engine, Process, Pull, User};
 use crate::path;
 use crate::sources::Declared;

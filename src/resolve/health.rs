@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Resolver;
-use super::misfit::example;
 use crate::declaration;
 use crate::document::Path;
+use crate::misfit::example;
 use crate::model::{Check, Command, Health};
 use crate::path;
 

@@ -1,7 +1,7 @@
 //! `conductor service _start|_stop|_reload|_cleanup SERVICEDIR`: what `NAME.service` runs.
 
+use fs_err as fs;
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ impl<'a> Hook<'a> {
         Ok(Self { layout, manager, name })
     }
 
-    fn lock(&self) -> Result<fs::File> {
+    fn lock(&self) -> Result<std::fs::File> {
         Ok(atomic::lock(&self.layout.at(&self.layout.lock(&self.name)))?)
     }
 

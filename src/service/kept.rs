@@ -1,7 +1,7 @@
 //! Generations that are kept for a way back.
 
+use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::time::SystemTime;
 

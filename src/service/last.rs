@@ -1,7 +1,7 @@
 //! The last rollout of a service: when, from where to where, why, and how it ended.
 
+use fs_err as fs;
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,7 +1,7 @@
 //! Drop-ins that commands lay over a declaration: `/etc/conductor/services/NAME.d/*.toml`.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};

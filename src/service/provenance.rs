@@ -1,7 +1,7 @@
 //! Where a stored declaration came from, in a file beside it.
 
+use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};

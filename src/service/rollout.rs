@@ -8,6 +8,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
 use crate::compile::Compiled;
+use crate::deployment::health::named;
 use crate::deployment::runtime::State;
 use crate::deployment::{Deployment, drain, runtime, slot};
 use crate::error::{Error, Result};
@@ -20,6 +21,7 @@ use crate::service::plan::Plan;
 use crate::service::ports;
 use crate::systemd::{self, Manager};
 use crate::{atomic, proxy};
+use sd_notify::NotifyState;
 
 /// Lines of a failed deployment's journal that the failure quotes.
 const QUOTED_LINES: u32 = 10;
@@ -39,6 +41,20 @@ impl Rollout<'_> {
     fn target(&self) -> Target {
         let Compiled { service, digests, .. } = self.compiled;
         Target::new(service, digests, self.variables.clone())
+    }
+
+    /// What is being done just now, for `systemctl status` and whoever waits; sd_notify(3).
+    fn say(&self, what: &str) {
+        // Nobody listens in a test, or to a hook that somebody runs by hand.
+        let _ = sd_notify::notify(&[NotifyState::Status(what)]);
+    }
+
+    fn say_starting(&self, deployments: &[Deployment]) {
+        let Some(Deployment { generation, .. }) = deployments.first() else { return };
+        let instances: Vec<_> = deployments.iter().map(|one| one.instance.to_string()).collect();
+        let (instances, service) = (instances.join(", "), &self.compiled.service);
+        let (of, check) = (service.concurrency, named(&service.health.check));
+        self.say(&format!("starting {instances} of {of} of generation {generation} ({check})"));
     }
 
     fn strategy(&self) -> Strategy {
@@ -66,7 +82,9 @@ impl Rollout<'_> {
             return Err(self.turn_back(plan, error));
         }
         self.settle()?;
-        ports::open(self.manager, &self.compiled.service)?;
+        let Compiled { service, id, .. } = self.compiled;
+        ports::open(self.manager, service)?;
+        self.say(&format!("generation {id} serves with {} deployments", service.concurrency));
         if plan.republishes() { self.republish() } else { Ok(()) }
     }
 
@@ -127,6 +145,9 @@ impl Rollout<'_> {
                 leaving.take().map_or(Ok(()), gone)?;
                 leaving = Some(scope.spawn(move || self.retire(&done)));
             }
+            if leaving.is_some() {
+                self.say("waiting for the last request of the deployments that leave");
+            }
             leaving.take().map_or(Ok(()), gone)?;
             // The slots of those that go belong to the others before they go.
             self.settle()?;
@@ -136,6 +157,7 @@ impl Rollout<'_> {
 
     /// Starts deployments and waits until they are healthy.
     fn start(&self, deployments: &[Deployment]) -> Result<()> {
+        self.say_starting(deployments);
         for deployment in deployments {
             runtime::prepare(self.layout, deployment)?;
         }
@@ -207,6 +229,7 @@ impl Rollout<'_> {
             // There is nothing to go back to: what is healthy stays, what is not goes on trying.
             return error;
         };
+        self.say(&format!("generation {} did not come up: back to {}", self.compiled.id, before.generation));
         match self.restore(plan, before) {
             Ok(()) if self.strategy() == Strategy::Recreate => {
                 Error(format!("{error}\nthe generation {} serves again", before.generation))

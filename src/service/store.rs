@@ -1,6 +1,6 @@
 //! Generations on disk: kept for as long as a process may need them, and a few beyond.
 
-use std::fs;
+use fs_err as fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -100,7 +100,7 @@ pub fn served(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<()> {
 /// A generation that is used again is the youngest.
 fn touch(stored: &Utf8Path) -> io::Result<()> {
     let now = std::time::SystemTime::now();
-    fs::File::open(stored)?.set_times(fs::FileTimes::new().set_modified(now))
+    fs::File::open(stored)?.set_times(std::fs::FileTimes::new().set_modified(now))
 }
 
 /// Copies declared files: readable for the service's user, executable where they were.
@@ -108,7 +108,7 @@ fn touch(stored: &Utf8Path) -> io::Result<()> {
 /// # Errors
 /// What the file system refuses.
 pub fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result<()> {
-    let mode = |path: &Utf8Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    let mode = |path: &Utf8Path, mode| fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     fs::create_dir_all(to)?;
     mode(to, 0o755)?;
     for File { path, kind } in files {
@@ -120,7 +120,7 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result<()> {
             }
             FileKind::Symlink { target } => symlink(target, &at)?,
             FileKind::Regular { executable, .. } => {
-                fs::copy(from.join(path), &at).map_err(|error| write::named(&at, &error))?;
+                fs::copy(from.join(path), &at)?;
                 mode(&at, if *executable { 0o755 } else { 0o644 })?;
             }
         }

@@ -1,5 +1,6 @@
-//! Writes the manual pages: of each command, from the command line itself, and of what docs/ describes.
-//! usage: conductor-pages DOCS DIR
+//! Writes the manual pages: of each command, from the command line itself, and of what docs/ describes; and the
+//! schemas of the files that people write.
+//! usage: conductor-pages DOCS PAGES SCHEMAS
 
 mod commands;
 mod prose;
@@ -33,6 +34,12 @@ const PAGES: &[Page] = &[
         about: "manifest of a CGI function for conductor",
         source: "function-toml.md",
     },
+    Page {
+        name: "conductor.toml",
+        section: "5",
+        about: "what holds for all services of a host",
+        source: "conductor-toml.md",
+    },
     Page { name: "conductor", section: "7", about: "how conductor works", source: "concepts.md" },
     Page {
         name: "conductor-generator",
@@ -43,9 +50,12 @@ const PAGES: &[Page] = &[
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [docs, dir] = arguments.as_slice() else { return Err("usage: conductor-pages DOCS DIR".into()) };
-    let (docs, dir) = (Path::new(docs), Path::new(dir));
+    let arguments: [String; 3] = std::env::args()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .try_into()
+        .map_err(|_| "usage: conductor-pages DOCS PAGES SCHEMAS")?;
+    let [docs, dir, schemas] = arguments.each_ref().map(Path::new);
     fs::create_dir_all(dir)?;
     for (name, text) in commands::pages() {
         fs::write(dir.join(name), tidy::tidy(&String::from_utf8(text)?, RELEASED))?;
@@ -54,6 +64,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let text = fs::read_to_string(docs.join(page.source)).map_err(|error| format!("{}: {error}", page.source))?;
         let name = format!("{}.{}", page.name, page.section);
         fs::write(dir.join(name), tidy::tidy(&prose::page(page, &text), RELEASED))?;
+    }
+    fs::create_dir_all(schemas)?;
+    for (file, schema) in conductor::schema::all() {
+        fs::write(schemas.join(format!("{file}.schema.json")), format!("{schema:#}\n"))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `conductor service start|stop|reload`: systemd's verbs, with the reason when they fail.
 
 use super::super::declare::lock_declared;
-use super::super::{Context, Failure, Outcome};
+use super::super::{Context, Failure, Outcome, progress};
 use super::{held_back, image, members};
 use crate::compile;
 use crate::deployment::runtime;
@@ -9,6 +9,7 @@ use crate::live::{self, Target};
 use crate::model::ServiceName;
 use crate::service::hook;
 use crate::sources;
+use crate::systemd::Manager;
 
 fn unit(name: &ServiceName) -> String {
     format!("{name}.service")
@@ -28,7 +29,7 @@ pub fn start(context: &Context, name: &ServiceName) -> Outcome {
     if context.manager.property(&unit(name), "LoadState")? == "not-found" {
         context.manager.daemon_reload()?;
     }
-    context.manager.start(&[unit(name)]).map_err(|error| reason(context, name, &error))?;
+    bring_with(context, name, |manager, units| manager.start(units))?;
     // One whose whole runs was stopped alone.
     for part in members(&context.layout, name).iter().filter(|part| *part != name) {
         context.manager.start(&[unit(part)]).map_err(|error| reason(context, part, &error))?;
@@ -60,12 +61,19 @@ pub fn reload(context: &Context, name: &ServiceName) -> Outcome {
 
 /// Starts a service, or reloads it if it runs; waits, and says why when it fails.
 pub fn bring(context: &Context, name: &ServiceName) -> Outcome {
-    let units = [unit(name)];
-    let outcome = match context.manager.property(&units[0], "ActiveState")?.as_str() {
-        "active" | "reloading" => context.manager.reload(&units),
-        _ => context.manager.start(&units),
-    };
-    outcome.map_err(|error| reason(context, name, &error))
+    match context.manager.property(&unit(name), "ActiveState")?.as_str() {
+        "active" | "reloading" => bring_with(context, name, |manager, units| manager.reload(units)),
+        _ => bring_with(context, name, |manager, units| manager.start(units)),
+    }
+}
+
+type Started = Result<(), crate::systemd::Error>;
+
+/// Shows how far it is meanwhile.
+fn bring_with(context: &Context, name: &ServiceName, job: impl FnOnce(Manager, &[String]) -> Started) -> Outcome {
+    let manager = context.manager;
+    let brought = progress::during(manager, &members(&context.layout, name), || job(manager, &[unit(name)]));
+    brought.map_err(|error| reason(context, name, &error))
 }
 
 fn reason(context: &Context, name: &ServiceName, error: &crate::systemd::Error) -> Failure {

@@ -1,6 +1,8 @@
 //! `conductor service list`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::thread;
 
 use serde::Serialize;
 
@@ -11,6 +13,7 @@ use crate::deployment::runtime;
 use crate::environment::Environment;
 use crate::live::{self, Target};
 use crate::model::{Route, ServiceName};
+use crate::tree::Tree;
 
 /// One row of `list`.
 #[derive(Serialize)]
@@ -32,16 +35,19 @@ struct Row {
 
 pub fn run(context: &Context, json: bool) -> Outcome {
     let Context { layout, manager } = context;
-    let host = compile::compile(layout, context.systemd());
+    // Without a running systemd (`--root`, a build machine) the declarations can still be listed.
+    let has_systemd = layout.root() == "/";
+    let (host, listing) = thread::scope(|scope| {
+        let listing = scope.spawn(|| has_systemd.then(|| manager.listing().ok()).flatten());
+        let host = compile::compile(layout, context.systemd());
+        (host, listing.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
     let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
     names.extend(host.errors.keys().flatten().cloned());
     names.extend(live::all(layout).into_keys());
-    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
-    // Without a running systemd (`--root`, a build machine) the declarations can still be listed.
-    let states = if layout.root() == "/" { manager.states(&units).ok() } else { None };
-    let states = states.unwrap_or_else(|| vec!["unknown".to_owned(); units.len()]);
     let mut rows = Vec::new();
-    for (name, state) in names.into_iter().zip(states) {
+    for name in names {
+        let state = listing.as_ref().map_or("unknown", |listing| listing.state(&name)).to_owned();
         let compiled = host.services.get(&name);
         let target = Target::read(layout, &name)?;
         let shown = compiled.map(|compiled| compiled.service.clone()).or_else(|| {
@@ -100,7 +106,9 @@ fn displayed(context: &Context, name: &ServiceName, compiled: Option<&Compiled>)
     let layout = &context.layout;
     let live = live::of(layout, name).and_then(|live| {
         let id = live.current(layout);
-        Some((live.model(layout, id).ok()?, Environment::of(&live.units(layout, id).ok()?, name, id, None)))
+        let model = live.model(layout, id).ok()?;
+        let units = if model.display.is_empty() { Tree::default() } else { live.units(layout, id).ok()? };
+        Some((model, Environment::of(&units, name, id, None)))
     });
     let declared = || compiled.map(|it| (it.service.clone(), Environment::of(&it.units, name, &it.id, None)));
     live.or_else(declared).map(|(service, environment)| display::values(&service, &environment)).unwrap_or_default()

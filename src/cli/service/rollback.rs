@@ -39,7 +39,7 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
     println!("{name}: back to generation {}, of {}", chosen.id, humantime::format_rfc3339_seconds(chosen.served));
     if compiled.id != chosen.id {
         println!(
-            "{name}: its declaration compiles to {} now: a drop-in of a package or conductor is another",
+            "{name}: its declaration compiles to {} now: conductor.toml, a drop-in of a package or conductor is another",
             compiled.id
         );
     }

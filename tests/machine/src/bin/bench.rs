@@ -3,6 +3,7 @@
 //! - The generator against Podman's Quadlet generator, and against `cp -r` of its output.
 //! - A rolling update against the systemctl starts and stops of plain units, of one service and of many at once.
 //! - A rolling update of a pod against `podman kube play` and `kube down` alone.
+//! - `conductor --help` and `conductor service list` against `systemctl --version` and `systemctl list-units`.
 //! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
 use std::fs;
@@ -42,6 +43,7 @@ enum Part {
     Rollout,
     Pod,
     Reload,
+    Command,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +63,9 @@ fn main() -> ExitCode {
             }
             if wanted(Part::Pod) {
                 pod(suite, &mut table)?;
+            }
+            if wanted(Part::Command) {
+                commands(suite, &mut table)?;
             }
             if wanted(Part::Reload) {
                 idle_reload(suite, &mut table)?;
@@ -569,6 +574,30 @@ fn rolling_reload(suite: &str, table: &mut Table) -> Result<(), String> {
     }
     let figure = format!("rolling {ROLLED} services x 2, {suite}, against plain units");
     table.compare(&figure, median(&ours[1..]), median(&theirs[1..]), 1.5);
+    Ok(())
+}
+
+/// Calls of a command in a row: one is too short to be timed by a shell.
+const CALLS: usize = 20;
+
+/// What somebody who types waits for, with ten services.
+fn commands(suite: &str, table: &mut Table) -> Result<(), String> {
+    let machine = Machine::boot(&Suite::prepare(suite, false, false)?);
+    declare_running(&PathBuf::from(format!("/proc/{}/root", machine.leader())), 10)
+        .map_err(|error| error.to_string())?;
+    machine.copy_app("/usr/local/bin/app");
+    machine.run("conductor daemon-reload");
+    for (ours, theirs) in
+        [("conductor --help", "systemctl --version"), ("conductor service list", "systemctl list-units --no-pager")]
+    {
+        let call = |command: &str| {
+            let calls = format!("for call in $(seq {CALLS}); do {command}; done >/dev/null");
+            milliseconds(&machine, &calls) / CALLS as f64
+        };
+        let runs: Vec<_> = (0..=RUNS).map(|_| (call(ours), call(theirs))).skip(1).collect();
+        let (mine, its): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+        table.compare(&format!("{ours}, {suite}, against {theirs}"), median(&mine), median(&its), 1.5);
+    }
     Ok(())
 }
 

@@ -12,7 +12,31 @@ scenarios!("manual":
     from_compose(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-compose.md"))),
     secrets(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/secrets.md"))),
     databases(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/databases.md"))),
+    cgi(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi.md"))),
+    conductor_toml(|m: &mut Machine| follow(m, include_str!("../../../../docs/conductor-toml.md"))),
+    readme,
 );
+
+/// Commands of the README that build, or install what is installed: this suite and `make demo` are what they do.
+const ELSEWHERE: &[&str] = &["make", "apt", "systemd-sysusers"];
+
+/// Its indented lines, in order; its first declaration is what `conductor new` writes.
+fn readme(m: &mut Machine) {
+    let page = include_str!("../../../../README.md");
+    let mut commands = 0;
+    let mut is_code = false;
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        let Some(command) = line.strip_prefix("    ").filter(|_| !is_code) else { continue };
+        if ELSEWHERE.iter().any(|elsewhere| command.starts_with(elsewhere)) {
+            continue;
+        }
+        m.run(&format!("cd /root; SYSTEMD_PAGER= {command}"));
+        commands += 1;
+    }
+    assert!(commands >= 12, "{commands} commands");
+    m.note(format!("{commands} commands"));
+}
 
 /// Writes the files of a page and runs its commands, in /root. Other blocks are only to be looked at.
 fn follow(m: &Machine, page: &str) {
@@ -22,7 +46,8 @@ fn follow(m: &Machine, page: &str) {
     let mut commands = 0;
     for (language, text) in blocks(page) {
         if let Some((path, content)) = text.strip_prefix("# file: ").and_then(|rest| rest.split_once('\n')) {
-            m.write(&format!("/root/{path}"), content);
+            let path = if path.starts_with('/') { path.to_owned() } else { format!("/root/{path}") };
+            m.write(&path, content);
         } else if language == "sh" {
             m.run(&format!("cd /root; set -e\n{text}"));
             commands += text.lines().count();

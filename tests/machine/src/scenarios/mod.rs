@@ -23,6 +23,7 @@ mod parts;
 mod plan;
 mod proxy;
 mod services;
+mod settings;
 mod shop;
 mod storms;
 mod strategies;
@@ -30,6 +31,7 @@ mod strike;
 mod traps;
 mod updates;
 mod upgrade;
+mod user;
 mod verbs;
 mod watch;
 
@@ -89,6 +91,8 @@ const ALL: &[&[Scenario]] = &[
     strategies::SCENARIOS,
     plan::SCENARIOS,
     verbs::SCENARIOS,
+    user::SCENARIOS,
+    settings::SCENARIOS,
     health::SCENARIOS,
     hooks::SCENARIOS,
     commands::SCENARIOS,

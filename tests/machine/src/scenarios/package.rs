@@ -84,7 +84,17 @@ fn completed_in_a_shell(m: &mut Machine) {
     let generation = shop::generation(m);
     assert_eq!(offered(&format!("conductor service rollback shop {}", &generation[..4])), generation);
     assert_eq!(offered("conductor deployment show sho"), format!("shop-{generation}@1.service"));
-    for page in ["1 conductor-service", "5 service.toml", "7 conductor", "8 conductor-generator"] {
+    m.run("cd /root; conductor new greet --cgi; sed -i '/^aliases/d' greet/function.toml; conductor cgi declare greet");
+    let id = m.run("conductor cgi identify /root/greet").trim().to_owned();
+    assert_eq!(offered(&format!("conductor cgi rm {}", &id[..4])), id);
+    for page in [
+        "1 conductor-service",
+        "5 function.toml",
+        "5 conductor.toml",
+        "5 service.toml",
+        "7 conductor",
+        "8 conductor-generator",
+    ] {
         let file =
             page.split_once(' ').map(|(section, name)| format!("/usr/share/man/man{section}/{name}.{section}.gz"));
         m.run(&format!("zcat {} | grep --quiet '^.SH DESCRIPTION'", file.expect("a section and a name")));

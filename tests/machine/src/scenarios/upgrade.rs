@@ -112,7 +112,7 @@ fn older_format_and_removal(m: &mut Machine) {
 }
 
 fn package_files_are_replaced(m: &mut Machine) {
-    let shop = Shop::new(2).flags("--start-delay 1s");
+    let shop = Shop::new(2).flags("--start-delay 3s");
     shop.declare(m, "1");
     shop.write(m);
     let (watch, running) = (Watch::begin(m), m.load(load()));

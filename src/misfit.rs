@@ -1,35 +1,35 @@
 //! What does not fit the type of a declaration, in the words of somebody who writes one.
 
 use crate::declaration;
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::Diagnostic;
 use crate::directive;
 use crate::document::{Error, Node, Path, Problem, Step};
 
 /// Says what does not fit in the words of somebody who writes a declaration.
-pub fn misfit(document: &Node, error: Error) -> Diagnostics {
+pub fn misfit(document: &Node, error: Error) -> Diagnostic {
     let path = error.path;
     match error.problem {
         Problem::UnknownKey { key, expected } => {
             let full = path.join(key.as_str());
             if is_later(&full) {
-                document.key_error(&full, "not supported yet", "take it out").into()
+                document.key_error(&full, "not supported yet", "take it out")
             } else if let Some((_, message, remedy)) = ELSEWHERE.iter().find(|(key, ..)| *key == dotted(&full)) {
-                document.key_error(&full, *message, *remedy).into()
+                document.key_error(&full, *message, *remedy)
             } else {
-                document.key_error(&full, "there is no such key here", did_you_mean(&key, expected)).into()
+                document.key_error(&full, "there is no such key here", did_you_mean(&key, expected))
             }
         }
         Problem::MissingKey(key) => {
             let message = format!("{key} is missing");
-            document.error(&path, message, example(&path.join(key))).into()
+            document.error(&path, message, example(&path.join(key)))
         }
         Problem::UnknownWord { word, expected } => {
-            document.error(&path, format!("{word:?} is not a choice"), choices(expected)).into()
+            document.error(&path, format!("{word:?} is not a choice"), choices(expected))
         }
         Problem::WrongType { found, expected } => {
-            document.error(&path, format!("{expected} is expected here, not {found}"), example(&path)).into()
+            document.error(&path, format!("{expected} is expected here, not {found}"), example(&path))
         }
-        Problem::Other(message) => document.error(&path, message, example(&path)).into(),
+        Problem::Other(message) => document.error(&path, message, example(&path)),
     }
 }
 
@@ -73,9 +73,11 @@ fn did_you_mean(key: &str, expected: &[&str]) -> String {
 /// What a key looks like when it is right.
 pub fn example(path: &Path) -> String {
     let keys = dotted(path);
+    // conductor.toml has them one section deeper.
+    let keys = keys.strip_prefix("service.").unwrap_or(&keys);
     let last = keys.rsplit('.').next().unwrap_or("");
     match last {
-        _ if SECTIONS.contains(&keys.as_str()) => format!("write a section: [{keys}]"),
+        _ if SECTIONS.contains(&keys) => format!("write a section: [{keys}]"),
         "command" | "exec" | "pre_start" | "post_start" | "pre_stop" | "drain" | "post_stop" => {
             format!("write the words one by one: {last} = [\"./program\", \"--flag\"]")
         }

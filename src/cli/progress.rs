@@ -1,0 +1,83 @@
+//! What services do while somebody waits: `StatusText=` of their units, which the hooks write. On a terminal a line a
+//! service that stays in its place, elsewhere a line of standard error each time it changes.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::model::ServiceName;
+use crate::systemd::Manager;
+
+/// Between two looks: often enough for eyes, and seldom enough for a log.
+const ON_TERMINAL: Duration = Duration::from_millis(100);
+const ELSEWHERE: Duration = Duration::from_millis(500);
+
+/// Has something done, and shows what services say of themselves meanwhile.
+pub fn during<T>(manager: Manager, names: &[ServiceName], work: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        let (working, is_over) = mpsc::channel();
+        scope.spawn(move || watch(manager, names, &is_over));
+        let result = work();
+        drop::<mpsc::Sender<()>>(working);
+        result
+    })
+}
+
+fn watch(manager: Manager, names: &[ServiceName], is_over: &Receiver<()>) {
+    let mut display = Display::new();
+    let every = if display.bars.is_some() { ON_TERMINAL } else { ELSEWHERE };
+    let mut said: BTreeMap<&ServiceName, String> = BTreeMap::new();
+    while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        for name in names {
+            let unit = format!("{name}.service");
+            // Of a unit that does nothing it says what the last time came to.
+            let busy = |state: &str| matches!(state, "activating" | "reloading" | "deactivating");
+            if !manager.property(&unit, "ActiveState").is_ok_and(|state| busy(&state)) {
+                continue;
+            }
+            let text = manager.property(&unit, "StatusText").unwrap_or_default();
+            if !text.is_empty() && said.get(name) != Some(&text) {
+                display.show(name, &text);
+                said.insert(name, text);
+            }
+        }
+    }
+    display.clear();
+}
+
+struct Display<'a> {
+    /// None where nobody looks.
+    bars: Option<MultiProgress>,
+    lines: BTreeMap<&'a ServiceName, ProgressBar>,
+}
+
+impl<'a> Display<'a> {
+    fn new() -> Self {
+        let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
+        Self { bars, lines: BTreeMap::new() }
+    }
+
+    fn show(&mut self, name: &'a ServiceName, text: &str) {
+        let Some(bars) = &self.bars else {
+            eprintln!("{name}: {text}");
+            return;
+        };
+        let line = self.lines.entry(name).or_insert_with(|| {
+            let style = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}");
+            let line = bars.add(ProgressBar::new_spinner().with_prefix(name.to_string()));
+            line.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            line.enable_steady_tick(ON_TERMINAL);
+            line
+        });
+        line.reset_elapsed();
+        line.set_message(text.to_owned());
+    }
+
+    fn clear(self) {
+        self.lines.values().for_each(ProgressBar::finish_and_clear);
+    }
+}
