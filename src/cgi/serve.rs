@@ -1,6 +1,6 @@
 //! `conductor cgi serve`: requests on a function's socket, answered by its processes.
 //!
-//! One process, two threads, hyper for HTTP. It runs as the function's user, in the function's sandbox and control group,
+//! One process, hyper for HTTP. It runs as the function's user, in the function's sandbox and control group,
 //! takes its socket from systemd, and ends when nobody has called for a while.
 
 pub mod all;
@@ -26,8 +26,9 @@ use camino::Utf8Path;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::{RecvFlags, recv};
 use rustix::process::{Resource, getrlimit};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,7 +42,7 @@ use crate::deployment::prepare::give_to_proxy;
 use crate::layout::Layout;
 use crate::render::cgi::unit_name;
 
-/// One spawns while the other reads; more would only wait for the kernel.
+/// Of what passes requests on: more would only wait for the kernel.
 const THREADS: usize = 2;
 /// A request's header must be there within this time, a connection's first one as well as a later one.
 const HEADER_TIME: Duration = Duration::from_secs(10);
@@ -95,7 +96,8 @@ fn pooled(layout: &Layout, compiled: Compiled, runner: Runner) -> Result<(), Str
         Some(listener) => listener,
         None => bind(&layout.at(&layout.function_sockets()), &compiled.id)?,
     };
-    runtime()?.block_on(async {
+    let interface = (compiled.function.mode == Mode::Pooled).then_some(compiled.function.interface);
+    runtime(interface)?.block_on(async {
         let failed = |error: io::Error| error.to_string();
         let idle_timeout = compiled.function.idle_timeout;
         let gateway = Gateway::new(compiled, Children::adopt().map_err(failed)?, runner)?;
@@ -113,8 +115,13 @@ fn pooled(layout: &Layout, compiled: Compiled, runner: Runner) -> Result<(), Str
     })
 }
 
-fn runtime() -> Result<Runtime, String> {
-    let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+fn runtime(interface: Option<Interface>) -> Result<Runtime, String> {
+    // What a CGI program needs of it goes through many hands: in one thread none of them waits for another to wake up.
+    let mut builder = match interface {
+        Some(Interface::Cgi) => Builder::new_current_thread(),
+        Some(Interface::Http) | None => Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(THREADS).enable_all().build();
     runtime.map_err(|error| format!("no runtime: {error}"))
 }
 
@@ -189,9 +196,19 @@ impl Server {
             Err(_) => return tokio::time::sleep(PAUSE).await,
         };
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        let connection = serve(self.http.clone(), self.gateway.clone(), stream, self.closing.subscribe());
+        let (http, gateway, mut closing) = (self.http.clone(), self.gateway.clone(), self.closing.subscribe());
         tokio::spawn(async move {
-            connection.await;
+            // Before its first byte a connection needs no buffers: there may be thousands.
+            let has_begun = tokio::select! {
+                biased;
+                has_begun = begins(&stream) => has_begun,
+                _ = closing.wait_for(|closing| *closing) => false,
+                () = tokio::time::sleep(HEADER_TIME) => false,
+            };
+            if has_begun {
+                // On the heap, or each task had room for it from the beginning.
+                Box::pin(serve(http, gateway, stream, closing)).await;
+            }
             drop(permit);
         });
     }
@@ -220,6 +237,20 @@ impl Server {
     async fn finish(&self) {
         self.closing.send_replace(true);
         drop(self.connections.acquire_many(self.most).await);
+    }
+}
+
+/// Waits for the first byte; whether there is one.
+async fn begins(stream: &net::UnixStream) -> bool {
+    let look = || Ok(recv(stream, &mut [0; 1], RecvFlags::PEEK)?.0);
+    loop {
+        if stream.readable().await.is_err() {
+            return false;
+        }
+        match stream.try_io(Interest::READABLE, look) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            outcome => return outcome.is_ok_and(|read| read > 0),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ struct Served {
 /// Why nothing can be served at all.
 pub fn run(layout: &Layout, systemds: impl Fn(&[Id]) -> Vec<bool> + Send + Sync + 'static) -> Result<(), String> {
     let systemds = Arc::new(systemds);
-    runtime()?.block_on(async {
+    runtime(None)?.block_on(async {
         let failed = |error: io::Error| error.to_string();
         let mut all = All {
             layout,

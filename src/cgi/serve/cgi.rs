@@ -124,7 +124,7 @@ pub async fn respond(
 ) -> Result<Response<Body>, Fault> {
     let (deadline, is_nph) = (turn.deadline, program.is_nph());
     for _ in 0..MAX_REDIRECTS {
-        let mut running = start(gateway, program, &head, input)?;
+        let mut running = start(gateway, program, &head, input).await?;
         let read = timeout_at(deadline, running.head(is_nph)).await;
         match read.map_err(|_| Fault::slow(&gateway.function.timeout))?? {
             Answer::Head(first) => return Ok(answer(&head.method, *first, running, turn, is_nph)),
@@ -140,16 +140,22 @@ pub async fn respond(
     Err(Fault::program(format!("it redirects more than {MAX_REDIRECTS} times")))
 }
 
-fn start(gateway: &Gateway, program: &process::Program, head: &Parts, input: Input) -> Result<Program, Fault> {
+async fn start(gateway: &Gateway, program: &process::Program, head: &Parts, input: Input) -> Result<Program, Fault> {
     let path = head.uri.path();
     let place = Place::of(&gateway.function, &gateway.id, meta::host(head), path);
     let place = place.ok_or_else(|| Fault::client("the path is not percent-encoded as it should be".to_owned()))?;
     let mut program = program.clone();
     program.environment.extend(meta::variables(head, &place, input.length(), &gateway.dir));
-    let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", program.path.display()));
+    let path = program.path.clone();
+    let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", path.display()));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed)?;
     let streams = Streams { stdin: input.connect(gateway.function.timeout).map_err(failed)?, stdout: writer };
-    let process = gateway.children.spawn(&program, streams).map_err(failed)?;
+    // Who starts a program is held up until that runs, vfork(2): nobody waits for it but this request.
+    let process = if gateway.present() > 1 {
+        gateway.children.spawn_aside(program, streams).await.map_err(failed)?
+    } else {
+        gateway.children.spawn(&program, streams).map_err(failed)?
+    };
     let output = Receiver::from_owned_fd(reader).map_err(failed)?;
     Ok(Program { process, output })
 }

@@ -168,6 +168,15 @@ impl Children {
         Ok(Process { pid, children: self.clone(), ended })
     }
 
+    /// The same, in another thread.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn spawn_aside(self: &Arc<Self>, program: Program, streams: Streams) -> io::Result<Process> {
+        let children = self.clone();
+        tokio::task::spawn_blocking(move || children.spawn(&program, streams)).await.map_err(io::Error::other)?
+    }
+
     /// Waits for what has ended. A process's group ends with it: its number cannot have been given to another in between.
     fn reap(&self) {
         let mut registry = self.registry();
