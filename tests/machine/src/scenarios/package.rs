@@ -87,7 +87,14 @@ fn completed_in_a_shell(m: &mut Machine) {
     m.run("cd /root; conductor new greet --cgi; sed -i '/^aliases/d' greet/function.toml; conductor cgi declare greet");
     let id = m.run("conductor cgi identify /root/greet").trim().to_owned();
     assert_eq!(offered(&format!("conductor cgi rm {}", &id[..4])), id);
-    for page in ["1 conductor-service", "5 function.toml", "5 conductor.toml", "5 service.toml", "7 conductor", "8 conductor-generator"] {
+    for page in [
+        "1 conductor-service",
+        "5 function.toml",
+        "5 conductor.toml",
+        "5 service.toml",
+        "7 conductor",
+        "8 conductor-generator",
+    ] {
         let file =
             page.split_once(' ').map(|(section, name)| format!("/usr/share/man/man{section}/{name}.{section}.gz"));
         m.run(&format!("zcat {} | grep --quiet '^.SH DESCRIPTION'", file.expect("a section and a name")));
