@@ -8,6 +8,8 @@ pub mod manifest;
 pub mod source;
 
 #[cfg(feature = "cli")]
+pub mod container;
+#[cfg(feature = "cli")]
 pub mod header;
 #[cfg(feature = "cli")]
 pub mod serve;

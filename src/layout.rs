@@ -169,6 +169,11 @@ impl Layout {
         self.runtime.join("cgi")
     }
 
+    /// Where an isolated function's gateway reaches its units.
+    pub fn function_requests(&self, id: &impl std::fmt::Display) -> Utf8PathBuf {
+        self.function_sockets().join(format!("{id}.request"))
+    }
+
     pub fn unit_file_dirs(&self) -> &[Utf8PathBuf] {
         &self.unit_files
     }

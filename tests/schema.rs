@@ -25,8 +25,7 @@ fn keys_are_the_manual_s() {
     let service = include_str!("../docs/service-toml.md");
     assert_eq!(keys(&of("service.toml")), &documented(service, "Top level") | &BTreeSet::from(["part"]));
     let function = include_str!("../docs/function-toml.md");
-    let unsupported = BTreeSet::from(["container"]);
-    assert_eq!(&keys(&of("function.toml")) - &unsupported, documented(function, "Top level"));
+    assert_eq!(keys(&of("function.toml")), documented(function, "Top level"));
     let settings = of("conductor.toml");
     assert_eq!(keys(&settings), BTreeSet::from(["service"]));
     let manual = include_str!("../docs/conductor-toml.md");

@@ -10,10 +10,13 @@ mod fault;
 mod gateway;
 mod meta;
 mod process;
+pub mod refuse;
 mod worker;
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,11 +33,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
-use self::gateway::Gateway;
+use self::gateway::{Gateway, Runner};
 use self::process::Children;
-use super::function::Id;
+use super::function::{Compiled, Id, Interface, Mode};
 use super::source;
+use crate::deployment::prepare::give_to_proxy;
 use crate::layout::Layout;
+use crate::render::cgi::unit_name;
 
 /// One spawns while the other reads; more would only wait for the kernel.
 const THREADS: usize = 2;
@@ -50,23 +55,50 @@ const TICK: Duration = Duration::from_secs(1);
 /// While there are no file descriptors or memory for another connection.
 const PAUSE: Duration = Duration::from_millis(10);
 
+fn load(layout: &Layout, id: &Id) -> Result<Compiled, String> {
+    let dir = source::find_one(layout, id).ok_or_else(|| format!("the function {id} is not declared"))?;
+    let compiled = source::load_stored(layout, id, &dir, None).map_err(|errors| errors.to_string())?;
+    Ok(Compiled { dir: layout.at(&dir), ..compiled })
+}
+
 /// Serves a function until nobody has called for its `idle_timeout`, or until it is told to stop: what is in flight is
 /// finished then.
 ///
 /// # Errors
 /// Why it is not served.
 pub fn run(layout: &Layout, id: &Id) -> Result<(), String> {
-    let dir = source::find_one(layout, id).ok_or_else(|| format!("the function {id} is not declared"))?;
-    let compiled = source::load_stored(layout, id, &dir, None).map_err(|errors| errors.to_string())?;
+    let compiled = load(layout, id)?;
+    match compiled.function.mode {
+        Mode::Isolated => pooled(layout, compiled, Runner::Units(layout.at(&layout.function_requests(id)).into())),
+        Mode::Pooled if compiled.function.process.engine.is_podman() => {
+            Err(format!("its container is started by systemd: systemctl start {}.socket", unit_name(id)))
+        }
+        Mode::Pooled => pooled(layout, compiled, Runner::Own),
+    }
+}
+
+/// In a function's container, whose programs are `words`: serves it, or the connection that is stdin.
+///
+/// # Errors
+/// Why it is not served.
+pub fn inside(layout: &Layout, id: &Id, words: Vec<String>) -> Result<(), String> {
+    let compiled = load(layout, id)?;
+    match (compiled.function.mode, compiled.function.interface) {
+        (Mode::Pooled, _) => pooled(layout, compiled, Runner::Inside(words)),
+        (Mode::Isolated, Interface::Cgi) => one(compiled, Runner::Inside(words)),
+        (Mode::Isolated, Interface::Http) => Err(hand_over(&words, Passing::Connection).to_string()),
+    }
+}
+
+fn pooled(layout: &Layout, compiled: Compiled, runner: Runner) -> Result<(), String> {
     let listener = match passed() {
         Some(listener) => listener,
-        None => bind(&layout.at(&layout.function_sockets()), id)?,
+        None => bind(&layout.at(&layout.function_sockets()), &compiled.id)?,
     };
-    let dir = layout.at(&dir);
     runtime()?.block_on(async {
         let failed = |error: io::Error| error.to_string();
         let idle_timeout = compiled.function.idle_timeout;
-        let gateway = Gateway::new(compiled, dir, Children::adopt().map_err(failed)?)?;
+        let gateway = Gateway::new(compiled, Children::adopt().map_err(failed)?, runner)?;
         let server = Server::new(gateway, listener).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -101,9 +133,14 @@ fn bind(dir: &Utf8Path, id: &Id) -> Result<UnixListener, String> {
     if std::os::unix::net::UnixStream::connect(&path).is_ok() {
         return Err(format!("{path}: somebody serves there already"));
     }
-    std::fs::create_dir_all(dir).map_err(failed)?;
+    fs::create_dir_all(dir).map_err(failed)?;
     crate::atomic::remove_file(&path).map_err(failed)?;
-    UnixListener::bind(&path).map_err(failed)
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    // As SocketGroup= and SocketMode= of systemd's; who may not do it is no proxy's server.
+    if give_to_proxy(&path).is_ok() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    }
+    Ok(listener)
 }
 
 struct Server {
@@ -210,17 +247,18 @@ where
 /// # Errors
 /// Why it is not served.
 pub fn request(layout: &Layout, id: &Id) -> Result<(), String> {
-    let dir = source::find_one(layout, id).ok_or_else(|| format!("the function {id} is not declared"))?;
-    let compiled = source::load_stored(layout, id, &dir, None).map_err(|errors| errors.to_string())?;
+    one(load(layout, id)?, Runner::Own)
+}
+
+fn one(compiled: Compiled, runner: Runner) -> Result<(), String> {
     let failed = |error: io::Error| format!("stdin is no connection: {error}");
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     let stream = std::os::unix::net::UnixStream::from(socket);
     stream.set_nonblocking(true).map_err(failed)?;
-    let dir = layout.at(&dir);
     // One request, one process: one thread.
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
-        let gateway = Gateway::new(compiled, dir, Children::adopt().map_err(failed)?)?;
+        let gateway = Gateway::new(compiled, Children::adopt().map_err(failed)?, runner)?;
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_BUFFER).keep_alive(false);
         let stream = net::UnixStream::from_std(stream).map_err(failed)?;
@@ -234,29 +272,41 @@ pub fn request(layout: &Layout, id: &Id) -> Result<(), String> {
     })
 }
 
-/// A program that is given a listening socket: the one that is this process's stdin, sd_listen_fds(3).
-///
+/// What a program is given that becomes this process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// The listening socket that is stdin, as sd_listen_fds(3) has it.
+    Listener,
+    /// The connection that is stdin, as stdout too.
+    Connection,
+}
+
 /// # Errors
 /// Why it does not become that program.
-pub fn hand_over(words: &[String]) -> io::Error {
-    use std::os::fd::AsRawFd;
+pub fn hand_over(words: &[String], passing: Passing) -> io::Error {
     use std::os::unix::process::CommandExt;
-    let become_it = || {
-        let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program"))?;
-        let socket = rustix::io::dup(io::stdin().as_fd())?; // the lowest number that is free
-        if socket.as_raw_fd() != 3 {
-            return Err(io::Error::other("file descriptor 3 is taken"));
-        }
-        rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-        let pid = std::process::id().to_string();
-        let error = std::process::Command::new(program)
-            .args(arguments)
-            .envs([("LISTEN_FDS", "1"), ("LISTEN_PID", &pid), ("LISTEN_FDNAMES", "connection")])
-            .exec();
-        Err(io::Error::new(error.kind(), format!("{program}: {error}")))
-    };
-    match become_it() {
-        Ok(()) => io::Error::other("it became nothing"),
-        Err(error) => error,
+    let Some((program, arguments)) = words.split_first() else { return io::Error::other("no program") };
+    let mut command = std::process::Command::new(program);
+    if let Err(error) = pass(command.args(arguments), passing) {
+        return error;
     }
+    let error = command.exec();
+    io::Error::new(error.kind(), format!("{program}: {error}"))
+}
+
+fn pass(command: &mut std::process::Command, passing: Passing) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let stdin = io::stdin();
+    if passing == Passing::Connection {
+        return Ok(rustix::stdio::dup2_stdout(stdin.as_fd())?);
+    }
+    let socket = rustix::io::dup(stdin.as_fd())?; // the lowest number that is free
+    if socket.as_raw_fd() != 3 {
+        return Err(io::Error::other("file descriptor 3 is taken"));
+    }
+    std::mem::forget(socket); // it is the program's
+    rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?;
+    let pid = std::process::id().to_string();
+    command.envs([("LISTEN_FDS", "1"), ("LISTEN_PID", &pid), ("LISTEN_FDNAMES", "connection")]);
+    Ok(())
 }

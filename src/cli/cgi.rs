@@ -10,12 +10,13 @@ use clap::Subcommand;
 use super::{Context, Failure, Outcome, variables};
 use crate::cgi::alias::Alias;
 use crate::cgi::function::{Compiled, Id};
+use crate::cgi::serve::{self, Passing};
 use crate::cgi::source::{self, MANIFEST};
-use crate::cgi::{serve, store};
+use crate::cgi::{container, store};
 use crate::compile::{self, Clash, Host};
 use crate::generation::is_hex;
 use crate::model::Service;
-use crate::render::{self, caddy::Aliased, cgi::unit_name};
+use crate::render::{self, caddy::Aliased, cgi::id_of, cgi::unit_name};
 use crate::tree::Tree;
 
 #[derive(Subcommand)]
@@ -44,6 +45,19 @@ pub enum Verb {
     /// What an isolated function's unit runs: one request on the connection that is stdin
     #[command(name = "_request", hide = true)]
     Request { function: String },
+    /// What the unit of a function's container runs: it becomes podman's
+    #[command(name = "_container", hide = true)]
+    Container { function: String, instance: Option<String> },
+    /// What that unit runs when the container has ended
+    #[command(name = "_remove", hide = true)]
+    Remove { function: String, instance: Option<String> },
+    /// The first process in a function's container
+    #[command(name = "_inside", hide = true)]
+    Inside {
+        function: String,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// Give a program the listening socket that is stdin
     #[command(name = "_listen", hide = true)]
     Listen {
@@ -81,9 +95,22 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::Request { function } => {
             serve::request(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
         }
-        Verb::Listen { command } => Err(serve::hand_over(&command).into()),
+        Verb::Container { function, instance } => {
+            container::start(&context.layout, &id(&function)?, instance.as_deref()).map_err(Failure::Failed)
+        }
+        Verb::Remove { function, instance } => {
+            container::remove(&id(&function)?, instance.as_deref()).map_err(Failure::Failed)
+        }
+        Verb::Inside { function, command } => {
+            serve::inside(&context.layout, &id(&function)?, command).map_err(Failure::Failed)
+        }
+        Verb::Listen { command } => Err(serve::hand_over(&command, Passing::Listener).into()),
         Verb::Rm { function } => remove::run(context, &function),
     }
+}
+
+fn id(word: &str) -> Result<Id, Failure> {
+    Id::new(word).ok_or_else(|| Failure::Usage(format!("{word} is not the ID of a function")))
 }
 
 /// A manifest's path, from it or its directory.
@@ -196,10 +223,7 @@ pub fn alias_clash(context: &Context, host: &Host, service: &Service) -> Option<
 pub fn converge(context: &Context, host: &Host) -> Outcome {
     let manager = context.manager;
     let wanted: Vec<_> = host.functions.keys().map(|id| format!("{}.socket", unit_name(id))).collect();
-    let declared = |unit: &str| {
-        let id = unit.strip_prefix("conductor-cgi-").map(|rest| rest.split(['.', '@']).next().unwrap_or(rest));
-        id.and_then(Id::new).is_some_and(|id| source::find_one(&context.layout, &id).is_some())
-    };
+    let declared = |unit: &str| id_of(unit).is_some_and(|id| source::find_one(&context.layout, &id).is_some());
     let active = manager.active("conductor-cgi-*")?;
     let is_unit = |unit: &&String| unit.ends_with(".socket") || unit.ends_with(".service");
     let stale: Vec<_> = active.iter().filter(is_unit).filter(|unit| !declared(unit)).cloned().collect();

@@ -100,7 +100,10 @@ pub fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) 
     if listen.has_socket() { Ok(()) } else { Ok(atomic::link(&socket, &layout.at(&deployment.socket(layout)))?) }
 }
 
-fn give_to_proxy(path: &Utf8Path) -> Result<()> {
+/// Gives a socket or a directory to the group that proxies are in.
+/// # Errors
+/// What the file system refuses.
+pub fn give_to_proxy(path: &Utf8Path) -> Result<()> {
     // Nearly always it is in this file, and a first caller waits.
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
     let id = groups.lines().find_map(|line| line.strip_prefix(PROXY_GROUP)?.strip_prefix(':')?.split(':').nth(1));

@@ -1,5 +1,7 @@
 //! Images: there before anything that runs is touched, and pinned where a newer one was asked for.
 
+use serde::Deserialize;
+
 use super::pod::{Policy, Setting};
 use super::{exists, podman};
 use crate::compile::Compiled;
@@ -9,6 +11,16 @@ use crate::generation::Id;
 use crate::layout::Layout;
 use crate::live;
 use crate::model::{Container, Engine, Pull, Service, without_tag};
+
+/// What an image says of how it is run.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    #[serde(default)]
+    entrypoint: Option<Vec<String>>,
+    #[serde(default)]
+    cmd: Option<Vec<String>>,
+}
 
 /// Gets every image of a service that the machine does not have. What deployments of `running` were started from is
 /// there: asking podman takes a tenth of a pod's rollout.
@@ -20,18 +32,57 @@ pub fn provide(layout: &Layout, compiled: &Compiled, running: Option<&Id>) -> Re
     let images = images(layout, service, id)?;
     let there =
         if images.is_empty() { Vec::new() } else { running.map_or_else(Vec::new, |id| in_use(layout, service, id)) };
-    for (image, policy) in images {
-        if there.contains(&image) || exists("image", &image) {
-            continue;
-        }
-        if policy == Policy::Never {
-            return Err(Error(format!("the image {image} is not on this machine, and is never to be pulled")));
-        }
-        println!("{}: pulling {image}", service.name);
-        podman(&["pull", "--quiet", &image])
-            .map_err(|error| Error(format!("the image {image} cannot be had: {error}")))?;
+    for (image, policy) in images.into_iter().filter(|(image, _)| !there.contains(image)) {
+        get(service.name.as_str(), &image, policy)?;
     }
     Ok(())
+}
+
+/// Gets the image of a container that something is called by `name`, if the machine does not have it.
+///
+/// # Errors
+/// What podman says if it cannot be had.
+pub fn provide_one(name: &str, container: &Container) -> Result<()> {
+    get(name, &container.reference(), policy(container))
+}
+
+fn policy(container: &Container) -> Policy {
+    if container.pull == Pull::Never { Policy::Never } else { Policy::Missing }
+}
+
+fn get(name: &str, image: &str, policy: Policy) -> Result<()> {
+    if exists("image", image) {
+        return Ok(());
+    }
+    if policy == Policy::Never {
+        return Err(Error(format!("the image {image} is not on this machine, and is never to be pulled")));
+    }
+    eprintln!("{name}: pulling {image}");
+    let pulled = podman(&["pull", "--quiet", image]);
+    pulled.map(drop).map_err(|error| Error(format!("the image {image} cannot be had: {error}")))
+}
+
+/// What runs in a container: its entry point and arguments of that, the image's own where nothing else is said.
+///
+/// # Errors
+/// If there is no such image, or nothing says what runs.
+pub fn command(container: &Container) -> Result<Vec<String>> {
+    let image = container.reference();
+    let told = podman(&["image", "inspect", "--format", "{{json .Config}}", &image])?;
+    let unclear = |error| Error(format!("podman says nothing of the image {image}: {error}"));
+    let config: Config = serde_json::from_str(&told).map_err(unclear)?;
+    let words = words(container.entrypoint.as_deref(), &container.exec, config);
+    if words.is_empty() { Err(Error(format!("the image {image} has no command: write exec"))) } else { Ok(words) }
+}
+
+/// As podman-run(1) has it: who replaces the entry point replaces the arguments, too.
+fn words(entrypoint: Option<&str>, exec: &[String], config: Config) -> Vec<String> {
+    let (entrypoint, arguments) = match entrypoint {
+        Some(word) => (serde_json::from_str(word).unwrap_or_else(|_| vec![word.to_owned()]), Vec::new()),
+        None => (config.entrypoint.unwrap_or_default(), config.cmd.unwrap_or_default()),
+    };
+    let arguments = if exec.is_empty() { arguments } else { exec.to_vec() };
+    entrypoint.into_iter().chain(arguments).collect()
 }
 
 /// The images of a generation that serves.
@@ -47,10 +98,7 @@ fn in_use(layout: &Layout, service: &Service, id: &Id) -> Vec<String> {
 fn images(layout: &Layout, service: &Service, id: &Id) -> Result<Vec<(String, Policy)>> {
     match &service.process.engine {
         Engine::Exec { .. } => Ok(Vec::new()),
-        Engine::Container(container) => {
-            let policy = if container.pull == Pull::Never { Policy::Never } else { Policy::Missing };
-            Ok(vec![(container.reference(), policy)])
-        }
+        Engine::Container(container) => Ok(vec![(container.reference(), policy(container))]),
         Engine::Pod(pod) => {
             let deployment = &Deployment::new(&service.name, id, 1);
             let files = &layout.at(&layout.files(&service.name, id));
@@ -78,4 +126,21 @@ pub fn newest(container: &Container) -> Result<String> {
     let kept = format!("{}:{}", without_tag(image), digest.replace(':', "-"));
     podman(&["tag", image, &kept])?;
     Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+
+    #[test]
+    fn what_runs_is_what_podman_would_run() {
+        let words = |entrypoint, exec: &[&str]| {
+            let config = serde_json::from_str(r#"{"Entrypoint":["/entry"],"Cmd":["a","b"],"Env":["X=1"]}"#);
+            let exec: Vec<_> = exec.iter().map(|word| (*word).to_owned()).collect();
+            super::words(entrypoint, &exec, config.expect("JSON"))
+        };
+        assert_eq!(words(None, &[]), ["/entry", "a", "b"]);
+        assert_eq!(words(None, &["c"]), ["/entry", "c"]);
+        assert_eq!(words(Some("/other"), &[]), ["/other"]);
+        assert_eq!(words(Some(r#"["/other", "-x"]"#), &["c"]), ["/other", "-x", "c"]);
+    }
 }

@@ -1,13 +1,16 @@
-//! A function's units: its socket, and what is started by a connection to it.
+//! A function's units: its socket and its gateway, which is started by a connection to it; and the units of an isolated
+//! function's requests, which the gateway has systemd start by connecting to a socket of theirs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use askama::Template;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::bridge::polls_without_limit;
+use super::engine;
 use super::units::{Line, finish, lines, program_path, user_lines};
-use crate::cgi::function::{Compiled, Function, Interface, Mode};
+use crate::cgi::function::{Compiled, Function, Id, Interface, Mode};
 use crate::escape::{Assignment, CommandLine, Text};
 use crate::layout::{Layout, PROXY_GROUP, Scope};
 use crate::model::{Command, Engine, Sandbox, User};
@@ -17,11 +20,28 @@ use crate::tree::Tree;
 /// The slice of all functions.
 pub const SLICE: &str = "conductor-cgi.slice";
 /// What the processes of a request need beside its own time.
-const MARGIN: Duration = Duration::from_secs(5);
+pub const MARGIN: Duration = Duration::from_secs(5);
+/// Of an isolated function's units: the gateway says how many there are. Those count that are not quite gone.
+const MAX_CONNECTIONS: u32 = 65_536;
 
 /// `conductor-cgi-ID`, what a function's units are called without their suffixes.
 pub fn unit_name(id: &impl std::fmt::Display) -> String {
     format!("conductor-cgi-{id}")
+}
+
+/// `conductor-cgi-ID-request`, what the units of an isolated function's requests are called.
+pub fn request_name(id: &impl std::fmt::Display) -> String {
+    format!("{}-request", unit_name(id))
+}
+
+/// What a function's container is called; an isolated function has one for each connection.
+pub fn container_name(id: &impl std::fmt::Display, instance: Option<&str>) -> String {
+    instance.map_or_else(|| unit_name(id), |instance| format!("{}-{instance}", request_name(id)))
+}
+
+/// The ID in the name of one of a function's units.
+pub fn id_of(unit: &str) -> Option<Id> {
+    Id::new(unit.strip_prefix("conductor-cgi-")?.get(..Id::LENGTH)?)
 }
 
 /// What all units of a function say.
@@ -43,8 +63,8 @@ struct Of<'a> {
 #[template(path = "cgi.socket", escape = "none")]
 struct Socket<'a> {
     of: Of<'a>,
-    isolated: bool,
-    max_connections: u32,
+    /// Of the units of requests: only the gateway knows it.
+    accepts: Option<u32>,
     polls_without_limit: bool,
 }
 
@@ -52,6 +72,8 @@ struct Socket<'a> {
 #[template(path = "cgi.service", escape = "none")]
 struct Service<'a> {
     of: Of<'a>,
+    /// What it needs.
+    requires: Option<String>,
     kind: &'static str,
     exec: String,
     lines: Vec<Line<'a>>,
@@ -77,6 +99,7 @@ pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tre
     let function = &compiled.function;
     let source = compiled.dir.join(crate::cgi::source::MANIFEST);
     let socket = layout.function_sockets().join(compiled.id.as_str());
+    let requests = layout.function_requests(&compiled.id);
     let of = || Of {
         source: Text(source.as_str()),
         description: Text(&function.name),
@@ -89,16 +112,18 @@ pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tre
         system: layout.scope == Scope::System,
         group: PROXY_GROUP,
     };
-    let isolated = function.mode == Mode::Isolated;
-    let unit = finish(&Socket {
-        of: of(),
-        isolated,
-        max_connections: function.max_concurrency,
-        polls_without_limit: polls_without_limit(systemd),
-    });
-    tree.file(format!("{name}.socket"), unit);
-    let template = if isolated { "@" } else { "" };
-    tree.file(format!("{name}{template}.service"), service(layout, compiled, of()));
+    let polls_without_limit = polls_without_limit(systemd);
+    let mut sockets = |name: &str, of, accepts| {
+        tree.file(format!("{name}.socket"), finish(&Socket { of, accepts, polls_without_limit }));
+    };
+    sockets(&name, of(), None);
+    if function.mode == Mode::Isolated {
+        let of = || Of { socket: Text(requests.as_str()), ..of() };
+        let name = request_name(&compiled.id);
+        sockets(&name, of(), Some(MAX_CONNECTIONS));
+        tree.file(format!("{name}@.service"), service(layout, compiled, of(), Role::Request));
+    }
+    tree.file(format!("{name}.service"), service(layout, compiled, of(), Role::Gateway));
     if !function.resources.is_empty() {
         let unit = finish(&Slice { of: of(), lines: lines(&function.resources) });
         tree.file(format!("{name}.slice"), unit);
@@ -107,68 +132,108 @@ pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tre
     tree
 }
 
-fn service(layout: &Layout, compiled: &Compiled, of: Of) -> String {
+/// What a unit does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Takes all requests; of a pooled function it runs the programs, too.
+    Gateway,
+    /// Answers one of an isolated function.
+    Request,
+}
+
+fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
     let Compiled { id, function, dir } = compiled;
     let process = &function.process;
     let user = match &process.user {
         User::Dynamic(_) => User::Dynamic(id.user()),
         User::Static(name) => User::Static(name.clone()),
     };
-    let mut user = user_lines(layout.scope, &user);
+    let asks_units = role == Role::Gateway && function.mode == Mode::Isolated;
+    // podman is root; the sandbox is its container.
+    let is_contained = process.engine.is_podman() && !asks_units;
+    let mut user = if is_contained { Vec::new() } else { user_lines(layout.scope, &user) };
+    if asks_units && layout.scope == Scope::System {
+        user.push(Line::new("SupplementaryGroups", PROXY_GROUP));
+    }
+    // What only asks others needs none of it.
+    let none = BTreeMap::new();
+    let (credentials, encrypted) =
+        if asks_units { (&none, &none) } else { (&process.credentials, &process.credentials_encrypted) };
     let credential = |(name, path): (&String, &Utf8PathBuf)| format!("{name}:{}", Text(path.as_str()));
-    user.extend(process.credentials.iter().map(|it| Line::new("LoadCredential", credential(it))));
-    user.extend(process.credentials_encrypted.iter().map(|it| Line::new("LoadCredentialEncrypted", credential(it))));
+    user.extend(credentials.iter().map(|it| Line::new("LoadCredential", credential(it))));
+    user.extend(encrypted.iter().map(|it| Line::new("LoadCredentialEncrypted", credential(it))));
+    let variables = if asks_units { None } else { Some(&process.environment) };
     let program = layout.program();
-    let exec = match (function.mode, function.interface, &process.engine) {
-        (Mode::Pooled, ..) => format!("{program} cgi serve {id}"),
-        (Mode::Isolated, Interface::Http, Engine::Exec { command: Command(words) }) => {
+    let instance = if role == Role::Request { " %i" } else { "" };
+    let exec = match (role, function.interface, &process.engine) {
+        // Not StandardInput=socket: what cleans up would need it, too, when the socket may be gone.
+        _ if is_contained => format!("/bin/sh -c 'exec {program} cgi _container {id}{instance} <&3 3<&-'"),
+        (Role::Gateway, ..) => format!("{program} cgi serve {id}"),
+        (Role::Request, Interface::Http, Engine::Exec { command: Command(words) }) => {
             let arguments: Vec<_> = words.iter().skip(1).map(|word| word.replace('$', "$$")).collect();
             let program = program_path(dir, words.first().map_or("", String::as_str));
             CommandLine { program: program.as_str(), arguments: &arguments }.to_string()
         }
-        (Mode::Isolated, ..) => format!("{program} cgi _request {id}"),
+        (Role::Request, ..) => format!("{program} cgi _request {id}"),
     };
+    let network = function.network && !asks_units;
+    let mut lines = role_lines(function, role, is_contained);
+    if is_contained {
+        lines.extend(engine::unit_lines(&process.engine, Utf8Path::new("")));
+        lines.push(Line::new("ExecStopPost", format!("{program} cgi _remove {id}{instance}")));
+    }
     finish(&Service {
         of,
+        requires: asks_units.then(|| format!("{}.socket", request_name(id))),
         // A connection's unit is started for it alone: nobody waits for it to be up.
-        kind: if function.mode == Mode::Isolated { "simple" } else { "exec" },
+        kind: match role {
+            _ if is_contained => "notify",
+            Role::Request => "simple",
+            Role::Gateway => "exec",
+        },
         exec,
-        lines: mode_lines(function),
-        environment: process.environment.iter().map(|(name, value)| Assignment { name, value }).collect(),
+        lines,
+        environment: variables.into_iter().flatten().map(|(name, value)| Assignment { name, value }).collect(),
         user,
-        strict: layout.scope == Scope::System && process.sandbox == Sandbox::Strict,
-        network: function.network,
+        strict: layout.scope == Scope::System && !is_contained && (process.sandbox == Sandbox::Strict || asks_units),
+        network,
         // An isolated process has its connection and makes no other; a network namespace for each would cost more than
         // it keeps out then.
-        has_own_network: function.mode == Mode::Pooled,
-        families: match (function.network, function.mode) {
+        has_own_network: role == Role::Gateway,
+        families: match (network, role) {
             (true, _) => "AF_UNIX AF_INET AF_INET6",
-            (false, Mode::Pooled) => "AF_UNIX",
-            (false, Mode::Isolated) => "none",
+            (false, Role::Gateway) => "AF_UNIX",
+            (false, Role::Request) => "none",
         },
     })
 }
 
-fn mode_lines(function: &Function) -> Vec<Line<'_>> {
+fn role_lines(function: &Function, role: Role, is_contained: bool) -> Vec<Line<'_>> {
     let span = |span: Duration| timespan::format(span);
     let mut lines = Vec::new();
-    match function.mode {
-        Mode::Pooled => {
-            lines.push(Line::new("StandardInput", "socket"));
+    match role {
+        Role::Gateway => {
+            if !is_contained {
+                lines.push(Line::new("StandardInput", "socket"));
+            }
             lines.push(Line::new("StandardOutput", "journal"));
             lines.push(Line::new("StandardError", "journal"));
             // It lets requests in flight finish, and what they have started goes with it.
-            lines.push(Line::new("KillMode", "mixed"));
+            if !is_contained {
+                lines.push(Line::new("KillMode", "mixed"));
+            }
             lines.push(Line::new("TimeoutStopSec", span(function.timeout + MARGIN)));
             lines.push(Line::new("LimitNOFILE", "65536"));
             // What many connections needed at once goes back to the kernel, mallopt(3).
             lines.push(Line::new("Environment", "MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=1048576"));
         }
-        Mode::Isolated => {
-            lines.push(Line::new("StandardInput", "socket"));
-            lines.push(Line::new("StandardOutput", "socket"));
+        Role::Request => {
+            if !is_contained {
+                lines.push(Line::new("StandardInput", "socket"));
+            }
+            lines.push(Line::new("StandardOutput", if is_contained { "journal" } else { "socket" }));
             lines.push(Line::new("StandardError", "journal"));
-            // RFC 3875 has no word for it: the program is ended, and the proxy says 502.
+            // For whom the gateway cannot end.
             let limit = if function.interface == Interface::Cgi { function.timeout + MARGIN } else { function.timeout };
             lines.push(Line::new("RuntimeMaxSec", span(limit)));
             lines.push(Line::new("TimeoutStopSec", span(MARGIN)));

@@ -51,24 +51,6 @@ fn name(service: &Service, id: &impl Display) -> String {
 
 /// How a container starts: arguments of podman.
 fn container(service: &Service, id: &impl Display, paths: &Paths, container: &Container) -> Vec<String> {
-    let Container {
-        image: _,
-        pull: _,
-        digest: _,
-        exec,
-        entrypoint,
-        user,
-        working_dir,
-        volume,
-        tmpfs,
-        secret,
-        network,
-        add_capability,
-        drop_capability,
-        read_only,
-        podman_args,
-        port: _,
-    } = container;
     let name = name(service, id);
     let sdnotify = if service.health.check == Check::Notify { "container" } else { "conmon" };
     let mut words = vec![
@@ -92,27 +74,53 @@ fn container(service: &Service, id: &impl Display, paths: &Paths, container: &Co
         let from = format!("{}%i/credentials/files", paths.deployments);
         words.push(format!("--volume={from}:{CREDENTIALS}:ro --env=CREDENTIALS_DIRECTORY={CREDENTIALS}"));
     }
-    let each = |option: &str, values: &[String]| -> Vec<String> {
-        values.iter().map(|value| word(&format!("--{option}={value}"))).collect()
-    };
-    let one = |option: &str, value: &Option<String>| each(option, value.as_slice());
-    words.extend(volume.iter().map(|volume| {
-        let volume = volume.strip_prefix("./").map_or_else(|| volume.clone(), |rest| format!("{}/{rest}", paths.files));
-        word(&format!("--volume={volume}"))
-    }));
-    words.extend(each("tmpfs", tmpfs));
-    words.extend(each("secret", secret));
-    words.extend(each("network", network));
-    words.extend(each("cap-add", add_capability));
-    words.extend(each("cap-drop", drop_capability));
-    words.extend(one("entrypoint", entrypoint));
-    words.extend(one("user", user));
-    words.extend(one("workdir", working_dir));
-    words.extend(read_only.then(|| "--read-only".to_owned()));
-    words.extend(podman_args.iter().map(|argument| word(argument)));
+    words.extend(container.entrypoint.iter().map(|entrypoint| word(&format!("--entrypoint={entrypoint}"))));
+    words.extend(options(container, paths.files).iter().map(|option| word(option)));
     words.push(word(&container.reference()));
-    words.extend(exec.iter().map(|argument| word(argument)));
+    words.extend(container.exec.iter().map(|argument| word(argument)));
     words
+}
+
+/// What a declaration says of a container beside what runs in it, as options of podman-run(1).
+pub fn options(container: &Container, files: &Utf8Path) -> Vec<String> {
+    let Container {
+        image: _,
+        pull: _,
+        digest: _,
+        exec: _,
+        entrypoint: _,
+        user,
+        working_dir,
+        volume,
+        tmpfs,
+        secret,
+        network,
+        add_capability,
+        drop_capability,
+        read_only,
+        podman_args,
+        port: _,
+    } = container;
+    let each = |option: &str, values: &[String]| -> Vec<String> {
+        values.iter().map(|value| format!("--{option}={value}")).collect()
+    };
+    let mut options: Vec<String> = volume
+        .iter()
+        .map(|volume| match volume.strip_prefix("./") {
+            Some(rest) => format!("--volume={files}/{rest}"),
+            None => format!("--volume={volume}"),
+        })
+        .collect();
+    options.extend(each("tmpfs", tmpfs));
+    options.extend(each("secret", secret));
+    options.extend(each("network", network));
+    options.extend(each("cap-add", add_capability));
+    options.extend(each("cap-drop", drop_capability));
+    options.extend(each("user", user.as_slice()));
+    options.extend(each("workdir", working_dir.as_slice()));
+    options.extend(read_only.then(|| "--read-only".to_owned()));
+    options.extend(podman_args.iter().cloned());
+    options
 }
 
 /// How a pod starts from the file that `_prepare` has rendered: arguments of podman. It is to be run with the runtime that

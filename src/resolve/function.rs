@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostics;
 use crate::document::Path;
 use crate::layout::Scope;
 use crate::misfit::misfit;
-use crate::model::{Process, User};
+use crate::model::{Engine, Process, Pull, User};
 use crate::path;
 use crate::sources::Declared;
 
@@ -63,15 +63,15 @@ impl Resolver<'_> {
         let mut process = self.process(BTreeMap::new(), exec, container, None);
         if !has_engine {
             self.errors.0.pop(); // what a service is told
-            let remedy = "add [exec] with command = [\"./program\"]";
+            let remedy = "add [exec] with command = [\"./program\"], or [container] with image = \"…\"";
             self.error(&path![], "nothing to run: [exec] is missing", remedy);
         }
-        self.fit_function(&process, interface, listen, mode, preload.unwrap_or(0));
+        self.fit_function(interface, listen, mode, preload.unwrap_or(0));
+        self.fit_container(&process, network);
         if let User::Dynamic(user) = &mut process.user {
             user.clear(); // made of the ID, which it cannot be part of
         }
-        let concurrency = if mode == Mode::Pooled { 64 } else { 1024 };
-        let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
+        let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, 64, 1, MAX_CONCURRENCY);
         Function {
             aliases: self.aliases(aliases),
             tls,
@@ -103,7 +103,7 @@ impl Resolver<'_> {
     }
 
     /// What makes no sense together.
-    fn fit_function(&mut self, process: &Process, interface: Interface, listen: Talk, mode: Mode, preload: u32) {
+    fn fit_function(&mut self, interface: Interface, listen: Talk, mode: Mode, preload: u32) {
         if interface == Interface::Cgi && preload > 0 {
             let remedy = "take it out, or write interface = \"http\"";
             self.key_error(&path!["preload"], "a CGI program serves one request: none can be kept warm", remedy);
@@ -123,8 +123,42 @@ impl Resolver<'_> {
             let remedy = "take it out: an isolated program has the request on stdin";
             self.key_error(&path!["listen"], "an isolated function has a connection a process", remedy);
         }
-        if process.engine.is_podman() {
-            self.key_error(&path!["container"], "not supported yet", "write [exec] with the program's command");
+    }
+
+    /// Keys of a container that a function has another word for, or no use.
+    fn fit_container(&mut self, process: &Process, network: bool) {
+        let Engine::Container(container) = &process.engine else { return };
+        let at = path!["container"];
+        if !container.network.is_empty() && !network {
+            let remedy = "write network = true above all sections, or take it out";
+            self.key_error(&at.join("network"), "a function has no network unless it is said", remedy);
+        }
+        if container.port.is_some() {
+            let remedy = "take it out: its gateway is in the container";
+            self.key_error(&at.join("port"), "a function listens on no port", remedy);
+        }
+        if !container.drop_capability.is_empty() {
+            let remedy = "take it out, and write those that it needs into add_capability";
+            self.key_error(&at.join("drop_capability"), "a function has no capabilities unless it is said", remedy);
+        }
+        if container.pull == Pull::Newer {
+            let remedy = "take it out; digest = \"sha256:…\" makes the image part of the function's ID";
+            self.key_error(&at.join("pull"), "a function is what its ID says: no newer image rolls it", remedy);
+        }
+        for (key, given) in
+            [("credentials", &process.credentials), ("credentials_encrypted", &process.credentials_encrypted)]
+        {
+            if !given.is_empty() {
+                let remedy = "write secret = [\"NAME\"], podman-secret(1)";
+                self.key_error(&at.join(key), "nobody in a function's container could read them", remedy);
+            }
+        }
+        for (index, volume) in container.volume.iter().enumerate() {
+            let is_read_only = || volume.splitn(3, ':').nth(2).is_some_and(|it| it.split(',').any(|it| it == "ro"));
+            if volume.starts_with("./") && !is_read_only() {
+                let remedy = format!("write {:?}", format!("{volume}:ro"));
+                self.error(&at.join("volume").join(index), "nobody may write to a function's files", remedy);
+            }
         }
     }
 

@@ -11,10 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Runner};
 use super::process::Children;
 use super::{Server, TICK, bind, runtime};
-use crate::cgi::function::{Id, Mode};
+use crate::cgi::function::{Compiled, Id, Mode};
 use crate::cgi::source;
 use crate::layout::Layout;
 
@@ -97,9 +97,13 @@ impl All<'_> {
         if compiled.function.mode == Mode::Isolated {
             return Err("an isolated function is systemd's alone".to_owned());
         }
+        if compiled.function.process.engine.is_podman() {
+            return Err("a function's container is systemd's alone".to_owned());
+        }
         let name = compiled.function.name.clone();
         let listener = bind(&self.layout.at(&self.layout.function_sockets()), id)?;
-        let gateway = Gateway::new(compiled, self.layout.at(dir), self.children.clone())?;
+        let gateway =
+            Gateway::new(Compiled { dir: self.layout.at(dir), ..compiled }, self.children.clone(), Runner::Own)?;
         let server = Arc::new(Server::new(gateway, listener).map_err(|error| error.to_string())?);
         let accepting = server.clone();
         let accepting = tokio::spawn(async move { match accepting.accept().await {} });

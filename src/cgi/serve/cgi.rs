@@ -23,13 +23,11 @@ use super::body::{Body, Error};
 use super::fault::Fault;
 use super::gateway::{Gateway, Turn};
 use super::meta::{self, Place};
-use super::process::{Process, Streams, ending};
+use super::process::{self, Process, Streams, ending, scratch};
 use crate::cgi::header::{self, Head, Parsed};
 
 /// A larger body is kept on disk.
 const SMALL: usize = 64 << 10;
-/// There: the unit's own, which is no tmpfs where /tmp is one.
-const SPOOL: &str = "/var/tmp";
 /// A pipe holds at least a page.
 const ALWAYS_FITS: usize = 4096;
 /// Of a read from a program.
@@ -72,7 +70,7 @@ impl Input {
                 None => first.extend_from_slice(&data),
             }
             if spool.is_none() && first.len() > SMALL {
-                let mut file = tempfile::tempfile_in(SPOOL).map_err(full)?;
+                let mut file = scratch(|dir| tempfile::tempfile_in(dir)).map_err(full)?;
                 file.write_all(&first).map_err(full)?;
                 spool = Some((file, first.len() as u64));
             }
@@ -119,16 +117,17 @@ impl Input {
 /// Why it cannot be answered by the program.
 pub async fn respond(
     gateway: &Arc<Gateway>,
+    program: &process::Program,
     mut head: Parts,
     mut input: Input,
     turn: Turn,
 ) -> Result<Response<Body>, Fault> {
-    let deadline = turn.deadline;
+    let (deadline, is_nph) = (turn.deadline, program.is_nph());
     for _ in 0..MAX_REDIRECTS {
-        let mut program = start(gateway, &head, input)?;
-        let read = timeout_at(deadline, program.head(gateway.is_nph)).await;
+        let mut running = start(gateway, program, &head, input)?;
+        let read = timeout_at(deadline, running.head(is_nph)).await;
         match read.map_err(|_| Fault::slow(&gateway.function.timeout))?? {
-            Answer::Head(first) => return Ok(answer(&head.method, *first, program, turn, gateway.is_nph)),
+            Answer::Head(first) => return Ok(answer(&head.method, *first, running, turn, is_nph)),
             Answer::Local(uri) => {
                 if !gateway.is_mounted_at(&head, &uri) {
                     return Ok(elsewhere(&uri));
@@ -141,11 +140,11 @@ pub async fn respond(
     Err(Fault::program(format!("it redirects more than {MAX_REDIRECTS} times")))
 }
 
-fn start(gateway: &Arc<Gateway>, head: &Parts, input: Input) -> Result<Program, Fault> {
+fn start(gateway: &Gateway, program: &process::Program, head: &Parts, input: Input) -> Result<Program, Fault> {
     let path = head.uri.path();
     let place = Place::of(&gateway.function, &gateway.id, meta::host(head), path);
     let place = place.ok_or_else(|| Fault::client("the path is not percent-encoded as it should be".to_owned()))?;
-    let mut program = gateway.program.clone();
+    let mut program = program.clone();
     program.environment.extend(meta::variables(head, &place, input.length(), &gateway.dir));
     let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", program.path.display()));
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed)?;

@@ -1,13 +1,13 @@
 //! A function's gateway: which requests it takes, in which order, and who answers them.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
@@ -22,6 +22,7 @@ use super::process::{Children, Program};
 use super::worker::Workers;
 use crate::cgi::function::{Compiled, Function, Id, Interface};
 use crate::model::{Command, Engine};
+use crate::render::cgi::MARGIN;
 use crate::render::units::program_path;
 
 /// Longer paths and queries are refused with 414.
@@ -42,6 +43,8 @@ const INHERITED: &[&str] = &[
     "INVOCATION_ID",
     "JOURNAL_STREAM",
 ];
+/// Variables of this process in a container that are not its programs'.
+const OWN: &[&str] = &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
 /// Where programs are found that are no files of the function.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -49,16 +52,31 @@ pub struct Gateway {
     pub id: Id,
     pub function: Function,
     pub dir: Utf8PathBuf,
-    pub program: Program,
-    /// The program writes HTTP itself, RFC 3875 section 5.
-    pub is_nph: bool,
     pub children: Arc<Children>,
-    workers: Option<Arc<Workers>>,
+    behind: Behind,
+    /// Of a request.
+    limit: Duration,
     /// One for each request that may have a process.
     turns: Arc<Semaphore>,
     /// Requests that have a turn or wait for one.
     present: Arc<AtomicU32>,
     answered: AtomicU64,
+}
+
+/// Who runs a function's programs.
+pub enum Runner {
+    /// This process: the function's command.
+    Own,
+    /// The same, in a container: what its image runs.
+    Inside(Vec<String>),
+    /// systemd: a unit for each connection to this socket.
+    Units(PathBuf),
+}
+
+/// Who answers.
+enum Behind {
+    Cgi(Program),
+    Workers(Arc<Workers>),
 }
 
 /// A request's place among those that are served; it is free again when this is dropped.
@@ -89,15 +107,23 @@ impl Gateway {
     ///
     /// # Errors
     /// Where its program is not found.
-    pub fn new(compiled: Compiled, dir: Utf8PathBuf, children: Arc<Children>) -> Result<Arc<Self>, String> {
-        let Compiled { id, function, dir: _ } = compiled;
-        let program = program(&function, &id, &dir)?;
-        let name = program.path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-        let is_nph = function.interface == Interface::Cgi && name.starts_with("nph-");
-        let workers = match function.interface {
-            Interface::Cgi => None,
-            Interface::Http => Some(Workers::new(&function, program.clone(), children.clone())?),
+    pub fn new(compiled: Compiled, children: Arc<Children>, runner: Runner) -> Result<Arc<Self>, String> {
+        let mut limit = compiled.function.timeout;
+        let programs = |program: Program| match compiled.function.interface {
+            Interface::Cgi => Ok(Behind::Cgi(program)),
+            Interface::Http => Workers::new(&compiled.function, program, children.clone()).map(Behind::Workers),
         };
+        let behind = match runner {
+            Runner::Units(socket) => {
+                if compiled.function.interface == Interface::Cgi {
+                    limit += MARGIN; // what becomes of a slow program its own unit says
+                }
+                Behind::Workers(Workers::units(socket, children.clone()))
+            }
+            Runner::Own => programs(program(&compiled)?)?,
+            Runner::Inside(words) => programs(program_inside(&compiled, &words)?)?,
+        };
+        let Compiled { id, function, dir } = compiled;
         Ok(Arc::new(Self {
             turns: Arc::new(Semaphore::new(function.max_concurrency as usize)),
             present: Arc::default(),
@@ -105,10 +131,9 @@ impl Gateway {
             id,
             function,
             dir,
-            program,
-            is_nph,
             children,
-            workers,
+            behind,
+            limit,
         }))
     }
 
@@ -157,17 +182,19 @@ impl Gateway {
             return Err(Fault::client("neither a path nor a URL".to_owned())); // CONNECT, OPTIONS *
         }
         let presence = self.enter()?;
-        let limit = self.function.timeout;
-        if let Some(workers) = &self.workers {
-            let turn = self.turn(presence, what).await?;
-            let deadline = turn.deadline;
-            let answered = timeout_at(deadline, workers.respond(head, body, turn)).await;
-            return answered.map_err(|_| Fault::slow(&limit))?;
-        }
+        let program = match &self.behind {
+            Behind::Cgi(program) => program,
+            Behind::Workers(workers) => {
+                let turn = self.turn(presence, what).await?;
+                let deadline = turn.deadline;
+                let answered = timeout_at(deadline, workers.respond(head, body, turn)).await;
+                return answered.map_err(|_| Fault::slow(&self.limit))?;
+            }
+        };
         let slow = |_| Fault::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time".to_owned());
-        let input = timeout(limit, Input::of(body)).await.map_err(slow)??;
+        let input = timeout(self.limit, Input::of(body)).await.map_err(slow)??;
         let turn = self.turn(presence, what).await?;
-        cgi::respond(self, head, input, turn).await
+        cgi::respond(self, program, head, input, turn).await
     }
 
     fn enter(&self) -> Result<Presence, Fault> {
@@ -182,7 +209,7 @@ impl Gateway {
 
     /// Waits for a turn; the request's time begins with it.
     async fn turn(&self, presence: Presence, what: &str) -> Result<Turn, Fault> {
-        let limit: Duration = self.function.timeout;
+        let limit = self.limit;
         let permit = timeout(limit, self.turns.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| Fault::busy("no turn came within the time of a request"))?;
         let permit = permit.expect("nobody closes it");
@@ -191,37 +218,59 @@ impl Gateway {
 
     /// What is due now and then: workers that are too many are ended.
     pub fn tend(&self) {
-        if let Some(workers) = &self.workers {
+        if let Behind::Workers(workers) = &self.behind {
             workers.tend();
         }
     }
 }
 
 /// What a function runs, with what does not depend on the request.
-fn program(function: &Function, id: &Id, dir: &Utf8Path) -> Result<Program, String> {
+fn program(compiled: &Compiled) -> Result<Program, String> {
+    let Compiled { function, dir, .. } = compiled;
     let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let mut environment: Vec<_> = inherited.collect();
     if !environment.iter().any(|(name, _)| name == "PATH") {
         environment.push(("PATH".into(), SEARCH_PATH.into()));
     }
     environment.extend(function.process.environment.iter().map(|(name, value)| (name.into(), value.into())));
-    environment.push(("CONDUCTOR_FUNCTION".into(), id.as_str().into()));
     let Engine::Exec { command: Command(words) } = &function.process.engine else {
-        return Err("containers are not supported yet".to_owned());
+        return Err("it runs in its container alone".to_owned());
     };
     let (word, arguments) = words.split_first().ok_or("the command is empty")?;
-    let path = located(&program_path(dir, word))?;
+    let word = program_path(dir, word);
+    let path = located(word.as_str(), SEARCH_PATH.as_ref());
+    let path = path.ok_or_else(|| format!("there is no program {word} in {SEARCH_PATH}"))?;
+    Ok(complete(compiled, path, arguments, environment, dir.into()))
+}
+
+/// What it runs in its container, whose environment and directory are the image's.
+fn program_inside(compiled: &Compiled, words: &[String]) -> Result<Program, String> {
+    let (word, arguments) = words.split_first().ok_or("the command is empty")?;
+    let search_path = std::env::var_os("PATH").unwrap_or_else(|| SEARCH_PATH.into());
+    let path = located(word, &search_path);
+    let path = path.ok_or_else(|| format!("there is no program {word} in {}", search_path.display()))?;
+    let environment = std::env::vars_os().filter(|(name, _)| !OWN.iter().any(|own| name == own)).collect();
+    let dir = std::env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
+    Ok(complete(compiled, path, arguments, environment, dir))
+}
+
+fn complete(
+    compiled: &Compiled,
+    path: PathBuf,
+    arguments: &[String],
+    mut environment: Vec<(OsString, OsString)>,
+    dir: PathBuf,
+) -> Program {
+    environment.push(("CONDUCTOR_FUNCTION".into(), compiled.id.as_str().into()));
     // Not part of RFC 3875, but asked for by php-cgi(1) and others.
     environment.push(("SCRIPT_FILENAME".into(), path.clone().into()));
-    Ok(Program { path, arguments: arguments.iter().map(Into::into).collect(), dir: dir.into(), environment })
+    Program { path, arguments: arguments.iter().map(Into::into).collect(), dir, environment }
 }
 
 /// A program's path; one without a slash is looked for.
-fn located(program: &Utf8Path) -> Result<PathBuf, String> {
-    if program.as_str().contains('/') {
-        return Ok(program.into());
+fn located(program: &str, search_path: &OsStr) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(program.into());
     }
-    let dirs = std::env::split_paths(SEARCH_PATH);
-    let mut paths = dirs.map(|dir| dir.join(program)).filter(|path| path.is_file());
-    paths.next().ok_or_else(|| format!("there is no program {program} in {SEARCH_PATH}"))
+    std::env::split_paths(search_path).map(|dir| dir.join(program)).find(|path| path.is_file())
 }

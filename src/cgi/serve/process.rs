@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -38,10 +38,36 @@ pub struct Program {
     pub environment: Vec<(OsString, OsString)>,
 }
 
+impl Program {
+    /// Whether it writes HTTP itself, RFC 3875 section 5.
+    pub fn is_nph(&self) -> bool {
+        self.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("nph-"))
+    }
+}
+
 /// What a process is given for its standard streams; its stderr is that of this process.
 pub struct Streams {
     pub stdin: Stdio,
     pub stdout: OwnedFd,
+}
+
+/// Where temporary files may be: first where there is room, which is no tmpfs where /tmp is one. An image need have no more
+/// than the last.
+const SCRATCH: &[&str] = &["/var/tmp", "/tmp", "/dev/shm"];
+
+/// Makes something temporary.
+///
+/// # Errors
+/// What the file system says of the last place.
+pub fn scratch<T>(make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    let mut outcome = Err(io::ErrorKind::NotFound.into());
+    for dir in SCRATCH {
+        outcome = make(Path::new(dir));
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }
 
 /// All processes of this one.

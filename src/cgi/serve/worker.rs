@@ -1,4 +1,5 @@
-//! Programs that speak HTTP themselves: kept warm, given one request after the other, and replaced in time.
+//! Who speaks HTTP itself: programs that are kept warm, given one request after the other, and replaced in time; or the
+//! units of an isolated function, one a request.
 
 use std::fs;
 use std::io;
@@ -22,7 +23,8 @@ use tempfile::TempDir;
 use super::body::{Body, Watched};
 use super::fault::Fault;
 use super::gateway::Turn;
-use super::process::{Children, Process, Program, Streams};
+use super::process::{Children, Process, Program, Streams, scratch};
+use crate::cgi::container::this_program;
 use crate::cgi::function::{Function, Talk};
 use crate::cgi::header::is_hop_by_hop;
 
@@ -33,14 +35,23 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// All workers of a function.
 pub struct Workers {
-    program: Program,
+    source: Source,
     children: Arc<Children>,
     preload: u32,
     max_requests: u32,
-    shared: Option<Shared>,
     idle: Mutex<Vec<(Worker, Instant)>>,
     /// Workers that live, idle or not.
     count: Arc<AtomicU32>,
+}
+
+/// Where workers come from.
+enum Source {
+    /// A process each, on its stdin and stdout.
+    Processes(Program),
+    /// Connections to some processes that accept from one socket.
+    Shared(Shared, Program),
+    /// A unit each: systemd accepts there, and starts it for the connection.
+    Units(PathBuf),
 }
 
 /// The socket that programs accept from, and those that do.
@@ -80,25 +91,26 @@ impl Workers {
     /// # Errors
     /// What the kernel refuses.
     pub fn new(function: &Function, program: Program, children: Arc<Children>) -> Result<Arc<Self>, String> {
-        let (program, shared) = match function.listen {
-            Talk::Stdio => (program, None),
+        let source = match function.listen {
+            Talk::Stdio => Source::Processes(program),
             Talk::Socket => {
                 let shared = Shared::bind().map_err(|error| format!("no socket for its programs: {error}"))?;
-                (handed_over(program).map_err(|error| error.to_string())?, Some(shared))
+                Source::Shared(shared, handed_over(program).map_err(|error| error.to_string())?)
             }
         };
-        let workers = Arc::new(Self {
-            program,
-            children,
-            preload: function.preload,
-            max_requests: function.max_requests,
-            shared,
-            idle: Mutex::default(),
-            count: Arc::default(),
-        });
+        let workers = Arc::new(Self::of(source, children, function.preload, function.max_requests));
         let warm = workers.clone();
         tokio::spawn(async move { warm.keep_warm().await });
         Ok(workers)
+    }
+
+    /// Those of an isolated function: each connection to this socket becomes a unit, for one request.
+    pub fn units(socket: PathBuf, children: Arc<Children>) -> Arc<Self> {
+        Arc::new(Self::of(Source::Units(socket), children, 0, 1))
+    }
+
+    fn of(source: Source, children: Arc<Children>, preload: u32, max_requests: u32) -> Self {
+        Self { source, children, preload, max_requests, idle: Mutex::default(), count: Arc::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Worker, Instant)>> {
@@ -154,14 +166,13 @@ impl Workers {
                 return Ok((worker, false));
             }
         }
-        let failed =
-            |error: io::Error| Fault::program(format!("{} cannot be started: {error}", self.program.path.display()));
+        let failed = |error: io::Error| Fault::program(self.cannot_be_started(&error));
         Ok((self.start().await.map_err(failed)?, true))
     }
 
     fn give_back(self: Arc<Self>, mut worker: Worker) {
         worker.served += 1;
-        let is_spent = worker.process.is_some() && worker.served >= self.max_requests;
+        let is_spent = !matches!(self.source, Source::Shared(..)) && worker.served >= self.max_requests;
         if is_spent || worker.sender.is_closed() {
             retire(worker);
             tokio::spawn(async move { self.keep_warm().await });
@@ -172,29 +183,36 @@ impl Workers {
 
     async fn start(&self) -> io::Result<Worker> {
         let counted = Counted::new(&self.count);
-        let (stream, process) = match &self.shared {
-            None => {
+        let (stream, process) = match &self.source {
+            Source::Processes(program) => {
                 let (ours, theirs) = UnixStream::pair()?;
                 let stdin = Stdio::from(OwnedFd::from(theirs.try_clone()?));
-                let process = self.children.spawn(&self.program, Streams { stdin, stdout: theirs.into() })?;
+                let process = self.children.spawn(program, Streams { stdin, stdout: theirs.into() })?;
                 ours.set_nonblocking(true)?;
                 (tokio::net::UnixStream::from_std(ours)?, Some(process))
             }
-            Some(shared) => {
-                shared.keep(self.preload.max(1) as usize, &self.program, &self.children)?;
+            Source::Shared(shared, program) => {
+                shared.keep(self.preload.max(1) as usize, program, &self.children)?;
                 (tokio::net::UnixStream::connect(&shared.path).await?, None)
             }
+            Source::Units(socket) => (tokio::net::UnixStream::connect(socket).await?, None),
         };
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::spawn(connection);
         Ok(Worker { sender, process, served: 0, _counted: counted })
     }
 
+    fn cannot_be_started(&self, error: &io::Error) -> String {
+        let (Source::Processes(Program { path, .. }) | Source::Shared(_, Program { path, .. }) | Source::Units(path)) =
+            &self.source;
+        format!("{} cannot be started: {error}", path.display())
+    }
+
     async fn keep_warm(&self) {
         while self.count.load(Ordering::Acquire) < self.preload {
             match self.start().await {
                 Ok(worker) => self.idle().push((worker, Instant::now())),
-                Err(error) => return eprintln!("{} cannot be started: {error}", self.program.path.display()),
+                Err(error) => return eprintln!("{}", self.cannot_be_started(&error)),
             }
         }
     }
@@ -223,7 +241,7 @@ impl Workers {
 
 impl Shared {
     fn bind() -> io::Result<Self> {
-        let dir = TempDir::with_prefix("conductor-")?;
+        let dir = scratch(|dir| TempDir::with_prefix_in("conductor-", dir))?;
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path)?;
         fs::metadata(&path)?;
@@ -245,9 +263,10 @@ impl Shared {
 
 /// The program through `conductor cgi _listen`, which hands the socket on its stdin over as sd_listen_fds(3) has it.
 fn handed_over(program: Program) -> io::Result<Program> {
-    let words = ["cgi", "_listen", "--"].map(Into::into).into_iter();
-    let arguments = words.chain([program.path.into_os_string()]).chain(program.arguments).collect();
-    Ok(Program { path: std::env::current_exe()?, arguments, ..program })
+    let mut own = this_program()?.into_iter().chain(["cgi", "_listen", "--"].map(Into::into));
+    let path = own.next().unwrap_or_default().into();
+    let arguments = own.chain([program.path.into_os_string()]).chain(program.arguments).collect();
+    Ok(Program { path, arguments, ..program })
 }
 
 /// Lets a worker end by itself.

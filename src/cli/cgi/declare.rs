@@ -13,6 +13,8 @@ use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::{self, Clash, Host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
+use crate::model::Engine;
+use crate::podman::image;
 use crate::render::cgi::unit_name;
 use crate::{path, proxy, sources};
 
@@ -44,6 +46,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let compiled = source::load(layout, &dir, parent(&manifest), context.systemd())?;
     let host = compile::compile(layout, context.systemd());
     refuse_taken(context, &compiled, &host, &dir, &manifest)?;
+    if let Engine::Container(container) = &compiled.function.process.engine
+        && layout.root() == "/"
+    {
+        image::provide_one(&compiled.function.name, container)?;
+    }
     let is_there = host.functions.contains_key(&compiled.id);
     if !is_there {
         store::put(layout, staged, &compiled)?;

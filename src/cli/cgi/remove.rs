@@ -8,7 +8,7 @@ use super::find;
 use crate::cgi::function::{Id, Mode};
 use crate::cgi::{source, store};
 use crate::cli::{Context, Failure, Outcome};
-use crate::render::cgi::unit_name;
+use crate::render::cgi::{request_name, unit_name};
 
 /// Between two looks at what is left of an isolated function.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -51,11 +51,12 @@ fn drain(context: &Context, id: &Id) -> Outcome {
         .and_then(|dir| source::load(&context.layout, &context.layout.at(&dir), &dir, None).ok());
     let function = loaded.map(|compiled| compiled.function);
     manager.stop(&[format!("{unit}.socket")])?;
+    // It finishes what it has, TimeoutStopSec=.
+    manager.stop(&[format!("{unit}.service")])?;
     if function.as_ref().is_none_or(|function| function.mode == Mode::Pooled) {
-        // It finishes what it has, TimeoutStopSec=.
-        return Ok(manager.stop(&[format!("{unit}.service")])?);
+        return Ok(());
     }
-    let pattern = format!("{unit}@*.service");
+    let pattern = format!("{}@*.service", request_name(id));
     let deadline = Instant::now() + function.map_or(TIMEOUT, |function| function.timeout);
     loop {
         let left = manager.active(&pattern)?;

@@ -329,7 +329,7 @@ fn isolated(m: &Machine, suite: &str, rounds: usize) {
     m.write("/run/systemd/system/bare.socket", &BARE.replace("NAME", "bare"));
     m.write("/run/systemd/system/bare@.service", unit);
     m.write("/run/systemd/system/boxed.socket", &BARE.replace("NAME", "boxed"));
-    m.run(&format!("sed 's|^ExecStart=.*|ExecStart=/srv/cgi/hello once|' /run/systemd/generator/conductor-cgi-{http}@.service >/run/systemd/system/boxed@.service
+    m.run(&format!("sed 's|^ExecStart=.*|ExecStart=/srv/cgi/hello once|' /run/systemd/generator/conductor-cgi-{http}-request@.service >/run/systemd/system/boxed@.service
         systemctl daemon-reload; systemctl start bare.socket boxed.socket"));
     let all = [
         ("bare Accept=yes", "/run/bench/bare".to_owned()),
