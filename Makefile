@@ -7,7 +7,7 @@ BINDIR = $(PREFIX)/bin
 LIBDIR = $(PREFIX)/lib
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: all install deb rpm demo test bench bench-cgi
+.PHONY: all install deb rpm demo test bench bench-cgi fuzz
 
 # The units name the program where it is installed. The generator is built on its own, so that it
 # has none of the command line's features.
@@ -67,3 +67,10 @@ bench:
 
 bench-cgi:
 	./benches/cgi
+
+# Each target of fuzz/ for so many seconds, from its seeds and what it has found before.
+FUZZ_TIME ?= 60
+fuzz:
+	cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz
+	set -e; cd fuzz; for target in response manifest; do mkdir -p corpus/$$target; \
+		cargo fuzz run --sanitizer none $$target corpus/$$target seeds/$$target -- -max_total_time=$(FUZZ_TIME) -max_len=4096; done
