@@ -277,7 +277,11 @@ pub fn is_mask(path: &Utf8Path) -> bool {
 
 /// What is said of a file or directory that cannot be read.
 pub fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
-    Diagnostic::of_file(path, format!("cannot be read: {error}"), "make it readable for root, or remove it")
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "name one that is there",
+        _ => "make it readable for root, or remove it",
+    };
+    Diagnostic::of_file(path, format!("cannot be read: {error}"), remedy)
 }
 
 fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {

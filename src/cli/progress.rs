@@ -15,6 +15,8 @@ use crate::systemd::Manager;
 /// Between two looks: often enough for eyes, and seldom enough for a log.
 const ON_TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_millis(500);
+/// So many services are looked at in one look: more fit no terminal, and each is a question to systemd.
+const MOST: usize = 16;
 
 /// Has something done, and shows what services say of themselves meanwhile.
 pub fn during<T>(manager: Manager, names: &[ServiceName], work: impl FnOnce() -> T) -> T {
@@ -31,15 +33,14 @@ fn watch(manager: Manager, names: &[ServiceName], is_over: &Receiver<()>) {
     let mut display = Display::new();
     let every = if display.bars.is_some() { ON_TERMINAL } else { ELSEWHERE };
     let mut said: BTreeMap<&ServiceName, String> = BTreeMap::new();
+    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
     while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-        for name in names {
-            let unit = format!("{name}.service");
-            // Of a unit that does nothing it says what the last time came to.
-            let busy = |state: &str| matches!(state, "activating" | "reloading" | "deactivating");
-            if !manager.property(&unit, "ActiveState").is_ok_and(|state| busy(&state)) {
-                continue;
-            }
-            let text = manager.property(&unit, "StatusText").unwrap_or_default();
+        let states = manager.states(&units).unwrap_or_default();
+        // Of a unit that does nothing it says what the last time came to.
+        let is_busy = |state: &str| matches!(state, "activating" | "reloading" | "deactivating");
+        let busy = names.iter().zip(&units).zip(states).filter(|(_, state)| is_busy(state));
+        for ((name, unit), _) in busy.take(MOST) {
+            let text = manager.property(unit, "StatusText").unwrap_or_default();
             if !text.is_empty() && said.get(name) != Some(&text) {
                 display.show(name, &text);
                 said.insert(name, text);

@@ -585,21 +585,21 @@ fn isolated(m: &mut Machine) {
     m.until("nothing is left", Duration::from_secs(5), || {
         count(m, "sleep 600") == 0 && m.run("systemctl list-units --all --no-legend 'conductor-cgi-*@*'").is_empty()
     });
-    let many = declare(m, "many", ACT, &format!("mode = \"isolated\"\n{EXEC}"));
+    let many = declare(m, "many", ACT, &format!("mode = \"isolated\"\ntimeout = \"5min\"\n{EXEC}"));
     // Ten times as many callers at once as are served in a second.
     let seen = m
         .load(Load {
-            clients: 500,
+            clients: 400,
             path: "/x".into(),
             post: false,
-            requests: 1000,
+            requests: 600,
             connect: format!("/run/conductor/cgi/{many}"),
-            timeout_ms: 60_000,
+            timeout_ms: 240_000,
             ..Load::default()
         })
         .wait();
     assert_eq!(seen.failed, 0, "{seen}");
-    m.note(format!("{:.0}/s with 500 callers", seen.ok as f64 / seen.seconds));
+    m.note(format!("{:.0}/s with 400 callers", seen.ok as f64 / seen.seconds));
 
     let http =
         declare(m, "work", WORKER, "mode = \"isolated\"\ninterface = \"http\"\n[exec]\ncommand = [\"./work\"]\n");

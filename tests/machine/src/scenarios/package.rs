@@ -84,7 +84,7 @@ fn completed_in_a_shell(m: &mut Machine) {
     let generation = shop::generation(m);
     assert_eq!(offered(&format!("conductor service rollback shop {}", &generation[..4])), generation);
     assert_eq!(offered("conductor deployment show sho"), format!("shop-{generation}@1.service"));
-    m.run("cd /root; conductor new greet --cgi; sed -i '/^aliases/d' greet/function.toml; conductor cgi declare greet");
+    m.run("sed -i '/^:80 {/,/^}/d' /etc/caddy/Caddyfile; cd /root; conductor new greet --cgi; sed -i '/^aliases/d' greet/function.toml; conductor cgi declare greet");
     let id = m.run("conductor cgi identify /root/greet").trim().to_owned();
     assert_eq!(offered(&format!("conductor cgi rm {}", &id[..4])), id);
     for page in [
