@@ -343,6 +343,7 @@ fn text() -> impl Strategy<Value = String> {
         "]",
         "\n[Service]\nExecStart=/bin/sh",
         "\\\n",
+        "!\n",
         "\u{7f}",
         "\u{85}",
         "\u{2028}",

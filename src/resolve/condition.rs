@@ -49,7 +49,7 @@ impl Resolver<'_> {
             self.key_error(at, message, "take it out, or render for a newer host with --target-systemd");
         } else if let Some((message, remedy)) = unfit(value) {
             self.error(at, message, remedy);
-        } else if plain.chars().any(char::is_control) || plain.ends_with('\\') {
+        } else if value.trim().chars().any(char::is_control) || plain.ends_with('\\') {
             self.error(at, "systemd cannot be told this value", "write it on one line, without a backslash at its end");
         } else if plain.is_empty() {
             self.error(at, "an empty condition", "write what must hold, or take it out");
