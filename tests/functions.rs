@@ -252,6 +252,8 @@ fn the_manual_has_every_key() {
         files: _,
     } = Written::new(PLAIN).compile().unwrap_or_else(|errors| panic!("{errors}")).function;
     assert!(aliases.is_empty() && resources.is_empty());
+    let contained = Written::new("name = 'x'\nmode = 'isolated'\n[container]\nimage = 'x'\n");
+    let contained = contained.compile().unwrap_or_else(|errors| panic!("{errors}"));
     let quoted = |value: String| format!("`{value}`");
     for (key, default) in [
         ("name", "required".to_owned()),
@@ -262,7 +264,7 @@ fn the_manual_has_every_key() {
         ("mode", quoted(serde_json::to_string(&mode).expect("JSON"))),
         ("preload", preload.to_string()),
         ("max_requests", max_requests.to_string()),
-        ("max_concurrency", max_concurrency.to_string()),
+        ("max_concurrency", format!("{max_concurrency}, isolated containers {}", contained.function.max_concurrency)),
         ("max_queue", max_queue.to_string()),
         ("timeout", span(timeout).replace('s', " s")),
         ("idle_timeout", format!("{} min", idle_timeout.as_secs() / 60)),

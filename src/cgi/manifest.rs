@@ -33,7 +33,7 @@ pub struct Manifest {
     pub preload: Option<u32>,
     /// An `http` worker is replaced after so many requests; 1000 unless said.
     pub max_requests: Option<u32>,
-    /// Requests at a time; 64 unless said.
+    /// Requests at a time; 64 unless said, 8 of isolated containers.
     pub max_concurrency: Option<u32>,
     /// Requests that wait for their turn; 1024 unless said.
     pub max_queue: Option<u32>,

@@ -71,7 +71,9 @@ impl Resolver<'_> {
         if let User::Dynamic(user) = &mut process.user {
             user.clear(); // made of the ID, which it cannot be part of
         }
-        let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, 64, 1, MAX_CONCURRENCY);
+        // Each of these has a podman to start it, of 40 MB.
+        let concurrency = if mode == Mode::Isolated && process.engine.is_podman() { 8 } else { 64 };
+        let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
         Function {
             aliases: self.aliases(aliases),
             tls,
