@@ -4,6 +4,9 @@ mod declare;
 mod list;
 mod remove;
 
+use std::thread;
+use std::time::Duration;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Subcommand;
 
@@ -18,6 +21,9 @@ use crate::generation::is_hex;
 use crate::model::Service;
 use crate::render::{self, caddy::Aliased, cgi::id_of, cgi::unit_name};
 use crate::tree::Tree;
+
+/// Between two starts of a gateway that fails; systemd's own limits would stop its socket for good.
+const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -58,6 +64,9 @@ pub enum Verb {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// ExecStopPost= of a gateway: whoever waits in the socket of one that failed does not start it again at once
+    #[command(name = "_pause", hide = true)]
+    Pause,
     /// Give a program the listening socket that is stdin
     #[command(name = "_listen", hide = true)]
     Listen {
@@ -103,6 +112,12 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::Inside { function, command } => {
             serve::inside(&context.layout, &id(&function)?, command).map_err(Failure::Failed)
+        }
+        Verb::Pause => {
+            if std::env::var_os("SERVICE_RESULT").is_some_and(|result| result != "success") {
+                thread::sleep(PAUSE);
+            }
+            Ok(())
         }
         Verb::Listen { command } => Err(serve::hand_over(&command, Passing::Listener).into()),
         Verb::Rm { function } => remove::run(context, &function),

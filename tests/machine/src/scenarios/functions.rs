@@ -18,8 +18,10 @@ scenarios!("functions":
     callers_that_leave: "clients disconnect before and within an answer" => "the program is killed",
     ten_thousand_connections: "10,000 connections at once"
         => "all are answered, or told to come again; other functions do not notice, and nothing is left",
-    gateway_is_killed: "what spawns a function's processes is killed with SIGKILL, ten times, under load"
+    gateway_is_killed: "what spawns a function's processes is killed with SIGKILL, five times, under load"
         => "callers that wait are served by the next; programs of the old one are gone; other functions do not notice",
+    gateway_cannot_start: "what spawns a function's processes cannot be started, its user being unknown"
+        => "it is tried once a second, and who waits is served as soon as it can",
     workers,
     isolated,
     rests,
@@ -517,7 +519,7 @@ fn gateway_is_killed(m: &mut Machine) {
     let other = declare(m, "other", ACT, &format!("path_info_strip = 1\n{EXEC}"));
     let untouched = m.load(Load { clients: 2, path: format!("/cgi/{other}/x"), post: false, ..Load::default() });
     let service = format!("conductor-cgi-{id}.service");
-    for _ in 0..10 {
+    for _ in 0..5 {
         assert_eq!(get(m, &format!("/cgi/{id}/x")).0, 200);
         // With a body: Caddy itself asks again for one without, of a connection that it has used before.
         let hanging = m.spawn(&format!(
@@ -532,6 +534,23 @@ fn gateway_is_killed(m: &mut Machine) {
     let seen = untouched.stop();
     assert_eq!(seen.failed, 0, "{seen}");
     assert_eq!(m.failed_units(), Vec::<String>::new());
+}
+
+fn gateway_cannot_start(m: &mut Machine) {
+    ready(m);
+    let id = declare(m, "act", ACT, &format!("{EXEC}user = \"later\"\n"));
+    let caller = m.spawn(&format!("curl --silent --max-time 60 --unix-socket /run/conductor/cgi/{id} http://x/x"));
+    std::thread::sleep(Duration::from_secs(5));
+    m.run("journalctl --sync");
+    let tries: u32 = m
+        .run(&format!("journalctl --unit conductor-cgi-{id}.service | grep --count 'status=217/USER'"))
+        .trim()
+        .parse()
+        .expect("a number");
+    assert!((2..=8).contains(&tries), "{tries} starts in 5 s");
+    m.note(format!("{tries} starts in 5 s"));
+    m.run("useradd --system later");
+    assert_eq!(caller.finish(), "here /x\n", "who waited is served when it can start");
 }
 
 fn workers(m: &mut Machine) {
