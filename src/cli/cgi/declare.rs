@@ -1,5 +1,7 @@
 //! `conductor cgi declare`
 
+use std::process::{Command, Stdio};
+
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
@@ -13,7 +15,7 @@ use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::{self, Clash, Host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
-use crate::model::Engine;
+use crate::model::{Engine, User};
 use crate::podman::image;
 use crate::render::cgi::unit_name;
 use crate::{path, proxy, sources};
@@ -46,6 +48,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let compiled = source::load(layout, &dir, parent(&manifest), context.systemd())?;
     let host = compile::compile(layout, context.systemd());
     refuse_taken(context, &compiled, &host, &dir, &manifest)?;
+    if let User::Static(user) = &compiled.function.process.user
+        && layout.root() == "/"
+    {
+        must_be_known(user, &manifest, &dir)?;
+    }
     if let Engine::Container(container) = &compiled.function.process.engine
         && layout.root() == "/"
     {
@@ -71,6 +78,23 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     println!("{}", compiled.id);
     Ok(())
+}
+
+/// systemd would start the gateway for a user that is not there as fast as it can, for whoever calls.
+fn must_be_known(user: &str, manifest: &Utf8Path, dir: &Utf8Path) -> Outcome {
+    let known = Command::new("getent").args(["passwd", "--", user]).stdout(Stdio::null()).status()?;
+    if known.success() || user.is_empty() {
+        return Ok(());
+    }
+    let text = sources::text(&dir.join(MANIFEST), manifest).map_err(Diagnostics::from)?;
+    let document = source::parse(&text, manifest).map_err(Diagnostics::from)?;
+    let message = format!("there is no user {user} on this machine");
+    Err(Diagnostics::from(document.error(
+        &path!["exec", "user"],
+        message,
+        "make it first, with useradd(8) or sysusers.d(5)",
+    ))
+    .into())
 }
 
 /// Loads and starts what was stored, on a machine that runs.

@@ -20,8 +20,8 @@ scenarios!("functions":
         => "all are answered, or told to come again; other functions do not notice, and nothing is left",
     gateway_is_killed: "what spawns a function's processes is killed with SIGKILL, five times, under load"
         => "callers that wait are served by the next; programs of the old one are gone; other functions do not notice",
-    gateway_cannot_start: "what spawns a function's processes cannot be started, its user being unknown"
-        => "it is tried once a second, and who waits is served as soon as it can",
+    gateway_cannot_start: "what spawns a function's processes cannot be started: a file of the function was changed in its place"
+        => "it is tried once a second, and who waits is served as soon as the file is what it was",
     workers,
     isolated,
     rests,
@@ -538,18 +538,22 @@ fn gateway_is_killed(m: &mut Machine) {
 
 fn gateway_cannot_start(m: &mut Machine) {
     ready(m);
-    let id = declare(m, "act", ACT, &format!("{EXEC}user = \"later\"\n"));
+    let refused = m.try_run("cd /root; mkdir later; printf 'name = \"later\"\n[exec]\ncommand = [\"/bin/true\"]\nuser = \"later\"\n' >later/function.toml; conductor cgi declare later");
+    assert_eq!(refused.status, 3, "{refused}");
+    assert!(refused.stderr.contains("function.toml:4:8: exec.user: there is no user later"), "{refused}");
+
+    let id = declare(m, "act", ACT, EXEC);
+    // What was changed in its place is not served.
+    let program = format!("/etc/conductor/functions/{id}/act");
+    m.run(&format!("cp {program} /root/act; echo >>{program}"));
     let caller = m.spawn(&format!("curl --silent --max-time 60 --unix-socket /run/conductor/cgi/{id} http://x/x"));
     std::thread::sleep(Duration::from_secs(5));
     m.run("journalctl --sync");
-    let tries: u32 = m
-        .run(&format!("journalctl --unit conductor-cgi-{id}.service | grep --count 'status=217/USER'"))
-        .trim()
-        .parse()
-        .expect("a number");
-    assert!((2..=8).contains(&tries), "{tries} starts in 5 s");
-    m.note(format!("{tries} starts in 5 s"));
-    m.run("useradd --system later");
+    let starts = format!("journalctl --unit conductor-cgi-{id}.service | grep --count 'Main process exited'");
+    let starts: u32 = m.run(&starts).trim().parse().expect("a number");
+    assert!((2..=8).contains(&starts), "{starts} starts in 5 s");
+    m.note(format!("{starts} starts in 5 s"));
+    m.run(&format!("cp /root/act {program}"));
     assert_eq!(caller.finish(), "here /x\n", "who waited is served when it can start");
 }
 
