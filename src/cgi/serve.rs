@@ -126,7 +126,7 @@ fn runtime(interface: Option<Interface>) -> Result<Runtime, String> {
 }
 
 /// The socket that systemd passes as stdin, `StandardInput=socket`.
-fn passed() -> Option<UnixListener> {
+pub fn passed() -> Option<UnixListener> {
     let stdin = io::stdin();
     let listens = rustix::net::sockopt::socket_acceptconn(stdin.as_fd()).unwrap_or(false);
     let socket: OwnedFd = listens.then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()?;

@@ -64,9 +64,6 @@ pub enum Verb {
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// ExecStopPost= of a gateway: whoever waits in the socket of one that failed does not start it again at once
-    #[command(name = "_pause", hide = true)]
-    Pause,
     /// Give a program the listening socket that is stdin
     #[command(name = "_listen", hide = true)]
     Listen {
@@ -90,7 +87,13 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::List { json } => list::run(context, json),
         Verb::Serve { function: Some(function) } => {
-            serve::run(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
+            let served =
+                find(context, &function).and_then(|(id, _)| serve::run(&context.layout, &id).map_err(Failure::Failed));
+            // Whoever waits in systemd's socket would have it start again at once.
+            if served.is_err() && serve::passed().is_some() {
+                thread::sleep(PAUSE);
+            }
+            served
         }
         Verb::Serve { function: None } => {
             let (manager, is_here) = (context.manager, context.layout.root() == "/");
@@ -112,12 +115,6 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::Inside { function, command } => {
             serve::inside(&context.layout, &id(&function)?, command).map_err(Failure::Failed)
-        }
-        Verb::Pause => {
-            if std::env::var_os("SERVICE_RESULT").is_some_and(|result| result != "success") {
-                thread::sleep(PAUSE);
-            }
-            Ok(())
         }
         Verb::Listen { command } => Err(serve::hand_over(&command, Passing::Listener).into()),
         Verb::Rm { function } => remove::run(context, &function),

@@ -181,8 +181,6 @@ fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
     if is_contained {
         lines.extend(engine::unit_lines(&process.engine, Utf8Path::new("")));
         lines.push(Line::new("ExecStopPost", format!("{program} cgi _remove {id}{instance}")));
-    } else if role == Role::Gateway {
-        lines.push(Line::new("ExecStopPost", format!("+{program} cgi _pause")));
     }
     finish(&Service {
         of,
