@@ -17,6 +17,11 @@ pub use crate::declaration::{CommandScope, ListenKind, Pull, Sandbox, Strategy, 
 pub struct ServiceName(String);
 
 impl ServiceName {
+    /// What systemd calls it: the unit that people start, stop and depend on.
+    pub fn unit(&self) -> String {
+        format!("{self}.service")
+    }
+
     pub const MAX: usize = 40;
 
     /// # Errors

@@ -78,7 +78,7 @@ pub struct Listing {
 impl Listing {
     /// The state of `NAME.service`: what is not in memory is inactive.
     pub fn state(&self, name: &ServiceName) -> &str {
-        self.services.get(&format!("{name}.service")).map_or("inactive", String::as_str)
+        self.services.get(&name.unit()).map_or("inactive", String::as_str)
     }
 
     /// The deployments of a service, whatever their state.

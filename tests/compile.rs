@@ -1,5 +1,7 @@
 //! What cases compile to: whole trees, and every error with its place and remedy.
 
+mod common;
+
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,11 +28,7 @@ fn cases(kind: &str) -> Vec<Utf8PathBuf> {
 }
 
 fn snapshot(name: &str, text: &str) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, text));
+    common::settings().bind(|| insta::assert_snapshot!(name, text));
 }
 
 fn show(host: &Host) -> String {

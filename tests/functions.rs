@@ -1,5 +1,7 @@
 //! Functions: what manifests compile to, what is wrong with them, and what their digests depend on.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,11 +17,7 @@ use conductor::{compile, directive, timespan, verify};
 use proptest::prelude::*;
 
 fn snapshot(name: &str, text: &str) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, text));
+    common::settings().bind(|| insta::assert_snapshot!(name, text));
 }
 
 /// A directory with a manifest, a program `act` and other files beside it.

@@ -74,7 +74,7 @@ fn carry_out(context: &Context, plans: &BTreeMap<ServiceName, Plan>) -> Outcome 
     let with = |job| plans.values().filter(move |plan| plan.job == job).filter_map(|plan| plan.with.as_ref());
     let units = |job| {
         let names: BTreeSet<_> = due(job).chain(with(job)).collect();
-        names.into_iter().map(|name| format!("{name}.service")).collect::<Vec<_>>()
+        names.into_iter().map(|name| name.unit()).collect::<Vec<_>>()
     };
     let stopped = manager.stop(&units(Job::Stop));
     if due(Job::Stop).next().is_some() {

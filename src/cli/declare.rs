@@ -330,10 +330,10 @@ fn put_back(
     before: Option<Staging>,
 ) -> Outcome {
     let Context { layout, manager } = context;
-    let unit = format!("{name}.service");
+    let unit = name.unit();
     let Some(before) = before else {
         let names: BTreeSet<_> = failed.iter().map(|compiled| &compiled.service.name).chain([name]).collect();
-        let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
+        let units: Vec<_> = names.iter().map(|name| name.unit()).collect();
         let stopped = manager.stop(&units);
         atomic::remove_dir(place)?;
         stopped?;

@@ -33,7 +33,7 @@ fn watch(manager: Manager, names: &[ServiceName], is_over: &Receiver<()>) {
     let mut display = Display::new();
     let every = if display.bars.is_some() { ON_TERMINAL } else { ELSEWHERE };
     let mut said: BTreeMap<&ServiceName, String> = BTreeMap::new();
-    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
+    let units: Vec<_> = names.iter().map(ServiceName::unit).collect();
     while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
         let states = manager.states(&units).unwrap_or_default();
         // Of a unit that does nothing it says what the last time came to.

@@ -78,7 +78,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     let wanted: BTreeSet<_> = asked.iter().flat_map(|name| members(layout, name)).collect();
     names.retain(|name| wanted.is_empty() || wanted.contains(name));
-    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
+    let units: Vec<_> = names.iter().map(ServiceName::unit).collect();
     let states = manager.states(&units)?;
     let services = names.into_iter().zip(states).map(|(name, state)| row(context, &host, name, state));
     let is_system = layout.scope == Scope::System;

@@ -343,7 +343,7 @@ impl UnitFiles {
     /// # Errors
     /// If the unit of a service that is declared at `site` belongs to somebody else.
     pub fn refuse(&self, name: &ServiceName, site: &Site) -> Result<(), Diagnostics> {
-        let all = self.0.get(&format!("{name}.service"));
+        let all = self.0.get(&name.unit());
         let Some((_, path)) = all.into_iter().flatten().find(|(here, _)| !is_masked(here)) else { return Ok(()) };
         let message = format!("{name}.service is another unit already: {path}");
         Err(Diagnostic::of_file(&site.dir, message, "give the service another name").into())

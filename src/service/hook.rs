@@ -93,10 +93,10 @@ impl<'a> Hook<'a> {
     /// administrator stopped starts with all others, but does not come back by a reload.
     fn bring_parts(&self, verb: Verb, parts: &[ServiceName]) -> Result<()> {
         let generated = self.layout.at(self.layout.generator());
-        if parts.iter().any(|part| !generated.join(unit(part)).exists()) {
+        if parts.iter().any(|part| !generated.join(part.unit()).exists()) {
             self.manager.daemon_reload()?;
         }
-        let units: Vec<_> = parts.iter().map(unit).collect();
+        let units: Vec<_> = parts.iter().map(ServiceName::unit).collect();
         let (mut start, mut reload) = (Vec::new(), Vec::new());
         for ((part, unit), state) in parts.iter().zip(&units).zip(self.manager.states(&units)?) {
             match state.as_str() {
@@ -110,7 +110,7 @@ impl<'a> Hook<'a> {
         }
         let brought = self.manager.start(&start).and(self.manager.reload(&reload));
         let gone: Vec<_> = live::parts_of(self.layout, &self.name);
-        let gone: Vec<_> = gone.iter().filter(|part| !parts.contains(part)).map(unit).collect();
+        let gone: Vec<_> = gone.iter().filter(|part| !parts.contains(part)).map(ServiceName::unit).collect();
         self.manager.stop(&gone)?;
         let failures = parts.iter().filter_map(|part| Some(format!("{part}: {}", failure(self.layout, part)?)));
         match failures.collect::<Vec<_>>() {
@@ -188,7 +188,7 @@ impl<'a> Hook<'a> {
     pub fn stop(&self) -> Result<()> {
         self.mark_stopped()?;
         let parts = live::parts_of(self.layout, &self.name);
-        self.manager.stop(&parts.iter().map(unit).collect::<Vec<_>>())?;
+        self.manager.stop(&parts.iter().map(ServiceName::unit).collect::<Vec<_>>())?;
         self.stop_all()
     }
 
@@ -221,7 +221,7 @@ impl<'a> Hook<'a> {
     pub fn cleanup(&self) -> Result<()> {
         let _lock = self.lock()?;
         // Stopped in the middle of a start or a reload, systemd kills that and runs no ExecStop=.
-        if !is_stopped(self.layout, &self.name) && self.manager.is_to_stop(&unit(&self.name)) {
+        if !is_stopped(self.layout, &self.name) && self.manager.is_to_stop(&self.name.unit()) {
             self.mark_stopped()?;
         }
         self.stop_all()?;
@@ -237,10 +237,6 @@ impl<'a> Hook<'a> {
 enum Verb {
     Start,
     Reload,
-}
-
-fn unit(name: &ServiceName) -> String {
-    format!("{name}.service")
 }
 
 /// Why the last start or reload of a service failed, None if it did not.

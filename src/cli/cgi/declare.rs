@@ -82,12 +82,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
 
 /// systemd would start the gateway for a user that is not there as fast as it can, for whoever calls.
 fn must_be_known(user: &str, manifest: &Utf8Path, dir: &Utf8Path) -> Outcome {
-    let known = Command::new("getent").args(["passwd", "--", user]).stdout(Stdio::null()).status()?;
-    if known.success() || user.is_empty() {
+    let is_known = || Command::new("getent").args(["passwd", "--", user]).stdout(Stdio::null()).status();
+    if user.is_empty() || is_known()?.success() {
         return Ok(());
     }
-    let text = sources::text(&dir.join(MANIFEST), manifest).map_err(Diagnostics::from)?;
-    let document = source::parse(&text, manifest).map_err(Diagnostics::from)?;
+    let document = document(dir, manifest)?;
     let message = format!("there is no user {user} on this machine");
     Err(Diagnostics::from(document.error(
         &path!["exec", "user"],
@@ -95,6 +94,12 @@ fn must_be_known(user: &str, manifest: &Utf8Path, dir: &Utf8Path) -> Outcome {
         "make it first, with useradd(8) or sysusers.d(5)",
     ))
     .into())
+}
+
+/// The manifest at `manifest`, as it was gathered, with its places.
+fn document(dir: &Utf8Path, manifest: &Utf8Path) -> Result<Node, Diagnostics> {
+    let text = sources::text(&dir.join(MANIFEST), manifest)?;
+    Ok(source::parse(&text, manifest)?)
 }
 
 /// Loads and starts what was stored, on a machine that runs.
@@ -140,8 +145,7 @@ fn undo(context: &Context, compiled: &Compiled, was_there: bool, new: &[&Alias])
 
 /// Refuses aliases that others have: functions of another name, and services.
 fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8Path, manifest: &Utf8Path) -> Outcome {
-    let text = sources::text(&dir.join(MANIFEST), manifest);
-    let document = text.and_then(|text| source::parse(&text, manifest)).map_err(Diagnostics::from)?;
+    let document = document(dir, manifest)?;
     let mut errors = Diagnostics::default();
     let function = &compiled.function;
     for alias in &function.aliases {

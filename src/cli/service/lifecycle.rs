@@ -11,10 +11,6 @@ use crate::service::hook;
 use crate::sources;
 use crate::systemd::Manager;
 
-fn unit(name: &ServiceName) -> String {
-    format!("{name}.service")
-}
-
 /// # Errors
 /// If there is no such service, neither declared nor running.
 fn must_exist(context: &Context, name: &ServiceName) -> Outcome {
@@ -26,21 +22,21 @@ fn must_exist(context: &Context, name: &ServiceName) -> Outcome {
 
 pub fn start(context: &Context, name: &ServiceName) -> Outcome {
     let _held = lock_declared(context, name)?;
-    if context.manager.property(&unit(name), "LoadState")? == "not-found" {
+    if context.manager.property(&name.unit(), "LoadState")? == "not-found" {
         context.manager.daemon_reload()?;
     }
     bring_with(context, name, |manager, units| manager.start(units))?;
     // One whose whole runs was stopped alone.
     for part in members(&context.layout, name).iter().filter(|part| *part != name) {
-        context.manager.start(&[unit(part)]).map_err(|error| reason(context, part, &error))?;
+        context.manager.start(&[part.unit()]).map_err(|error| reason(context, part, &error))?;
     }
     report(context, name)
 }
 
 pub fn stop(context: &Context, name: &ServiceName) -> Outcome {
     must_exist(context, name)?;
-    let ran = context.manager.property(&unit(name), "ActiveState")? != "inactive";
-    context.manager.stop(&[unit(name)])?;
+    let ran = context.manager.property(&name.unit(), "ActiveState")? != "inactive";
+    context.manager.stop(&[name.unit()])?;
     println!("{name}: {}", if ran { "stopped" } else { "was not running" });
     Ok(())
 }
@@ -61,7 +57,7 @@ pub fn reload(context: &Context, name: &ServiceName) -> Outcome {
 
 /// Starts a service, or reloads it if it runs; waits, and says why when it fails.
 pub fn bring(context: &Context, name: &ServiceName) -> Outcome {
-    match context.manager.property(&unit(name), "ActiveState")?.as_str() {
+    match context.manager.property(&name.unit(), "ActiveState")?.as_str() {
         "active" | "reloading" => bring_with(context, name, |manager, units| manager.reload(units)),
         _ => bring_with(context, name, |manager, units| manager.start(units)),
     }
@@ -72,13 +68,13 @@ type Started = Result<(), crate::systemd::Error>;
 /// Shows how far it is meanwhile.
 fn bring_with(context: &Context, name: &ServiceName, job: impl FnOnce(Manager, &[String]) -> Started) -> Outcome {
     let manager = context.manager;
-    let brought = progress::during(manager, &members(&context.layout, name), || job(manager, &[unit(name)]));
+    let brought = progress::during(manager, &members(&context.layout, name), || job(manager, &[name.unit()]));
     brought.map_err(|error| reason(context, name, &error))
 }
 
 fn reason(context: &Context, name: &ServiceName, error: &crate::systemd::Error) -> Failure {
     // A hook that could not even say why has said so to the journal.
-    let words = || format!("{error}\n{}", context.manager.journal(&unit(name), 5));
+    let words = || format!("{error}\n{}", context.manager.journal(&name.unit(), 5));
     Failure::Failed(hook::failure(&context.layout, name).unwrap_or_else(words))
 }
 
@@ -126,9 +122,9 @@ pub fn follow(context: &Context, name: &ServiceName, put_back: impl FnOnce() -> 
 
 /// Whether a service runs, or would if it could.
 fn is_to_run(context: &Context, name: &ServiceName) -> Result<bool, Failure> {
-    let state = context.manager.property(&unit(name), "ActiveState")?;
+    let state = context.manager.property(&name.unit(), "ActiveState")?;
     let is_off = matches!(state.as_str(), "inactive" | "deactivating")
-        || context.manager.is_to_stop(&unit(name))
+        || context.manager.is_to_stop(&name.unit())
         || hook::is_stopped(&context.layout, name);
     Ok(!is_off && sources::find_one(&context.layout, name).is_some())
 }

@@ -24,7 +24,7 @@ pub fn run(context: &Context, name: &ServiceName) -> Outcome {
         context.site(name.as_str())?;
     }
     let names: BTreeSet<_> = members.iter().chain([name]).collect();
-    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
+    let units: Vec<_> = names.iter().map(|name| name.unit()).collect();
     // Before the stop: a declaration that is at work would start it again.
     let _lock = declare::lock(context, name)?;
     manager.stop(&units)?;

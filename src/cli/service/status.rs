@@ -43,7 +43,7 @@ pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
         let status = status(context, name)?;
         return if json { table::print_json(&status) } else { print_status(&status) };
     }
-    let state = context.manager.property(&format!("{name}.service"), "ActiveState")?;
+    let state = context.manager.property(&name.unit(), "ActiveState")?;
     let parts = members.iter().map(|part| status(context, part)).collect::<Result<Vec<_>, Failure>>()?;
     if json {
         return table::print_json(&InParts { name: name.clone(), state, parts });
@@ -68,7 +68,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
         Some(Err(errors)) => (None, Some(errors.to_string())),
         None => (None, Some("it is not declared any more; `conductor daemon-reload` stops it".to_owned())),
     };
-    let state = manager.property(&format!("{name}.service"), "ActiveState")?;
+    let state = manager.property(&name.unit(), "ActiveState")?;
     let held_back = compiled.as_ref().and_then(|compiled| held_back(context, &compiled.service, &state));
     Ok(Status {
         state: held_back.unwrap_or(state),
