@@ -79,8 +79,17 @@ pub struct Site {
     pub dir: Utf8PathBuf,
     /// For a part: the declaration that it stands in.
     pub whole: Option<Arc<Site>>,
+    /// What lies under it.
+    defaults: Defaults,
     /// Drop-in files by name, `*.toml` and `*.conf`, already without the hidden and masked ones.
     drop_ins: BTreeMap<String, Overlay>,
+}
+
+/// What holds for all services of the host, read once for all of them, or why that cannot be known.
+type Defaults = Arc<Result<Option<Node>, Diagnostic>>;
+
+fn defaults(layout: &Layout) -> Defaults {
+    Arc::new(settings::defaults(layout))
 }
 
 /// A drop-in file.
@@ -146,7 +155,12 @@ impl Site {
     /// A part of what is declared here.
     fn part(&self, layout: &Layout, name: ServiceName) -> Self {
         let drop_ins = drop_ins_of(layout, &name);
-        Self { name, dir: self.dir.clone(), whole: Some(Arc::new(self.clone())), drop_ins }
+        let (dir, defaults) = (self.dir.clone(), self.defaults.clone());
+        Self { name, dir, whole: Some(Arc::new(self.clone())), defaults, drop_ins }
+    }
+
+    fn defaults(&self) -> Result<Option<&Node>, Diagnostic> {
+        self.defaults.as_ref().as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
     /// Declarations of the same name that this one hides.
@@ -181,6 +195,7 @@ pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
         }
     }
     let mut sites = Vec::new();
+    let defaults = defaults(layout);
     for (name, dir) in dirs {
         let here = layout.at(&dir);
         if is_mask(&here) || !here.join(DECLARATION).exists() {
@@ -189,7 +204,7 @@ pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
         match ServiceName::new(&name) {
             Ok(service) => {
                 let drop_ins = drop_ins(layout, over.get(&name).map_or(&[], Vec::as_slice), &mut errors);
-                sites.push(Site { name: service, dir, whole: None, drop_ins });
+                sites.push(Site { name: service, dir, whole: None, defaults: defaults.clone(), drop_ins });
             }
             Err(reason) => errors.0.push(Diagnostic::of_file(&dir, reason, "rename the directory")),
         }
@@ -216,12 +231,14 @@ fn find_dir(layout: &Layout, name: &ServiceName) -> Option<Site> {
     if is_mask(&here) || !here.join(DECLARATION).exists() {
         return None;
     }
-    Some(Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir, whole: None })
+    let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
+    Some(Site { name: name.clone(), dir, whole: None, defaults, drop_ins })
 }
 
 /// A site for a declaration that is not in the search path yet, under the name it will have there.
 pub fn site_of(layout: &Layout, name: &ServiceName) -> Site {
-    Site { drop_ins: drop_ins_of(layout, name), name: name.clone(), dir: layout.declaration(name), whole: None }
+    let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
+    Site { name: name.clone(), dir: layout.declaration(name), whole: None, defaults, drop_ins }
 }
 
 /// The site of one of the services that are declared at another: a part's, or that itself.
@@ -307,11 +324,11 @@ pub fn written(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -
     let document = in_place(layout, whole, dir, shown)?;
     let names = part::names(&document, &whole.name)?;
     if names.is_empty() && site.whole.is_none() {
-        let document = over_defaults(layout, document)?;
+        let document = over_defaults(site, document)?;
         let written = Written { site: site.clone(), document, whole: None, foreign: Vec::new() };
         return Ok(vec![(site.name.clone(), Ok(written))]);
     }
-    let together = over(settings::defaults(layout)?.as_ref().map(part::whole_of), part::whole(&document));
+    let together = over(site.defaults()?.map(part::whole_of), part::whole(&document));
     let mut services = Vec::new();
     let asked = |name: &ServiceName| site.whole.is_none() || *name == site.name;
     for name in names.iter().filter(|name| asked(name)) {
@@ -371,7 +388,7 @@ fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
 /// What cannot be read or parsed, and a part that is not in it.
 pub fn document(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
     match &site.whole {
-        None => over_defaults(layout, in_place(layout, site, dir, shown)?),
+        None => over_defaults(site, in_place(layout, site, dir, shown)?),
         Some(whole) => of_part(layout, site, &in_place(layout, whole, dir, shown)?),
     }
 }
@@ -387,12 +404,12 @@ fn of_part(layout: &Layout, site: &Site, whole: &Node) -> Result<Node, Diagnosti
     let own = own.ok_or_else(|| {
         whole.error(&path!["part"], format!("there is no part {}", site.name), "write it as a section [[part]]")
     })?;
-    over_defaults(layout, lay_over(layout, site, own)?)
+    over_defaults(site, lay_over(layout, site, own)?)
 }
 
 /// A service's document over what holds for all of the host.
-fn over_defaults(layout: &Layout, document: Node) -> Result<Node, Diagnostic> {
-    Ok(over(settings::defaults(layout)?, document))
+fn over_defaults(site: &Site, document: Node) -> Result<Node, Diagnostic> {
+    Ok(over(site.defaults()?.cloned(), document))
 }
 
 fn over(defaults: Option<Node>, mut document: Node) -> Node {
