@@ -11,6 +11,7 @@ mod gateway;
 mod meta;
 mod process;
 pub mod refuse;
+mod spawn;
 mod worker;
 
 use std::fs;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::pin::Pin;
-use std::process::Stdio;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::body::{Body, Error};
 use super::fault::Fault;
 use super::gateway::{Gateway, Turn};
 use super::meta::{self, Place};
-use super::process::{self, Process, Streams, ending, scratch};
+use super::process::{self, End, Process, scratch};
 use crate::cgi::header::{self, Head, Parsed};
 
 /// A larger body is kept on disk.
@@ -34,6 +34,9 @@ const ALWAYS_FITS: usize = 4096;
 const CHUNK: usize = 32 << 10;
 /// A program that has closed its output is given so long to end before its answer is over without it.
 const GRACE: Duration = Duration::from_millis(50);
+/// A program that answers in one go has done so by then: its answer has a length, and a caller is told if it failed.
+const SOON: Duration = Duration::from_millis(1);
+const SHORT: &str = "the program wrote less than it said";
 /// Of redirects within a function.
 const MAX_REDIRECTS: u32 = 10;
 
@@ -92,11 +95,11 @@ impl Input {
         }
     }
 
-    /// The program's stdin; what does not fit it at once is written as it is read.
-    fn connect(self, limit: Duration) -> io::Result<Stdio> {
+    /// The program's stdin, if it has something to read; what does not fit it at once is written as it is read.
+    fn connect(self, limit: Duration) -> io::Result<Option<OwnedFd>> {
         let bytes = match self {
-            Self::Nothing => return Ok(Stdio::null()),
-            Self::Spooled(file, _) => return Ok(file.into()),
+            Self::Nothing => return Ok(None),
+            Self::Spooled(file, _) => return Ok(Some(file.into())),
             Self::Small(bytes) => bytes,
         };
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -107,7 +110,7 @@ impl Input {
             // A program need not read it.
             tokio::spawn(timeout(limit, async move { drop(sender.write_all(&bytes).await) }));
         }
-        Ok(reader.into())
+        Ok(Some(reader))
     }
 }
 
@@ -125,9 +128,9 @@ pub async fn respond(
     let (deadline, is_nph) = (turn.deadline, program.is_nph());
     for _ in 0..MAX_REDIRECTS {
         let mut running = start(gateway, program, &head, input).await?;
-        let read = timeout_at(deadline, running.head(is_nph)).await;
+        let read = timeout_at(deadline, running.head(program, is_nph)).await;
         match read.map_err(|_| Fault::slow(&gateway.function.timeout))?? {
-            Answer::Head(first) => return Ok(answer(&head.method, *first, running, turn, is_nph)),
+            Answer::Head(first) => return answer(&head.method, *first, running, turn, is_nph).await,
             Answer::Local(uri) => {
                 if !gateway.is_mounted_at(&head, &uri) {
                     return Ok(elsewhere(&uri));
@@ -144,20 +147,20 @@ async fn start(gateway: &Gateway, program: &process::Program, head: &Parts, inpu
     let path = head.uri.path();
     let place = Place::of(&gateway.function, &gateway.id, meta::host(head), path);
     let place = place.ok_or_else(|| Fault::client("the path is not percent-encoded as it should be".to_owned()))?;
-    let mut program = program.clone();
-    program.environment.extend(meta::variables(head, &place, input.length(), &gateway.dir));
-    let path = program.path.clone();
-    let failed = |error: io::Error| Fault::program(format!("{} cannot be started: {error}", path.display()));
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed)?;
-    let streams = Streams { stdin: input.connect(gateway.function.timeout).map_err(failed)?, stdout: writer };
-    // Who starts a program is held up until that runs, vfork(2): nobody waits for it but this request.
-    let process = if gateway.present() > 1 {
-        gateway.children.spawn_aside(program, streams).await.map_err(failed)?
-    } else {
-        gateway.children.spawn(&program, streams).map_err(failed)?
-    };
-    let output = Receiver::from_owned_fd(reader).map_err(failed)?;
+    let own = meta::variables(head, &place, input.length(), &gateway.dir);
+    let failed = |error: io::Error| cannot_be_started(program, &error);
+    let stdin = input.connect(gateway.function.timeout).map_err(failed)?;
+    let (process, output) = gateway.children.run(program, &own, stdin.as_ref()).map_err(failed)?;
+    let output = Receiver::from_owned_fd(output).map_err(failed)?;
+    // Where others are waiting there is no time before the next request.
+    if gateway.present() == 1 {
+        gateway.children.prepare();
+    }
     Ok(Program { process, output })
+}
+
+fn cannot_be_started(program: &process::Program, error: &io::Error) -> Fault {
+    Fault::program(format!("{} cannot be started: {error}", program.path.display()))
 }
 
 /// The request that a local redirect stands for, section 6.2.2.
@@ -193,58 +196,103 @@ enum Answer {
 /// A header, and what was read of the body with it.
 struct First {
     head: Head,
-    body: Bytes,
+    body: BytesMut,
+}
+
+/// What comes of an answer within a moment.
+enum Soon {
+    /// All of it, and its program's end.
+    Whole(End),
+    /// All of it; the program runs on.
+    Closed,
+    Begun,
 }
 
 impl Program {
     /// Reads up to the blank line.
-    async fn head(&mut self, is_nph: bool) -> Result<Answer, Fault> {
+    async fn head(&mut self, program: &process::Program, is_nph: bool) -> Result<Answer, Fault> {
         let parse = if is_nph { header::parse_nph } else { header::parse };
         let mut buffer = BytesMut::with_capacity(4096);
         loop {
             let read = self.output.read_buf(&mut buffer).await.map_err(|error| Fault::program(error.to_string()))?;
             if read == 0 {
-                return Err(self.ended_early(&buffer).await);
+                return Err(self.ended_early(program, &buffer).await);
             }
             match parse(&buffer).map_err(|why| Fault::program(why.to_string()))? {
                 Parsed::Partial => buffer.reserve(4096),
                 Parsed::Local(uri) => return Ok(Answer::Local(uri)),
                 Parsed::Head(head, length) => {
-                    let body = buffer.split_off(length).freeze();
+                    let body = buffer.split_off(length);
                     return Ok(Answer::Head(Box::new(First { head, body })));
                 }
             }
         }
     }
 
-    async fn ended_early(&mut self, buffer: &[u8]) -> Fault {
+    async fn ended_early(&mut self, program: &process::Program, buffer: &[u8]) -> Fault {
         let what = if buffer.is_empty() { "it wrote no header" } else { "it wrote half a header" };
-        let how = match tokio::time::timeout(GRACE, self.process.ended()).await {
-            Ok(status) => ending(status),
-            Err(_) => "it closed its output and runs on".to_owned(),
+        match timeout(GRACE, self.process.ended()).await {
+            Ok(End { not_started: Some(error), .. }) => cannot_be_started(program, &error),
+            Ok(end) => Fault::program(format!("{what}: {end}")),
+            Err(_) => Fault::program(format!("{what}: it closed its output and runs on")),
+        }
+    }
+
+    /// Reads on for a moment, what is no more than so much.
+    async fn soon(&mut self, body: &mut BytesMut, length: Option<u64>) -> io::Result<Soon> {
+        let read = async {
+            while length.is_none_or(|length| (body.len() as u64) < length) {
+                if body.len() >= CHUNK {
+                    return Ok(Soon::Begun);
+                }
+                body.reserve(ALWAYS_FITS);
+                if self.output.read_buf(body).await? == 0 {
+                    return Ok(match self.end().await {
+                        Some(end) => Soon::Whole(end),
+                        None => Soon::Closed,
+                    });
+                }
+            }
+            Ok(Soon::Closed)
         };
-        Fault::program(format!("{what}: {how}"))
+        timeout(SOON, read).await.unwrap_or(Ok(Soon::Begun))
+    }
+
+    /// The end of a program that has closed its output.
+    async fn end(&mut self) -> Option<End> {
+        self.process.reap();
+        timeout(GRACE, self.process.ended()).await.ok()
     }
 }
 
-fn answer(method: &Method, first: First, program: Program, turn: Turn, is_nph: bool) -> Response<Body> {
-    let First { head: Head { status, reason, headers }, body } = first;
-    let without_body = *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let length = if without_body { None } else { length(&headers) };
-    let output = Output {
-        first: body,
-        left: length,
-        buffer: BytesMut::new(),
-        expires: Box::pin(sleep_until(turn.deadline)),
-        program: Some((program, turn)),
-        grace: None,
-    };
-    let mut response = Response::new(if without_body {
-        output.outlive();
-        http_body_util::Empty::new().map_err(|never| match never {}).boxed()
+async fn answer(
+    method: &Method,
+    first: First,
+    mut program: Program,
+    turn: Turn,
+    is_nph: bool,
+) -> Result<Response<Body>, Fault> {
+    let First { head: Head { status, reason, headers }, mut body } = first;
+    let mut response = if *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        outlive(program, turn);
+        Response::new(http_body_util::Empty::new().map_err(|never| match never {}).boxed())
     } else {
-        output.boxed()
-    });
+        let length = length(&headers);
+        let soon = program.soon(&mut body, length).await.map_err(|error| Fault::program(error.to_string()))?;
+        Response::new(match soon {
+            Soon::Begun => Output::new(body.freeze(), length, program, turn).boxed(),
+            Soon::Whole(end) => {
+                whole(&mut body, length, Some(&end), &turn)?;
+                full(body)
+            }
+            Soon::Closed => {
+                whole(&mut body, length, None, &turn)?;
+                outlive(program, turn);
+                full(body)
+            }
+        })
+    };
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     if is_nph
@@ -252,7 +300,29 @@ fn answer(method: &Method, first: First, program: Program, turn: Turn, is_nph: b
     {
         response.extensions_mut().insert(reason);
     }
-    response
+    Ok(response)
+}
+
+fn full(body: BytesMut) -> Body {
+    http_body_util::Full::new(body.freeze()).map_err(|never| match never {}).boxed()
+}
+
+/// Whether what was written is an answer: nobody has seen any of it.
+fn whole(body: &mut BytesMut, length: Option<u64>, end: Option<&End>, turn: &Turn) -> Result<(), Fault> {
+    if let Some(end) = end {
+        if end.status.terminating_signal().is_some() {
+            return Err(Fault::program(format!("after its header {end}")));
+        }
+        if end.status.exit_status() != Some(0) {
+            turn.tell(&format!("after its header {end}"));
+        }
+    }
+    let Some(length) = length else { return Ok(()) };
+    if (body.len() as u64) < length {
+        return Err(Fault::program(SHORT.to_owned()));
+    }
+    body.truncate(length as usize);
+    Ok(())
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
@@ -274,10 +344,14 @@ struct Output {
 }
 
 impl Output {
-    /// The answer is over, and the program runs on: it keeps its turn, and ends with its time.
-    fn outlive(mut self) {
-        if let Some((program, turn)) = self.program.take() {
-            outlive(program, turn);
+    fn new(first: Bytes, length: Option<u64>, program: Program, turn: Turn) -> Self {
+        Self {
+            first,
+            left: length,
+            buffer: BytesMut::new(),
+            expires: Box::pin(sleep_until(turn.deadline)),
+            program: Some((program, turn)),
+            grace: None,
         }
     }
 
@@ -314,29 +388,23 @@ impl Output {
             program.process.reap();
             self.grace = Some(Box::pin(sleep(GRACE)));
         }
-        let status = program.process.poll_ended(context);
-        if status.is_pending() && !self.grace.as_mut().is_some_and(|grace| grace.as_mut().poll_deadline(context)) {
+        let end = program.process.poll_ended(context);
+        if end.is_pending() && !self.grace.as_mut().is_some_and(|grace| grace.as_mut().poll_deadline(context)) {
             return Poll::Pending;
         }
         let (program, turn) = self.program.take().expect("it is there");
-        if let Poll::Ready(status) = status
-            && status.exit_status() != Some(0)
-        {
-            turn.tell(&format!("after its header {}", ending(status)));
-        }
-        match status {
-            Poll::Ready(status) if status.terminating_signal().is_some() => Poll::Ready(Err(ending(status).into())),
-            Poll::Ready(_) if self.left.is_some() => Poll::Ready(Err("the program wrote less than it said".into())),
-            Poll::Ready(_) => Poll::Ready(Ok(None)),
-            Poll::Pending => {
-                outlive(program, turn);
-                Poll::Ready(if self.left.is_some() {
-                    Err("the program wrote less than it said".into())
-                } else {
-                    Ok(None)
-                })
+        let is_short = self.left.is_some();
+        match end {
+            Poll::Ready(end) if end.status.terminating_signal().is_some() => {
+                let why = format!("after its header {end}");
+                turn.tell(&why);
+                return Poll::Ready(Err(why.into()));
             }
+            Poll::Ready(end) if end.status.exit_status() != Some(0) => turn.tell(&format!("after its header {end}")),
+            Poll::Ready(_) => {}
+            Poll::Pending => outlive(program, turn),
         }
+        Poll::Ready(if is_short { Err(SHORT.into()) } else { Ok(None) })
     }
 }
 
@@ -351,7 +419,7 @@ impl Deadline for Sleep {
     }
 }
 
-/// Lets a program run to its end, unread, within its time.
+/// Lets a program run to its end, unread, within its time: it keeps its turn.
 fn outlive(mut program: Program, turn: Turn) {
     tokio::spawn(async move {
         let deadline = turn.deadline;

@@ -1,5 +1,6 @@
 //! A function's gateway: which requests it takes, in which order, and who answers them.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -228,10 +229,8 @@ impl Gateway {
 fn program(compiled: &Compiled) -> Result<Program, String> {
     let Compiled { function, dir, .. } = compiled;
     let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
-    let mut environment: Vec<_> = inherited.collect();
-    if !environment.iter().any(|(name, _)| name == "PATH") {
-        environment.push(("PATH".into(), SEARCH_PATH.into()));
-    }
+    let mut environment: BTreeMap<_, _> = inherited.collect();
+    environment.entry("PATH".into()).or_insert_with(|| SEARCH_PATH.into());
     environment.extend(function.process.environment.iter().map(|(name, value)| (name.into(), value.into())));
     let Engine::Exec { command: Command(words) } = &function.process.engine else {
         return Err("it runs in its container alone".to_owned());
@@ -258,12 +257,12 @@ fn complete(
     compiled: &Compiled,
     path: PathBuf,
     arguments: &[String],
-    mut environment: Vec<(OsString, OsString)>,
+    mut environment: BTreeMap<OsString, OsString>,
     dir: PathBuf,
 ) -> Program {
-    environment.push(("CONDUCTOR_FUNCTION".into(), compiled.id.as_str().into()));
+    environment.insert("CONDUCTOR_FUNCTION".into(), compiled.id.as_str().into());
     // Not part of RFC 3875, but asked for by php-cgi(1) and others.
-    environment.push(("SCRIPT_FILENAME".into(), path.clone().into()));
+    environment.insert("SCRIPT_FILENAME".into(), path.clone().into());
     Program { path, arguments: arguments.iter().map(Into::into).collect(), dir, environment }
 }
 

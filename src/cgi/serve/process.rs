@@ -1,28 +1,29 @@
 //! Processes of requests: started, waited for and ended, with all that they leave behind.
 //!
-//! They are spawned by posix_spawn(3), which the standard library does for a command without code to run in the child;
-//! one task waits for all of them. Each leads a process group of its own. This process is the reaper of what their
+//! One task waits for all of them. Each leads a process group of its own. This process is the reaper of what their
 //! descendants leave, PR_SET_CHILD_SUBREAPER, so that nothing outlives a request by leaving its group.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpgid, kill_process, kill_process_group, set_child_subreaper, wait, waitpid,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+
+use super::spawn::{Image, Slot, Start, Strings, spawn};
 
 /// In the environment of a request's processes: whose they are, wherever they went.
 pub const MARK: &str = "CONDUCTOR_REQUEST";
@@ -35,19 +36,36 @@ pub struct Program {
     pub path: PathBuf,
     pub arguments: Vec<OsString>,
     pub dir: PathBuf,
-    pub environment: Vec<(OsString, OsString)>,
+    pub environment: BTreeMap<OsString, OsString>,
 }
+
+/// Variables of a request, before those of its program.
+pub type Variables = Vec<(OsString, OsString)>;
 
 impl Program {
     /// Whether it writes HTTP itself, RFC 3875 section 5.
     pub fn is_nph(&self) -> bool {
         self.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("nph-"))
     }
+
+    fn image(&self, own: &Variables, mark: u64) -> io::Result<Image> {
+        let (mut words, mut variables) = (Strings::default(), Strings::default());
+        words.push(&[self.path.as_os_str().as_bytes()])?;
+        for argument in &self.arguments {
+            words.push(&[argument.as_bytes()])?;
+        }
+        let others = self.environment.iter().filter(|(name, _)| !own.iter().any(|(it, _)| it == *name));
+        for (name, value) in own.iter().map(|(name, value)| (name, value)).chain(others) {
+            variables.set(name.as_bytes(), value.as_bytes())?;
+        }
+        variables.set(MARK.as_bytes(), mark.to_string().as_bytes())?;
+        Image::new(&self.path, &self.dir, words, variables)
+    }
 }
 
 /// What a process is given for its standard streams; its stderr is that of this process.
 pub struct Streams {
-    pub stdin: Stdio,
+    pub stdin: OwnedFd,
     pub stdout: OwnedFd,
 }
 
@@ -71,21 +89,37 @@ pub fn scratch<T>(make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
 }
 
 /// All processes of this one.
-#[derive(Default)]
-pub struct Children(Mutex<Registry>);
+pub struct Children {
+    registry: Mutex<Registry>,
+    /// What a request without a body has its program read.
+    nothing: OwnedFd,
+}
 
 #[derive(Default)]
 struct Registry {
     running: HashMap<Pid, Running>,
-    /// Spawns that have not returned: their processes may have ended already.
-    spawning: u32,
-    ended_early: HashMap<Pid, WaitStatus>,
+    spare: Option<Spare>,
     count: u64,
 }
 
 struct Running {
-    ended: oneshot::Sender<WaitStatus>,
+    ended: oneshot::Sender<End>,
     mark: u64,
+    slot: Slot,
+}
+
+/// A process that waits for the next request: making it is no part of that then.
+struct Spare {
+    pid: Pid,
+    slot: Slot,
+    output: OwnedFd,
+}
+
+/// How a process ended.
+pub struct End {
+    pub status: WaitStatus,
+    /// Why it never became its program.
+    pub not_started: Option<io::Error>,
 }
 
 /// A process; it is killed when this is dropped, and its group with it.
@@ -96,8 +130,8 @@ pub struct Process {
 }
 
 enum Ended {
-    Waiting(oneshot::Receiver<WaitStatus>),
-    Done(WaitStatus),
+    Waiting(oneshot::Receiver<End>),
+    Done,
 }
 
 impl Children {
@@ -107,7 +141,7 @@ impl Children {
     /// What the kernel refuses.
     pub fn adopt() -> io::Result<Arc<Self>> {
         set_child_subreaper(Some(rustix::process::getpid()))?;
-        let children = Arc::new(Self::default());
+        let children = Arc::new(Self { registry: Mutex::default(), nothing: File::open("/dev/null")?.into() });
         let mut signals = signal(SignalKind::child())?;
         let all = children.clone();
         tokio::spawn(async move {
@@ -127,66 +161,74 @@ impl Children {
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.0.lock().expect("nobody panics while holding it")
+        self.registry.lock().expect("nobody panics while holding it")
     }
 
-    /// Starts a program as the leader of a process group.
+    /// Starts a program as the leader of a process group, and returns when it runs.
     ///
     /// # Errors
     /// What the kernel refuses, as that the program is not there.
-    pub fn spawn(self: &Arc<Self>, program: &Program, streams: Streams) -> io::Result<Process> {
-        let mark = {
-            let mut registry = self.registry();
-            registry.spawning += 1;
-            registry.count += 1;
-            registry.count
-        };
-        let mut command = Command::new(&program.path);
-        command.args(&program.arguments).current_dir(&program.dir).env_clear();
-        command.envs(program.environment.iter().map(|(name, value)| (name, value))).env(MARK, mark.to_string());
-        command.stdin(streams.stdin).stdout(streams.stdout).process_group(0);
-        let spawned = command.spawn();
+    pub fn start(self: &Arc<Self>, program: &Program, streams: &Streams) -> io::Result<Process> {
         let mut registry = self.registry();
-        registry.spawning -= 1;
-        let early = spawned.as_ref().ok().and_then(|child| registry.ended_early.remove(&pid_of(child)));
-        if registry.spawning == 0 {
-            registry.ended_early.clear();
-        }
-        let pid = pid_of(&spawned?);
-        let ended = match early {
-            Some(status) => {
-                let _ = kill_process_group(pid, Signal::KILL);
-                Ended::Done(status)
-            }
-            None => {
-                let (sender, receiver) = oneshot::channel();
-                registry.running.insert(pid, Running { ended: sender, mark });
-                Ended::Waiting(receiver)
-            }
-        };
-        drop(registry);
-        Ok(Process { pid, children: self.clone(), ended })
+        let mark = registry.mark();
+        let image = program.image(&Variables::new(), mark)?;
+        let (pid, slot) = spawn(Some(image), &streams.stdin, &streams.stdout, Start::First)?;
+        let error = slot.error();
+        let process = self.enter(&mut registry, pid, mark, slot);
+        drop(registry); // a process that is dropped looks there
+        error.map_or(Ok(process), Err)
     }
 
-    /// The same, in another thread.
+    /// Has a program answer a request: what it writes is read from the pipe. Whether it runs at all its end tells.
     ///
     /// # Errors
-    /// As above.
-    pub async fn spawn_aside(self: &Arc<Self>, program: Program, streams: Streams) -> io::Result<Process> {
-        let children = self.clone();
-        tokio::task::spawn_blocking(move || children.spawn(&program, streams)).await.map_err(io::Error::other)?
+    /// What the kernel refuses.
+    pub fn run(
+        self: &Arc<Self>,
+        program: &Program,
+        own: &Variables,
+        stdin: Option<&OwnedFd>,
+    ) -> io::Result<(Process, OwnedFd)> {
+        let mut registry = self.registry();
+        let mark = registry.mark();
+        let image = program.image(own, mark)?;
+        let spare = if stdin.is_none() { registry.spare.take() } else { None };
+        let Spare { pid, slot, output } = match spare {
+            Some(spare) => {
+                spare.slot.run(image);
+                spare
+            }
+            None => self.make(Some(image), stdin)?,
+        };
+        Ok((self.enter(&mut registry, pid, mark, slot), output))
+    }
+
+    /// Makes the process of a request to come.
+    pub fn prepare(&self) {
+        let mut registry = self.registry();
+        if registry.spare.is_none() {
+            registry.spare = self.make(None, None).ok();
+        }
+    }
+
+    fn make(&self, image: Option<Image>, stdin: Option<&OwnedFd>) -> io::Result<Spare> {
+        let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (pid, slot) = spawn(image, stdin.unwrap_or(&self.nothing), &stdout, Start::Beside)?;
+        Ok(Spare { pid, slot, output })
+    }
+
+    /// Under the lock since it was made: nobody has waited for it.
+    fn enter(self: &Arc<Self>, registry: &mut Registry, pid: Pid, mark: u64, slot: Slot) -> Process {
+        let (ended, receiver) = oneshot::channel();
+        registry.running.insert(pid, Running { ended, mark, slot });
+        Process { pid, children: self.clone(), ended: Ended::Waiting(receiver) }
     }
 
     /// Waits for what has ended. A process's group ends with it: its number cannot have been given to another in between.
     fn reap(&self) {
         let mut registry = self.registry();
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if let Some(running) = registry.running.remove(&pid) {
-                let _ = kill_process_group(pid, Signal::KILL);
-                let _ = running.ended.send(status);
-            } else if registry.spawning > 0 {
-                registry.ended_early.insert(pid, status);
-            }
+            registry.ended(pid, status);
         }
     }
 
@@ -195,7 +237,7 @@ impl Children {
         let mut left = HashSet::new();
         for pid in children_of_this_process() {
             let registry = self.registry();
-            if registry.running.contains_key(&pid) || registry.spawning > 0 {
+            if registry.running.contains_key(&pid) || registry.spare.as_ref().is_some_and(|spare| spare.pid == pid) {
                 continue;
             }
             let is_of_group = getpgid(Some(pid)).is_ok_and(|group| registry.running.contains_key(&group));
@@ -212,8 +254,29 @@ impl Children {
     }
 }
 
-fn pid_of(child: &std::process::Child) -> Pid {
-    Pid::from_child(child)
+impl Drop for Children {
+    fn drop(&mut self) {
+        if let Some(spare) = &self.registry().spare {
+            let _ = kill_process(spare.pid, Signal::KILL);
+        }
+    }
+}
+
+impl Registry {
+    fn mark(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn ended(&mut self, pid: Pid, status: WaitStatus) {
+        if let Some(Running { ended, slot, mark: _ }) = self.running.remove(&pid) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = ended.send(End { status, not_started: slot.error() });
+            slot.free();
+        } else if let Some(Spare { slot, .. }) = self.spare.take_if(|spare| spare.pid == pid) {
+            slot.free();
+        }
+    }
 }
 
 /// proc_pid_task_children(5)
@@ -234,34 +297,29 @@ fn mark_of(pid: Pid) -> Option<u64> {
 
 impl Process {
     /// Waits until it has ended, and its group with it.
-    pub async fn ended(&mut self) -> WaitStatus {
+    pub async fn ended(&mut self) -> End {
         poll_fn(|context| self.poll_ended(context)).await
     }
 
-    /// The same, to be asked again and again.
-    pub fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<WaitStatus> {
-        let status = match &mut self.ended {
-            Ended::Done(status) => *status,
-            // Who waits is there as long as its processes are.
-            Ended::Waiting(receiver) => {
-                ready!(Pin::new(receiver).poll(context)).expect("the registry outlives its processes")
-            }
-        };
-        self.ended = Ended::Done(status);
-        Poll::Ready(status)
+    /// The same, until it says so.
+    ///
+    /// # Panics
+    /// When asked once more.
+    pub fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let Ended::Waiting(receiver) = &mut self.ended else { panic!("it said how it ended") };
+        // Who waits is there as long as its processes are.
+        let end = ready!(Pin::new(receiver).poll(context)).expect("the registry outlives its processes");
+        self.ended = Ended::Done;
+        Poll::Ready(end)
     }
 
     /// Waits for it if it has ended already: sooner than by a signal.
-    pub fn reap(&mut self) {
+    pub fn reap(&self) {
         let mut registry = self.children.registry();
-        if !registry.running.contains_key(&self.pid) {
-            return;
-        }
-        if let Ok(Some((_, status))) = waitpid(Some(self.pid), WaitOptions::NOHANG) {
-            let _ = kill_process_group(self.pid, Signal::KILL);
-            registry.running.remove(&self.pid);
-            drop(registry);
-            self.ended = Ended::Done(status);
+        if registry.running.contains_key(&self.pid)
+            && let Ok(Some((_, status))) = waitpid(Some(self.pid), WaitOptions::NOHANG)
+        {
+            registry.ended(self.pid, status);
         }
     }
 
@@ -273,7 +331,9 @@ impl Process {
     pub fn kill(&self) {
         // Under the lock it cannot have been waited for: its number is no other's.
         let registry = self.children.registry();
-        if registry.running.contains_key(&self.pid) && matches!(self.ended, Ended::Waiting(_)) {
+        if registry.running.contains_key(&self.pid) {
+            // It makes its group itself, and may not have come to it.
+            let _ = kill_process(self.pid, Signal::KILL);
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
     }
@@ -281,15 +341,18 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        if matches!(self.ended, Ended::Waiting(_)) {
+            self.kill();
+        }
     }
 }
 
-/// How a process ended, for people.
-pub fn ending(status: WaitStatus) -> String {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => format!("it exited with {code}"),
-        (_, Some(signal)) => format!("signal {signal} ended it"),
-        _ => "it ended".to_owned(),
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.status.exit_status(), self.status.terminating_signal()) {
+            (Some(code), _) => write!(f, "it exited with {code}"),
+            (_, Some(signal)) => write!(f, "signal {signal} ended it"),
+            _ => f.write_str("it ended"),
+        }
     }
 }

@@ -3,10 +3,8 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -186,8 +184,8 @@ impl Workers {
         let (stream, process) = match &self.source {
             Source::Processes(program) => {
                 let (ours, theirs) = UnixStream::pair()?;
-                let stdin = Stdio::from(OwnedFd::from(theirs.try_clone()?));
-                let process = self.children.spawn(program, Streams { stdin, stdout: theirs.into() })?;
+                let stdin = theirs.try_clone()?.into();
+                let process = self.children.start(program, &Streams { stdin, stdout: theirs.into() })?;
                 ours.set_nonblocking(true)?;
                 (tokio::net::UnixStream::from_std(ours)?, Some(process))
             }
@@ -253,9 +251,9 @@ impl Shared {
         let mut processes = self.processes.lock().expect("nobody panics while holding it");
         processes.retain(Process::is_running);
         while processes.len() < wanted {
-            let stdin = Stdio::from(OwnedFd::from(self.listener.try_clone()?));
+            let stdin = self.listener.try_clone()?.into();
             let stdout = fs::File::options().write(true).open("/dev/null")?.into();
-            processes.push(children.spawn(program, Streams { stdin, stdout })?);
+            processes.push(children.start(program, &Streams { stdin, stdout })?);
         }
         Ok(())
     }
