@@ -250,8 +250,10 @@ fn the_manual_has_every_key() {
         files: _,
     } = Written::new(PLAIN).compile().unwrap_or_else(|errors| panic!("{errors}")).function;
     assert!(aliases.is_empty() && resources.is_empty());
-    let contained = Written::new("name = 'x'\nmode = 'isolated'\n[container]\nimage = 'x'\n");
-    let contained = contained.compile().unwrap_or_else(|errors| panic!("{errors}"));
+    let compiled = |text: &str| Written::new(text).compile().unwrap_or_else(|errors| panic!("{errors}"));
+    let isolated = compiled(&format!("mode = 'isolated'\n{PLAIN}"));
+    let contained = compiled("name = 'x'\nmode = 'isolated'\n[container]\nimage = 'x'\n");
+    assert_eq!(contained.function.preload, 0);
     let quoted = |value: String| format!("`{value}`");
     for (key, default) in [
         ("name", "required".to_owned()),
@@ -260,7 +262,7 @@ fn the_manual_has_every_key() {
         ("interface", quoted(serde_json::to_string(&interface).expect("JSON"))),
         ("listen", quoted(serde_json::to_string(&listen).expect("JSON"))),
         ("mode", quoted(serde_json::to_string(&mode).expect("JSON"))),
-        ("preload", preload.to_string()),
+        ("preload", format!("{preload}, isolated {}", isolated.function.preload)),
         ("max_requests", max_requests.to_string()),
         ("max_concurrency", format!("{max_concurrency}, isolated containers {}", contained.function.max_concurrency)),
         ("max_queue", max_queue.to_string()),

@@ -292,7 +292,8 @@ fn one(compiled: Compiled, runner: Runner) -> Result<(), String> {
     runtime.block_on(async {
         let gateway = Gateway::new(compiled, Children::adopt().map_err(failed)?, runner)?;
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_BUFFER).keep_alive(false);
+        // Its gateway may have connected before there was a request.
+        http.header_read_timeout(None).max_buf_size(MAX_BUFFER).keep_alive(false);
         let stream = net::UnixStream::from_std(stream).map_err(failed)?;
         let (_open, closing) = watch::channel(false);
         serve(http, gateway.clone(), stream, closing).await;

@@ -21,6 +21,8 @@ use crate::tree::Tree;
 pub const SLICE: &str = "conductor-cgi.slice";
 /// What the processes of a request need beside its own time.
 pub const MARGIN: Duration = Duration::from_secs(5);
+/// So long, and up to two seconds more, a unit waits for its request.
+pub const STAND_BY: Duration = Duration::from_secs(60);
 /// Of an isolated function's units: the gateway says how many there are. Those count that are not quite gone.
 const MAX_CONNECTIONS: u32 = 65_536;
 
@@ -234,7 +236,9 @@ fn role_lines(function: &Function, role: Role, is_contained: bool) -> Vec<Line<'
             lines.push(Line::new("StandardOutput", if is_contained { "journal" } else { "socket" }));
             lines.push(Line::new("StandardError", "journal"));
             // For whom the gateway cannot end.
-            let limit = if function.interface == Interface::Cgi { function.timeout + MARGIN } else { function.timeout };
+            let margin = if function.interface == Interface::Cgi { MARGIN } else { Duration::ZERO };
+            let wait = if function.preload > 0 { STAND_BY + MARGIN } else { Duration::ZERO };
+            let limit = wait + function.timeout + margin;
             lines.push(Line::new("RuntimeMaxSec", span(limit)));
             lines.push(Line::new("TimeoutStopSec", span(MARGIN)));
         }

@@ -72,7 +72,11 @@ impl Resolver<'_> {
             user.clear(); // made of the ID, which it cannot be part of
         }
         // Each of these has a podman to start it, of 40 MB.
-        let concurrency = if mode == Mode::Isolated && process.engine.is_podman() { 8 } else { 64 };
+        let (concurrency, warm) = match (mode, process.engine.is_podman()) {
+            (Mode::Isolated, true) => (8, 0),
+            (Mode::Isolated, false) => (64, 1),
+            (Mode::Pooled, _) => (64, 0),
+        };
         let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
         Function {
             aliases: self.aliases(aliases),
@@ -80,7 +84,7 @@ impl Resolver<'_> {
             interface,
             listen,
             mode,
-            preload: self.number(&path!["preload"], preload, 0, 0, max_concurrency.min(MAX_SLOTS)),
+            preload: self.number(&path!["preload"], preload, warm, 0, max_concurrency.min(MAX_SLOTS)),
             max_requests: self.number(&path!["max_requests"], max_requests, 1000, 1, u32::MAX),
             max_queue: self.number(&path!["max_queue"], max_queue, 1024, 0, MAX_CONCURRENCY),
             timeout: self.span(&path!["timeout"], timeout, Duration::from_secs(30)),
@@ -106,20 +110,13 @@ impl Resolver<'_> {
 
     /// What makes no sense together.
     fn fit_function(&mut self, interface: Interface, listen: Talk, mode: Mode, preload: u32) {
-        if interface == Interface::Cgi && preload > 0 {
-            let remedy = "take it out, or write interface = \"http\"";
+        if interface == Interface::Cgi && mode == Mode::Pooled && preload > 0 {
+            let remedy = "take it out, or write interface = \"http\" or mode = \"isolated\"";
             self.key_error(&path!["preload"], "a CGI program serves one request: none can be kept warm", remedy);
         }
         if interface == Interface::Cgi && listen == Talk::Socket {
             let remedy = "take it out, or write interface = \"http\"";
             self.key_error(&path!["listen"], "a CGI program talks on stdin and stdout", remedy);
-        }
-        if mode == Mode::Isolated && preload > 0 {
-            self.key_error(
-                &path!["preload"],
-                "an isolated function has a process a request",
-                "take it out, or write mode = \"pooled\"",
-            );
         }
         if mode == Mode::Isolated && listen == Talk::Socket {
             let remedy = "take it out: an isolated program has the request on stdin";

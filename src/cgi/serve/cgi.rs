@@ -1,9 +1,10 @@
 //! One request by a CGI program: its process, what it is given, and what it answers, RFC 3875.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Seek, Write};
-use std::pin::Pin;
 use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -36,6 +37,8 @@ const CHUNK: usize = 32 << 10;
 const GRACE: Duration = Duration::from_millis(50);
 /// A program that answers in one go has done so by then: its answer has a length, and a caller is told if it failed.
 const SOON: Duration = Duration::from_millis(1);
+/// How often a program's end is looked for, where nobody else waits.
+const LOOKS: u32 = 32;
 const SHORT: &str = "the program wrote less than it said";
 /// Of redirects within a function.
 const MAX_REDIRECTS: u32 = 10;
@@ -130,7 +133,10 @@ pub async fn respond(
         let mut running = start(gateway, program, &head, input).await?;
         let read = timeout_at(deadline, running.head(program, is_nph)).await;
         match read.map_err(|_| Fault::slow(&gateway.function.timeout))?? {
-            Answer::Head(first) => return answer(&head.method, *first, running, turn, is_nph).await,
+            Answer::Head(first) => {
+                let looks = if gateway.is_alone() { LOOKS } else { 1 };
+                return answer(&head.method, *first, running, turn, is_nph, looks).await;
+            }
             Answer::Local(uri) => {
                 if !gateway.is_mounted_at(&head, &uri) {
                     return Ok(elsewhere(&uri));
@@ -151,12 +157,12 @@ async fn start(gateway: &Gateway, program: &process::Program, head: &Parts, inpu
     let failed = |error: io::Error| cannot_be_started(program, &error);
     let stdin = input.connect(gateway.function.timeout).map_err(failed)?;
     let (process, output) = gateway.children.run(program, &own, stdin.as_ref()).map_err(failed)?;
-    let output = Receiver::from_owned_fd(output).map_err(failed)?;
-    // Where others are waiting there is no time before the next request.
-    if gateway.present() == 1 {
+    let mut program = Program { process, output: Receiver::from_owned_fd(output).map_err(failed)? };
+    // While the program runs there is time for the next one's process, unless others want it, or it is done already.
+    if gateway.is_alone() && !program.has_written().await {
         gateway.children.prepare();
     }
-    Ok(Program { process, output })
+    Ok(program)
 }
 
 fn cannot_be_started(program: &process::Program, error: &io::Error) -> Fault {
@@ -209,6 +215,11 @@ enum Soon {
 }
 
 impl Program {
+    async fn has_written(&mut self) -> bool {
+        tokio::task::yield_now().await; // the runtime looks at what is ready
+        poll_fn(|context| Poll::Ready(pin!(self.output.readable()).poll(context).is_ready())).await
+    }
+
     /// Reads up to the blank line.
     async fn head(&mut self, program: &process::Program, is_nph: bool) -> Result<Answer, Fault> {
         let parse = if is_nph { header::parse_nph } else { header::parse };
@@ -239,7 +250,7 @@ impl Program {
     }
 
     /// Reads on for a moment, what is no more than so much.
-    async fn soon(&mut self, body: &mut BytesMut, length: Option<u64>) -> io::Result<Soon> {
+    async fn soon(&mut self, body: &mut BytesMut, length: Option<u64>, looks: u32) -> io::Result<Soon> {
         let read = async {
             while length.is_none_or(|length| (body.len() as u64) < length) {
                 if body.len() >= CHUNK {
@@ -247,7 +258,7 @@ impl Program {
                 }
                 body.reserve(ALWAYS_FITS);
                 if self.output.read_buf(body).await? == 0 {
-                    return Ok(match self.end().await {
+                    return Ok(match self.end(looks).await {
                         Some(end) => Soon::Whole(end),
                         None => Soon::Closed,
                     });
@@ -258,9 +269,15 @@ impl Program {
         timeout(SOON, read).await.unwrap_or(Ok(Soon::Begun))
     }
 
-    /// The end of a program that has closed its output.
-    async fn end(&mut self) -> Option<End> {
-        self.process.reap();
+    /// The end of a program that has closed its output. The kernel closes it some microseconds before it tells the end:
+    /// so often it is looked for before something else is done.
+    async fn end(&mut self, looks: u32) -> Option<End> {
+        for _ in 0..looks {
+            if let Some(end) = self.process.peek() {
+                return Some(end);
+            }
+            std::thread::yield_now();
+        }
         timeout(GRACE, self.process.ended()).await.ok()
     }
 }
@@ -271,6 +288,7 @@ async fn answer(
     mut program: Program,
     turn: Turn,
     is_nph: bool,
+    looks: u32,
 ) -> Result<Response<Body>, Fault> {
     let First { head: Head { status, reason, headers }, mut body } = first;
     let mut response = if *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -279,11 +297,13 @@ async fn answer(
         Response::new(http_body_util::Empty::new().map_err(|never| match never {}).boxed())
     } else {
         let length = length(&headers);
-        let soon = program.soon(&mut body, length).await.map_err(|error| Fault::program(error.to_string()))?;
+        let soon = program.soon(&mut body, length, looks).await.map_err(|error| Fault::program(error.to_string()))?;
         Response::new(match soon {
             Soon::Begun => Output::new(body.freeze(), length, program, turn).boxed(),
             Soon::Whole(end) => {
                 whole(&mut body, length, Some(&end), &turn)?;
+                // What it had is put away when the answer is on its way.
+                tokio::spawn(async move { drop((program, turn)) });
                 full(body)
             }
             Soon::Closed => {
@@ -310,10 +330,10 @@ fn full(body: BytesMut) -> Body {
 /// Whether what was written is an answer: nobody has seen any of it.
 fn whole(body: &mut BytesMut, length: Option<u64>, end: Option<&End>, turn: &Turn) -> Result<(), Fault> {
     if let Some(end) = end {
-        if end.status.terminating_signal().is_some() {
+        if end.signal.is_some() {
             return Err(Fault::program(format!("after its header {end}")));
         }
-        if end.status.exit_status() != Some(0) {
+        if end.code != Some(0) {
             turn.tell(&format!("after its header {end}"));
         }
     }
@@ -385,7 +405,6 @@ impl Output {
             if !data.is_empty() {
                 return Poll::Ready(Ok(Some(self.give(data))));
             }
-            program.process.reap();
             self.grace = Some(Box::pin(sleep(GRACE)));
         }
         let end = program.process.poll_ended(context);
@@ -395,12 +414,12 @@ impl Output {
         let (program, turn) = self.program.take().expect("it is there");
         let is_short = self.left.is_some();
         match end {
-            Poll::Ready(end) if end.status.terminating_signal().is_some() => {
+            Poll::Ready(end) if end.signal.is_some() => {
                 let why = format!("after its header {end}");
                 turn.tell(&why);
                 return Poll::Ready(Err(why.into()));
             }
-            Poll::Ready(end) if end.status.exit_status() != Some(0) => turn.tell(&format!("after its header {end}")),
+            Poll::Ready(end) if end.code != Some(0) => turn.tell(&format!("after its header {end}")),
             Poll::Ready(_) => {}
             Poll::Pending => outlive(program, turn),
         }

@@ -119,7 +119,7 @@ impl Gateway {
                 if compiled.function.interface == Interface::Cgi {
                     limit += MARGIN; // what becomes of a slow program its own unit says
                 }
-                Behind::Workers(Workers::units(socket, children.clone()))
+                Behind::Workers(Workers::units(&compiled.function, socket, children.clone()))
             }
             Runner::Own => programs(program(&compiled)?)?,
             Runner::Inside(words) => programs(program_inside(&compiled, &words)?)?,
@@ -141,6 +141,11 @@ impl Gateway {
     /// Requests that are there now.
     pub fn present(&self) -> u32 {
         self.present.load(Ordering::Acquire)
+    }
+
+    /// Whether there is but one request.
+    pub fn is_alone(&self) -> bool {
+        self.present() == 1
     }
 
     /// Requests that were there so far.

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpgid, kill_process, kill_process_group, set_child_subreaper, wait, waitpid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpgid, kill_process, kill_process_group,
+    set_child_subreaper, wait, waitid,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -117,7 +118,8 @@ struct Spare {
 
 /// How a process ended.
 pub struct End {
-    pub status: WaitStatus,
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
     /// Why it never became its program.
     pub not_started: Option<io::Error>,
 }
@@ -271,7 +273,8 @@ impl Registry {
     fn ended(&mut self, pid: Pid, status: WaitStatus) {
         if let Some(Running { ended, slot, mark: _ }) = self.running.remove(&pid) {
             let _ = kill_process_group(pid, Signal::KILL);
-            let _ = ended.send(End { status, not_started: slot.error() });
+            let (code, signal) = (status.exit_status(), status.terminating_signal());
+            let _ = ended.send(End { code, signal, not_started: slot.error() });
             slot.free();
         } else if let Some(Spare { slot, .. }) = self.spare.take_if(|spare| spare.pid == pid) {
             slot.free();
@@ -313,14 +316,19 @@ impl Process {
         Poll::Ready(end)
     }
 
-    /// Waits for it if it has ended already: sooner than by a signal.
-    pub fn reap(&self) {
-        let mut registry = self.children.registry();
-        if registry.running.contains_key(&self.pid)
-            && let Ok(Some((_, status))) = waitpid(Some(self.pid), WaitOptions::NOHANG)
-        {
-            registry.ended(self.pid, status);
-        }
+    /// How it ended, if it has: before a signal says so, and before it is waited for, which takes the kernel a while.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn peek(&mut self) -> Option<End> {
+        assert!(matches!(self.ended, Ended::Waiting(_)), "it said how it ended");
+        let registry = self.children.registry();
+        let not_started = registry.running.get(&self.pid)?.slot.error();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(self.pid), options).ok()??;
+        drop(registry);
+        self.ended = Ended::Done;
+        Some(End { code: status.exit_status(), signal: status.terminating_signal(), not_started })
     }
 
     pub fn is_running(&self) -> bool {
@@ -349,7 +357,7 @@ impl Drop for Process {
 
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.status.exit_status(), self.status.terminating_signal()) {
+        match (self.code, self.signal) {
             (Some(code), _) => write!(f, "it exited with {code}"),
             (_, Some(signal)) => write!(f, "signal {signal} ended it"),
             _ => f.write_str("it ended"),

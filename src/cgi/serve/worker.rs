@@ -25,6 +25,7 @@ use super::process::{Children, Process, Program, Streams, scratch};
 use crate::cgi::container::this_program;
 use crate::cgi::function::{Function, Talk};
 use crate::cgi::header::is_hop_by_hop;
+use crate::render::cgi::STAND_BY;
 
 /// A worker beyond those that are kept warm is ended when it has had nothing to do for so long.
 const IDLE: Duration = Duration::from_secs(10);
@@ -40,6 +41,8 @@ pub struct Workers {
     idle: Mutex<Vec<(Worker, Instant)>>,
     /// Workers that live, idle or not.
     count: Arc<AtomicU32>,
+    /// Held while more are started.
+    warming: tokio::sync::Mutex<()>,
 }
 
 /// Where workers come from.
@@ -97,18 +100,21 @@ impl Workers {
             }
         };
         let workers = Arc::new(Self::of(source, children, function.preload, function.max_requests));
-        let warm = workers.clone();
-        tokio::spawn(async move { warm.keep_warm().await });
+        workers.warm();
         Ok(workers)
     }
 
-    /// Those of an isolated function: each connection to this socket becomes a unit, for one request.
-    pub fn units(socket: PathBuf, children: Arc<Children>) -> Arc<Self> {
-        Arc::new(Self::of(Source::Units(socket), children, 0, 1))
+    /// Those of an isolated function: each connection to this socket becomes a unit, for one request. So many are there
+    /// before it: of a request's time systemd's for a unit and its sandbox would be the most. Needs a runtime.
+    pub fn units(function: &Function, socket: PathBuf, children: Arc<Children>) -> Arc<Self> {
+        let workers = Arc::new(Self::of(Source::Units(socket), children, function.preload, 1));
+        workers.warm();
+        workers
     }
 
     fn of(source: Source, children: Arc<Children>, preload: u32, max_requests: u32) -> Self {
-        Self { source, children, preload, max_requests, idle: Mutex::default(), count: Arc::default() }
+        let (idle, count, warming) = Default::default();
+        Self { source, children, preload, max_requests, idle, count, warming }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Worker, Instant)>> {
@@ -125,6 +131,9 @@ impl Workers {
         *request.version_mut() = hyper::Version::HTTP_11;
         loop {
             let (mut worker, is_fresh) = self.take().await?;
+            if self.is_missing() {
+                self.warm(); // of units, of which none serves twice
+            }
             if worker.sender.ready().await.is_err() {
                 if is_fresh {
                     return Err(Fault::program("it ended before its first request".to_owned()));
@@ -173,7 +182,7 @@ impl Workers {
         let is_spent = !matches!(self.source, Source::Shared(..)) && worker.served >= self.max_requests;
         if is_spent || worker.sender.is_closed() {
             retire(worker);
-            tokio::spawn(async move { self.keep_warm().await });
+            self.warm();
         } else {
             self.idle().push((worker, Instant::now()));
         }
@@ -206,8 +215,24 @@ impl Workers {
         format!("{} cannot be started: {error}", path.display())
     }
 
+    /// Whether there are fewer than are to be kept warm: of those that serve again, or of those that nobody has yet.
+    fn is_missing(&self) -> bool {
+        let there = match self.source {
+            Source::Units(_) => self.idle().len() as u32,
+            Source::Processes(_) | Source::Shared(..) => self.count.load(Ordering::Acquire),
+        };
+        there < self.preload
+    }
+
+    /// Starts those that are missing, aside.
+    fn warm(self: &Arc<Self>) {
+        let workers = self.clone();
+        tokio::spawn(async move { workers.keep_warm().await });
+    }
+
     async fn keep_warm(&self) {
-        while self.count.load(Ordering::Acquire) < self.preload {
+        let _one_at_a_time = self.warming.lock().await;
+        while self.is_missing() {
             match self.start().await {
                 Ok(worker) => self.idle().push((worker, Instant::now())),
                 Err(error) => return eprintln!("{}", self.cannot_be_started(&error)),
@@ -223,8 +248,8 @@ impl Workers {
         for (worker, since) in idle.drain(..) {
             if worker.sender.is_closed() {
                 too_many = too_many.saturating_sub(1);
-            } else if too_many > 0 && since.elapsed() > IDLE {
-                too_many -= 1;
+            } else if self.is_over(since, too_many) {
+                too_many = too_many.saturating_sub(1);
                 retire(worker);
             } else {
                 kept.push((worker, since));
@@ -232,8 +257,15 @@ impl Workers {
         }
         *idle = kept;
         drop(idle);
-        let warm = self.clone();
-        tokio::spawn(async move { warm.keep_warm().await });
+        self.warm();
+    }
+
+    /// Whether one that has had nothing to do since then is ended. A unit has not for ever, RuntimeMaxSec=.
+    fn is_over(&self, since: Instant, too_many: usize) -> bool {
+        match self.source {
+            Source::Units(_) => since.elapsed() > STAND_BY,
+            Source::Processes(_) | Source::Shared(..) => too_many > 0 && since.elapsed() > IDLE,
+        }
     }
 }
 
