@@ -93,7 +93,7 @@ impl Image {
 }
 
 #[repr(align(16))]
-struct Stack(#[allow(dead_code)] [MaybeUninit<u8>; STACK]);
+struct Stack(#[allow(dead_code)] [u8; STACK]);
 
 /// What both processes see.
 struct Shared {
@@ -108,7 +108,8 @@ struct Shared {
     waits: bool,
     /// Signals that the caller had blocked.
     mask: UnsafeCell<u64>,
-    stack: UnsafeCell<Stack>,
+    /// A box's.
+    stack: *mut MaybeUninit<Stack>,
 }
 
 /// A new process's part of this one's memory. It may read it until it is waited for: dropped before, it is leaked.
@@ -139,7 +140,7 @@ pub fn spawn(image: Option<Image>, stdin: &OwnedFd, stdout: &OwnedFd, start: Sta
         stdin: stdin.as_raw_fd(),
         stdout: stdout.as_raw_fd(),
         mask: UnsafeCell::new(0),
-        stack: UnsafeCell::new(Stack([MaybeUninit::uninit(); STACK])),
+        stack: Box::into_raw(Box::new_uninit()), // never written here, which would take longer than all the rest
     }));
     // SAFETY: a box is never at 0.
     let slot = Slot(unsafe { NonNull::new_unchecked(shared) });
@@ -147,7 +148,7 @@ pub fn spawn(image: Option<Image>, stdin: &OwnedFd, stdout: &OwnedFd, start: Sta
     // SAFETY: the stack grows down from its end, is aligned, and lives as long as the slot, which outlives the process.
     // The other process runs none of this one's signal handlers in this one's memory.
     let made = unsafe {
-        let (mask, top) = ((*shared).mask.get(), (*shared).stack.get().cast::<u8>().add(STACK));
+        let (mask, top) = ((*shared).mask.get(), (*shared).stack.cast::<u8>().add(STACK));
         let all = !0_u64;
         syscall!(Sysno::rt_sigprocmask, libc::SIG_BLOCK, &raw const all, mask, SIGSET).map_err(os_error)?;
         let made = libc::clone(child, top.cast(), libc::CLONE_VM | libc::SIGCHLD | vfork, shared.cast());
@@ -188,8 +189,11 @@ impl Slot {
 
     /// To be called when the process has been waited for: nobody else reads it any more.
     pub fn free(self) {
-        // SAFETY: it was a box, and this is taken.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        // SAFETY: both were boxes, and this is taken.
+        unsafe {
+            let shared = Box::from_raw(self.0.as_ptr());
+            drop(Box::from_raw(shared.stack));
+        }
     }
 }
 
@@ -239,4 +243,101 @@ unsafe fn become_program(shared: &Shared) -> Result<(), Errno> {
         syscall!(Sysno::execve, image.path.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use rustix::process::{Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+    use std::fs::File;
+    use std::io::Read;
+
+    fn image(path: &str, words: &[&str], variables: &[(&str, &str)]) -> Image {
+        let (mut argv, mut envp) = (Strings::default(), Strings::default());
+        for word in [path].iter().chain(words) {
+            argv.push(&[word.as_bytes()]).expect("no NUL");
+        }
+        for (name, value) in variables {
+            envp.set(name.as_bytes(), value.as_bytes()).expect("no NUL");
+        }
+        Image::new(path.as_ref(), "/usr".as_ref(), argv, envp).expect("no NUL")
+    }
+
+    fn nothing() -> OwnedFd {
+        File::open("/dev/null").expect("/dev/null").into()
+    }
+
+    fn pipe() -> (File, OwnedFd) {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        (reader.into(), writer)
+    }
+
+    fn ended(pid: Pid, slot: Slot) -> (WaitStatus, Option<io::Error>) {
+        let (_, status) = waitpid(Some(pid), WaitOptions::empty()).expect("a child").expect("an end");
+        let error = slot.error();
+        slot.free();
+        (status, error)
+    }
+
+    #[test]
+    fn a_program_has_its_words_its_variables_and_its_directory() {
+        for start in [Start::Beside, Start::First] {
+            let (mut reader, writer) = pipe();
+            let image = image("/bin/sh", &["-c", "echo \"$A|$1|$PWD\"", "sh", "a b"], &[("A", "1=2"), ("PWD", "/usr")]);
+            let (pid, slot) = spawn(Some(image), &nothing(), &writer, start).expect("a process");
+            drop(writer);
+            let mut text = String::new();
+            reader.read_to_string(&mut text).expect("text");
+            let (status, error) = ended(pid, slot);
+            assert_eq!((text.as_str(), status.exit_status()), ("1=2|a b|/usr\n", Some(0)));
+            assert!(error.is_none());
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_says_why() {
+        for (path, kind) in [("/nowhere", io::ErrorKind::NotFound), ("/etc/passwd", io::ErrorKind::PermissionDenied)] {
+            let (_reader, writer) = pipe();
+            let (pid, slot) = spawn(Some(image(path, &[], &[])), &nothing(), &writer, Start::First).expect("a process");
+            assert_eq!(slot.error().map(|error| error.kind()), Some(kind), "it is known at once");
+            assert_eq!(ended(pid, slot).0.exit_status(), Some(127));
+            let (pid, slot) =
+                spawn(Some(image(path, &[], &[])), &nothing(), &writer, Start::Beside).expect("a process");
+            assert_eq!(ended(pid, slot).1.map(|error| error.kind()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn who_waits_holds_nothing_of_others_and_becomes_what_it_is_told() {
+        let (mut reader, writer) = pipe();
+        let (mut other, its_end) = pipe();
+        let (pid, slot) = spawn(None, &nothing(), &writer, Start::Beside).expect("a process");
+        drop((writer, its_end));
+        assert_eq!(other.read(&mut [0]).expect("the end"), 0, "a connection that is closed here is closed");
+        let words = ["-c", "ls /proc/self/fd | wc -w; grep SigBlk /proc/self/status; kill -PIPE $$"];
+        slot.run(image("/bin/sh", &words, &[("PATH", "/usr/bin:/bin")]));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        assert_eq!(text, "4\nSigBlk:\t0000000000000000\n", "0, 1, 2 and what ls opens");
+        assert_eq!(ended(pid, slot).0.terminating_signal(), Some(libc::SIGPIPE), "which this process ignores");
+    }
+
+    #[test]
+    fn who_waits_can_be_killed() {
+        let (mut reader, writer) = pipe();
+        let (pid, slot) = spawn(None, &nothing(), &writer, Start::Beside).expect("a process");
+        drop(writer);
+        kill_process(pid, Signal::KILL).expect("it is there");
+        assert_eq!(reader.read(&mut [0]).expect("the end"), 0);
+        assert_eq!(ended(pid, slot).0.terminating_signal(), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_nul_is_refused() {
+        let mut strings = Strings::default();
+        assert!(strings.set(b"A", b"1\x002").is_err());
+        strings.set(b"B", b"2").expect("no NUL");
+        assert_eq!(strings.bytes, b"B=2\0");
+    }
 }
