@@ -124,10 +124,10 @@ mod tests {
             ("echo closed >&2; exec 2>&-; sleep 0.01; exit 3", "exited with status 3: closed"),
         ];
         for (script, last) in cases {
-            assert_eq!(wait(&exec(script), &place.socket, None, soon(150)).unwrap_err().last, last, "{script}");
+            assert_eq!(wait(&exec(script), &place.socket, None, soon(1_000)).unwrap_err().last, last, "{script}");
         }
         let missing = command(&["./no-such-check", "--fast"]);
-        let failed = wait(&missing, &place.socket, None, soon(50)).unwrap_err();
+        let failed = wait(&missing, &place.socket, None, soon(500)).unwrap_err();
         assert_eq!(failed.check, "./no-such-check --fast");
         assert!(failed.last.starts_with("cannot run ./no-such-check: No such file"), "{failed}");
     }
