@@ -209,8 +209,8 @@ struct First {
 enum Soon {
     /// All of it, and its program's end.
     Whole(End),
-    /// All of it; the program runs on.
-    Closed,
+    /// As much as the program said; it may run on.
+    Enough,
     Begun,
 }
 
@@ -258,27 +258,24 @@ impl Program {
                 }
                 body.reserve(ALWAYS_FITS);
                 if self.output.read_buf(body).await? == 0 {
-                    return Ok(match self.end(looks).await {
-                        Some(end) => Soon::Whole(end),
-                        None => Soon::Closed,
-                    });
+                    return Ok(Soon::Whole(self.end(looks).await));
                 }
             }
-            Ok(Soon::Closed)
+            Ok(Soon::Enough)
         };
         timeout(SOON, read).await.unwrap_or(Ok(Soon::Begun))
     }
 
     /// The end of a program that has closed its output. The kernel closes it some microseconds before it tells the end:
     /// so often it is looked for before something else is done.
-    async fn end(&mut self, looks: u32) -> Option<End> {
+    async fn end(&mut self, looks: u32) -> End {
         for _ in 0..looks {
             if let Some(end) = self.process.peek() {
-                return Some(end);
+                return end;
             }
             std::thread::yield_now();
         }
-        timeout(GRACE, self.process.ended()).await.ok()
+        self.process.ended().await
     }
 }
 
@@ -306,7 +303,7 @@ async fn answer(
                 tokio::spawn(async move { drop((program, turn)) });
                 full(body)
             }
-            Soon::Closed => {
+            Soon::Enough => {
                 whole(&mut body, length, None, &turn)?;
                 outlive(program, turn);
                 full(body)
