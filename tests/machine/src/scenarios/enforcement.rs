@@ -47,6 +47,10 @@ fn declare(vm: &Vm, name: &str, engine: &str) {
 [health]
 http = "/healthz"
 
+# A pod's start is a minute of an emulated processor where the real one is busy.
+[deploy]
+health_timeout = "170s"
+
 [[route]]
 host = ["{name}.localhost"]
 tls = "off"
