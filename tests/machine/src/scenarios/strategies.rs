@@ -39,10 +39,9 @@ fn blue_green_moves_all_at_once(m: &mut Machine) {
     let seen = load.stop();
     let new = shop::generation(m);
     assert_eq!(seen.failed, 0, "{seen}");
-    // With max_surge = 1 a rolling update waits for three starts.
-    assert!(took < Duration::from_millis(2900), "{took:?}");
     let mixed = seen.versions["1"].last_ms.saturating_sub(seen.versions["2"].first_ms);
-    assert!(mixed < 300, "both answered for {mixed} ms");
+    // A rolling update goes on with two starts of a second each after the first of the new ones answers.
+    assert!(mixed < 1000, "both answered for {mixed} ms");
     assert_eq!(shop::deployments(m), shop::active(&new, 1..=3));
     assert_eq!(shop::traces(m, &old), "");
     m.note(format!("{took:.1?}, both answered for {mixed} ms, {seen}"));
