@@ -160,7 +160,7 @@ impl Plan {
             _ if is_left => Some("what an interrupted rollout left is to be removed, or slots are missing"),
             _ if as_declared && rolls => Some("a rollout was interrupted"),
             _ if as_declared => Some("not every deployment runs"),
-            Some(target) if target.digests.routes.is_empty() => Some("the proxy refused its routes"),
+            Some(target) if target.digests.routes.is_empty() => Some("its routes are not published"),
             _ => None,
         };
         Self {

@@ -12,7 +12,7 @@ use crate::deployment::health::named;
 use crate::deployment::runtime::State;
 use crate::deployment::{Deployment, drain, runtime, slot};
 use crate::error::{Error, Result};
-use crate::generation::{Digests, Id};
+use crate::generation::Id;
 use crate::layout::Layout;
 use crate::live::Target;
 use crate::model::Strategy;
@@ -85,17 +85,21 @@ impl Rollout<'_> {
         let Compiled { service, id, .. } = self.compiled;
         ports::open(self.manager, service)?;
         self.say(&format!("generation {id} serves with {} deployments", service.concurrency));
-        if plan.republishes() { self.republish() } else { Ok(()) }
+        if plan.republishes() {
+            proxy::republish(self.manager)?;
+            self.aim(&self.target())?;
+        }
+        Ok(())
     }
 
-    /// What the proxy refused is not done: the next reload tries it again.
-    fn republish(&self) -> Result<()> {
-        proxy::republish(self.manager).inspect_err(|_| {
-            let Target { digests, .. } = self.target();
-            let undone = Digests { routes: String::new(), ..digests };
-            // The refusal is what has to be told; a target that cannot be written is told next time.
-            let _ = self.aim(&Target { digests: undone, ..self.target() });
-        })
+    /// The target of a plan that is being carried out. Its routes are not published before all else is done: interrupted
+    /// or refused by the proxy, the next start or reload publishes them.
+    fn target_of(&self, plan: &Plan) -> Target {
+        let mut target = self.target();
+        if plan.republishes() {
+            target.digests.routes.clear();
+        }
+        target
     }
 
     /// Writes what the service is being brought to; its deployments read it.
@@ -113,7 +117,7 @@ impl Rollout<'_> {
     fn switch(&self, plan: &Plan, before: &Target) -> Result<()> {
         self.aim(&Target { strategy: Strategy::BlueGreen, ..before.clone() })?;
         self.start(&plan.start)?;
-        self.aim(&self.target())?;
+        self.aim(&self.target_of(plan))?;
         self.settle()?;
         self.retire(&plan.stop)
     }
@@ -123,14 +127,14 @@ impl Rollout<'_> {
     fn recreate(&self, plan: &Plan) -> Result<()> {
         self.retire(&plan.stop)?;
         self.start(&plan.start)?;
-        self.aim(&self.target())
+        self.aim(&self.target_of(plan))
     }
 
     /// In batches: start new ones, which take the slots when they are healthy, then drain and stop as
     /// many old ones. While those leave, the next ones start already; like Kubernetes' maxSurge,
     /// max_surge does not count what is leaving, but only one batch leaves at a time.
     fn roll(&self, plan: &Plan) -> Result<()> {
-        self.aim(&self.target())?;
+        self.aim(&self.target_of(plan))?;
         let batch = self.compiled.service.deploy.max_surge as usize;
         // With nothing to replace there is no surge to limit.
         let batch = if plan.stop.is_empty() { plan.start.len().max(1) } else { batch };

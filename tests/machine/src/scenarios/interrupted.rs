@@ -84,6 +84,8 @@ scenarios!("interrupted":
 
     service_start_half_way: "`_start` of a service is killed when the first of two deployments runs"
         => "systemd starts it again after 5 s, with nothing left of the first attempt",
+    service_start_uncleaned: "`_start` of a service is killed, and nothing of it is cleaned up"
+        => "systemd starts it again after 5 s, and Caddy has its routes then",
     service_stop_at_once(|m| service_stop(m, "service _stop")): "`_stop` of a service is killed when it begins"
         => "`_cleanup` stops all deployments, each through its own ExecStop=, and nothing is left",
     service_cleanup_at_once(|m| service_stop(m, "service _cleanup")): "`_cleanup` of a service is killed when it begins"
@@ -143,6 +145,15 @@ fn roll(m: &Machine) -> Seen {
 }
 
 fn service_start_half_way(m: &mut Machine) {
+    start_again(m);
+}
+
+fn service_start_uncleaned(m: &mut Machine) {
+    m.write("/etc/systemd/system/shop.service.d/uncleaned.conf", "[Service]\nExecStopPost=\n");
+    start_again(m);
+}
+
+fn start_again(m: &Machine) {
     let shop = Shop::new(2).flags("--start-delay 300ms");
     shop.write(m);
     m.run(&format!("{} --no-start", shop::command("1")));
