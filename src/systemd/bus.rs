@@ -141,14 +141,17 @@ impl Bus {
         Ok(shown)
     }
 
-    /// Whether the unit's job, if it has one, is to stop it.
-    pub async fn is_to_stop(&self, unit: &str) -> Result<bool> {
+    /// The job that a unit has.
+    async fn job(&self, unit: &str) -> Result<Option<OwnedObjectPath>> {
         let path = self.unit(unit).await?;
         let job = self.property(&path, UNIT, "Job").await?;
-        let Ok((id, path)) = <(u32, OwnedObjectPath)>::try_from(job) else { return Ok(false) };
-        if id == 0 {
-            return Ok(false);
-        }
+        let job = <(u32, OwnedObjectPath)>::try_from(job).ok();
+        Ok(job.filter(|(id, _)| *id != 0).map(|(_, path)| path))
+    }
+
+    /// Whether the unit's job, if it has one, is to stop it.
+    pub async fn is_to_stop(&self, unit: &str) -> Result<bool> {
+        let Some(path) = self.job(unit).await? else { return Ok(false) };
         match self.property(&path, JOB, "JobType").await {
             // It has just ended.
             Err(Failure::Refused(_) | Failure::NoSuchUnit(_)) => Ok(false),
@@ -182,8 +185,9 @@ impl Bus {
                     else {
                         continue;
                     };
-                    if let Some(unit) = jobs.remove(path.as_str())
-                        && let Some(why) = explained(job, unit, &result)
+                    let Some(unit) = jobs.remove(path.as_str()) else { continue };
+                    if let Some(why) = explained(job, unit, &result)
+                        && !(result == "canceled" && job == Job::Stop && self.is_at_rest(unit).await?)
                     {
                         failed.push(why);
                     }
@@ -222,6 +226,11 @@ impl Bus {
             }
         }
         Ok(())
+    }
+
+    /// Whether a unit has stopped, and nobody has asked it for anything else.
+    async fn is_at_rest(&self, unit: &str) -> Result<bool> {
+        Ok(self.is_done(Job::Stop, unit).await? && self.job(unit).await?.is_none())
     }
 
     /// Whether a unit is as a job that has ended was to leave it.
