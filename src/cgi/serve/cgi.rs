@@ -134,8 +134,8 @@ pub async fn respond(
         let read = timeout_at(deadline, running.head(program, is_nph)).await;
         match read.map_err(|_| Fault::slow(&gateway.function.timeout))?? {
             Answer::Head(first) => {
-                let looks = if gateway.is_alone() { LOOKS } else { 1 };
-                return answer(&head.method, *first, running, turn, is_nph, looks).await;
+                running.looks = if gateway.is_alone() { LOOKS } else { 1 };
+                return answer(&head.method, *first, running, turn, is_nph).await;
             }
             Answer::Local(uri) => {
                 if !gateway.is_mounted_at(&head, &uri) {
@@ -157,7 +157,7 @@ async fn start(gateway: &Gateway, program: &process::Program, head: &Parts, inpu
     let failed = |error: io::Error| cannot_be_started(program, &error);
     let stdin = input.connect(gateway.function.timeout).map_err(failed)?;
     let (process, output) = gateway.children.run(program, &own, stdin.as_ref()).map_err(failed)?;
-    let mut program = Program { process, output: Receiver::from_owned_fd(output).map_err(failed)? };
+    let mut program = Program { process, output: Receiver::from_owned_fd(output).map_err(failed)?, looks: 1 };
     // While the program runs there is time for the next one's process, unless others want it, or it is done already.
     if gateway.is_alone() && !program.has_written().await {
         gateway.children.prepare();
@@ -192,6 +192,8 @@ fn elsewhere(uri: &Uri) -> Response<Body> {
 struct Program {
     process: Process,
     output: Receiver,
+    /// How often its end is looked for before something else is done.
+    looks: u32,
 }
 
 enum Answer {
@@ -250,7 +252,7 @@ impl Program {
     }
 
     /// Reads on for a moment, what is no more than so much.
-    async fn soon(&mut self, body: &mut BytesMut, length: Option<u64>, looks: u32) -> io::Result<Soon> {
+    async fn soon(&mut self, body: &mut BytesMut, length: Option<u64>) -> io::Result<Soon> {
         let read = async {
             while length.is_none_or(|length| (body.len() as u64) < length) {
                 if body.len() >= CHUNK {
@@ -258,7 +260,7 @@ impl Program {
                 }
                 body.reserve(ALWAYS_FITS);
                 if self.output.read_buf(body).await? == 0 {
-                    return Ok(Soon::Whole(self.end(looks).await));
+                    return Ok(Soon::Whole(self.end().await));
                 }
             }
             Ok(Soon::Enough)
@@ -266,10 +268,9 @@ impl Program {
         timeout(SOON, read).await.unwrap_or(Ok(Soon::Begun))
     }
 
-    /// The end of a program that has closed its output. The kernel closes it some microseconds before it tells the end:
-    /// so often it is looked for before something else is done.
-    async fn end(&mut self, looks: u32) -> End {
-        for _ in 0..looks {
+    /// The end of a program that has closed its output. The kernel closes it some microseconds before it tells the end.
+    async fn end(&mut self) -> End {
+        for _ in 0..self.looks {
             if let Some(end) = self.process.peek() {
                 return end;
             }
@@ -285,7 +286,6 @@ async fn answer(
     mut program: Program,
     turn: Turn,
     is_nph: bool,
-    looks: u32,
 ) -> Result<Response<Body>, Fault> {
     let First { head: Head { status, reason, headers }, mut body } = first;
     let mut response = if *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -294,17 +294,18 @@ async fn answer(
         Response::new(http_body_util::Empty::new().map_err(|never| match never {}).boxed())
     } else {
         let length = length(&headers);
-        let soon = program.soon(&mut body, length, looks).await.map_err(|error| Fault::program(error.to_string()))?;
+        let soon = program.soon(&mut body, length).await.map_err(|error| Fault::program(error.to_string()))?;
         Response::new(match soon {
             Soon::Begun => Output::new(body.freeze(), length, program, turn).boxed(),
             Soon::Whole(end) => {
-                whole(&mut body, length, Some(&end), &turn)?;
+                judge(&end, &turn).map_err(Fault::program)?;
+                fit(&mut body, length)?;
                 // What it had is put away when the answer is on its way.
                 tokio::spawn(async move { drop((program, turn)) });
                 full(body)
             }
             Soon::Enough => {
-                whole(&mut body, length, None, &turn)?;
+                fit(&mut body, length)?;
                 outlive(program, turn);
                 full(body)
             }
@@ -324,16 +325,20 @@ fn full(body: BytesMut) -> Body {
     http_body_util::Full::new(body.freeze()).map_err(|never| match never {}).boxed()
 }
 
-/// Whether what was written is an answer: nobody has seen any of it.
-fn whole(body: &mut BytesMut, length: Option<u64>, end: Option<&End>, turn: &Turn) -> Result<(), Fault> {
-    if let Some(end) = end {
-        if end.signal.is_some() {
-            return Err(Fault::program(format!("after its header {end}")));
-        }
-        if end.code != Some(0) {
-            turn.tell(&format!("after its header {end}"));
-        }
+/// What a program's end says of its answer: killed, it may not have written all of it.
+fn judge(end: &End, turn: &Turn) -> Result<(), String> {
+    let why = || format!("after its header {end}");
+    if end.signal.is_some() {
+        return Err(why());
     }
+    if end.code != Some(0) {
+        turn.tell(&why());
+    }
+    Ok(())
+}
+
+/// Has a body the length that the program gave.
+fn fit(body: &mut BytesMut, length: Option<u64>) -> Result<(), Fault> {
     let Some(length) = length else { return Ok(()) };
     if (body.len() as u64) < length {
         return Err(Fault::program(SHORT.to_owned()));
@@ -411,13 +416,12 @@ impl Output {
         let (program, turn) = self.program.take().expect("it is there");
         let is_short = self.left.is_some();
         match end {
-            Poll::Ready(end) if end.signal.is_some() => {
-                let why = format!("after its header {end}");
-                turn.tell(&why);
-                return Poll::Ready(Err(why.into()));
+            Poll::Ready(end) => {
+                if let Err(why) = judge(&end, &turn) {
+                    turn.tell(&why);
+                    return Poll::Ready(Err(why.into()));
+                }
             }
-            Poll::Ready(end) if end.code != Some(0) => turn.tell(&format!("after its header {end}")),
-            Poll::Ready(_) => {}
             Poll::Pending => outlive(program, turn),
         }
         Poll::Ready(if is_short { Err(SHORT.into()) } else { Ok(None) })

@@ -29,7 +29,7 @@ const RESET: &[c_int] = &[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGP
 const SIGSET: usize = 8;
 
 /// Strings as execve(2) takes them, in one piece.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub struct Strings {
     bytes: Vec<u8>,
     starts: Vec<usize>,

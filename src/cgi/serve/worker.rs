@@ -99,22 +99,20 @@ impl Workers {
                 Source::Shared(shared, handed_over(program).map_err(|error| error.to_string())?)
             }
         };
-        let workers = Arc::new(Self::of(source, children, function.preload, function.max_requests));
-        workers.warm();
-        Ok(workers)
+        Ok(Self::of(source, children, function.preload, function.max_requests))
     }
 
     /// Those of an isolated function: each connection to this socket becomes a unit, for one request. So many are there
     /// before it: of a request's time systemd's for a unit and its sandbox would be the most. Needs a runtime.
     pub fn units(function: &Function, socket: PathBuf, children: Arc<Children>) -> Arc<Self> {
-        let workers = Arc::new(Self::of(Source::Units(socket), children, function.preload, 1));
-        workers.warm();
-        workers
+        Self::of(Source::Units(socket), children, function.preload, 1)
     }
 
-    fn of(source: Source, children: Arc<Children>, preload: u32, max_requests: u32) -> Self {
+    fn of(source: Source, children: Arc<Children>, preload: u32, max_requests: u32) -> Arc<Self> {
         let (idle, count, warming) = Default::default();
-        Self { source, children, preload, max_requests, idle, count, warming }
+        let workers = Arc::new(Self { source, children, preload, max_requests, idle, count, warming });
+        workers.warm();
+        workers
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Worker, Instant)>> {
@@ -131,8 +129,8 @@ impl Workers {
         *request.version_mut() = hyper::Version::HTTP_11;
         loop {
             let (mut worker, is_fresh) = self.take().await?;
-            if self.is_missing() {
-                self.warm(); // of units, of which none serves twice
+            if matches!(self.source, Source::Units(_)) {
+                self.warm(); // none serves twice
             }
             if worker.sender.ready().await.is_err() {
                 if is_fresh {
@@ -240,32 +238,25 @@ impl Workers {
         }
     }
 
-    /// Ends workers that have had nothing to do for a while, the longest first, and replaces those that have ended.
+    /// Ends workers that have had nothing to do for too long, and replaces those that have ended.
     pub fn tend(self: &Arc<Self>) {
         let mut idle = self.idle();
-        let mut too_many = (self.count.load(Ordering::Acquire) as usize).saturating_sub(self.preload as usize);
-        let mut kept = Vec::with_capacity(idle.len());
-        for (worker, since) in idle.drain(..) {
-            if worker.sender.is_closed() {
-                too_many = too_many.saturating_sub(1);
-            } else if self.is_over(since, too_many) {
-                too_many = too_many.saturating_sub(1);
-                retire(worker);
-            } else {
-                kept.push((worker, since));
-            }
-        }
-        *idle = kept;
+        idle.retain(|(worker, _)| !worker.sender.is_closed());
+        let (limit, most) = match self.source {
+            // One has not for ever, RuntimeMaxSec=.
+            Source::Units(_) => (STAND_BY, idle.len()),
+            Source::Processes(_) | Source::Shared(..) => (IDLE, self.beyond_preload()),
+        };
+        // Who was used last is at the end.
+        let over = idle.iter().take(most).take_while(|(_, since)| since.elapsed() > limit).count();
+        let over: Vec<_> = idle.drain(..over).collect();
         drop(idle);
+        over.into_iter().for_each(|(worker, _)| retire(worker));
         self.warm();
     }
 
-    /// Whether one that has had nothing to do since then is ended. A unit has not for ever, RuntimeMaxSec=.
-    fn is_over(&self, since: Instant, too_many: usize) -> bool {
-        match self.source {
-            Source::Units(_) => since.elapsed() > STAND_BY,
-            Source::Processes(_) | Source::Shared(..) => too_many > 0 && since.elapsed() > IDLE,
-        }
+    fn beyond_preload(&self) -> usize {
+        self.count.load(Ordering::Acquire).saturating_sub(self.preload) as usize
     }
 }
 
