@@ -28,7 +28,35 @@ const NAME: &str = "function";
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(layout: &Layout, dir: &Utf8Path, shown: &Utf8Path, systemd: Option<u16>) -> Result<Compiled, Diagnostics> {
-    let document = parse(&sources::text(&dir.join(MANIFEST), &shown.join(MANIFEST))?, &shown.join(MANIFEST))?;
+    let document = document(dir, &shown.join(MANIFEST))?;
+    compile(layout, document, dir, shown, systemd)
+}
+
+/// The manifest of the function in `dir`, with its places in what people know as `shown`.
+///
+/// # Errors
+/// Where it is not there, or no TOML.
+pub fn document(dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostics> {
+    Ok(parse(&sources::text(&dir.join(MANIFEST), shown)?, shown)?)
+}
+
+/// # Errors
+/// Where the text is not TOML.
+pub fn parse(text: &str, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+    Node::parse(&Arc::new(Source { path: shown.to_owned(), text: text.to_owned() }))
+}
+
+/// Resolves a manifest with the files in `dir`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile(
+    layout: &Layout,
+    document: Node,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    systemd: Option<u16>,
+) -> Result<Compiled, Diagnostics> {
     let files = sources::files_beside(&[MANIFEST, SOCKET], dir, shown)?;
     let declared = Declared {
         name: ServiceName::new(NAME).expect("a name"),
@@ -43,12 +71,6 @@ pub fn load(layout: &Layout, dir: &Utf8Path, shown: &Utf8Path, systemd: Option<u
     };
     let function = function::resolve(&declared, systemd)?;
     Ok(Compiled { id: function.id(), function, dir: shown.to_owned() })
-}
-
-/// # Errors
-/// Where the text is not TOML.
-pub fn parse(text: &str, shown: &Utf8Path) -> Result<Node, Diagnostic> {
-    Node::parse(&Arc::new(Source { path: shown.to_owned(), text: text.to_owned() }))
 }
 
 /// Loads a stored function, which must still be what its directory is called.

@@ -18,6 +18,7 @@ use crate::cgi::source::{self, MANIFEST};
 use crate::cgi::{container, store};
 use crate::compile::{self, Clash, Host};
 use crate::generation::is_hex;
+use crate::layout::Layout;
 use crate::model::Service;
 use crate::render::{self, caddy::Aliased, cgi::id_of, cgi::unit_name};
 use crate::tree::Tree;
@@ -207,19 +208,21 @@ pub fn with_function<T>(
 
 /// What such a function compiles to, as it would be stored.
 pub fn rendered(context: &Context, word: &str, assignments: &[String], systemd: Option<u16>) -> Result<Tree, Failure> {
-    let layout = &context.layout;
-    with_function(context, word, assignments, |compiled, _| {
-        let dir = store::base(layout).join(compiled.id.as_str());
-        let mut tree = render::cgi::render(layout, &Compiled { dir, ..compiled.clone() }, systemd);
-        let function = &compiled.function;
-        let aliases = function.aliases.iter().map(|alias| Aliased {
-            link: store::base(layout).join(source::ALIASES).join(alias.file_name()),
-            tls: function.tls,
-            alias: alias.clone(),
-        });
-        tree.extend(compile::proxy_with(layout, &[], Some(&aliases.collect::<Vec<_>>())));
-        Ok(tree)
-    })
+    with_function(context, word, assignments, |compiled, _| Ok(render_one(&context.layout, compiled, systemd)))
+}
+
+/// A function's units and the proxy's configuration of it, as if it were stored.
+pub fn render_one(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tree {
+    let dir = store::base(layout).join(compiled.id.as_str());
+    let mut tree = render::cgi::render(layout, &Compiled { dir, ..compiled.clone() }, systemd);
+    let function = &compiled.function;
+    let aliases = function.aliases.iter().map(|alias| Aliased {
+        link: store::base(layout).join(source::ALIASES).join(alias.file_name()),
+        tls: function.tls,
+        alias: alias.clone(),
+    });
+    tree.extend(compile::proxy_with(layout, &[], Some(&aliases.collect::<Vec<_>>())));
+    tree
 }
 
 /// What a service is told whose route is a function's alias; the number is the route's.

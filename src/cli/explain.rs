@@ -10,10 +10,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::render::{is_directory, with_rendered};
-use super::{Context, Failure, Outcome, split_words, table};
+use super::{Context, Failure, Outcome, cgi, split_words, table};
+use crate::cgi::function;
+use crate::cgi::source;
 use crate::compile::{self, Compiled, MANIFEST};
 use crate::document::{Node, Path, Step, Value};
-use crate::model::ServiceName;
 use crate::sources::{self, Site};
 use crate::tree::{Entry, Tree};
 
@@ -22,34 +23,40 @@ const SHOWN: usize = 6;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// A declared directory, with variables for its templates, or the name of a service
-    #[arg(value_name = "DIR|NAME] [VAR=VAL", required = true)]
+    /// A directory to declare from, with variables for it, a declared service, or a function by its ID
+    #[arg(value_name = "DIR|NAME|ID] [VAR=VAL", required = true)]
     words: Vec<String>,
     /// As JSON, for programs
     #[arg(long)]
     json: bool,
 }
 
+/// The lines of each file that something compiles to.
+type Lines = BTreeMap<Utf8PathBuf, Vec<String>>;
+
 /// A key and what became of it.
 #[derive(Serialize)]
 struct Explanation {
-    service: ServiceName,
+    /// Of the service or function.
+    name: String,
     key: String,
     value: String,
     /// Where it is written.
     file: Utf8PathBuf,
     line: usize,
-    /// Lines by the file that they are in, below the generator's directory.
-    became: BTreeMap<Utf8PathBuf, Vec<String>>,
+    /// Lines by the file that they are in, below the generator's directory. None: nothing else compiles in its place.
+    became: Option<Lines>,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let (things, assignments) = split_words(&arguments.words);
     let [thing] = things.as_slice() else {
-        return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned()));
+        return Err(Failure::Usage("one service or function at a time; variables are VAR=VAL".to_owned()));
     };
     let path = Utf8Path::new(thing);
-    let explanations = if is_directory(thing) {
+    let explanations = if cgi::is_function(context, thing) {
+        explain_function(context, thing, &assignments)?
+    } else if is_directory(thing) {
         with_rendered(context, path, None, &assignments, |site, dir| explain(context, site, dir, path))?
     } else {
         let site = context.site(thing)?;
@@ -58,12 +65,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     if arguments.json {
         return table::print_json(&explanations);
     }
-    let mut service = None;
+    let mut name = None;
     for one in &explanations {
-        if service.is_some_and(|before| before != &one.service) {
-            println!("\n# {}\n", one.service);
+        if name.is_some_and(|before| before != &one.name) {
+            println!("\n# {}\n", one.name);
         }
-        service = Some(&one.service);
+        name = Some(&one.name);
         print(one);
     }
     Ok(())
@@ -71,10 +78,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
 
 fn print(one: &Explanation) {
     println!("{} = {}  ({}:{})", one.key, one.value, one.file, one.line);
-    if one.became.is_empty() {
-        println!("    no line: it is as by default, or conductor's own hooks heed it");
+    let Some(became) = &one.became else {
+        return println!("    its lines cannot be told: without it, or with another value, nothing compiles");
+    };
+    if became.is_empty() {
+        println!("    no line: it is as by default, or conductor itself heeds it");
     }
-    for (file, lines) in &one.became {
+    for (file, lines) in became {
         println!("    {file}");
         for line in lines.iter().take(SHOWN) {
             println!("        {line}");
@@ -96,23 +106,45 @@ fn explain(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> 
             compile::compile_written(layout, written, dir, shown, context.systemd())
         };
         let base = compiled(written.document.clone())?;
-        let lines = lines(context, &base);
-        for key in keys(&written.document) {
-            let node = written.document.find(&key);
-            let others = others(&written.document, &key);
-            let variant = others.into_iter().find_map(|document| compiled(document).ok());
-            let became = variant.map(|variant| gone(&lines, &self::lines(context, &variant))).unwrap_or_default();
-            explanations.push(Explanation {
-                service: base.service.name.clone(),
-                key: key.to_string(),
-                value: node.plain().to_string(),
-                file: node.place.source.path.clone(),
-                line: node.place.position().0,
-                became,
-            });
-        }
+        let variant = |document| compiled(document).ok().map(|variant| lines_of_service(context, &variant));
+        let lines = lines_of_service(context, &base);
+        explanations.extend(explain_keys(base.service.name.as_str(), &written.document, &lines, variant));
     }
     Ok(explanations)
+}
+
+fn explain_function(context: &Context, word: &str, assignments: &[String]) -> Result<Vec<Explanation>, Failure> {
+    let systemd = context.systemd();
+    cgi::with_function(context, word, assignments, |base, dir| {
+        let document = source::document(dir, &base.dir.join(source::MANIFEST))?;
+        let variant = |document| {
+            let variant = source::compile(&context.layout, document, dir, &base.dir, systemd).ok()?;
+            Some(lines_of_function(context, &variant))
+        };
+        Ok(explain_keys(&base.function.name, &document, &lines_of_function(context, base), variant))
+    })
+}
+
+/// What each key of a document became: the lines that other documents do not become.
+fn explain_keys(
+    name: &str,
+    document: &Node,
+    lines: &Lines,
+    variant: impl Fn(Node) -> Option<Lines>,
+) -> Vec<Explanation> {
+    let explanation = |key: Path| {
+        let node = document.find(&key);
+        let variant = others(document, &key).into_iter().find_map(&variant);
+        Explanation {
+            name: name.to_owned(),
+            key: key.to_string(),
+            value: node.plain().to_string(),
+            file: node.place.source.path.clone(),
+            line: node.place.position().0,
+            became: variant.map(|variant| gone(lines, &variant)),
+        }
+    };
+    keys(document).into_iter().map(explanation).collect()
 }
 
 /// Values that are no tables; a list of tables has those in it.
@@ -181,11 +213,23 @@ fn change(node: &mut Node, way: &[Step], value: Option<Value>) {
     }
 }
 
-/// The lines of each compiled file; the generation's name, in which every change shows, is left out.
-fn lines(context: &Context, compiled: &Compiled) -> BTreeMap<Utf8PathBuf, Vec<String>> {
+/// The generation's name, in which every change shows, is left out.
+fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
     let mut tree: Tree = compiled.units.clone();
     tree.extend(compile::proxy(&context.layout, &[&compiled.service]));
-    let anonymous = |text: &str| text.replace(compiled.id.as_str(), "GENERATION");
+    lines(&tree, |text| text.replace(compiled.id.as_str(), "GENERATION"))
+}
+
+/// The same of a function's ID, and of all that has a part of it.
+fn lines_of_function(context: &Context, compiled: &function::Compiled) -> Lines {
+    let (id, tree) = (&compiled.id, cgi::render_one(&context.layout, compiled, context.systemd()));
+    lines(&tree, |text| {
+        text.replace(id.as_str(), "ID").replace(&id.user(), "conductor-cgi-ID").replace(id.short(), "ID")
+    })
+}
+
+/// The lines of each file, without what changes with everything.
+fn lines(tree: &Tree, anonymous: impl Fn(&str) -> String) -> Lines {
     let files = tree.iter().filter(|(path, _)| !path.as_str().ends_with(MANIFEST));
     files
         .map(|(path, entry)| {
@@ -201,10 +245,7 @@ fn lines(context: &Context, compiled: &Compiled) -> BTreeMap<Utf8PathBuf, Vec<St
 }
 
 /// The lines of one that another has not.
-fn gone(
-    one: &BTreeMap<Utf8PathBuf, Vec<String>>,
-    other: &BTreeMap<Utf8PathBuf, Vec<String>>,
-) -> BTreeMap<Utf8PathBuf, Vec<String>> {
+fn gone(one: &Lines, other: &Lines) -> Lines {
     let mut gone = BTreeMap::new();
     for (path, lines) in one {
         let mut there = other.get(path).cloned().unwrap_or_default();

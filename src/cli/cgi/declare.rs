@@ -9,7 +9,7 @@ use super::{manifest, name, parent};
 use crate::atomic;
 use crate::cgi::alias::Alias;
 use crate::cgi::function::{Compiled, Id};
-use crate::cgi::source::{self, MANIFEST};
+use crate::cgi::source;
 use crate::cgi::store;
 use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::{self, Clash, Host};
@@ -18,7 +18,7 @@ use crate::document::Node;
 use crate::model::{Engine, User};
 use crate::podman::image;
 use crate::render::cgi::unit_name;
-use crate::{path, proxy, sources};
+use crate::{path, proxy};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -86,7 +86,7 @@ fn must_be_known(user: &str, manifest: &Utf8Path, dir: &Utf8Path) -> Outcome {
     if user.is_empty() || is_known()?.success() {
         return Ok(());
     }
-    let document = document(dir, manifest)?;
+    let document = source::document(dir, manifest)?;
     let message = format!("there is no user {user} on this machine");
     Err(Diagnostics::from(document.error(
         &path!["exec", "user"],
@@ -94,12 +94,6 @@ fn must_be_known(user: &str, manifest: &Utf8Path, dir: &Utf8Path) -> Outcome {
         "make it first, with useradd(8) or sysusers.d(5)",
     ))
     .into())
-}
-
-/// The manifest at `manifest`, as it was gathered, with its places.
-fn document(dir: &Utf8Path, manifest: &Utf8Path) -> Result<Node, Diagnostics> {
-    let text = sources::text(&dir.join(MANIFEST), manifest)?;
-    Ok(source::parse(&text, manifest)?)
 }
 
 /// Loads and starts what was stored, on a machine that runs.
@@ -145,7 +139,7 @@ fn undo(context: &Context, compiled: &Compiled, was_there: bool, new: &[&Alias])
 
 /// Refuses aliases that others have: functions of another name, and services.
 fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8Path, manifest: &Utf8Path) -> Outcome {
-    let document = document(dir, manifest)?;
+    let document = source::document(dir, manifest)?;
     let mut errors = Diagnostics::default();
     let function = &compiled.function;
     for alias in &function.aliases {

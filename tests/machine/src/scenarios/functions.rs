@@ -183,6 +183,10 @@ fn addresses(m: &mut Machine) {
     let json = m.run("conductor cgi list --json");
     assert!(json.contains(&format!("\"id\": \"{id}\"")) && json.contains("\"mode\": \"pooled\""), "{json}");
     assert!(m.run(&format!("conductor render {id}")).contains("[Socket]"));
+    for what in [&id, &format!("{DIR}/act")] {
+        let said = m.run(&format!("conductor explain {what}"));
+        assert!(said.contains("tls = \"off\"  (") && said.contains("    handle_path /act/* {\n"), "{said}");
+    }
     assert!(m.run("conductor check").contains("in order"));
 
     // Another function has no right to its alias, nor to what a service is routed by.
