@@ -185,7 +185,7 @@ fn addresses(m: &mut Machine) {
     assert!(m.run(&format!("conductor render {id}")).contains("[Socket]"));
     for what in [&id, &format!("{DIR}/act")] {
         let said = m.run(&format!("conductor explain {what}"));
-        assert!(said.contains("tls = \"off\"  (") && said.contains("    handle_path /act/* {\n"), "{said}");
+        assert!(said.contains("tls = \"off\"  (") && said.contains("        @1 path /act /act/*\n"), "{said}");
     }
     assert!(m.run("conductor check").contains("in order"));
 
