@@ -1,10 +1,9 @@
 //! One request by a CGI program: its process, what it is given, and what it answers, RFC 3875.
 
 use std::fs::File;
-use std::future::poll_fn;
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -157,12 +156,7 @@ async fn start(gateway: &Gateway, program: &process::Program, head: &Parts, inpu
     let failed = |error: io::Error| cannot_be_started(program, &error);
     let stdin = input.connect(gateway.function.timeout).map_err(failed)?;
     let (process, output) = gateway.children.run(program, &own, stdin.as_ref()).map_err(failed)?;
-    let mut program = Program { process, output: Receiver::from_owned_fd(output).map_err(failed)?, looks: 1 };
-    // While the program runs there is time for the next one's process, unless others want it, or it is done already.
-    if gateway.is_alone() && !program.has_written().await {
-        gateway.children.prepare();
-    }
-    Ok(program)
+    Ok(Program { process, output: Receiver::from_owned_fd(output).map_err(failed)?, looks: 1 })
 }
 
 fn cannot_be_started(program: &process::Program, error: &io::Error) -> Fault {
@@ -217,11 +211,6 @@ enum Soon {
 }
 
 impl Program {
-    async fn has_written(&mut self) -> bool {
-        tokio::task::yield_now().await; // the runtime looks at what is ready
-        poll_fn(|context| Poll::Ready(pin!(self.output.readable()).poll(context).is_ready())).await
-    }
-
     /// Reads up to the blank line.
     async fn head(&mut self, program: &process::Program, is_nph: bool) -> Result<Answer, Fault> {
         let parse = if is_nph { header::parse_nph } else { header::parse };

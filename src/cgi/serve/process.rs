@@ -99,7 +99,6 @@ pub struct Children {
 #[derive(Default)]
 struct Registry {
     running: HashMap<Pid, Running>,
-    spare: Option<Spare>,
     count: u64,
 }
 
@@ -107,13 +106,6 @@ struct Running {
     ended: oneshot::Sender<End>,
     mark: u64,
     slot: Slot,
-}
-
-/// A process that waits for the next request: making it is no part of that then.
-struct Spare {
-    pid: Pid,
-    slot: Slot,
-    output: OwnedFd,
 }
 
 /// How a process ended.
@@ -174,7 +166,7 @@ impl Children {
         let mut registry = self.registry();
         let mark = registry.mark();
         let image = program.image(&Variables::new(), mark)?;
-        let (pid, slot) = spawn(Some(image), &streams.stdin, &streams.stdout, Start::First)?;
+        let (pid, slot) = spawn(image, &streams.stdin, &streams.stdout, Start::First)?;
         let error = slot.error();
         let process = self.enter(&mut registry, pid, mark, slot);
         drop(registry); // a process that is dropped looks there
@@ -194,29 +186,9 @@ impl Children {
         let mut registry = self.registry();
         let mark = registry.mark();
         let image = program.image(own, mark)?;
-        let spare = if stdin.is_none() { registry.spare.take() } else { None };
-        let Spare { pid, slot, output } = match spare {
-            Some(spare) => {
-                spare.slot.run(image);
-                spare
-            }
-            None => self.make(Some(image), stdin)?,
-        };
-        Ok((self.enter(&mut registry, pid, mark, slot), output))
-    }
-
-    /// Makes the process of a request to come.
-    pub fn prepare(&self) {
-        let mut registry = self.registry();
-        if registry.spare.is_none() {
-            registry.spare = self.make(None, None).ok();
-        }
-    }
-
-    fn make(&self, image: Option<Image>, stdin: Option<&OwnedFd>) -> io::Result<Spare> {
         let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (pid, slot) = spawn(image, stdin.unwrap_or(&self.nothing), &stdout, Start::Beside)?;
-        Ok(Spare { pid, slot, output })
+        Ok((self.enter(&mut registry, pid, mark, slot), output))
     }
 
     /// Under the lock since it was made: nobody has waited for it.
@@ -239,7 +211,7 @@ impl Children {
         let mut left = HashSet::new();
         for pid in children_of_this_process() {
             let registry = self.registry();
-            if registry.running.contains_key(&pid) || registry.spare.as_ref().is_some_and(|spare| spare.pid == pid) {
+            if registry.running.contains_key(&pid) {
                 continue;
             }
             let is_of_group = getpgid(Some(pid)).is_ok_and(|group| registry.running.contains_key(&group));
@@ -256,14 +228,6 @@ impl Children {
     }
 }
 
-impl Drop for Children {
-    fn drop(&mut self) {
-        if let Some(spare) = &self.registry().spare {
-            let _ = kill_process(spare.pid, Signal::KILL);
-        }
-    }
-}
-
 impl Registry {
     fn mark(&mut self) -> u64 {
         self.count += 1;
@@ -275,8 +239,6 @@ impl Registry {
             let _ = kill_process_group(pid, Signal::KILL);
             let (code, signal) = (status.exit_status(), status.terminating_signal());
             let _ = ended.send(End { code, signal, not_started: slot.error() });
-            slot.free();
-        } else if let Some(Spare { slot, .. }) = self.spare.take_if(|spare| spare.pid == pid) {
             slot.free();
         }
     }

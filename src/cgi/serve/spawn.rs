@@ -1,8 +1,8 @@
-//! Processes that are there before it is known what they run.
+//! Programs that are started while their maker goes on.
 //!
 //! fork(2) copies this process's page tables, and vfork(2), which posix_spawn(3) is made of, holds its caller up until the
-//! program runs: the longest part of a short request. Here clone(2) is called with CLONE_VM alone: the new process shares
-//! this one's memory until execve(2), as after vfork, but both go on. It may so be made ahead of a request and wait for it.
+//! program runs: of many requests at once, none of the others is looked at meanwhile. Here clone(2) is called with CLONE_VM
+//! alone: the new process shares this one's memory until execve(2), as after vfork, but both go on.
 //!
 //! Until then it must do nothing but system calls of its own: no allocation, no lock, no panic, and no errno, which is the
 //! calling thread's. This is the project's only unsafe code.
@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::Pid;
 use syscalls::{Errno, Sysno, syscall};
@@ -97,15 +97,11 @@ struct Stack(#[allow(dead_code)] [u8; STACK]);
 
 /// What both processes see.
 struct Shared {
-    /// Not 0: the image is there.
-    go: AtomicU32,
     /// Of what failed before the program ran.
     error: AtomicI32,
-    image: UnsafeCell<Option<Image>>,
+    image: Image,
     stdin: RawFd,
     stdout: RawFd,
-    /// Whether it is to wait: then it lets go of all that it was given by being made, as others' connections.
-    waits: bool,
     /// Signals that the caller had blocked.
     mask: UnsafeCell<u64>,
     /// A box's.
@@ -115,7 +111,7 @@ struct Shared {
 /// A new process's part of this one's memory. It may read it until it is waited for: dropped before, it is leaked.
 pub struct Slot(NonNull<Shared>);
 
-// It is one process's and its maker's; all that both write is atomic, or written before `go`.
+// It is one process's and its maker's; what either writes while both are there is atomic.
 unsafe impl Send for Slot {}
 
 /// How a process is made.
@@ -127,16 +123,14 @@ pub enum Start {
     First,
 }
 
-/// Makes a process that leads a process group of its own and becomes `image`, or waits for `run`.
+/// Makes a process that leads a process group of its own and becomes `image`.
 ///
 /// # Errors
 /// What clone(2) says.
-pub fn spawn(image: Option<Image>, stdin: &OwnedFd, stdout: &OwnedFd, start: Start) -> io::Result<(Pid, Slot)> {
+pub fn spawn(image: Image, stdin: &OwnedFd, stdout: &OwnedFd, start: Start) -> io::Result<(Pid, Slot)> {
     let shared = Box::into_raw(Box::new(Shared {
-        go: AtomicU32::new(u32::from(image.is_some())),
         error: AtomicI32::new(0),
-        waits: image.is_none(),
-        image: UnsafeCell::new(image),
+        image,
         stdin: stdin.as_raw_fd(),
         stdout: stdout.as_raw_fd(),
         mask: UnsafeCell::new(0),
@@ -169,16 +163,6 @@ impl Slot {
     fn shared(&self) -> &Shared {
         // SAFETY: it is there until it is freed, which takes this.
         unsafe { self.0.as_ref() }
-    }
-
-    /// Has the process that waits become this.
-    pub fn run(&self, image: Image) {
-        let Shared { go, image: place, .. } = self.shared();
-        // SAFETY: the process looks there after `go` alone.
-        unsafe { *place.get() = Some(image) };
-        go.store(1, Ordering::Release);
-        // SAFETY: a word that lives.
-        let _ = unsafe { syscall!(Sysno::futex, go.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
     }
 
     /// Why the program does not run.
@@ -215,10 +199,6 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
 
 unsafe fn become_program(shared: &Shared) -> Result<(), Errno> {
     unsafe {
-        // Who waits must not outlive its maker.
-        if shared.waits {
-            syscall!(Sysno::prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0)?;
-        }
         syscall!(Sysno::setpgid, 0, 0)?;
         syscall!(Sysno::dup3, shared.stdin, 0, 0)?;
         syscall!(Sysno::dup3, shared.stdout, 1, 0)?;
@@ -226,18 +206,7 @@ unsafe fn become_program(shared: &Shared) -> Result<(), Errno> {
         for signal in RESET {
             syscall!(Sysno::rt_sigaction, *signal, default.as_ptr(), 0_usize, SIGSET)?;
         }
-        if shared.waits {
-            syscall!(Sysno::close_range, 3, u32::MAX, 0)?;
-        }
-        while shared.go.load(Ordering::Acquire) == 0 {
-            // It ends early when the word has changed before, or by chance: both are looked at above.
-            let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-            let _ = syscall!(Sysno::futex, shared.go.as_ptr(), wait, 0, 0_usize);
-        }
-        let Some(image) = &*shared.image.get() else { return Err(Errno::EINVAL) };
-        if shared.waits {
-            syscall!(Sysno::prctl, libc::PR_SET_PDEATHSIG, 0, 0, 0, 0)?;
-        }
+        let image = &shared.image;
         syscall!(Sysno::chdir, image.dir.as_ptr())?;
         syscall!(Sysno::rt_sigprocmask, libc::SIG_SETMASK, shared.mask.get(), 0_usize, SIGSET)?;
         syscall!(Sysno::execve, image.path.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr())?;
@@ -249,7 +218,7 @@ unsafe fn become_program(shared: &Shared) -> Result<(), Errno> {
 mod tests {
     use super::*;
     use rustix::pipe::{PipeFlags, pipe_with};
-    use rustix::process::{Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+    use rustix::process::{WaitOptions, WaitStatus, waitpid};
     use std::fs::File;
     use std::io::Read;
 
@@ -285,7 +254,7 @@ mod tests {
         for start in [Start::Beside, Start::First] {
             let (mut reader, writer) = pipe();
             let image = image("/bin/sh", &["-c", "echo \"$A|$1|$PWD\"", "sh", "a b"], &[("A", "1=2"), ("PWD", "/usr")]);
-            let (pid, slot) = spawn(Some(image), &nothing(), &writer, start).expect("a process");
+            let (pid, slot) = spawn(image, &nothing(), &writer, start).expect("a process");
             drop(writer);
             let mut text = String::new();
             reader.read_to_string(&mut text).expect("text");
@@ -299,38 +268,26 @@ mod tests {
     fn what_cannot_run_says_why() {
         for (path, kind) in [("/nowhere", io::ErrorKind::NotFound), ("/etc/passwd", io::ErrorKind::PermissionDenied)] {
             let (_reader, writer) = pipe();
-            let (pid, slot) = spawn(Some(image(path, &[], &[])), &nothing(), &writer, Start::First).expect("a process");
+            let (pid, slot) = spawn(image(path, &[], &[]), &nothing(), &writer, Start::First).expect("a process");
             assert_eq!(slot.error().map(|error| error.kind()), Some(kind), "it is known at once");
             assert_eq!(ended(pid, slot).0.exit_status(), Some(127));
-            let (pid, slot) =
-                spawn(Some(image(path, &[], &[])), &nothing(), &writer, Start::Beside).expect("a process");
+            let (pid, slot) = spawn(image(path, &[], &[]), &nothing(), &writer, Start::Beside).expect("a process");
             assert_eq!(ended(pid, slot).1.map(|error| error.kind()), Some(kind));
         }
     }
 
     #[test]
-    fn who_waits_holds_nothing_of_others_and_becomes_what_it_is_told() {
+    fn a_program_has_none_of_its_makers_descriptors_and_signals_as_by_default() {
         let (mut reader, writer) = pipe();
-        let (mut other, its_end) = pipe();
-        let (pid, slot) = spawn(None, &nothing(), &writer, Start::Beside).expect("a process");
-        drop((writer, its_end));
-        assert_eq!(other.read(&mut [0]).expect("the end"), 0, "a connection that is closed here is closed");
-        let words = ["-c", "ls /proc/self/fd | wc -w; grep SigBlk /proc/self/status; kill -PIPE $$"];
-        slot.run(image("/bin/sh", &words, &[("PATH", "/usr/bin:/bin")]));
+        let line = format!("test -e /proc/$$/fd/{} || echo closed", reader.as_raw_fd());
+        let line = format!("{line}; grep SigBlk /proc/self/status; kill -PIPE $$");
+        let image = image("/bin/sh", &["-c", &line], &[("PATH", "/usr/bin:/bin")]);
+        let (pid, slot) = spawn(image, &nothing(), &writer, Start::Beside).expect("a process");
+        drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("text");
-        assert_eq!(text, "4\nSigBlk:\t0000000000000000\n", "0, 1, 2 and what ls opens");
+        assert_eq!(text, "closed\nSigBlk:\t0000000000000000\n");
         assert_eq!(ended(pid, slot).0.terminating_signal(), Some(libc::SIGPIPE), "which this process ignores");
-    }
-
-    #[test]
-    fn who_waits_can_be_killed() {
-        let (mut reader, writer) = pipe();
-        let (pid, slot) = spawn(None, &nothing(), &writer, Start::Beside).expect("a process");
-        drop(writer);
-        kill_process(pid, Signal::KILL).expect("it is there");
-        assert_eq!(reader.read(&mut [0]).expect("the end"), 0);
-        assert_eq!(ended(pid, slot).0.terminating_signal(), Some(libc::SIGKILL));
     }
 
     #[test]
