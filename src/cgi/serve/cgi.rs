@@ -36,8 +36,6 @@ const CHUNK: usize = 32 << 10;
 const GRACE: Duration = Duration::from_millis(50);
 /// A program that answers in one go has done so by then: its answer has a length, and a caller is told if it failed.
 const SOON: Duration = Duration::from_millis(1);
-/// How often a program's end is looked for, where nobody else waits.
-const LOOKS: u32 = 32;
 const SHORT: &str = "the program wrote less than it said";
 /// Of redirects within a function.
 const MAX_REDIRECTS: u32 = 10;
@@ -133,7 +131,6 @@ pub async fn respond(
         let read = timeout_at(deadline, running.head(program, is_nph)).await;
         match read.map_err(|_| Fault::slow(&gateway.function.timeout))?? {
             Answer::Head(first) => {
-                running.looks = if gateway.is_alone() { LOOKS } else { 1 };
                 return answer(&head.method, *first, running, turn, is_nph).await;
             }
             Answer::Local(uri) => {
@@ -156,7 +153,7 @@ async fn start(gateway: &Gateway, program: &process::Program, head: &Parts, inpu
     let failed = |error: io::Error| cannot_be_started(program, &error);
     let stdin = input.connect(gateway.function.timeout).map_err(failed)?;
     let (process, output) = gateway.children.run(program, &own, stdin.as_ref()).map_err(failed)?;
-    Ok(Program { process, output: Receiver::from_owned_fd(output).map_err(failed)?, looks: 1 })
+    Ok(Program { process, output: Receiver::from_owned_fd(output).map_err(failed)? })
 }
 
 fn cannot_be_started(program: &process::Program, error: &io::Error) -> Fault {
@@ -186,8 +183,6 @@ fn elsewhere(uri: &Uri) -> Response<Body> {
 struct Program {
     process: Process,
     output: Receiver,
-    /// How often its end is looked for before something else is done.
-    looks: u32,
 }
 
 enum Answer {
@@ -257,13 +252,11 @@ impl Program {
         timeout(SOON, read).await.unwrap_or(Ok(Soon::Begun))
     }
 
-    /// The end of a program that has closed its output. The kernel closes it some microseconds before it tells the end.
+    /// The end of a program that has closed its output: the kernel does that some microseconds before.
     async fn end(&mut self) -> End {
-        for _ in 0..self.looks {
-            if let Some(end) = self.process.peek() {
-                return end;
-            }
-            std::thread::yield_now();
+        std::thread::yield_now();
+        if let Some(end) = self.process.peek() {
+            return end;
         }
         self.process.ended().await
     }

@@ -143,11 +143,6 @@ impl Gateway {
         self.present.load(Ordering::Acquire)
     }
 
-    /// Whether there is but one request.
-    pub fn is_alone(&self) -> bool {
-        self.present() == 1
-    }
-
     /// Requests that were there so far.
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
