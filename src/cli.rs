@@ -157,6 +157,9 @@ struct Context {
 
 impl Context {
     fn new(cli: &Cli) -> Result<Self, Failure> {
+        if !cli.root.is_dir() {
+            return Err(Failure::Usage(format!("--root {}: there is no such directory", cli.root)));
+        }
         let scope = if cli.user { Scope::User } else { Scope::System };
         let layout = match scope {
             Scope::System => Layout::system(&cli.root),

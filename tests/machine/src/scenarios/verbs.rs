@@ -589,6 +589,7 @@ fn verbs_below_another_root(m: &mut Machine) {
     assert!(here("show web --sources").contains("60-set.toml:2"), "{}", here("show web --sources"));
     assert!(here("env web").contains("A=1\nCONDUCTOR_GENERATION="));
     assert!(here("list").contains(" 0/3 "));
+    refused(m, "--root /nosuch list", 2, &["--root /nosuch: there is no such directory"]);
     assert_eq!(m.run("conductor --root /srv/root deployment list"), "no deployment runs\n");
     assert_eq!(m.run("ls /srv/root/etc/conductor/services/web.d"), "50-install.toml\n60-set.toml\n");
     assert!(here("enable web").starts_with("web: enabled"));
