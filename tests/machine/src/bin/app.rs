@@ -86,11 +86,11 @@ struct Options {
 async fn main() -> io::Result<()> {
     let options = Arc::new(Options::parse());
     if let Some(code) = options.exit_at_start {
-        eprintln!("app {}: told to exit with {code}", options.version);
+        say(&options.version, &format!("told to exit with {code}"));
         std::process::exit(code);
     }
     if options.unhealthy || options.hang_health {
-        eprintln!("app {}: out of order", options.version);
+        say(&options.version, "out of order");
     }
     if let Some(delay) = options.stop_delay {
         stop_after(delay)?;
@@ -231,10 +231,15 @@ fn slowness(query: Option<&str>) -> Duration {
     Duration::from_millis(ms.unwrap_or(0))
 }
 
+/// In one piece: conmon(8) takes what it reads for a line, and `eprintln!` writes in several.
+fn say(version: &str, what: &str) {
+    let _ = io::stderr().write_all(format!("app {version}: {what}\n").as_bytes());
+}
+
 async fn keep_writing(file: PathBuf, version: String) {
     for line in 0u64.. {
         if let Err(error) = append(&file, &format!("{version} {} {line}\n", std::process::id())) {
-            eprintln!("app {version}: cannot write {}: {error}", file.display());
+            say(&version, &format!("cannot write {}: {error}", file.display()));
             std::process::exit(74); // EX_IOERR
         }
         sleep(Duration::from_millis(50)).await;
