@@ -32,8 +32,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::diagnostic::Diagnostics;
 use crate::error::Error;
 use crate::layout::{Layout, Scope};
-use crate::model::ServiceName;
-use crate::sources::{self, Site};
+use crate::names::ServiceName;
+use crate::source::search::{self, Site};
 use crate::systemd::{self, Manager};
 
 /// Compiles service declarations into systemd units and reverse-proxy configuration.
@@ -184,7 +184,7 @@ impl Context {
     /// A declared service, by name.
     fn site(&self, name: &str) -> Result<Site, Failure> {
         let name = ServiceName::new(name).map_err(Failure::Usage)?;
-        sources::find_one(&self.layout, &name).ok_or_else(|| {
+        search::find_one(&self.layout, &name).ok_or_else(|| {
             let dirs: Vec<_> = self.layout.declaration_dirs().iter().map(|dir| dir.as_str()).collect();
             Failure::Failed(format!("no service {name} is declared in {}", dirs.join(", ")))
         })

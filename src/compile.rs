@@ -3,41 +3,42 @@
 //! The generator, `render`, `check` and the hooks all come through here: what a preview shows is
 //! what systemd gets.
 
-mod clash;
+mod conflict;
+pub mod functions;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use sha2::{Digest, Sha256};
 
-use crate::cgi::{function, source};
+use crate::compile::functions::load_stored_function;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::generation::{Digests, Id, hex};
+use crate::generation::Digests;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
-use crate::model::{Service, ServiceName};
-use crate::part;
-use crate::path;
-use crate::render;
+use crate::model::{Service, function};
+use crate::names::{self, GenerationId, ServiceName};
+use crate::proxy::files::proxy_with;
 use crate::resolve::resolve;
-use crate::sources::{self, Each, Site, Written};
+use crate::source;
+use crate::source::search::{self, Each, Site, Written};
+use crate::target::systemd;
 use crate::tree::{Entry, Tree};
+use crate::{path, proxy};
 
-pub use self::clash::{Clash, PortClash, UnitFiles, refuse_other_kind, taken_name};
-
-/// Below the generator's directory; systemd ignores directories there.
-pub const OUTPUT: &str = "conductor";
-/// Below `conductor/`: digests of the proxy's files in the format of sha256sum(1).
-pub const MANIFEST: &str = "SHA256SUMS";
+pub use crate::compile::conflict::Clash;
+pub use crate::compile::conflict::PortClash;
+pub use crate::compile::conflict::UnitFiles;
+pub use crate::compile::conflict::refuse_other_kind;
+pub use crate::compile::conflict::taken_name;
 
 /// One compiled service.
 #[derive(Debug, Clone)]
 pub struct Compiled {
     pub service: Service,
     pub digests: Digests,
-    pub id: Id,
+    pub id: GenerationId,
     /// Its units.
     pub units: Tree,
 }
@@ -46,7 +47,7 @@ pub struct Compiled {
 #[derive(Debug, Default)]
 pub struct Host {
     pub services: BTreeMap<ServiceName, Compiled>,
-    pub functions: BTreeMap<function::Id, function::Compiled>,
+    pub functions: BTreeMap<names::FunctionId, function::Compiled>,
     /// What did not compile, by service; errors that belong to none are under None.
     pub errors: BTreeMap<Option<ServiceName>, Diagnostics>,
     /// Everything that belongs into the generator's directory.
@@ -81,7 +82,7 @@ impl Host {
         self.declared_as(name).next().is_some()
             || self.services.contains_key(name)
             || broken(name)
-            || part::split(name).is_some_and(|(whole, _)| broken(&whole))
+            || name.split_part().is_some_and(|(whole, _)| broken(&whole))
     }
 
     /// Everything that is wrong.
@@ -111,7 +112,7 @@ pub fn compile_at(
         (last, _) => {
             let names: Vec<_> = services.into_iter().chain(last).map(|(name, _)| name.to_string()).collect();
             let remedy = format!("name one of them: {}", names.join(", "));
-            let path = shown.join(sources::DECLARATION);
+            let path = shown.join(source::DECLARATION);
             Err(Diagnostic::of_file(&path, format!("{} has parts", site.name), remedy).into())
         }
     }
@@ -150,7 +151,7 @@ pub fn compile_each(
     systemd: Option<u16>,
 ) -> Result<Each<Compiled>, Diagnostics> {
     let compile = |written| compile_written(layout, written, dir, shown, systemd);
-    let services = guarded(shown, "declaration", || sources::written(layout, site, dir, shown))?;
+    let services = guarded(shown, "declaration", || search::written(layout, site, dir, shown))?;
     let compiled =
         services.into_iter().map(|(name, written)| (name, guarded(shown, "declaration", || written.and_then(compile))));
     Ok(compiled.collect())
@@ -167,7 +168,7 @@ pub fn compile_written(
     shown: &Utf8Path,
     systemd: Option<u16>,
 ) -> Result<Compiled, Diagnostics> {
-    let declared = sources::load(layout, written, dir, shown)?;
+    let declared = search::load(layout, written, dir, shown)?;
     let service = resolve(&declared, systemd)?;
     if layout.scope == Scope::User && !service.routes.is_empty() {
         let remedy = "take [[route]] out, or declare the service for the system's manager";
@@ -178,7 +179,7 @@ pub fn compile_written(
     }
     let digests = Digests::of(&service);
     let id = digests.id();
-    let units = render::units::render(layout, &service, &id, systemd);
+    let units = systemd::units::render(layout, &service, &id, systemd);
     Ok(Compiled { service, digests, id, units })
 }
 
@@ -201,7 +202,7 @@ pub fn compile_site(layout: &Layout, site: &Site, systemd: Option<u16>) -> Resul
 /// Compiles everything that is declared, beside what is live.
 pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     let mut host = Host::default();
-    let (sites, errors) = sources::find(layout);
+    let (sites, errors) = search::find(layout);
     if !errors.0.is_empty() {
         host.fail(None, errors);
     }
@@ -217,7 +218,7 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
         }
     }
     let live = live::all(layout);
-    clash::refuse(layout, &mut host, &live);
+    conflict::refuse(layout, &mut host, &live);
     let kept: Vec<Service> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     for compiled in host.services.values() {
         host.tree.extend(compiled.units.clone());
@@ -263,7 +264,7 @@ fn keep_live(layout: &Layout, host: &mut Host, live: &Live) -> Option<Service> {
     model.map_err(|error| host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error))).ok()
 }
 
-fn unreadable(layout: &Layout, live: &Live, id: &Id, error: &std::io::Error) -> Diagnostics {
+fn unreadable(layout: &Layout, live: &Live, id: &GenerationId, error: &std::io::Error) -> Diagnostics {
     let path = layout.snapshot(&live.name, id);
     let remedy = "restart the service: its running deployments have lost their configuration";
     Diagnostic::of_file(&path, format!("the snapshot cannot be read: {error}"), remedy).into()
@@ -276,15 +277,15 @@ fn compile_functions(
     host: &mut Host,
     systemd: Option<u16>,
     kept: &[Service],
-) -> Option<Vec<render::caddy::Aliased>> {
-    let found: Vec<_> = source::find(layout).into_iter().collect();
-    let load = |(id, dir): &(function::Id, Utf8PathBuf)| {
-        guarded(dir, "function", || source::load_stored(layout, id, dir, systemd))
+) -> Option<Vec<proxy::caddy::Aliased>> {
+    let found: Vec<_> = source::functions::find(layout).into_iter().collect();
+    let load = |(id, dir): &(names::FunctionId, Utf8PathBuf)| {
+        guarded(dir, "function", || load_stored_function(layout, id, dir, systemd))
     };
     for loaded in in_parallel(&found, load) {
         match loaded {
             Ok(compiled) => {
-                host.tree.extend(render::cgi::render(layout, &compiled, systemd));
+                host.tree.extend(systemd::function::render(layout, &compiled, systemd));
                 host.functions.insert(compiled.id.clone(), compiled);
             }
             Err(errors) => host.fail(None, errors),
@@ -294,12 +295,12 @@ fn compile_functions(
         return None;
     }
     let mut told = Vec::new();
-    for (alias, owned) in source::aliases(layout) {
+    for (alias, owned) in source::functions::aliases(layout) {
         let Some(compiled) = host.functions.get(&owned.id) else { continue };
         let tls = compiled.function.tls;
         let services = host.services.values().map(|it| &it.service).chain(kept);
         match Clash::of_alias(&alias, tls, services) {
-            None => told.push(render::caddy::Aliased { alias, tls, link: owned.link }),
+            None => told.push(proxy::caddy::Aliased { alias, tls, link: owned.link }),
             Some((owner, _)) => {
                 let message = format!("{alias} is routed to the service {owner} already");
                 let remedy = "take the route out of the service, or the alias out of the function";
@@ -308,25 +309,6 @@ fn compile_functions(
         }
     }
     Some(told)
-}
-
-/// The proxy's configuration for these services, and its manifest.
-pub fn proxy(layout: &Layout, services: &[&Service]) -> Tree {
-    proxy_with(layout, services, None)
-}
-
-/// The same where there are functions, with their aliases.
-pub fn proxy_with(layout: &Layout, services: &[&Service], aliases: Option<&[render::caddy::Aliased]>) -> Tree {
-    let mut tree = Tree::default();
-    let mut manifest = String::new();
-    for (path, content) in render::caddy::render(layout, services, aliases) {
-        let path = Utf8PathBuf::from(OUTPUT).join("proxy").join(path);
-        let relative = path.strip_prefix(OUTPUT).unwrap_or(&path);
-        manifest.push_str(&format!("{}  {relative}\n", hex(&Sha256::digest(&content))));
-        tree.file(path, content);
-    }
-    tree.file(format!("{OUTPUT}/{MANIFEST}"), manifest);
-    tree
 }
 
 /// The text of a file in a tree.

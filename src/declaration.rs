@@ -1,5 +1,8 @@
 //! `service.toml` as people write it. Nothing here is checked beyond its type; `resolve` does that.
 
+pub mod function;
+pub mod host;
+
 use std::collections::BTreeMap;
 
 use serde::de::{self, Visitor};

@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 
 use crate::compile;
-use crate::generation::Id;
-use crate::model::ServiceName;
-use crate::render::units::template_name;
+use crate::names::{GenerationId, ServiceName};
 use crate::tree::Tree;
 
 /// Directives by which variables come from elsewhere, or go.
@@ -24,8 +22,8 @@ pub struct Environment {
 
 impl Environment {
     /// Of an instance; without one, what all instances have in common.
-    pub fn of(units: &Tree, name: &ServiceName, id: &Id, instance: Option<u32>) -> Self {
-        let unit = format!("{}.service", template_name(name, id));
+    pub fn of(units: &Tree, name: &ServiceName, id: &GenerationId, instance: Option<u32>) -> Self {
+        let unit = format!("{}.service", name.template(id));
         let overlays = format!("{unit}.d");
         let mut environment = Self::default();
         let drop_ins =
@@ -60,7 +58,7 @@ impl Environment {
 
 /// Puts in what specifiers stand for, systemd.unit(5); None if that differs between instances and
 /// none is given.
-fn expand(word: &str, name: &ServiceName, id: &Id, instance: Option<u32>) -> Option<String> {
+fn expand(word: &str, name: &ServiceName, id: &GenerationId, instance: Option<u32>) -> Option<String> {
     let mut text = String::new();
     let mut parts = word.split('%');
     text.push_str(parts.next().unwrap_or_default());
@@ -68,8 +66,8 @@ fn expand(word: &str, name: &ServiceName, id: &Id, instance: Option<u32>) -> Opt
         let mut rest = part.chars();
         match rest.next() {
             Some('i' | 'I') => text.push_str(&instance?.to_string()),
-            Some('n') => text.push_str(&format!("{}{}.service", template_name(name, id), instance?)),
-            Some('N') => text.push_str(&format!("{}{}", template_name(name, id), instance?)),
+            Some('n') => text.push_str(&format!("{}{}.service", name.template(id), instance?)),
+            Some('N') => text.push_str(&format!("{}{}", name.template(id), instance?)),
             Some('p' | 'P') => text.push_str(&format!("{name}-{id}")),
             Some(other) => text.extend(['%', other]),
             // `%%`: an empty part between the two.
@@ -139,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(drop_in: &str, instance: Option<u32>) -> Environment {
-        let (name, id) = (ServiceName::new("web").expect("a name"), Id::new("0123456789ab").expect("an id"));
+        let (name, id) = (ServiceName::new("web").expect("a name"), GenerationId::new("0123456789ab").expect("an id"));
         let mut units = Tree::default();
         units.file("web-0123456789ab@.service", "[Unit]\nEnvironment=NO=1\n[Service]\nEnvironment=A=1\n");
         units.file("web-0123456789ab@.service.d/50-more.conf", drop_in);

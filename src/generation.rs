@@ -1,60 +1,13 @@
 //! Four digests of a service, kept apart so that a reload does only what a change needs.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{Deploy, DropIn, File, Health, Hooks, Listen, Passthrough, Process, Route, Service};
+use crate::names::{GenerationId, hex};
 
 /// Raised when the meaning of rendered units changes, so that deployments roll onto the new form.
 pub const FORMAT: u32 = 1;
-
-/// A generation's name: the first 12 hex digits of its digest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Id(String);
-
-impl Id {
-    pub const LENGTH: usize = 12;
-
-    /// None if it is not 12 lower-case hex digits.
-    pub fn new(text: &str) -> Option<Self> {
-        (text.len() == Self::LENGTH && is_hex(text)).then(|| Self(text.to_owned()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl std::str::FromStr for Id {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl TryFrom<String> for Id {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::new(&text).ok_or_else(|| format!("{text:?} is not the name of a generation"))
-    }
-}
-
-impl From<Id> for String {
-    fn from(id: Id) -> Self {
-        id.0
-    }
-}
 
 /// What changed, by what has to be done about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,8 +78,8 @@ impl Digests {
     }
 
     /// The generation's name.
-    pub fn id(&self) -> Id {
-        Id(self.generation[..Id::LENGTH].to_owned())
+    pub fn id(&self) -> GenerationId {
+        GenerationId::of_digest(&self.generation)
     }
 }
 
@@ -158,15 +111,4 @@ fn digest(kind: &str, input: &impl Serialize) -> String {
     hasher.update(format!("conductor {kind}\n"));
     hasher.update(serde_json::to_vec(input).expect("a model serializes"));
     hex(&hasher.finalize())
-}
-
-/// Whether a text has only lower-case hex digits.
-pub fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-/// Lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }

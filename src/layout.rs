@@ -2,8 +2,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::generation::Id;
-use crate::model::{Service, ServiceName};
+use crate::model::Service;
+use crate::names::{Deployment, FUNCTIONS_LOCK, GenerationId, ServiceName};
 
 /// Where the `conductor` program is installed; the units name it. Set by `make PREFIX=…`.
 pub const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
@@ -20,8 +20,8 @@ pub const LIBRARY: &str = match option_env!("CONDUCTOR_LIBDIR") {
 /// Where `conductor` is called as one of the container runtimes that it stands before; below `LIBRARY`.
 pub const RUNTIMES: &str = "oci";
 
-/// The group that may connect to the deployments' sockets: the reverse proxy's.
-pub const PROXY_GROUP: &str = "conductor-proxy";
+/// The name of the file with the host's settings.
+const SETTINGS: &str = "conductor.toml";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -157,7 +157,7 @@ impl Layout {
     /// all users.
     pub fn settings(&self) -> impl Iterator<Item = Utf8PathBuf> {
         let own = self.declarations.iter().filter(|dir| dir.file_name() == Some("services"));
-        own.map(|dir| dir.with_file_name(crate::settings::SETTINGS))
+        own.map(|dir| dir.with_file_name(SETTINGS))
     }
 
     pub fn function_dirs(&self) -> &[Utf8PathBuf] {
@@ -228,7 +228,7 @@ impl Layout {
     }
 
     /// A live generation: its units and resolved model.
-    pub fn snapshot(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
+    pub fn snapshot(&self, name: &ServiceName, id: &GenerationId) -> Utf8PathBuf {
         self.live().join(name.as_str()).join(id.as_str())
     }
 
@@ -248,12 +248,12 @@ impl Layout {
     }
 
     /// A generation's files and declaration.
-    pub fn stored(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
+    pub fn stored(&self, name: &ServiceName, id: &GenerationId) -> Utf8PathBuf {
         self.kept(name).join(id.as_str())
     }
 
     /// Working directory of a generation's processes.
-    pub fn files(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
+    pub fn files(&self, name: &ServiceName, id: &GenerationId) -> Utf8PathBuf {
         self.stored(name, id).join("files")
     }
 
@@ -261,12 +261,12 @@ impl Layout {
         self.runtime.join("deployments")
     }
 
-    pub fn sockets(&self, name: &ServiceName, id: &Id) -> Utf8PathBuf {
+    pub fn sockets(&self, name: &ServiceName, id: &GenerationId) -> Utf8PathBuf {
         self.runtime.join("sockets").join(format!("{name}-{id}"))
     }
 
     /// Directory of the socket that a deployment binds itself, or takes behind a bridge.
-    pub fn socket_dir(&self, name: &ServiceName, id: &Id, instance: u32) -> Utf8PathBuf {
+    pub fn socket_dir(&self, name: &ServiceName, id: &GenerationId, instance: u32) -> Utf8PathBuf {
         self.sockets(name, id).join(format!("{instance}.d"))
     }
 
@@ -310,12 +310,22 @@ impl Layout {
 
     /// Held by whoever brings a service somewhere.
     pub fn lock(&self, name: &ServiceName) -> Utf8PathBuf {
-        self.locks().join(name.as_str())
+        self.locks().join(name.rollout_lock())
+    }
+
+    /// Held by whoever changes a service's slots.
+    pub fn slots_lock(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.locks().join(name.slots_lock())
+    }
+
+    /// Held by whoever declares or removes functions.
+    pub fn functions_lock(&self) -> Utf8PathBuf {
+        self.locks().join(FUNCTIONS_LOCK)
     }
 
     /// Held by whoever declares a service or removes it.
     pub fn declaring(&self, name: &ServiceName) -> Utf8PathBuf {
-        self.locks().join(format!("{name}.declare"))
+        self.locks().join(name.declaration_lock())
     }
 
     /// The proxy's compiled configuration in the generator's output.
@@ -343,6 +353,34 @@ impl Layout {
     }
 }
 
+/// Paths of a deployment.
+impl Deployment {
+    /// Returns its DEPLOYMENTDIR.
+    pub fn dir(&self, layout: &Layout) -> Utf8PathBuf {
+        layout.deployments().join(self.to_string())
+    }
+
+    /// Reads the name of a DEPLOYMENTDIR.
+    pub fn from_dir(dir: &Utf8Path) -> Option<Self> {
+        Self::from_name(dir.file_name()?)
+    }
+
+    /// Returns its unix socket, as callers reach it: held by systemd, or a link to what it has bound itself.
+    pub fn socket(&self, layout: &Layout) -> Utf8PathBuf {
+        layout.sockets(&self.service, &self.generation).join(self.instance.to_string())
+    }
+
+    /// Reads the path of the socket that callers reach.
+    pub fn from_socket(socket: &Utf8Path) -> Option<Self> {
+        Self::from_parts(socket.parent()?.file_name()?, socket.file_name()?)
+    }
+
+    /// Returns the socket that it binds itself, or takes behind a bridge.
+    pub fn own_socket(&self, layout: &Layout) -> Utf8PathBuf {
+        layout.socket_dir(&self.service, &self.generation, self.instance).join("socket")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,5 +401,15 @@ mod tests {
         let layout = user(&variables).expect("the others have defaults");
         assert_eq!(layout.declaration_dirs()[0], "/home/ann/.config/conductor/services");
         assert_eq!(layout.runtime(), "/run/user/1000/conductor");
+    }
+
+    #[test]
+    fn paths_lead_back_to_the_deployment() {
+        let layout = Layout::system("/".into());
+        let name = ServiceName::new("web-shop").expect("a name");
+        let id = GenerationId::new("0123456789ab").expect("an id");
+        let deployment = Deployment::new(&name, &id, 12);
+        assert_eq!(Deployment::from_dir(&deployment.dir(&layout)), Some(deployment.clone()));
+        assert_eq!(Deployment::from_socket(&deployment.socket(&layout)), Some(deployment));
     }
 }

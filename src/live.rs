@@ -10,10 +10,10 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::generation::{Digests, FORMAT, Id};
+use crate::generation::{Digests, FORMAT};
 use crate::layout::Layout;
-use crate::model::{Service, ServiceName, Strategy};
-use crate::render::units::template_names;
+use crate::model::{Service, Strategy};
+use crate::names::{GenerationId, ServiceName};
 use crate::tree::Tree;
 use crate::write;
 
@@ -25,7 +25,7 @@ pub const MODEL: &str = "model.json";
 /// What a service is being brought to. Deployments read it to know which slots are theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    pub generation: Id,
+    pub generation: GenerationId,
     pub concurrency: u32,
     pub slots: u32,
     pub strategy: Strategy,
@@ -68,7 +68,7 @@ impl Target {
 pub struct Live {
     pub name: ServiceName,
     /// By name.
-    pub generations: Vec<Id>,
+    pub generations: Vec<GenerationId>,
 }
 
 /// Every service with a live generation.
@@ -81,7 +81,7 @@ pub fn all(layout: &Layout) -> BTreeMap<ServiceName, Live> {
 /// The live generations of a service, None if it has none.
 pub fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
     let dir = layout.at(&layout.live().join(name.as_str()));
-    let mut generations: Vec<_> = directory_names(&dir).iter().filter_map(|name| Id::new(name)).collect();
+    let mut generations: Vec<_> = directory_names(&dir).iter().filter_map(|name| GenerationId::new(name)).collect();
     generations.sort();
     (!generations.is_empty()).then(|| Live { name: name.clone(), generations })
 }
@@ -107,7 +107,7 @@ fn directory_names(dir: &Utf8Path) -> Vec<String> {
 
 impl Live {
     /// The generation that speaks for the service: the target if it is live, else the last by name.
-    pub fn current(&self, layout: &Layout) -> &Id {
+    pub fn current(&self, layout: &Layout) -> &GenerationId {
         let target = Target::read(layout, &self.name).ok().flatten().map(|target| target.generation);
         let found = target.and_then(|target| self.generations.iter().find(|id| **id == target));
         found.unwrap_or_else(|| self.generations.last().expect("a live service has a generation"))
@@ -117,7 +117,7 @@ impl Live {
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub fn model(&self, layout: &Layout, id: &Id) -> io::Result<Service> {
+    pub fn model(&self, layout: &Layout, id: &GenerationId) -> io::Result<Service> {
         model(layout, &self.name, id)
     }
 
@@ -125,7 +125,7 @@ impl Live {
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub fn units(&self, layout: &Layout, id: &Id) -> io::Result<Tree> {
+    pub fn units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
         write::read_tree(&layout.at(&layout.snapshot(&self.name, id)).join(UNITS))
     }
 
@@ -133,9 +133,9 @@ impl Live {
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub fn deployment_units(&self, layout: &Layout, id: &Id) -> io::Result<Tree> {
+    pub fn deployment_units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
         let mut tree = self.units(layout, id)?;
-        tree.retain(|path| template_names(&self.name, id).iter().any(|name| path.as_str().starts_with(name)));
+        tree.retain(|path| self.name.templates(id).iter().any(|name| path.as_str().starts_with(name)));
         Ok(tree)
     }
 }
@@ -171,7 +171,7 @@ pub fn hidden(live: &Tree, fresh: &Tree) -> Tree {
 ///
 /// # Errors
 /// A snapshot that is not there or cannot be read.
-pub fn model(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<Service> {
+pub fn model(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Service> {
     let path: Utf8PathBuf = layout.at(&layout.snapshot(name, id)).join(MODEL);
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
-use conductor::{cli, podman};
+use conductor::cli;
+use conductor::engine::podman;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();

@@ -1,6 +1,9 @@
 //! A service as it will be: resolved, checked, and complete. Past here nothing is optional by
 //! accident and no text can break the format it is rendered into.
 
+pub mod alias;
+pub mod function;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -8,65 +11,13 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-pub use crate::declaration::{CommandScope, ListenKind, Pull, Sandbox, Strategy, Tls};
-
-/// A service's name: at most 40 characters of a-z, 0-9, `-`, `_`, `.`, so that the paths of its
-/// sockets fit the 107 bytes of unix(7).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ServiceName(String);
-
-impl ServiceName {
-    /// What systemd calls it: the unit that people start, stop and depend on.
-    pub fn unit(&self) -> String {
-        format!("{self}.service")
-    }
-
-    pub const MAX: usize = 40;
-
-    /// # Errors
-    /// Why the name cannot be a service's.
-    pub fn new(name: &str) -> Result<Self, String> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-        if name.is_empty() || name.len() > Self::MAX {
-            return Err(format!("a service's name has 1 to {} characters, this has {}", Self::MAX, name.len()));
-        }
-        if let Some(bad) = name.chars().find(|c| !allowed(*c)) {
-            return Err(format!("a service's name has only a-z, 0-9, '-', '_' and '.', not {bad:?}"));
-        }
-        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-            return Err("a service's name starts with a letter or a digit".to_owned());
-        }
-        if name.ends_with(".d") || name.ends_with(".service") {
-            return Err("a service's name ends neither in .d nor in .service".to_owned());
-        }
-        Ok(Self(name.to_owned()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ServiceName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for ServiceName {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        Self::new(&name)
-    }
-}
-
-impl From<ServiceName> for String {
-    fn from(name: ServiceName) -> Self {
-        name.0
-    }
-}
+pub use crate::declaration::CommandScope;
+pub use crate::declaration::ListenKind;
+pub use crate::declaration::Pull;
+pub use crate::declaration::Sandbox;
+pub use crate::declaration::Strategy;
+pub use crate::declaration::Tls;
+use crate::names::ServiceName;
 
 /// Everything that is known of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,6 +63,11 @@ impl Service {
     /// The service that people declare: itself, or what it is a part of.
     pub fn declared_as(&self) -> &ServiceName {
         self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+    }
+
+    /// Returns the slice of its deployments, systemd.slice(5).
+    pub fn slice_name(&self) -> String {
+        self.name.slice(self.declared_as())
     }
 
     /// Services that are brought along by what is declared.

@@ -1,6 +1,6 @@
 //! A declaration becomes a model, or a list of everything that is wrong with it.
 
-mod brought;
+mod dependencies;
 mod command;
 mod condition;
 mod directives;
@@ -13,18 +13,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use sha2::{Digest, Sha256};
 
 use crate::declaration::{self, Declaration, OneOrMany, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
 use crate::document::{Node, Path};
+use crate::key::mismatch::{example, mismatch};
 use crate::layout::Scope;
-use crate::misfit::{example, misfit};
-use crate::model::{Deploy, Directive, Hook, Hooks, Passthrough, RunCommand, Service, ServiceName, Whole};
-use crate::path;
-use crate::sources::Declared;
-use crate::timespan;
+use crate::model::{Deploy, Directive, Hook, Hooks, Passthrough, RunCommand, Service, Whole};
+use crate::names::ServiceName;
+use crate::source::search::Declared;
+use crate::{path, timespan};
 
 /// More deployments than this on one machine is a mistake of typing.
 const MAX_SLOTS: u32 = 512;
@@ -57,13 +56,13 @@ pub const VARIABLES: &[&str] = &[
 /// has only the one that stopped the reading.
 pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Service, Diagnostics> {
     let document = &declared.document;
-    let declaration: Declaration = document.read().map_err(|error| misfit(document, error))?;
+    let declaration: Declaration = document.read().map_err(|error| mismatch(document, error))?;
     let mut resolver = Resolver { document, declared, systemd, errors: Diagnostics::default() };
     let mut service = resolver.service(declaration);
     let mut errors = resolver.errors;
     if let Some(whole) = &declared.whole {
         let document = &whole.document;
-        let typed = document.read().map_err(|error| misfit(document, error))?;
+        let typed = document.read().map_err(|error| mismatch(document, error))?;
         let mut resolver = Resolver { document, declared, systemd, errors };
         service.whole = Some(resolver.whole(whole.name.clone(), typed));
         service.wanted_by = Vec::new(); // it starts with the whole
@@ -85,19 +84,6 @@ fn unfit(text: &str) -> Option<(&'static str, &'static str)> {
     } else {
         None
     }
-}
-
-/// The dynamic user's name, the same for every generation; useradd's limit is 31 characters.
-fn dynamic_user(name: &str) -> String {
-    let plain: String = name.chars().map(|c| if c == '.' { '_' } else { c }).collect();
-    let user = format!("conductor-{plain}");
-    // A dot that became an underscore could meet another service's name, as could a cut one.
-    if user.len() <= 31 && plain == name {
-        return user;
-    }
-    let digest = crate::generation::hex(&Sha256::digest(name.as_bytes()));
-    let room = 31 - "conductor--".len() - 8;
-    format!("conductor-{}-{}", &plain[..plain.len().min(room)], &digest[..8])
 }
 
 struct Resolver<'a> {

@@ -7,9 +7,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use crate::cgi::manifest::Manifest;
+use crate::declaration::function::Manifest;
+use crate::declaration::host::Settings;
 use crate::declaration::{Declaration, Hook, OneOrMany, Scalar, TimeSpan};
-use crate::settings::Settings;
 
 /// Each file's name and its schema.
 pub fn all() -> [(&'static str, Value); 3] {
@@ -29,9 +29,9 @@ fn of<T: JsonSchema>() -> Value {
 fn with_parts(mut service: Value) -> Value {
     let properties = service["properties"].as_object().cloned().unwrap_or_default();
     let mut of_part: serde_json::Map<_, _> =
-        properties.into_iter().filter(|(key, _)| !crate::part::OF_THE_WHOLE.contains(&key.as_str())).collect();
+        properties.into_iter().filter(|(key, _)| !crate::source::part::OF_THE_WHOLE.contains(&key.as_str())).collect();
     of_part.insert("name".into(), json!({ "type": "string", "description": "What the part is called: NAME.PART." }));
-    service["properties"][crate::part::KEY] = json!({
+    service["properties"][crate::source::part::KEY] = json!({
         "type": "array",
         "description": "Several engines side by side, each a service of its own.",
         "items": { "type": "object", "properties": of_part, "required": ["name"], "additionalProperties": false },

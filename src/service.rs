@@ -3,12 +3,12 @@
 pub mod change;
 pub mod condition;
 pub mod hook;
-pub mod kept;
-pub mod last;
+pub mod history;
+pub mod record;
 pub mod overrides;
 pub mod plan;
 pub mod ports;
 pub mod provenance;
 pub mod rollout;
 pub mod store;
-pub mod turn;
+pub mod permit;

@@ -10,12 +10,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use self::bus::Bus;
-use self::job::Job;
-use self::systemctl::Systemctl;
-use crate::deployment::Deployment;
 use crate::layout::Scope;
-use crate::model::ServiceName;
+use crate::names::{Deployment, ServiceName};
+use crate::systemd::bus::Bus;
+use crate::systemd::job::Job;
+use crate::systemd::systemctl::Systemctl;
 
 /// The system's manager or the caller's own.
 #[derive(Debug, Clone, Copy)]

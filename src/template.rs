@@ -11,7 +11,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source};
-use crate::sources::{DECLARATION, PROVENANCE};
+use crate::source::{DECLARATION, PROVENANCE};
 
 /// Suffix of files that are templates; it is dropped.
 const SUFFIX: &str = ".j2";

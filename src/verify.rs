@@ -5,12 +5,13 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::cgi::function::Compiled as Function;
 use crate::compile::Compiled;
 use crate::layout::{Layout, Scope};
+use crate::model::function::Compiled as Function;
 use crate::service::store;
+use crate::target::systemd;
 use crate::tree::Tree;
-use crate::{render, write};
+use crate::write;
 
 /// What systemd says of a service's units; empty if it has nothing to say. `dir` is where the
 /// declaration's files are.
@@ -26,7 +27,7 @@ pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, systemd: Opt
     let (units, state) = (path.join("units"), path.join("state"));
     let layout = layout.for_verification(&state, Utf8Path::new("/bin/true"));
     store::copy(dir, &layout.files(&service.name, id), &service.files)?;
-    let tree = render::units::render(&layout, service, id, systemd);
+    let tree = systemd::units::render(&layout, service, id, systemd);
     write::create(&units, &tree)?;
     run(&layout, &units, service.name.as_str(), &tree)
 }
@@ -44,7 +45,7 @@ pub fn verify_function(
     let scratch = tempfile::tempdir()?;
     let units = Utf8PathBuf::try_from(scratch.path().join("units")).map_err(io::Error::other)?;
     let layout = layout.for_verification(&units, Utf8Path::new("/bin/true"));
-    let tree = render::cgi::render(&layout, &Function { dir: dir.to_owned(), ..compiled.clone() }, systemd);
+    let tree = systemd::function::render(&layout, &Function { dir: dir.to_owned(), ..compiled.clone() }, systemd);
     write::create(&units, &tree)?;
     run(&layout, &units, compiled.id.as_str(), &tree)
 }

@@ -7,14 +7,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use conductor::compile::{self, Host};
+use conductor::compile;
+use conductor::compile::Host;
 use conductor::directive;
-use conductor::generation::Id;
 use conductor::layout::Layout;
 use conductor::live::Target;
-use conductor::model::ServiceName;
+use conductor::names::GenerationId;
+use conductor::names::ServiceName;
 use conductor::service::store;
-use conductor::tree::{Entry, Tree};
+use conductor::tree::Entry;
+use conductor::tree::Tree;
 
 /// The systemd that cases are rendered for, unless they are about versions.
 const SYSTEMD: u16 = 252;
@@ -93,7 +95,7 @@ impl Scratch {
 
 /// A generation that is live.
 struct Started {
-    id: Id,
+    id: GenerationId,
     units: Tree,
 }
 

@@ -2,18 +2,25 @@
 
 mod common;
 
+use conductor::compile::functions::load_function;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use conductor::cgi::function::{Compiled, Function, Id};
-use conductor::cgi::manifest::Manifest;
-use conductor::cgi::{source, store};
+use conductor::compile;
+use conductor::declaration::function::Manifest;
 use conductor::diagnostic::Diagnostics;
+use conductor::directive;
 use conductor::document::Problem;
+use conductor::function::store;
 use conductor::layout::Layout;
-use conductor::{compile, directive, timespan, verify};
+use conductor::model::function::Compiled;
+use conductor::model::function::Function;
+use conductor::names::FunctionId;
+use conductor::source::functions;
+use conductor::timespan;
+use conductor::verify;
 use proptest::prelude::*;
 
 fn snapshot(name: &str, text: &str) {
@@ -47,10 +54,10 @@ impl Written {
         let scratch = tempfile::tempdir().expect("a scratch directory");
         let to = Utf8Path::from_path(scratch.path()).expect("a UTF-8 path");
         store::gather(&self.dir().join("function.toml"), &BTreeMap::new(), to)?;
-        source::load(&Layout::system("/".into()), to, self.dir(), Some(252))
+        load_function(&Layout::system("/".into()), to, self.dir(), Some(252))
     }
 
-    fn id(&self) -> Id {
+    fn id(&self) -> FunctionId {
         self.compile().unwrap_or_else(|errors| panic!("{errors}")).id
     }
 
@@ -145,7 +152,7 @@ fn a_stored_function_is_its_name() {
     let dir = Utf8Path::from_path(staged.path()).expect("a UTF-8 path").to_owned();
     store::gather(&written.dir().join("function.toml"), &BTreeMap::new(), &dir)
         .unwrap_or_else(|errors| panic!("{errors}"));
-    let compiled = source::load(&layout, &dir, written.dir(), None).unwrap_or_else(|errors| panic!("{errors}"));
+    let compiled = load_function(&layout, &dir, written.dir(), None).unwrap_or_else(|errors| panic!("{errors}"));
     store::put(&layout, staged, &compiled).expect("it is stored");
     store::give(&layout, &compiled.function.aliases[0], &compiled.id).expect("a link");
     let host = compile::compile(&layout, Some(252));
@@ -197,7 +204,8 @@ fn units() {
         let compiled = written.compile().unwrap_or_else(|errors| panic!("{errors}"));
         let layout = Layout::system("/".into());
         let dir = store::base(&layout).join(compiled.id.as_str());
-        let tree = conductor::render::cgi::render(&layout, &Compiled { dir, ..compiled.clone() }, Some(257));
+        let tree =
+            conductor::target::systemd::function::render(&layout, &Compiled { dir, ..compiled.clone() }, Some(257));
         for (path, entry) in tree.iter() {
             let text = match entry {
                 conductor::tree::Entry::File { content, .. } => String::from_utf8_lossy(content).into_owned(),
@@ -222,7 +230,7 @@ fn the_manual_has_every_key() {
         .lines()
         .filter_map(|line| Some((line.strip_prefix("| `")?.split('`').next()?, line.split(" | ").collect())))
         .collect();
-    let document = source::parse("unheard-of = 1", "function.toml".into()).expect("TOML");
+    let document = functions::parse("unheard-of = 1", "function.toml".into()).expect("TOML");
     let problem = document.read::<Manifest>().expect_err("there is no such key").problem;
     let Problem::UnknownKey { expected, .. } = problem else { panic!("{problem:?}") };
     let documented: BTreeSet<&str> = rows.keys().copied().collect();
@@ -296,7 +304,7 @@ proptest! {
         let written = Written::new(&format!("name = {}\naliases = [{}]\n[exec]\ncommand = ['./act']\n", quoted(&name), quoted(&alias)));
         if let Ok(compiled) = written.compile() {
             let layout = Layout::system("/".into());
-            let tree = conductor::render::cgi::render(&layout, &compiled, Some(252));
+            let tree = conductor::target::systemd::function::render(&layout, &compiled, Some(252));
             for (path, _) in tree.iter() {
                 let text = compile::text(&tree, path).unwrap_or_default();
                 let fine = |line: &str| line.is_empty() || line.starts_with(['[', '#']) || line.split_once('=').is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_alphanumeric()));

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile;
 use conductor::directive;
 use conductor::layout::Layout;
-use conductor::model::ServiceName;
+use conductor::names::ServiceName;
 use conductor::service::store;
 use conductor::tree::Tree;
 use conductor::write;

@@ -7,15 +7,30 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 use conductor::compile;
-use conductor::declaration::{Declaration, LATER};
+use conductor::declaration::Declaration;
+use conductor::declaration::LATER;
 use conductor::deployment::health::HEALTHY;
 use conductor::diagnostic::Source;
-use conductor::document::{Node, Problem};
+use conductor::document::Node;
+use conductor::document::Problem;
 use conductor::layout::Layout;
-use conductor::model::{
-    Brought, Check, Container, Deploy, Engine, Health, Hook, Hooks, Listen, ListenKind, Passthrough, Pod, Process,
-    Route, RunCommand, Service, User,
-};
+use conductor::model::Brought;
+use conductor::model::Check;
+use conductor::model::Container;
+use conductor::model::Deploy;
+use conductor::model::Engine;
+use conductor::model::Health;
+use conductor::model::Hook;
+use conductor::model::Hooks;
+use conductor::model::Listen;
+use conductor::model::ListenKind;
+use conductor::model::Passthrough;
+use conductor::model::Pod;
+use conductor::model::Process;
+use conductor::model::Route;
+use conductor::model::RunCommand;
+use conductor::model::Service;
+use conductor::model::User;
 use conductor::resolve::VARIABLES;
 use conductor::timespan;
 use serde::Serialize;

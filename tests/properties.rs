@@ -7,9 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::LazyLock;
 
 use camino::Utf8Path;
-use conductor::compile::{self, Compiled, Host};
+use conductor::compile;
+use conductor::compile::Compiled;
+use conductor::compile::Host;
 use conductor::layout::Layout;
-use conductor::model::ServiceName;
+use conductor::names::ServiceName;
 use conductor::tree::Entry;
 use proptest::prelude::*;
 use proptest::sample::Index;

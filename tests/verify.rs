@@ -5,10 +5,15 @@ use std::fs;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use conductor::compile::{self, Compiled};
+use conductor::compile;
+use conductor::compile::Compiled;
+use conductor::directive;
 use conductor::layout::Layout;
-use conductor::model::{Engine, ServiceName};
-use conductor::{directive, sources, template, verify};
+use conductor::model::Engine;
+use conductor::names::ServiceName;
+use conductor::source::search;
+use conductor::template;
+use conductor::verify;
 
 /// The systemd that judges; units are rendered for it.
 fn systemd() -> u16 {
@@ -58,7 +63,7 @@ fn example(dir: &Utf8Path, work: impl FnOnce(&Layout, &Compiled, &Utf8Path)) {
     template::render_dir(dir, &rendered, &variables).unwrap_or_else(|errors| panic!("{errors}"));
     let layout = Layout::system(root);
     let name = ServiceName::new(dir.file_name().expect("a name")).expect("a service's name");
-    let site = sources::site_of(&layout, &name);
+    let site = search::site_of(&layout, &name);
     let compiled = compile::compile_at(&layout, &site, &rendered, dir, Some(systemd()));
     work(&layout, &compiled.unwrap_or_else(|errors| panic!("{errors}")), &rendered);
 }
@@ -66,7 +71,7 @@ fn example(dir: &Utf8Path, work: impl FnOnce(&Layout, &Compiled, &Utf8Path)) {
 #[test]
 fn systemd_has_nothing_to_say_of_the_examples() {
     let mut examples = directories("examples");
-    examples.retain(|dir| dir.join(sources::DECLARATION).exists());
+    examples.retain(|dir| dir.join(conductor::source::DECLARATION).exists());
     assert!(examples.len() >= 3, "{examples:?}");
     for dir in examples {
         example(&dir, |layout, compiled, rendered| {

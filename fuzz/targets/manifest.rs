@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
-use conductor::cgi::function::Compiled;
-use conductor::cgi::source;
+use conductor::model::function::Compiled;
+use conductor::source::functions;
 use conductor::compile;
 use conductor::layout::Layout;
-use conductor::model::{File, FileKind, ServiceName};
+use conductor::model::File;
+use conductor::model::FileKind;
+use conductor::names::ServiceName;
 use conductor::resolve::function;
-use conductor::sources::Declared;
+use conductor::source::search::Declared;
 use libfuzzer_sys::fuzz_target;
 
 fn is_line(line: &str) -> bool {
@@ -20,7 +22,7 @@ fn is_line(line: &str) -> bool {
 
 fuzz_target!(|text: &str| {
     let layout = Layout::system(Utf8Path::new("/"));
-    let Ok(document) = source::parse(text, "function.toml".into()) else { return };
+    let Ok(document) = functions::parse(text, "function.toml".into()) else { return };
     let program = FileKind::Regular { executable: true, size: 0, sha256: "0".repeat(64) };
     let declared = Declared {
         name: ServiceName::new("function").expect("a name"),
@@ -40,7 +42,7 @@ fuzz_target!(|text: &str| {
         }
         Ok(function) => {
             let compiled = Compiled { id: function.id(), function, dir: "/f".into() };
-            let tree = conductor::render::cgi::render(&layout, &compiled, Some(252));
+            let tree = conductor::target::systemd::function::render(&layout, &compiled, Some(252));
             for (path, _) in tree.iter() {
                 let text = compile::text(&tree, path).unwrap_or_default();
                 assert!(text.lines().all(is_line), "{text}");

@@ -1,7 +1,11 @@
 //! What a CGI program writes: taken or refused, the same however it is cut into reads.
 #![no_main]
 
-use conductor::cgi::header::{Malformed, Parsed, is_hop_by_hop, parse, parse_nph};
+use conductor::gateway::header::Malformed;
+use conductor::gateway::header::Parsed;
+use conductor::gateway::header::is_hop_by_hop;
+use conductor::gateway::header::parse;
+use conductor::gateway::header::parse_nph;
 use libfuzzer_sys::fuzz_target;
 
 /// As the gateway reads it: so many bytes at a time, until it is clear what they are.

@@ -7,12 +7,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use conductor::compile::{self, Host};
+use conductor::compile;
+use conductor::compile::Host;
 use conductor::directive;
 use conductor::layout::Layout;
 use conductor::live;
 use conductor::write;
-
 use log::{Level, Log};
 
 fn main() -> ExitCode {

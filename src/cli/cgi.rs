@@ -10,17 +10,20 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Subcommand;
 
-use super::{Context, Failure, Outcome, variables};
-use crate::cgi::alias::Alias;
-use crate::cgi::function::{Compiled, Id};
-use crate::cgi::serve::{self, Passing};
-use crate::cgi::source::{self, MANIFEST};
-use crate::cgi::{container, store};
-use crate::compile::{self, Clash, Host};
-use crate::generation::is_hex;
+use crate::cli::{Context, Failure, Outcome, variables};
+use crate::compile::functions::{load_function, load_stored_function};
+use crate::compile::{Clash, Host};
+use crate::function::store;
+use crate::gateway::{self, Passing, container};
 use crate::layout::Layout;
 use crate::model::Service;
-use crate::render::{self, caddy::Aliased, cgi::id_of, cgi::unit_name};
+use crate::model::alias::Alias;
+use crate::model::function::Compiled;
+use crate::names::{FunctionId, is_hex};
+use crate::proxy::caddy::Aliased;
+use crate::proxy::files;
+use crate::source::functions::{self, MANIFEST};
+use crate::target::systemd;
 use crate::tree::Tree;
 
 /// Between two starts of a gateway that fails; systemd's own limits would stop its socket for good.
@@ -88,25 +91,25 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::List { json } => list::run(context, json),
         Verb::Serve { function: Some(function) } => {
-            let served =
-                find(context, &function).and_then(|(id, _)| serve::run(&context.layout, &id).map_err(Failure::Failed));
+            let served = find(context, &function)
+                .and_then(|(id, _)| gateway::run(&context.layout, &id).map_err(Failure::Failed));
             // Whoever waits in systemd's socket would have it start again at once.
-            if served.is_err() && serve::passed().is_some() {
+            if served.is_err() && gateway::passed().is_some() {
                 thread::sleep(PAUSE);
             }
             served
         }
         Verb::Serve { function: None } => {
             let (manager, is_here) = (context.manager, context.layout.root() == "/");
-            let listens = move |ids: &[Id]| {
-                let sockets: Vec<_> = ids.iter().map(|id| format!("{}.socket", unit_name(id))).collect();
+            let listens = move |ids: &[FunctionId]| {
+                let sockets: Vec<_> = ids.iter().map(|id| format!("{}.socket", id.unit())).collect();
                 let states = if is_here { manager.states(&sockets).ok() } else { None };
                 states.map_or_else(|| vec![false; ids.len()], |all| all.iter().map(|state| state == "active").collect())
             };
-            serve::all::run(&context.layout, listens).map_err(Failure::Failed)
+            gateway::all::run(&context.layout, listens).map_err(Failure::Failed)
         }
         Verb::Request { function } => {
-            serve::request(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
+            gateway::request(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
         }
         Verb::Container { function, instance } => {
             container::start(&context.layout, &id(&function)?, instance.as_deref()).map_err(Failure::Failed)
@@ -115,15 +118,15 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             container::remove(&id(&function)?, instance.as_deref()).map_err(Failure::Failed)
         }
         Verb::Inside { function, command } => {
-            serve::inside(&context.layout, &id(&function)?, command).map_err(Failure::Failed)
+            gateway::inside(&context.layout, &id(&function)?, command).map_err(Failure::Failed)
         }
-        Verb::Listen { command } => Err(serve::hand_over(&command, Passing::Listener).into()),
+        Verb::Listen { command } => Err(gateway::hand_over(&command, Passing::Listener).into()),
         Verb::Rm { function } => remove::run(context, &function),
     }
 }
 
-fn id(word: &str) -> Result<Id, Failure> {
-    Id::new(word).ok_or_else(|| Failure::Usage(format!("{word} is not the ID of a function")))
+fn id(word: &str) -> Result<FunctionId, Failure> {
+    FunctionId::new(word).ok_or_else(|| Failure::Usage(format!("{word} is not the ID of a function")))
 }
 
 /// A manifest's path, from it or its directory.
@@ -142,7 +145,7 @@ pub fn with_gathered<T>(
     let dir = Utf8Path::from_path(scratch.path()).ok_or_else(|| Failure::Failed("TMPDIR is not UTF-8".to_owned()))?;
     let manifest = manifest(path);
     store::gather(&manifest, &variables(assignments)?, dir)?;
-    let compiled = source::load(&context.layout, dir, parent(&manifest), context.systemd())?;
+    let compiled = load_function(&context.layout, dir, parent(&manifest), context.systemd())?;
     work(&compiled, dir)
 }
 
@@ -151,14 +154,14 @@ fn parent(manifest: &Utf8Path) -> &Utf8Path {
 }
 
 /// The one function that somebody means: by its ID, the beginning of one, or an alias.
-pub fn find(context: &Context, word: &str) -> Result<(Id, Utf8PathBuf), Failure> {
+pub fn find(context: &Context, word: &str) -> Result<(FunctionId, Utf8PathBuf), Failure> {
     let layout = &context.layout;
-    if let Some(id) = Id::new(word) {
-        let dir = source::find_one(layout, &id);
+    if let Some(id) = FunctionId::new(word) {
+        let dir = functions::find_one(layout, &id);
         return dir.map(|dir| (id, dir)).ok_or_else(|| Failure::Failed(format!("no function has the ID {word}")));
     }
-    let all = source::find(layout);
-    let aliases = source::aliases(layout);
+    let all = functions::find(layout);
+    let aliases = functions::aliases(layout);
     let alias = Alias::from_file_name(&word.replace('/', "+"));
     if let Some(owned) = alias.and_then(|alias| aliases.get(&alias))
         && let Some(dir) = all.get(&owned.id)
@@ -186,8 +189,8 @@ pub fn find(context: &Context, word: &str) -> Result<(Id, Utf8PathBuf), Failure>
 /// Whether a word is a function for commands that also know services: a manifest, its directory, or a declared one.
 pub fn is_function(context: &Context, word: &str) -> bool {
     let path = Utf8Path::new(word);
-    let is_id = || word.len() >= 4 && source::find(&context.layout).keys().any(|id| id.as_str().starts_with(word));
-    let is_service = || path.join(crate::sources::DECLARATION).exists();
+    let is_id = || word.len() >= 4 && functions::find(&context.layout).keys().any(|id| id.as_str().starts_with(word));
+    let is_service = || path.join(crate::source::DECLARATION).exists();
     path.file_name() == Some(MANIFEST) || path.join(MANIFEST).exists() && !is_service() || is_hex(word) && is_id()
 }
 
@@ -203,7 +206,7 @@ pub fn with_function<T>(
         return with_gathered(context, Utf8Path::new(word), assignments, work);
     }
     let (id, dir) = find(context, word)?;
-    work(&source::load_stored(layout, &id, &dir, context.systemd())?, &layout.at(&dir))
+    work(&load_stored_function(layout, &id, &dir, context.systemd())?, &layout.at(&dir))
 }
 
 /// What such a function compiles to, as it would be stored.
@@ -214,20 +217,20 @@ pub fn rendered(context: &Context, word: &str, assignments: &[String], systemd: 
 /// A function's units and the proxy's configuration of it, as if it were stored.
 pub fn render_one(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tree {
     let dir = store::base(layout).join(compiled.id.as_str());
-    let mut tree = render::cgi::render(layout, &Compiled { dir, ..compiled.clone() }, systemd);
+    let mut tree = systemd::function::render(layout, &Compiled { dir, ..compiled.clone() }, systemd);
     let function = &compiled.function;
     let aliases = function.aliases.iter().map(|alias| Aliased {
-        link: store::base(layout).join(source::ALIASES).join(alias.file_name()),
+        link: store::base(layout).join(functions::ALIASES).join(alias.file_name()),
         tls: function.tls,
         alias: alias.clone(),
     });
-    tree.extend(compile::proxy_with(layout, &[], Some(&aliases.collect::<Vec<_>>())));
+    tree.extend(files::proxy_with(layout, &[], Some(&aliases.collect::<Vec<_>>())));
     tree
 }
 
 /// What a service is told whose route is a function's alias; the number is the route's.
 pub fn alias_clash(context: &Context, host: &Host, service: &Service) -> Option<(usize, String)> {
-    source::aliases(&context.layout).into_iter().find_map(|(alias, owned)| {
+    functions::aliases(&context.layout).into_iter().find_map(|(alias, owned)| {
         let function = &host.functions.get(&owned.id)?.function;
         let (_, route) = Clash::of_alias(&alias, function.tls, std::iter::once(service))?;
         Some((route, format!("{alias} belongs to the function {:?}, {}", function.name, owned.id)))
@@ -237,8 +240,9 @@ pub fn alias_clash(context: &Context, host: &Host, service: &Service) -> Option<
 /// Starts what waits for requests, and stops what is not declared any more.
 pub fn converge(context: &Context, host: &Host) -> Outcome {
     let manager = context.manager;
-    let wanted: Vec<_> = host.functions.keys().map(|id| format!("{}.socket", unit_name(id))).collect();
-    let declared = |unit: &str| id_of(unit).is_some_and(|id| source::find_one(&context.layout, &id).is_some());
+    let wanted: Vec<_> = host.functions.keys().map(|id| format!("{}.socket", id.unit())).collect();
+    let declared =
+        |unit: &str| FunctionId::from_unit(unit).is_some_and(|id| functions::find_one(&context.layout, &id).is_some());
     let active = manager.active("conductor-cgi-*")?;
     let is_unit = |unit: &&String| unit.ends_with(".socket") || unit.ends_with(".service");
     let stale: Vec<_> = active.iter().filter(is_unit).filter(|unit| !declared(unit)).cloned().collect();
@@ -248,8 +252,8 @@ pub fn converge(context: &Context, host: &Host) -> Outcome {
 }
 
 /// What a declared function is called.
-pub fn name(context: &Context, id: &Id) -> String {
-    let dir = source::find_one(&context.layout, id);
-    let loaded = dir.and_then(|dir| source::load(&context.layout, &context.layout.at(&dir), &dir, None).ok());
+pub fn name(context: &Context, id: &FunctionId) -> String {
+    let dir = functions::find_one(&context.layout, id);
+    let loaded = dir.and_then(|dir| load_function(&context.layout, &context.layout.at(&dir), &dir, None).ok());
     loaded.map_or_else(|| "?".to_owned(), |compiled| compiled.function.name)
 }

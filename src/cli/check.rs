@@ -3,15 +3,16 @@
 use camino::Utf8Path;
 use clap::Args;
 
-use super::declare::pod_error;
-use super::render::{is_directory, with_rendered};
-use super::{Context, Failure, Outcome, cgi, split_words};
-use crate::cgi::function::Compiled as Function;
-use crate::cgi::source::MANIFEST;
+use crate::cli::declare::pod_error;
+use crate::cli::render::{is_directory, with_rendered};
+use crate::cli::{Context, Failure, Outcome, cgi, split_words};
 use crate::compile::{self, Compiled};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::sources::Site;
-use crate::{proxy, sources, verify};
+use crate::model::function::Compiled as Function;
+use crate::proxy::publish;
+use crate::source::functions::MANIFEST;
+use crate::source::search::Site;
+use crate::{source, verify};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -100,7 +101,7 @@ fn each(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Res
     for compiled in &services {
         others.refuse(compiled.service.declared_as(), site)?;
         others.refuse(&compiled.service.name, site)?;
-        found.extend(opinion(context, compiled, dir, &shown.join(sources::DECLARATION))?);
+        found.extend(opinion(context, compiled, dir, &shown.join(source::DECLARATION))?);
     }
     Ok((services.len(), found))
 }
@@ -118,7 +119,7 @@ fn opinion(
     let remedy = "mend what the unit comes from; `conductor render` shows it";
     let of_systemd = lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd says: {line}"), remedy));
     let routed = !compiled.service.routes.is_empty() && context.layout.root() == "/";
-    let hidden = if routed { proxy::hidden(context.manager) } else { None };
+    let hidden = if routed { publish::hidden(context.manager) } else { None };
     let remedy = "take that out of the unit; `systemctl cat caddy` shows where it is";
     let of_proxy = hidden.map(|why| Diagnostic::of_file(shown, why, remedy));
     Ok(of_pod.into_iter().chain(of_systemd).chain(of_proxy).collect())

@@ -9,12 +9,11 @@ use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::Shells;
 
-use super::{Cli, Context, Failure, Outcome, service};
-use crate::cgi::source;
-use crate::generation::Id;
-use crate::model::ServiceName;
-use crate::service::kept;
-use crate::{live, sources};
+use crate::cli::{Cli, Context, Failure, Outcome, service};
+use crate::live;
+use crate::names::{GenerationId, ServiceName};
+use crate::service::history;
+use crate::source::{functions, search};
 
 /// The shells that completions are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +90,7 @@ fn context() -> Option<Context> {
 
 fn names(context: &Context) -> BTreeSet<ServiceName> {
     let layout = &context.layout;
-    let declared = sources::find(layout).0.into_iter().map(|site| site.name);
+    let declared = search::find(layout).0.into_iter().map(|site| site.name);
     let all: BTreeSet<_> = declared.chain(live::all(layout).into_keys()).collect();
     let parts: Vec<_> = all.iter().flat_map(|name| service::members(layout, name)).collect();
     all.into_iter().chain(parts).collect()
@@ -109,7 +108,7 @@ fn services(word: &OsStr) -> Vec<CompletionCandidate> {
 
 fn deployments(word: &OsStr) -> Vec<CompletionCandidate> {
     let Some(context) = context() else { return Vec::new() };
-    let of = |name: &ServiceName| crate::deployment::runtime::list(&context.layout, name).unwrap_or_default();
+    let of = |name: &ServiceName| crate::deployment::state::list(&context.layout, name).unwrap_or_default();
     let units = names(&context).iter().flat_map(of).map(|deployment| deployment.unit()).collect::<Vec<_>>();
     candidates(word, units)
 }
@@ -117,8 +116,8 @@ fn deployments(word: &OsStr) -> Vec<CompletionCandidate> {
 /// Their IDs, and where they are reached.
 fn functions(word: &OsStr) -> Vec<CompletionCandidate> {
     let Some(context) = context() else { return Vec::new() };
-    let ids = source::find(&context.layout).into_keys().map(|id| id.to_string());
-    let aliases = source::aliases(&context.layout).into_keys().map(|alias| alias.to_string());
+    let ids = functions::find(&context.layout).into_keys().map(|id| id.to_string());
+    let aliases = functions::aliases(&context.layout).into_keys().map(|alias| alias.to_string());
     candidates(word, ids.chain(aliases))
 }
 
@@ -127,6 +126,6 @@ fn generations(word: &OsStr) -> Vec<CompletionCandidate> {
     let Some(context) = context() else { return Vec::new() };
     let words: BTreeSet<_> = std::env::args().skip(1).collect();
     let named = names(&context).into_iter().filter(|name| words.contains(name.as_str()));
-    let kept = named.flat_map(|name| kept::all(&context.layout, &name).unwrap_or_default());
-    candidates(word, kept.map(|kept| Id::to_string(&kept.id)))
+    let kept = named.flat_map(|name| history::all(&context.layout, &name).unwrap_or_default());
+    candidates(word, kept.map(|kept| GenerationId::to_string(&kept.id)))
 }

@@ -6,15 +6,16 @@ use std::thread;
 
 use rustix::process::setpriority_process;
 
-use super::service::report;
-use super::{Context, Failure, Outcome, cgi, declare, progress};
+use crate::atomic;
+use crate::cli::service::report;
+use crate::cli::{Context, Failure, Outcome, cgi, declare, progress};
 use crate::compile::{self, Host};
 use crate::layout::Layout;
-use crate::model::ServiceName;
-use crate::service::hook;
+use crate::names::ServiceName;
+use crate::proxy::publish;
 use crate::service::plan::{self, Action, Job, Plan};
-use crate::service::store;
-use crate::{atomic, proxy, sources};
+use crate::service::{hook, store};
+use crate::source::search;
 
 /// The lowest priority there is.
 const LEAST: i32 = 19;
@@ -33,8 +34,8 @@ pub fn run(context: &Context) -> Outcome {
     }
     cgi::converge(context, &host)?;
     store::sweep(layout)?;
-    if !proxy::is_published(layout, &host.tree) {
-        proxy::republish(*manager)?;
+    if !publish::is_published(layout, &host.tree) {
+        publish::republish(*manager)?;
     }
     outcome?;
     Ok(host.into_errors().into_result()?)
@@ -61,7 +62,7 @@ fn forget(layout: &Layout, name: &ServiceName) -> std::io::Result<()> {
         return Ok(());
     }
     let _lock = atomic::lock(&place)?;
-    if sources::find_one(layout, name).is_none() {
+    if search::find_one(layout, name).is_none() {
         hook::forget(layout, name)?;
     }
     atomic::remove_file(&place)

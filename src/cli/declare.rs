@@ -8,24 +8,26 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use super::render::must_be_declaration;
-use super::service::image::{self, Pins};
-use super::service::{bring, remove, report};
-use super::{Context, Failure, Outcome, cgi, name_of, variables};
 use crate::atomic::{self, Staging};
+use crate::cli::render::must_be_declaration;
+use crate::cli::service::image::{self, Pins};
+use crate::cli::service::{bring, remove, report};
+use crate::cli::{Context, Failure, Outcome, cgi, name_of, variables};
 use crate::compile::{self, Clash, Compiled, PortClash, UnitFiles};
-use crate::deployment::Deployment;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::engine::pod::Setting;
 use crate::layout::Layout;
 use crate::live::Target;
-use crate::model::{Engine, Service, ServiceName};
-use crate::path;
-use crate::podman::pod::Setting;
+use crate::model::{Engine, Service};
+use crate::names::{Deployment, ServiceName};
+use crate::proxy::publish;
 use crate::resolve::routes;
 use crate::service::provenance::{self, Provenance};
 use crate::service::{hook, store};
-use crate::sources::{self, DECLARATION, PROVENANCE, Site};
-use crate::{proxy, template};
+use crate::source::files::files as source_files;
+use crate::source::search::{self, Site};
+use crate::source::{DECLARATION, PROVENANCE};
+use crate::{path, template};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -99,13 +101,13 @@ fn declare(
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(|error| Failure::Failed(error.to_string()))?;
     template::render_dir(&arguments.dir, &dir, &provenance.variables)?;
     provenance::write(&dir, &provenance)?;
-    let site = sources::site_of(&context.layout, name);
+    let site = search::site_of(&context.layout, name);
     let mut services = compile_proposed(context, &site, &dir, &arguments.dir)?;
     bring_along(context, arguments, &site, &dir, &services, bringers)?;
     // On a machine that is only being put together there is nobody to ask.
     let pins = if context.layout.root() == "/" { image::pin_all(context, &services)? } else { Pins::default() };
     if !pins.is_empty() {
-        let site = sources::site_of(&context.layout, name);
+        let site = search::site_of(&context.layout, name);
         services = compile_proposed(context, &site, &dir, &arguments.dir)
             .or_else(|failure| pins.undo(&context.layout).map_err(Failure::from).and(Err(failure)))?;
     }
@@ -160,7 +162,7 @@ fn bring_along(
     for (index, brought) in brings.iter().enumerate() {
         let from = arguments.dir.join(&brought.dir);
         let wrong = |message: String, remedy: &str| -> Failure {
-            match sources::document(&context.layout, site, dir, &arguments.dir) {
+            match search::document(&context.layout, site, dir, &arguments.dir) {
                 Ok(document) => Diagnostics::from(document.error(&path!["service", index, "dir"], message, remedy)),
                 Err(error) => error.into(),
             }
@@ -208,7 +210,7 @@ fn provenance(
 
 /// Lets go of what a service's declaration, as it stands now, does not bring along any more.
 fn settle_brought(context: &Context, name: &ServiceName) -> Outcome {
-    let keep = match sources::find_one(&context.layout, name) {
+    let keep = match search::find_one(&context.layout, name) {
         None => Vec::new(),
         Some(site) => {
             let (layout, dir) = (&context.layout, context.layout.at(&site.dir));
@@ -271,8 +273,8 @@ pub fn compile_proposed(
     let others = || host.services.values().filter(|other| !replaces(&other.service)).chain(&services);
     // Only what is wrong has to be found in the document.
     let document = |service: &Service| {
-        let site = sources::part_of(layout, site, &service.name);
-        sources::document(layout, &site, dir, shown).map_err(Diagnostics::from)
+        let site = search::part_of(layout, site, &service.name);
+        search::document(layout, &site, dir, shown).map_err(Diagnostics::from)
     };
     for compiled in &services {
         let Compiled { service, .. } = compiled;
@@ -317,7 +319,7 @@ fn is_same(place: &Utf8Path, fresh: &Utf8Path) -> Result<bool, Failure> {
         return Ok(false);
     }
     let same_file = |name: &str| fs::read(place.join(name)).ok() == fs::read(fresh.join(name)).ok();
-    let files = |dir| sources::files(dir, dir).map_err(Diagnostics::from);
+    let files = |dir| source_files(dir, dir).map_err(Diagnostics::from);
     Ok(same_file(DECLARATION) && same_file(PROVENANCE) && files(place)? == files(fresh)?)
 }
 
@@ -342,7 +344,7 @@ fn put_back(
         for name in names {
             hook::forget(layout, name)?;
         }
-        proxy::republish(*manager)?;
+        publish::republish(*manager)?;
         eprintln!("{name}: the declaration is taken back; nothing of it runs");
         return Ok(());
     };
@@ -366,7 +368,8 @@ fn put_back(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{Layout, Scope};
+    use crate::layout::Layout;
+    use crate::layout::Scope;
     use crate::systemd::Manager;
 
     #[test]
@@ -381,7 +384,7 @@ mod tests {
             run(&context, &arguments)
         };
         let left = || {
-            let dirs = ["etc/conductor/services", "run/conductor/locks", "var/lib/conductor/generations"];
+            let dirs = ["etc/conductor/services", "run/conductor/locks/declare", "var/lib/conductor/generations"];
             let entries = dirs.iter().filter_map(|dir| root.join(dir).read_dir_utf8().ok()).flatten();
             entries.map(|entry| entry.unwrap().file_name().to_owned()).collect::<Vec<_>>()
         };
@@ -389,8 +392,8 @@ mod tests {
         assert!(matches!(declare("[exec]\ncommand = []\n"), Err(Failure::Declaration(_))));
         assert_eq!(left(), Vec::<String>::new());
         assert!(declare("[exec]\ncommand = ['/bin/true']\n").is_ok());
-        assert_eq!(left(), ["web", "web.declare", "web"]);
+        assert_eq!(left(), ["web", "web", "web"]);
         assert!(declare("[exec]\ncommand = []\n").is_err());
-        assert_eq!(left(), ["web", "web.declare", "web"], "what was declared before stays");
+        assert_eq!(left(), ["web", "web", "web"], "what was declared before stays");
     }
 }

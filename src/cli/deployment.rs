@@ -8,10 +8,11 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Context, Failure, Outcome, environment, journal};
+use crate::cli::{Context, Failure, Outcome, environment, journal};
 use crate::deployment::hook::{self, Part};
-use crate::deployment::{Deployment, prepare, wake};
-use crate::podman;
+use crate::deployment::{prepare, wake};
+use crate::engine::podman;
+use crate::names::Deployment;
 use crate::timespan;
 
 #[derive(Subcommand)]

@@ -8,15 +8,16 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Context, Failure, Outcome, paint, table};
-use crate::atomic;
-use crate::compile::{self, Host, OUTPUT};
-use crate::deployment::{drain, runtime, slot};
-use crate::layout::{LIBRARY, PROXY_GROUP, RUNTIMES, Scope};
-use crate::live;
-use crate::podman;
-use crate::proxy;
+use crate::cli::{Context, Failure, Outcome, paint, table};
+use crate::compile::{self, Host};
+use crate::deployment::{drain, slot, state};
+use crate::engine::podman;
+use crate::layout::{LIBRARY, RUNTIMES, Scope};
+use crate::names::PROXY_GROUP;
+use crate::proxy::files::OUTPUT;
+use crate::proxy::publish;
 use crate::service::hook;
+use crate::{atomic, live};
 
 /// The oldest systemd that runs what is compiled.
 const OLDEST: u16 = 252;
@@ -176,11 +177,11 @@ fn caddy(context: &Context, host: &Host) -> Vec<Finding> {
         return vec![bad(format!("Caddy is {}", get("ActiveState")), "systemctl start caddy; journalctl -u caddy")];
     }
     let mut findings = vec![good("Caddy runs, with the routes of services")];
-    findings.extend(proxy::hidden(manager).map(|why| bad(why, "take that out of the unit: `systemctl cat caddy`")));
-    if !proxy::is_published(&context.layout, &host.tree) {
+    findings.extend(publish::hidden(manager).map(|why| bad(why, "take that out of the unit: `systemctl cat caddy`")));
+    if !publish::is_published(&context.layout, &host.tree) {
         findings.push(bad("the routes that are declared are not published", "conductor daemon-reload"));
     }
-    if proxy::has_example(&context.layout) {
+    if publish::has_example(&context.layout) {
         let mend = "take it out, if it is Debian's example: functions, and routes without a host, are on that site";
         findings.push(note("/etc/caddy/Caddyfile has a site :80", mend));
     }
@@ -264,7 +265,7 @@ fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
                 format!("conductor service status {name}"),
             ));
         }
-        let ready = runtime::ready(layout, name)?.len();
+        let ready = state::ready(layout, name)?.len();
         let wanted = compiled.service.concurrency as usize;
         if live::of(layout, name).is_some() && ready < wanted {
             findings.push(bad(

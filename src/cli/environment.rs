@@ -1,6 +1,6 @@
 //! An environment as people read it.
 
-use super::{Outcome, table};
+use crate::cli::{Outcome, table};
 use crate::environment::Environment;
 
 /// Prints `NAME=value` lines in order, what comes from elsewhere as comments behind them.

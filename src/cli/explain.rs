@@ -9,13 +9,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::render::{is_directory, with_rendered};
-use super::{Context, Failure, Outcome, cgi, split_words, table};
-use crate::cgi::function;
-use crate::cgi::source;
-use crate::compile::{self, Compiled, MANIFEST};
+use crate::cli::render::{is_directory, with_rendered};
+use crate::cli::{Context, Failure, Outcome, cgi, split_words, table};
+use crate::compile::functions::compile_function;
+use crate::compile::{self, Compiled};
 use crate::document::{Node, Path, Step, Value};
-use crate::sources::{self, Site};
+use crate::model::function;
+use crate::proxy::files::{self, MANIFEST};
+use crate::source::functions;
+use crate::source::search::{self, Site};
 use crate::tree::{Entry, Tree};
 
 /// So many lines of a file are shown for a key.
@@ -98,7 +100,7 @@ fn print(one: &Explanation) {
 fn explain(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<Explanation>, Failure> {
     let layout = &context.layout;
     let mut explanations = Vec::new();
-    for (_, written) in sources::written(layout, site, dir, shown)? {
+    for (_, written) in search::written(layout, site, dir, shown)? {
         let written = written?;
         let compiled = |document: Node| {
             let mut written = written.clone();
@@ -116,9 +118,9 @@ fn explain(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> 
 fn explain_function(context: &Context, word: &str, assignments: &[String]) -> Result<Vec<Explanation>, Failure> {
     let systemd = context.systemd();
     cgi::with_function(context, word, assignments, |base, dir| {
-        let document = source::document(dir, &base.dir.join(source::MANIFEST))?;
+        let document = functions::document(dir, &base.dir.join(functions::MANIFEST))?;
         let variant = |document| {
-            let variant = source::compile(&context.layout, document, dir, &base.dir, systemd).ok()?;
+            let variant = compile_function(&context.layout, document, dir, &base.dir, systemd).ok()?;
             Some(lines_of_function(context, &variant))
         };
         Ok(explain_keys(&base.function.name, &document, &lines_of_function(context, base), variant))
@@ -216,7 +218,7 @@ fn change(node: &mut Node, way: &[Step], value: Option<Value>) {
 /// The generation's name, in which every change shows, is left out.
 fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
     let mut tree: Tree = compiled.units.clone();
-    tree.extend(compile::proxy(&context.layout, &[&compiled.service]));
+    tree.extend(files::proxy(&context.layout, &[&compiled.service]));
     lines(&tree, |text| text.replace(compiled.id.as_str(), "GENERATION"))
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 
 use clap::Args;
 
-use super::{Context, Failure, Outcome};
+use crate::cli::{Context, Failure, Outcome};
 
 #[derive(Args)]
 pub struct Options {

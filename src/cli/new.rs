@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use camino::Utf8PathBuf;
 use clap::Args;
 
-use super::{Failure, Outcome};
-use crate::cgi::source::MANIFEST;
-use crate::model::ServiceName;
-use crate::sources::DECLARATION;
+use crate::cli::{Failure, Outcome};
+use crate::names::ServiceName;
+use crate::source::DECLARATION;
+use crate::source::functions::MANIFEST;
 
 #[derive(Args)]
 pub struct Arguments {

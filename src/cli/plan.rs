@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde::Serialize;
 
-use super::service::members;
-use super::{Context, Failure, Outcome};
+use crate::cli::service::members;
+use crate::cli::{Context, Failure, Outcome};
 use crate::compile::{self, Compiled, Host};
-use crate::deployment::{Deployment, runtime};
+use crate::deployment::state;
 use crate::live::{self, Target};
-use crate::model::{ServiceName, Strategy};
+use crate::model::Strategy;
+use crate::names::{Deployment, ServiceName};
+use crate::proxy::publish;
 use crate::service::change::{self, Change, Kind};
 use crate::service::plan::{self, Action, Job, Plan};
 use crate::service::provenance;
-use crate::{proxy, sources};
+use crate::source::search;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -80,7 +82,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     host.errors.retain(|name, _| name.as_ref().is_none_or(asked));
     let rows = plans.values().filter(|plan| asked(&plan.name)).map(|plan| row(context, &host, plan));
     let services = rows.collect::<Result<Vec<_>, Failure>>()?;
-    let republish = !proxy::is_published(layout, &host.tree);
+    let republish = !publish::is_published(layout, &host.tree);
     let errors = host.into_errors();
     let told = errors.0.iter().map(|error| error.headline()).collect();
     let output = Output { services, proxy: Proxy { republish }, errors: told };
@@ -122,8 +124,8 @@ fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Chang
     if target.digests == compiled.digests {
         return Vec::new();
     }
-    let site = sources::find_one(layout, name);
-    let document = site.and_then(|site| sources::stored_document(layout, &site).ok());
+    let site = search::find_one(layout, name);
+    let document = site.and_then(|site| search::stored_document(layout, &site).ok());
     // One that an older conductor wrote in another form: its format says why.
     let live = live::model(layout, name, &target.generation);
     let mut changes =
@@ -133,7 +135,7 @@ fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Chang
 }
 
 fn gap(context: &Context, compiled: &Compiled, plan: &Plan) -> Gap {
-    let took = plan.stop.iter().filter_map(|old| runtime::read(&context.layout, old)?.took);
+    let took = plan.stop.iter().filter_map(|old| state::read(&context.layout, old)?.took);
     Gap {
         start_seconds: took.max().map(|took| took.as_secs_f64()),
         drain_seconds: compiled.service.deploy.drain_timeout.as_secs_f64(),

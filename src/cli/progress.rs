@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::model::ServiceName;
+use crate::names::ServiceName;
 use crate::systemd::Manager;
 
 /// Between two looks: often enough for eyes, and seldom enough for a log.

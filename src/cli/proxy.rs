@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 
-use super::{Context, Outcome};
-use crate::proxy::{self, Published};
+use crate::cli::{Context, Outcome};
+use crate::proxy::publish::{self, Published};
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -16,7 +16,7 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
     match verb {
         Verb::Publish => {
             let Context { layout, manager } = context;
-            match proxy::publish(layout, *manager)? {
+            match publish::publish(layout, *manager)? {
                 Published::Changed => println!("published; Caddy reloads"),
                 Published::Unchanged => println!("nothing changed"),
             }

@@ -6,12 +6,13 @@ use std::mem;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use super::{Context, Failure, Outcome, cgi, name_of, split_words, variables};
+use crate::cli::{Context, Failure, Outcome, cgi, name_of, split_words, variables};
 use crate::compile::{self, Compiled};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::model::ServiceName;
+use crate::names::ServiceName;
+use crate::proxy::files;
 use crate::service::provenance::{self, Provenance};
-use crate::sources;
+use crate::source::{self, search};
 use crate::tree::{Entry, Tree};
 use crate::{template, write};
 
@@ -46,7 +47,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
             let services = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
             let mut tree = Tree::default();
             services.iter().for_each(|compiled| tree.extend(compiled.units.clone()));
-            tree.extend(compile::proxy(&context.layout, &services.iter().map(|it| &it.service).collect::<Vec<_>>()));
+            tree.extend(files::proxy(&context.layout, &services.iter().map(|it| &it.service).collect::<Vec<_>>()));
             (tree, Diagnostics::default())
         }
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),
@@ -81,7 +82,7 @@ fn one(
 
 /// Whether a word is the path of a directory to declare from, and not the name of a service.
 pub fn is_directory(thing: &str) -> bool {
-    let has_declaration = || Utf8Path::new(thing).join(sources::DECLARATION).exists();
+    let has_declaration = || Utf8Path::new(thing).join(source::DECLARATION).exists();
     thing.contains('/') || ServiceName::new(thing).is_err() || has_declaration()
 }
 
@@ -91,7 +92,7 @@ pub fn with_rendered<T>(
     path: &Utf8Path,
     name: Option<&str>,
     assignments: &[String],
-    work: impl FnOnce(&sources::Site, &Utf8Path) -> Result<T, Failure>,
+    work: impl FnOnce(&search::Site, &Utf8Path) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let variables = variables(assignments)?;
     must_be_declaration(path)?;
@@ -101,13 +102,13 @@ pub fn with_rendered<T>(
     template::render_dir(path, dir, &variables)?;
     let declared = Provenance { dir: path.to_owned(), variables, by_itself: true, brought_by: BTreeSet::new() };
     provenance::write(dir, &declared)?;
-    work(&sources::site_of(&context.layout, &name), dir)
+    work(&search::site_of(&context.layout, &name), dir)
 }
 
 /// # Errors
 /// If there is no `service.toml` in the directory.
 pub fn must_be_declaration(dir: &Utf8Path) -> Outcome {
-    if dir.join(sources::DECLARATION).is_file() {
+    if dir.join(source::DECLARATION).is_file() {
         return Ok(());
     }
     let remedy = "name a directory that has a service.toml";

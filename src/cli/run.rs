@@ -9,20 +9,19 @@ use camino::Utf8Path;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::table::print_json;
-use super::{Context, Failure, Outcome, table};
-use crate::compile;
+use crate::cli::table::{self, print_json};
+use crate::cli::{Context, Failure, Outcome};
 use crate::deployment::context::of_processes;
 use crate::deployment::health::{exit_of, unless};
-use crate::deployment::{Deployment, runtime};
-use crate::generation::Id;
+use crate::deployment::state;
 use crate::layout::Scope;
 use crate::live::{self, Target};
-use crate::model::{CommandScope, RunCommand, Service, ServiceName};
-use crate::render::units::{program_path, template_name};
+use crate::model::{CommandScope, RunCommand, Service};
+use crate::names::{Deployment, GenerationId, ServiceName};
 use crate::service::store;
+use crate::target::systemd::units::program_path;
 use crate::tree::Tree;
-use crate::{atomic, directive};
+use crate::{atomic, compile, directive};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -40,7 +39,7 @@ pub struct Arguments {
 /// A generation whose commands are run.
 struct Generation {
     service: Service,
-    id: Id,
+    id: GenerationId,
     units: Tree,
     /// The deployment that was asked for.
     deployment: Option<Deployment>,
@@ -75,7 +74,7 @@ impl Generation {
     fn find(context: &Context, of: &str) -> Result<Self, Failure> {
         let layout = &context.layout;
         let deployment = Deployment::from_unit(of).or_else(|| Deployment::from_dir(Utf8Path::new(of)));
-        if let Some(deployment) = deployment.filter(|one| runtime::read(layout, one).is_some()) {
+        if let Some(deployment) = deployment.filter(|one| state::read(layout, one).is_some()) {
             let (name, id) = (deployment.service.clone(), deployment.generation.clone());
             return Self::live(context, &name, id, Some(deployment));
         }
@@ -91,7 +90,12 @@ impl Generation {
         Ok(Self { service, id, units, deployment: None, is_live: false })
     }
 
-    fn live(context: &Context, name: &ServiceName, id: Id, deployment: Option<Deployment>) -> Result<Self, Failure> {
+    fn live(
+        context: &Context,
+        name: &ServiceName,
+        id: GenerationId,
+        deployment: Option<Deployment>,
+    ) -> Result<Self, Failure> {
         let live = live::Live { name: name.clone(), generations: vec![id.clone()] };
         let (service, units) = (live.model(&context.layout, &id)?, live.units(&context.layout, &id)?);
         Ok(Self { service, id, units, deployment, is_live: true })
@@ -103,7 +107,7 @@ impl Generation {
             return Ok(deployment.clone());
         }
         let name = &self.service.name;
-        let ready = if self.is_live { runtime::ready(&context.layout, name)? } else { Vec::new() };
+        let ready = if self.is_live { state::ready(&context.layout, name)? } else { Vec::new() };
         ready.into_iter().find(|ready| ready.generation == self.id).ok_or_else(|| {
             let remedy = format!("`systemctl start {name}`, or give the command scope = \"service\"");
             Failure::Failed(format!("no deployment of {name} is running: {remedy}"))
@@ -112,7 +116,7 @@ impl Generation {
 
     /// Everything that the deployments' unit and its drop-ins say of their processes, as a drop-in.
     fn context_of(&self, deployment: Option<&Deployment>) -> String {
-        let template = template_name(&self.service.name, &self.id);
+        let template = self.service.name.template(&self.id);
         let texts = self.units.iter().filter(|(path, _)| path.as_str().starts_with(&format!("{template}.service")));
         let instance = deployment.map(|deployment| deployment.instance);
         let mut drop_in: String = texts

@@ -16,14 +16,14 @@ use std::collections::BTreeSet;
 use camino::Utf8PathBuf;
 use clap::Subcommand;
 
-use super::{Context, Failure, Outcome, declare};
-use crate::generation::Id;
+use crate::cli::{Context, Failure, Outcome, declare};
 use crate::layout::Layout;
 use crate::live;
-use crate::model::{Service, ServiceName};
+use crate::model::Service;
+use crate::names::{GenerationId, ServiceName};
 use crate::service::condition;
 use crate::service::hook::Hook;
-use crate::sources;
+use crate::source::search;
 
 pub use lifecycle::{bring, report};
 
@@ -63,7 +63,7 @@ pub enum Verb {
         name: String,
         /// Only of this generation
         #[arg(long)]
-        generation: Option<Id>,
+        generation: Option<GenerationId>,
         #[command(flatten)]
         options: super::journal::Options,
     },
@@ -174,8 +174,8 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
 pub fn members(layout: &Layout, name: &ServiceName) -> Vec<ServiceName> {
     let mut parts: BTreeSet<_> = live::parts_of(layout, name).into_iter().collect();
     // Parts that cannot be told are told of where somebody compiles them.
-    let site = sources::find_one(layout, name);
-    parts.extend(site.and_then(|site| sources::parts(layout, &site).ok()).unwrap_or_default());
+    let site = search::find_one(layout, name);
+    parts.extend(site.and_then(|site| search::parts(layout, &site).ok()).unwrap_or_default());
     if parts.is_empty() { vec![name.clone()] } else { parts.into_iter().collect() }
 }
 
@@ -193,7 +193,7 @@ fn must_be_one(context: &Context, name: &ServiceName) -> Outcome {
 /// # Errors
 /// If the service is a part of another: what is asked for is for all parts together.
 fn must_be_whole(context: &Context, name: &ServiceName, verb: &str) -> Outcome {
-    match sources::find_one(&context.layout, name).and_then(|site| site.whole) {
+    match search::find_one(&context.layout, name).and_then(|site| site.whole) {
         Some(whole) => {
             let whole = &whole.name;
             let why = format!("{name} is a part of {whole}; `conductor service {verb} {whole}` is for all of it");

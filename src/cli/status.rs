@@ -6,17 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde::Serialize;
 
-use super::service::{held_back, members};
-use super::{Context, Failure, Outcome, table};
+use crate::cli::service::{held_back, members};
+use crate::cli::{Context, Failure, Outcome, table};
 use crate::compile::{self, Host};
-use crate::deployment::{runtime, slot};
+use crate::deployment::{slot, state};
 use crate::layout::Scope;
 use crate::live::{self, Target};
-use crate::model::{Check, Service, ServiceName};
-use crate::proxy;
-use crate::render::units::slice_name;
+use crate::model::{Check, Service};
+use crate::names::ServiceName;
+use crate::proxy::publish;
 use crate::service::hook;
-use crate::service::last::{self, Last};
+use crate::service::record::{self, Last};
 
 /// So many of the inputs that made a rollout are named.
 const NAMED: usize = 2;
@@ -85,7 +85,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let page = Page {
         systemd: context.systemd(),
         proxy: if is_system { Some(manager.property("caddy.service", "ActiveState")?) } else { None },
-        published: proxy::is_published(layout, &host.tree),
+        published: publish::is_published(layout, &host.tree),
         services: services.collect::<Result<_, Failure>>()?,
     };
     if arguments.json { table::print_json(&page) } else { print(&page) }
@@ -96,7 +96,7 @@ fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Resu
     let target = Target::read(layout, &name)?;
     let live = || live::of(layout, &name).and_then(|live| live.model(layout, live.current(layout)).ok());
     let service = host.services.get(&name).map(|compiled| compiled.service.clone()).or_else(live);
-    let usage = service.as_ref().map(slice_name).and_then(|slice| {
+    let usage = service.as_ref().map(Service::slice_name).and_then(|slice| {
         let properties = manager.show(&slice, &["MemoryCurrent", "CPUUsageNSec"]).ok()?;
         let number = |key: &str| properties.get(key)?.parse().ok().filter(|number| *number != UNKNOWN);
         Some((number("MemoryCurrent"), number("CPUUsageNSec")))
@@ -109,14 +109,14 @@ fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Resu
         state: held_back.unwrap_or(state),
         generation: target.as_ref().map(|target| target.generation.to_string()),
         health: service.as_ref().map_or_else(|| "-".to_owned(), health),
-        ready: runtime::ready(layout, &name)?.len(),
+        ready: state::ready(layout, &name)?.len(),
         concurrency: target
             .map_or_else(|| service.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
         held: slot::held(layout, &name).len(),
         slots: service.as_ref().map_or(0, |service| service.slots),
         memory,
         cpu,
-        last: last::read(layout, &name),
+        last: record::read(layout, &name),
         failure: broken.or_else(failure),
         name,
     })

@@ -4,7 +4,7 @@ use anstream::{AutoStream, ColorChoice};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::{Failure, Outcome, paint};
+use crate::cli::{Failure, Outcome, paint};
 
 /// Prints rows under headers; on a terminal they fit its width.
 pub fn print(headers: &[&str], rows: Vec<Vec<String>>) {

@@ -12,6 +12,11 @@
 //! An accepted connection belongs to the network namespace of whoever connected, not of the listener:
 //! requests of a proxy that has a namespace of its own, as in a container, are seen only while queued.
 
+use std::ops::Add;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+use std::{error, fmt, fs::File, io, thread};
+
 use camino::Utf8Path;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST};
 use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
@@ -23,10 +28,6 @@ use rustix::fs::{Stat, fstat, stat};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::ops::Add;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
-use std::{error, fmt, fs::File, io, thread};
 
 /// Polling starts at the shorter pause and doubles up to the longer one.
 const PAUSE: Duration = Duration::from_millis(1);

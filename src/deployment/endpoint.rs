@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Deployment;
 use crate::atomic;
 use crate::layout::Layout;
 use crate::model::{Listen, ListenKind};
+use crate::names::Deployment;
 
 /// In the DEPLOYMENTDIR: variables that are only known when a deployment starts, `EnvironmentFile=`.
 const ENVIRONMENT: &str = "environment";

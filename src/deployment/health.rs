@@ -16,12 +16,14 @@ use std::{error, fmt, io};
 
 use tokio::time::{sleep, timeout};
 
-use self::answer::{Answer, reason};
-pub use self::exit::{exit_of, unless};
-pub use self::http::HEALTHY;
-use self::http::Wanted;
-use super::endpoint::Endpoint;
-use crate::model::{Check, Health};
+use crate::deployment::endpoint::Endpoint;
+use crate::deployment::health::answer::{Answer, reason};
+pub use crate::deployment::health::exit::exit_of;
+pub use crate::deployment::health::exit::unless;
+pub use crate::deployment::health::http::HEALTHY;
+use crate::deployment::health::http::Wanted;
+use crate::model::Check;
+use crate::model::Health;
 
 /// Between the first attempts, doubling up to the check's interval: what is ready soon is found soon.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);

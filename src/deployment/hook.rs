@@ -5,18 +5,19 @@ use std::os::unix::process::CommandExt;
 use std::process;
 use std::time::{Duration, Instant};
 
-use super::drain::{self, DrainError};
-use super::endpoint::Endpoint;
-use super::runtime::{self, Runtime, State};
-use super::{Deployment, health, prepare, slot};
 use crate::atomic;
+use crate::deployment::drain::{self, DrainError};
+use crate::deployment::endpoint::Endpoint;
+use crate::deployment::state::{self, Runtime, State};
+use crate::deployment::{health, prepare, slot};
+use crate::engine::podman::host;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::model::{Check, ListenKind, Service};
-use crate::podman::host;
-use crate::render::engine;
-use crate::render::units::{is_asked_for_address, start_limit};
+use crate::names::Deployment;
 use crate::systemd::{self, Manager};
+use crate::target::systemd::podman;
+use crate::target::systemd::units::{is_asked_for_address, start_limit};
 
 /// A deployment that was ready for so long has served; what crashes sooner waits longer each time.
 const SERVED: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ pub fn start(
     main_pid: Option<u32>,
 ) -> Result<()> {
     let deadline = Instant::now() + timeout;
-    let model = deployment.model(layout)?;
+    let model = crate::deployment::model(layout, deployment)?;
     // Where a check is run by the service's user, the record is written before or after it: only root may.
     let records = match part {
         Part::Address | Part::All => true,
@@ -52,7 +53,7 @@ pub fn start(
         Part::Health => false,
     };
     if records {
-        let before = runtime::read(layout, deployment).and_then(|runtime| runtime.endpoint);
+        let before = state::read(layout, deployment).and_then(|runtime| runtime.endpoint);
         let now = record(layout, deployment, &model, main_pid)?;
         if model.listen.is_bridged() && before.is_some_and(|before| Some(before) != now) {
             part_from_old(manager, deployment);
@@ -65,7 +66,7 @@ pub fn start(
         if model.listen.kind == ListenKind::Unix {
             prepare::open_to_proxy(layout, deployment, &model.listen)?;
         }
-        runtime::set_ready(layout, deployment)?;
+        state::set_ready(layout, deployment)?;
         slot::settle(layout, &deployment.service)?;
     }
     Ok(())
@@ -82,7 +83,7 @@ fn be_healthy(
     health::wait(&model.health, endpoint, main_pid, deadline).map(drop).map_err(|failed| {
         let why = format!("{} is not healthy: {failed}", deployment.unit());
         // A health check that the service's user runs may not write here; the journal has it too.
-        let _ = runtime::write_failure(layout, deployment, &why);
+        let _ = state::write_failure(layout, deployment, &why);
         Error(why)
     })
 }
@@ -98,12 +99,12 @@ fn part_from_old(manager: Manager, deployment: &Deployment) {
 
 /// Writes down that it starts; where it listens, if that is known.
 fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<Option<String>> {
-    runtime::prepare(layout, deployment)?;
+    state::prepare(layout, deployment)?;
     let of_podman = prepare::find_address(layout, deployment, model)?;
     let bound_itself = (model.listen.kind == ListenKind::Unix).then_some(main_pid).flatten();
     let network = of_podman.or_else(|| bound_itself.and_then(drain::network_of));
     let runtime = Runtime::new(layout, deployment, &model.listen, network, main_pid);
-    runtime::write(layout, deployment, &runtime)?;
+    state::write(layout, deployment, &runtime)?;
     Ok(runtime.endpoint)
 }
 
@@ -127,13 +128,13 @@ pub fn stop(
     }
     if rests(layout, manager, deployment) {
         // Its slots stay: who connects to its socket wakes it up.
-        return Ok(runtime::set_state(layout, deployment, State::Resting)?);
+        return Ok(state::set_state(layout, deployment, State::Resting)?);
     }
-    let network = runtime::read(layout, deployment).and_then(|runtime| runtime.network);
-    if let Err(error) = runtime::set_state(layout, deployment, State::Leaving) {
+    let network = state::read(layout, deployment).and_then(|runtime| runtime.network);
+    if let Err(error) = state::set_state(layout, deployment, State::Leaving) {
         // Without space to say that it leaves, it is none that may hold slots. It has to drain all the same.
         eprintln!("{}: {error}", deployment.unit());
-        runtime::remove(layout, deployment)?;
+        state::remove(layout, deployment)?;
     }
     if service_stops(layout, manager, deployment) {
         // The siblings are going too: handing slots to them would only move the callers about.
@@ -166,7 +167,7 @@ pub fn stop(
 /// # Errors
 /// If nothing is left, or timeout(1) cannot be run.
 pub fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration, command: &[String]) -> Result<()> {
-    let left = timeout.saturating_sub(runtime::age(layout, deployment)); // since it is leaving
+    let left = timeout.saturating_sub(state::age(layout, deployment)); // since it is leaving
     let hook = command.join(" ");
     if left.is_zero() {
         return Err(Error(format!("{}: the drain hook ({hook}) is not run: {timeout:?} are over", deployment.unit())));
@@ -178,7 +179,7 @@ pub fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration, comman
 
 /// Whether a deployment stops because nobody was connected for long enough: its callers' socket stays then.
 fn rests(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
-    let model = deployment.model(layout);
+    let model = crate::deployment::model(layout, deployment);
     model.is_ok_and(|model| model.listen.idle_timeout.is_some())
         && state_and_job(manager, &deployment.socket_unit())
             .is_some_and(|(state, has_job)| state == "active" && !has_job)
@@ -207,7 +208,7 @@ fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> 
 
 /// Where the process says itself that it is ready, systemd waits for it: nothing else tells why it was not.
 fn tell_unready(layout: &Layout, deployment: &Deployment, result: &str) {
-    let Ok(model) = deployment.model(layout) else { return };
+    let Ok(model) = crate::deployment::model(layout, deployment) else { return };
     let limit = start_limit(&model);
     let why = match (model.health.check, result) {
         (Check::Notify, "timeout") => format!("did not come within {limit:?}"),
@@ -216,14 +217,14 @@ fn tell_unready(layout: &Layout, deployment: &Deployment, result: &str) {
     };
     let why = format!("{} is not healthy: READY=1 by sd_notify {why}", deployment.unit());
     // Only the rollout reads it; systemd has said the same.
-    let _ = runtime::write_failure(layout, deployment, &why);
+    let _ = state::write_failure(layout, deployment, &why);
 }
 
 /// Has podman remove what is left of a deployment; what that says is in the journal.
 pub fn remove_left(layout: &Layout, deployment: &Deployment) {
-    let Ok(model) = deployment.model(layout) else { return };
+    let Ok(model) = crate::deployment::model(layout, deployment) else { return };
     let dir = deployment.dir(layout);
-    if let Some(arguments) = engine::remove(&model.process.engine, &deployment.to_string(), dir.as_str())
+    if let Some(arguments) = podman::remove(&model.process.engine, &deployment.to_string(), dir.as_str())
         && let Err(error) = host::podman(&arguments)
     {
         eprintln!("{}: {error}", deployment.unit());
@@ -237,11 +238,11 @@ pub fn remove_left(layout: &Layout, deployment: &Deployment) {
 /// # Errors
 /// What the file system refuses.
 pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, result: &str) -> Result<()> {
-    let state = runtime::read(layout, deployment).map(|runtime| runtime.state);
+    let state = state::read(layout, deployment).map(|runtime| runtime.state);
     if state == Some(State::Resting) {
         return Ok(());
     }
-    if deployment.is_bridged(layout) {
+    if crate::deployment::is_bridged(layout, deployment) {
         // It leads to where a process was that is gone; who connects from now on waits for the next.
         manager.ask_stop(&deployment.bridge_unit());
     }
@@ -254,13 +255,13 @@ pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, resul
     }
     if state == Some(State::Leaving) {
         slot::withdraw(layout, deployment)?;
-        return Ok(runtime::remove(layout, deployment)?);
+        return Ok(state::remove(layout, deployment)?);
     }
-    if state == Some(State::Ready) && runtime::age(layout, deployment) >= SERVED {
+    if state == Some(State::Ready) && state::age(layout, deployment) >= SERVED {
         // systemd counts a unit's restarts for ever, and from 254 on each waits longer than the last.
         // That is for processes that cannot run: one that had served starts over.
         manager.reset_failed(&[deployment.unit()]);
     }
-    runtime::set_state(layout, deployment, State::Starting)?;
+    state::set_state(layout, deployment, State::Starting)?;
     Ok(slot::settle(layout, &deployment.service)?)
 }

@@ -10,14 +10,15 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::endpoint::{self, ENDPOINT};
-use super::{Deployment, runtime};
 use crate::atomic;
+use crate::deployment::endpoint::{self, ENDPOINT};
+use crate::deployment::state;
+use crate::engine::{self, podman};
 use crate::error::{Error, Result};
-use crate::layout::{Layout, PROXY_GROUP, Scope};
+use crate::layout::{Layout, Scope};
 use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
-use crate::podman;
-use crate::render::units::is_asked_for_address;
+use crate::names::{Deployment, PROXY_GROUP};
+use crate::target::systemd::units::is_asked_for_address;
 
 /// Ports that are chosen for processes: below those that Linux gives to outgoing connections
 /// (`ip_local_port_range`, ip(7)), so that none of these takes one in between.
@@ -28,8 +29,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// # Errors
 /// What the file system, a template or podman refuses.
 pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
-    let model = deployment.model(layout)?;
-    runtime::prepare(layout, deployment)?;
+    let model = crate::deployment::model(layout, deployment)?;
+    state::prepare(layout, deployment)?;
     let before = endpoint::variables(layout, deployment)?;
     let mut variables = BTreeMap::new();
     let engine = &model.process.engine;
@@ -55,7 +56,7 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     if let Engine::Pod(pod) = engine {
         variables.insert("POD_NAME".to_owned(), deployment.to_string());
         podman::infra::forget(layout, deployment)?;
-        podman::pod::write(layout, deployment, &model, pod)?;
+        engine::pod::write(layout, deployment, &model, pod)?;
     }
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
 }

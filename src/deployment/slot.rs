@@ -8,12 +8,12 @@ use std::io;
 
 use camino::Utf8Path;
 
-use super::Deployment;
-use super::runtime;
 use crate::atomic;
+use crate::deployment::state;
 use crate::layout::Layout;
 use crate::live::Target;
-use crate::model::{ServiceName, Strategy};
+use crate::model::Strategy;
+use crate::names::{Deployment, ServiceName};
 
 /// Who holds each slot, the first slot first. Slot i belongs to instance ((i − 1) mod concurrency) + 1,
 /// of the target generation if that one is ready, else of another, else to a ready sibling. An old
@@ -46,7 +46,7 @@ pub fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option<&'a De
 pub fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     let Some(target) = Target::read(layout, name)? else { return Ok(()) };
     let _guard = guard(layout, name)?;
-    let ready = runtime::ready(layout, name)?;
+    let ready = state::ready(layout, name)?;
     let dir = layout.at(&layout.slots(name));
     fs::create_dir_all(&dir)?;
     for (index, holder) in assign(&target, &ready).iter().enumerate() {
@@ -93,7 +93,7 @@ pub fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)> {
 }
 
 fn guard(layout: &Layout, name: &ServiceName) -> io::Result<std::fs::File> {
-    atomic::lock(&layout.at(&layout.locks()).join(format!("{name}.slots")))
+    atomic::lock(&layout.at(&layout.slots_lock(name)))
 }
 
 fn unlink(dir: &Utf8Path, condemned: impl Fn(u32, &Utf8Path) -> bool) -> io::Result<()> {
@@ -114,14 +114,15 @@ fn unlink(dir: &Utf8Path, condemned: impl Fn(u32, &Utf8Path) -> bool) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generation::{Digests, Id};
+    use crate::generation::Digests;
+    use crate::names::GenerationId;
 
     const OLD: &str = "00000000000a";
     const NEW: &str = "00000000000b";
 
     fn deployment(generation: &str, instance: u32) -> Deployment {
         let name = ServiceName::new("hello").expect("a name");
-        Deployment::new(&name, &Id::new(generation).expect("an id"), instance)
+        Deployment::new(&name, &GenerationId::new(generation).expect("an id"), instance)
     }
 
     fn holders(slots: u32, concurrency: u32, ready: &[(&str, u32)]) -> Vec<String> {
@@ -132,7 +133,7 @@ mod tests {
         let ready: Vec<_> = ready.iter().map(|(generation, instance)| deployment(generation, *instance)).collect();
         let none = String::new;
         let digests = Digests { generation: none(), routes: none(), scale: none(), settings: none() };
-        let generation = Id::new(NEW).expect("an id");
+        let generation = GenerationId::new(NEW).expect("an id");
         let target =
             Target { generation, concurrency, slots, strategy, digests, format: 1, variables: Default::default() };
         let held = assign(&target, &ready);

@@ -10,11 +10,11 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::endpoint::Endpoint;
-use super::runtime::{self, State};
-use super::{Deployment, runtime::Runtime};
+use crate::deployment::endpoint::Endpoint;
+use crate::deployment::state::{self, Runtime, State};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::names::Deployment;
 use crate::systemd::Manager;
 
 /// Between looks at what a deployment writes down.
@@ -32,7 +32,7 @@ const LATE: Duration = Duration::from_millis(500);
 /// Why it did not.
 pub fn relay(layout: &Layout, manager: Manager, deployment: &Deployment, command: &[String]) -> Result<Infallible> {
     wait(layout, manager, deployment);
-    let listen = deployment.model(layout)?.listen;
+    let listen = crate::deployment::model(layout, deployment)?.listen;
     let endpoint = Endpoint::of(layout, deployment, &listen)?;
     let [program, options @ ..] = command else { return Err(Error("there is no command".to_owned())) };
     let error = Command::new(program).args(options).arg(endpoint.to_string()).exec();
@@ -51,7 +51,7 @@ fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
         }
     }
     let (mut starts, mut asked) = (false, since);
-    while !runtime::read(layout, deployment).as_ref().is_some_and(serves) {
+    while !state::read(layout, deployment).as_ref().is_some_and(serves) {
         if asked.elapsed() > if asked == since { SOON } else { BETWEEN } {
             asked = Instant::now();
             let detail = manager.property(&deployment.unit(), "SubState").unwrap_or_default();

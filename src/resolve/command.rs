@@ -2,10 +2,10 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{MAX_TEXT, Resolver, unfit};
 use crate::directive;
 use crate::document::Path;
 use crate::model::{Command, File, FileKind};
+use crate::resolve::{MAX_TEXT, Resolver, unfit};
 
 impl Resolver<'_> {
     /// Words of a command line, systemd.service(5).

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Resolver, unfit};
 use crate::declaration::{OneOrMany, Scalar};
 use crate::directive::{self, Section};
 use crate::document::Path;
 use crate::model::Directive;
 use crate::path;
+use crate::resolve::{Resolver, unfit};
 
 impl Resolver<'_> {
     pub fn resources(&mut self, given: BTreeMap<String, Scalar>) -> Vec<Directive> {

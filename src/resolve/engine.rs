@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use super::{Resolver, dynamic_user};
 use crate::declaration::{self, Declaration, ListenKind, Scalar};
 use crate::document::Path;
+use crate::key::mismatch::example;
 use crate::layout::Scope;
-use crate::misfit::example;
 use crate::model::{Command, Container, Engine, FileKind, Listen, Pod, Process, Sandbox, User};
 use crate::path;
+use crate::resolve::Resolver;
 
 /// Options of podman-run(1) that conductor gives itself, and what to write instead.
 const OWNED: &[(&str, &str)] = &[
@@ -97,7 +97,7 @@ impl Resolver<'_> {
 
     fn own_user(&self) -> User {
         // The parts of a service are one user: they share its state.
-        User::Dynamic(dynamic_user(self.declared.declared_as().as_str()))
+        User::Dynamic(self.declared.declared_as().user())
     }
 
     fn environment(

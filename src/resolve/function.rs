@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{MAX_SLOTS, Resolver};
-use crate::cgi::alias::Alias;
-use crate::cgi::function::{Function, Interface, Mode, Talk};
-use crate::cgi::manifest::Manifest;
+use crate::declaration::function::Manifest;
 use crate::diagnostic::Diagnostics;
 use crate::document::Path;
+use crate::key::mismatch::mismatch;
 use crate::layout::Scope;
-use crate::misfit::misfit;
+use crate::model::alias::Alias;
+use crate::model::function::{Function, Interface, Mode, Talk};
 use crate::model::{Engine, Process, Pull, User};
 use crate::path;
-use crate::sources::Declared;
+use crate::resolve::{MAX_SLOTS, Resolver};
+use crate::source::search::Declared;
 
 /// Longer names are no help to people.
 const MAX_NAME: usize = 80;
@@ -28,7 +28,7 @@ const RESERVED: &str = "/cgi";
 /// Every error of the manifest.
 pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Function, Diagnostics> {
     let document = &declared.document;
-    let manifest: Manifest = document.read().map_err(|error| misfit(document, error))?;
+    let manifest: Manifest = document.read().map_err(|error| mismatch(document, error))?;
     let mut resolver = Resolver { document, declared, systemd, errors: Diagnostics::default() };
     let function = resolver.function(manifest);
     resolver.errors.sort();

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Resolver;
-use crate::declaration;
 use crate::document::Path;
-use crate::misfit::example;
+use crate::key::mismatch::example;
 use crate::model::{Check, Command, Health};
-use crate::path;
+use crate::resolve::Resolver;
+use crate::{declaration, path};
 
 /// Headers that say how a request is sent, RFC 9110 and 9112: not the declaration's.
 const FRAMING: &[&str] = &["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];

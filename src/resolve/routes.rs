@@ -1,10 +1,9 @@
 //! Routes: their hosts and paths, each pair of them once.
 
-use super::Resolver;
-use crate::declaration;
 use crate::document::{Node, Path};
 use crate::model::Route;
-use crate::path;
+use crate::resolve::Resolver;
+use crate::{declaration, path};
 
 /// The section that a service's nth route comes from: each host of one is a route.
 pub fn section(document: &Node, number: usize) -> Path {

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::condition;
-use super::plan::Action;
-use crate::directive;
 use crate::document::{Node, Path};
 use crate::generation::FORMAT;
 use crate::live::Target;
@@ -15,8 +12,9 @@ use crate::model::{
     Check, Deploy, Directive, DropIn, Engine, File, FileKind, Health, Hooks, Listen, Passthrough, Process, Route,
     Service, Tls, User, Whole,
 };
-use crate::path;
-use crate::timespan;
+use crate::service::condition;
+use crate::service::plan::Action;
+use crate::{directive, path, timespan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -7,19 +7,19 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::last::{self, Last};
-use super::plan::{Plan, Present};
-use super::rollout::{self, Rollout};
-use super::{ports, provenance, store, turn};
 use crate::atomic;
 use crate::compile::{self, Compiled};
-use crate::deployment::{Deployment, runtime, slot};
+use crate::deployment::{slot, state};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live::{self, Target};
-use crate::model::{Service, ServiceName};
-use crate::render::units::template_name;
-use crate::sources::{self, Site};
+use crate::model::Service;
+use crate::names::{Deployment, ServiceName};
+use crate::service::plan::{Plan, Present};
+use crate::service::record::{self, Last};
+use crate::service::rollout::{self, Rollout};
+use crate::service::{permit, ports, provenance, store};
+use crate::source::search::{self, Site};
 use crate::systemd::Manager;
 use crate::tree::Entry;
 
@@ -66,7 +66,7 @@ impl<'a> Hook<'a> {
         note_failure(self.layout, &self.name, None)?;
         let outcome = self.parts().and_then(|parts| match parts.as_slice() {
             [] => {
-                let _turn = turn::wait(self.layout);
+                let _turn = permit::wait(self.layout);
                 // Storing what is declared may change the model that the same generation has.
                 let before = self.model();
                 self.compile().and_then(|compiled| self.bring_to(&compiled, before.as_ref()))
@@ -82,11 +82,11 @@ impl<'a> Hook<'a> {
     }
 
     fn site(&self) -> Result<Site> {
-        sources::find_one(self.layout, &self.name).ok_or_else(|| Error(format!("{} is not declared", self.name)))
+        search::find_one(self.layout, &self.name).ok_or_else(|| Error(format!("{} is not declared", self.name)))
     }
 
     fn parts(&self) -> Result<Vec<ServiceName>> {
-        sources::parts(self.layout, &self.site()?).map_err(|errors| Error(errors.to_string()))
+        search::parts(self.layout, &self.site()?).map_err(|errors| Error(errors.to_string()))
     }
 
     /// Brings every part to what is declared, and stops those that are not declared any more. One that its
@@ -152,7 +152,7 @@ impl<'a> Hook<'a> {
         if outcome.is_ok() {
             store::served(self.layout, &self.name, &compiled.id)?;
         }
-        let there = runtime::list(self.layout, &self.name)?;
+        let there = state::list(self.layout, &self.name)?;
         let needed = rollout::in_use(&there);
         store::forget(self.layout, &self.name, &needed)?;
         store::collect(self.layout, &self.name, &needed)?;
@@ -174,7 +174,7 @@ impl<'a> Hook<'a> {
         if !units_are_there || other_routes {
             self.manager.daemon_reload()?;
         }
-        let template = generated.join(format!("{}.service", template_name(&self.name, &compiled.id)));
+        let template = generated.join(format!("{}.service", self.name.template(&compiled.id)));
         if !template.exists() {
             return Err(Error(format!("the generator did not write {template}; `conductor check` says why")));
         }
@@ -201,11 +201,11 @@ impl<'a> Hook<'a> {
     }
 
     fn stop_all(&self) -> Result<()> {
-        let _turn = turn::wait(self.layout);
+        let _turn = permit::wait(self.layout);
         let there = self.manager.deployments(&self.name)?;
         let mut running: Vec<Deployment> =
             there.into_iter().filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment).collect();
-        running.extend(runtime::resting(self.layout, &self.name)?);
+        running.extend(state::resting(self.layout, &self.name)?);
         let relays = ports::close(self.manager, &self.name)?;
         let stopped = rollout::stop(self.layout, self.manager, &running);
         // Callers are connected over these until the deployments have drained.
@@ -225,8 +225,8 @@ impl<'a> Hook<'a> {
             self.mark_stopped()?;
         }
         self.stop_all()?;
-        for deployment in runtime::list(self.layout, &self.name)? {
-            runtime::remove(self.layout, &deployment)?;
+        for deployment in state::list(self.layout, &self.name)? {
+            state::remove(self.layout, &deployment)?;
         }
         slot::clear(self.layout, &self.name)?;
         Ok(store::forget_all(self.layout, &self.name)?)
@@ -291,9 +291,8 @@ pub fn remembered(layout: &Layout) -> io::Result<BTreeSet<ServiceName>> {
 pub fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     clear_stopped(layout, name)?;
     note_failure(layout, name, None)?;
-    last::forget(layout, name)?;
-    for name in [name.to_string(), format!("{name}.slots")] {
-        let lock = layout.at(&layout.locks()).join(name);
+    record::forget(layout, name)?;
+    for lock in [layout.lock(name), layout.slots_lock(name)].map(|lock| layout.at(&lock)) {
         let _held = atomic::lock(&lock)?;
         atomic::remove_file(&lock)?;
     }

@@ -10,8 +10,9 @@ use toml::{Table, Value};
 use crate::atomic;
 use crate::diagnostic::Diagnostic;
 use crate::layout::Layout;
-use crate::model::ServiceName;
-use crate::sources::{self, Proposal, Site};
+use crate::names::ServiceName;
+use crate::source::read;
+use crate::source::search::{Proposal, Site};
 use crate::tree::Entry;
 
 /// What `service declare` and `reload` write, with `pull = "newer"`.
@@ -42,7 +43,7 @@ pub fn of_generation(layout: &Layout, name: &ServiceName) -> io::Result<BTreeMap
         if !is_drop_in || [SCALE, INSTALL].contains(&file) {
             continue;
         }
-        let kept = if sources::is_mask(entry.path()) {
+        let kept = if read::is_mask(entry.path()) {
             Entry::Symlink { target: "/dev/null".into() }
         } else {
             Entry::File { content: fs::read(entry.path())?.into(), mode: 0o644 }
@@ -166,7 +167,7 @@ fn text(content: Vec<u8>) -> io::Result<String> {
 
 /// What is at a path, as a proposal to put it there again.
 fn there(path: &Utf8Path) -> io::Result<Proposal> {
-    if sources::is_mask(path) {
+    if read::is_mask(path) {
         return Ok(Proposal::Mask);
     }
     match fs::read(path) {
@@ -201,7 +202,7 @@ fn put(dir: &Utf8Path, file: &str, proposal: &Proposal) -> io::Result<()> {
 
 /// The keys of a drop-in; one that is not there, or a mask, has none.
 fn read(layout: &Layout, path: &Utf8Path) -> Result<Table, Diagnostic> {
-    match sources::drop_in(layout, path)? {
+    match read::drop_in(layout, path)? {
         Some(node) => Ok(node.plain().as_table().cloned().unwrap_or_default()),
         None => Ok(Table::new()),
     }

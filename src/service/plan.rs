@@ -5,13 +5,12 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{condition, hook};
 use crate::compile::{Compiled, Host};
-use crate::deployment::{Deployment, runtime, slot};
-use crate::generation::Id;
+use crate::deployment::{slot, state};
 use crate::layout::Layout;
 use crate::live::{self, Target};
-use crate::model::ServiceName;
+use crate::names::{Deployment, GenerationId, ServiceName};
+use crate::service::{condition, hook};
 use crate::systemd::{Listing, State};
 
 /// What is there.
@@ -23,7 +22,7 @@ pub struct Present {
     pub broken: Vec<Deployment>,
     pub target: Option<Target>,
     /// Generations that have a snapshot.
-    pub live: Vec<Id>,
+    pub live: Vec<GenerationId>,
     /// Slots that somebody holds.
     pub held: usize,
 }
@@ -49,7 +48,7 @@ impl Present {
             }
         }
         // What rests is not in systemd's memory, or inactive there; its socket waits.
-        let resting = runtime::resting(layout, name)?;
+        let resting = state::resting(layout, name)?;
         present.active.extend(
             resting
                 .into_iter()
@@ -296,7 +295,8 @@ mod tests {
     fn plan(active: There, broken: There, target: (Option<&str>, u32), concurrency: u32) -> Plan {
         let compiled = compiled(concurrency);
         let before = super::tests::compiled(target.1);
-        let id = |id: Option<&str>| id.map_or(compiled.id.clone(), |id| crate::generation::Id::new(id).expect("an id"));
+        let id =
+            |id: Option<&str>| id.map_or(compiled.id.clone(), |id| crate::names::GenerationId::new(id).expect("an id"));
         let all =
             |list: There| list.iter().map(|(g, i)| Deployment::new(&compiled.service.name, &id(*g), *i)).collect();
         let mut digests = before.digests.clone();

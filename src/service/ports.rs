@@ -1,8 +1,8 @@
 //! `[[port]]`: sockets of a service that lead to its first slot, with no reverse proxy between.
 
 use crate::error::Result;
-use crate::model::{Service, ServiceName};
-use crate::render::bridge::port_name;
+use crate::model::Service;
+use crate::names::ServiceName;
 use crate::systemd::Manager;
 
 const SOCKET: &str = ".socket";
@@ -12,9 +12,8 @@ const SOCKET: &str = ".socket";
 /// # Errors
 /// What systemd refuses: somebody else's port, say.
 pub fn open(manager: Manager, service: &Service) -> Result<()> {
-    let wanted: Vec<_> =
-        service.ports.iter().map(|listen| format!("{}{SOCKET}", port_name(&service.name, listen))).collect();
-    let mut gone = manager.active(&format!("{}{SOCKET}", port_name(&service.name, "*")))?;
+    let wanted: Vec<_> = service.ports.iter().map(|listen| format!("{}{SOCKET}", service.name.port(listen))).collect();
+    let mut gone = manager.active(&format!("{}{SOCKET}", service.name.port_pattern()))?;
     gone.retain(|unit| !wanted.contains(unit));
     manager.stop(&gone)?;
     manager.stop(&relays(&gone))?;
@@ -26,7 +25,7 @@ pub fn open(manager: Manager, service: &Service) -> Result<()> {
 /// # Errors
 /// What systemd refuses.
 pub fn close(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
-    let units = manager.active(&port_name(name, "*"))?;
+    let units = manager.active(&name.port_pattern())?;
     let (open, mut connected): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.ends_with(SOCKET));
     manager.stop(&open)?;
     // A last caller may have come meanwhile.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::layout::Layout;
-use crate::model::ServiceName;
-use crate::sources::{self, PROVENANCE};
+use crate::names::ServiceName;
+use crate::source::{PROVENANCE, search};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -29,7 +29,7 @@ pub fn read(place: &Utf8Path) -> Option<Provenance> {
 
 /// The variables that a service was declared with; what was not declared from elsewhere has none.
 pub fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String, String> {
-    let provenance = sources::find_one(layout, name).and_then(|site| read(&layout.at(&site.dir)));
+    let provenance = search::find_one(layout, name).and_then(|site| read(&layout.at(&site.dir)));
     provenance.map(|provenance| provenance.variables).unwrap_or_default()
 }
 

@@ -7,21 +7,23 @@ use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
+use sd_notify::NotifyState;
+
+use crate::atomic;
 use crate::compile::Compiled;
 use crate::deployment::health::named;
-use crate::deployment::runtime::State;
-use crate::deployment::{Deployment, drain, runtime, slot};
+use crate::deployment::state::{self, State};
+use crate::deployment::{drain, slot};
+use crate::engine::podman::image;
 use crate::error::{Error, Result};
-use crate::generation::Id;
 use crate::layout::Layout;
 use crate::live::Target;
 use crate::model::Strategy;
-use crate::podman::image;
+use crate::names::{Deployment, GenerationId};
+use crate::proxy::publish;
 use crate::service::plan::Plan;
 use crate::service::ports;
 use crate::systemd::{self, Manager};
-use crate::{atomic, proxy};
-use sd_notify::NotifyState;
 
 /// Lines of a failed deployment's journal that the failure quotes.
 const QUOTED_LINES: u32 = 10;
@@ -86,7 +88,7 @@ impl Rollout<'_> {
         ports::open(self.manager, service)?;
         self.say(&format!("generation {id} serves with {} deployments", service.concurrency));
         if plan.republishes() {
-            proxy::republish(self.manager)?;
+            publish::republish(self.manager)?;
             self.aim(&self.target())?;
         }
         Ok(())
@@ -163,7 +165,7 @@ impl Rollout<'_> {
     fn start(&self, deployments: &[Deployment]) -> Result<()> {
         self.say_starting(deployments);
         for deployment in deployments {
-            runtime::prepare(self.layout, deployment)?;
+            state::prepare(self.layout, deployment)?;
         }
         let mut units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
         if self.compiled.service.listen.idle_timeout.is_some() {
@@ -194,7 +196,7 @@ impl Rollout<'_> {
         let failed = deployments.iter().zip(states).find(|(_, state)| state != "active").map(|(one, _)| one);
         let Some(failed) = failed else { return Error(error.to_string()) };
         let unit = failed.unit();
-        let why = runtime::failure(self.layout, failed).unwrap_or_else(|| format!("{unit} did not start: {error}"));
+        let why = state::failure(self.layout, failed).unwrap_or_else(|| format!("{unit} did not start: {error}"));
         let journal = self.manager.journal(&unit, QUOTED_LINES);
         let quoted: String = journal.lines().map(|line| format!("\n  | {line}")).collect();
         Error(format!("{why}\nits last log lines:{quoted}"))
@@ -211,7 +213,7 @@ impl Rollout<'_> {
     fn drain(&self, deployments: &[Deployment], state: State) {
         let deadline = Instant::now() + self.compiled.service.deploy.drain_timeout;
         for deployment in deployments {
-            let Some(runtime) = runtime::read(self.layout, deployment).filter(|runtime| runtime.state == state) else {
+            let Some(runtime) = state::read(self.layout, deployment).filter(|runtime| runtime.state == state) else {
                 continue;
             };
             let socket = self.layout.at(&deployment.socket(self.layout));
@@ -269,7 +271,7 @@ pub fn stop(layout: &Layout, manager: Manager, deployments: &[Deployment]) -> Re
     if deployments.is_empty() {
         return Ok(());
     }
-    let bridged: Vec<_> = deployments.iter().filter(|one| one.is_bridged(layout)).collect();
+    let bridged: Vec<_> = deployments.iter().filter(|one| crate::deployment::is_bridged(layout, one)).collect();
     let sockets = bridged.iter().map(|one| one.inner_socket_unit());
     let units = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit()]).chain(sockets);
     let stopped = manager.stop(&units.collect::<Vec<_>>());
@@ -279,7 +281,7 @@ pub fn stop(layout: &Layout, manager: Manager, deployments: &[Deployment]) -> Re
     for deployment in deployments {
         // One that was waiting for a restart ran no hook when it was stopped.
         slot::withdraw(layout, deployment)?;
-        runtime::remove(layout, deployment)?;
+        state::remove(layout, deployment)?;
     }
     Ok(stopped?)
 }
@@ -290,7 +292,7 @@ fn gone(leaving: ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
 }
 
 /// Generations that still have a deployment.
-pub fn in_use(deployments: &[Deployment]) -> Vec<Id> {
+pub fn in_use(deployments: &[Deployment]) -> Vec<GenerationId> {
     let mut ids: Vec<_> = deployments.iter().map(|deployment| deployment.generation.clone()).collect();
     ids.sort();
     ids.dedup();

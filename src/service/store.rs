@@ -6,17 +6,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::atomic;
 use crate::compile::Compiled;
-use crate::generation::Id;
 use crate::layout::Layout;
-use crate::live;
-use crate::model::{File, FileKind, ServiceName};
-use crate::render::units::template_names;
+use crate::model::{File, FileKind};
+use crate::names::{GenerationId, ServiceName};
 use crate::service::overrides;
-use crate::sources::{self, DECLARATION, PROVENANCE};
+use crate::source::{DECLARATION, PROVENANCE, files};
 use crate::tree::Tree;
-use crate::write;
+use crate::{atomic, live, write};
 
 /// So many generations' files are kept for a way back.
 const KEPT: usize = 5;
@@ -56,7 +53,7 @@ pub fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::
     copy(dir, &files, &compiled.service.files)?;
     write::create(&fresh.join(DECLARED), &declared)?;
     // What was hashed is what must run: a file may have been edited in between.
-    let copied = sources::files(&files, &files).map_err(|error| io::Error::other(error.to_string()))?;
+    let copied = files::files(&files, &files).map_err(|error| io::Error::other(error.to_string()))?;
     if copied != compiled.service.files {
         return Err(io::Error::other(format!("{dir} changed while it was copied; try again")));
     }
@@ -93,7 +90,7 @@ fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn served(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<()> {
+pub fn served(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
     atomic::write(&layout.at(&layout.stored(name, id)).join(SERVED), b"")
 }
 
@@ -151,7 +148,7 @@ fn store_snapshot(layout: &Layout, compiled: &Compiled) -> io::Result<()> {
 
 /// Links a live generation's deployment units where systemd finds them without the generator:
 /// should that write nothing at all, what runs keeps its sockets and its restarts.
-fn link_units(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<()> {
+fn link_units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
     let dir = layout.at(layout.runtime_units());
     fs::create_dir_all(&dir)?;
     let stored = layout.snapshot(name, id).join(live::UNITS);
@@ -165,16 +162,16 @@ fn link_units(layout: &Layout, name: &ServiceName, id: &Id) -> io::Result<()> {
     Ok(())
 }
 
-fn linked_units(name: &ServiceName, id: &Id) -> Vec<String> {
+fn linked_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
     let kinds = ["service", "socket", "service.d"];
-    template_names(name, id).iter().flat_map(|template| kinds.map(|kind| format!("{template}.{kind}"))).collect()
+    name.templates(id).iter().flat_map(|template| kinds.map(|kind| format!("{template}.{kind}"))).collect()
 }
 
 /// Forgets snapshots of generations that are neither wanted nor running.
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn forget(layout: &Layout, name: &ServiceName, needed: &[Id]) -> io::Result<()> {
+pub fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     for id in live::of(layout, name).map(|live| live.generations).unwrap_or_default() {
         if !needed.contains(&id) {
             for link in linked_units(name, &id) {
@@ -200,12 +197,12 @@ pub fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn collect(layout: &Layout, name: &ServiceName, needed: &[Id]) -> io::Result<()> {
+pub fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     let mut kept = Vec::new();
     let dir = layout.at(&layout.kept(name));
     for entry in dir.read_dir_utf8().into_iter().flatten() {
         let entry = entry?;
-        if let Some(id) = Id::new(entry.file_name()) {
+        if let Some(id) = GenerationId::new(entry.file_name()) {
             kept.push((entry.metadata()?.modified()?, id));
         }
     }

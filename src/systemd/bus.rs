@@ -17,8 +17,8 @@ use zbus::proxy::{self, CacheProperties, MethodFlags};
 use zbus::zvariant::{DynamicDeserialize, DynamicType, OwnedObjectPath, OwnedValue};
 use zbus::{Connection, MatchRule, MessageStream, Proxy};
 
-use super::job::Job;
-use super::{Failure, Listed, Result};
+use crate::systemd::job::Job;
+use crate::systemd::{Failure, Listed, Result};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";

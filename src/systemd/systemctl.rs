@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::job::Job;
-use super::{Failure, Listed, Result};
 use crate::layout::Scope;
+use crate::systemd::job::Job;
+use crate::systemd::{Failure, Listed, Result};
 
 /// What systemctl says when the manager executes itself anew: whom it was talking to is gone, and the answer with it.
 const GONE: [&str; 8] = [

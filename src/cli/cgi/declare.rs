@@ -5,20 +5,21 @@ use std::process::{Command, Stdio};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use super::{manifest, name, parent};
-use crate::atomic;
-use crate::cgi::alias::Alias;
-use crate::cgi::function::{Compiled, Id};
-use crate::cgi::source;
-use crate::cgi::store;
+use crate::cli::cgi::{manifest, name, parent};
 use crate::cli::{Context, Failure, Outcome, variables};
+use crate::compile::functions::load_function;
 use crate::compile::{self, Clash, Host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
+use crate::engine::podman::image;
+use crate::function::store;
+use crate::model::alias::Alias;
+use crate::model::function::Compiled;
 use crate::model::{Engine, User};
-use crate::podman::image;
-use crate::render::cgi::unit_name;
-use crate::{path, proxy};
+use crate::names::FunctionId;
+use crate::proxy::publish;
+use crate::source::functions;
+use crate::{atomic, path};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -34,7 +35,7 @@ pub struct Arguments {
 
 /// One declaration or removal of a function at a time.
 pub fn lock(context: &Context) -> Result<std::fs::File, Failure> {
-    Ok(atomic::lock(&context.layout.at(&context.layout.locks()).join("functions"))?)
+    Ok(atomic::lock(&context.layout.at(&context.layout.functions_lock()))?)
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
@@ -45,7 +46,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let staged = store::staging(layout)?;
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(|error| Failure::Failed(error.to_string()))?;
     store::gather(&manifest, &variables, &dir)?;
-    let compiled = source::load(layout, &dir, parent(&manifest), context.systemd())?;
+    let compiled = load_function(layout, &dir, parent(&manifest), context.systemd())?;
     let host = compile::compile(layout, context.systemd());
     refuse_taken(context, &compiled, &host, &dir, &manifest)?;
     if let User::Static(user) = &compiled.function.process.user
@@ -63,7 +64,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         store::put(layout, staged, &compiled)?;
     }
     // What nobody has yet is in the proxy's configuration when the socket is; what moves, moves when it is ready.
-    let owners = source::aliases(layout);
+    let owners = functions::aliases(layout);
     let (moving, new): (Vec<_>, Vec<_>) =
         compiled.function.aliases.iter().partition(|alias| owners.contains_key(alias));
     for alias in &new {
@@ -86,7 +87,7 @@ fn must_be_known(user: &str, manifest: &Utf8Path, dir: &Utf8Path) -> Outcome {
     if user.is_empty() || is_known()?.success() {
         return Ok(());
     }
-    let document = source::document(dir, manifest)?;
+    let document = functions::document(dir, manifest)?;
     let message = format!("there is no user {user} on this machine");
     Err(Diagnostics::from(document.error(
         &path!["exec", "user"],
@@ -105,7 +106,7 @@ fn bring_in(context: &Context, arguments: &Arguments, compiled: &Compiled, is_sa
         context.manager.daemon_reload()?;
     }
     if !arguments.no_start {
-        context.manager.start(&[format!("{}.socket", unit_name(&compiled.id))])?;
+        context.manager.start(&[format!("{}.socket", compiled.id.unit())])?;
     }
     publish(context)
 }
@@ -113,8 +114,8 @@ fn bring_in(context: &Context, arguments: &Arguments, compiled: &Compiled, is_sa
 /// Has the proxy's configuration published if it is another than before.
 pub fn publish(context: &Context) -> Outcome {
     let host = compile::compile(&context.layout, context.systemd());
-    if !proxy::is_published(&context.layout, &host.tree) {
-        proxy::republish(context.manager)?;
+    if !publish::is_published(&context.layout, &host.tree) {
+        publish::republish(context.manager)?;
     }
     Ok(())
 }
@@ -127,7 +128,7 @@ fn undo(context: &Context, compiled: &Compiled, was_there: bool, new: &[&Alias])
     }
     if !was_there {
         if layout.root() == "/" {
-            let _ = manager.stop(&[format!("{}.socket", unit_name(&compiled.id))]);
+            let _ = manager.stop(&[format!("{}.socket", compiled.id.unit())]);
         }
         store::remove(layout, &store::base(layout).join(compiled.id.as_str()))?;
     }
@@ -139,7 +140,7 @@ fn undo(context: &Context, compiled: &Compiled, was_there: bool, new: &[&Alias])
 
 /// Refuses aliases that others have: functions of another name, and services.
 fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8Path, manifest: &Utf8Path) -> Outcome {
-    let document = source::document(dir, manifest)?;
+    let document = functions::document(dir, manifest)?;
     let mut errors = Diagnostics::default();
     let function = &compiled.function;
     for alias in &function.aliases {
@@ -148,7 +149,7 @@ fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8P
         if let Some((owner, _)) = Clash::of_alias(alias, function.tls, services()) {
             refuse(format!("{alias} is routed to the service {owner} already"), "choose another alias");
         }
-        for (other, owned) in source::aliases(&context.layout) {
+        for (other, owned) in functions::aliases(&context.layout) {
             if other.host != alias.host {
                 continue;
             }
@@ -167,7 +168,7 @@ fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8P
     Ok(errors.into_result()?)
 }
 
-fn taken(alias: &Alias, owner: &str, id: &Id) -> String {
+fn taken(alias: &Alias, owner: &str, id: &FunctionId) -> String {
     format!("{alias} belongs to the function {owner:?}, {id}")
 }
 

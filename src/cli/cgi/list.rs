@@ -2,17 +2,18 @@
 
 use serde::Serialize;
 
-use crate::cgi::alias::Alias;
-use crate::cgi::function::{Id, Interface, Mode};
-use crate::cgi::source;
-use crate::cgi::store;
 use crate::cli::{Context, Outcome, table};
-use crate::render::cgi::unit_name;
+use crate::compile::functions::load_stored_function;
+use crate::function::store;
+use crate::model::alias::Alias;
+use crate::model::function::{Interface, Mode};
+use crate::names::FunctionId;
+use crate::source::functions;
 
 /// One row of `list`.
 #[derive(Serialize)]
 struct Row {
-    id: Id,
+    id: FunctionId,
     name: Option<String>,
     mode: Option<Mode>,
     interface: Option<Interface>,
@@ -27,8 +28,8 @@ struct Row {
 pub fn run(context: &Context, json: bool) -> Outcome {
     let layout = &context.layout;
     let mut rows = Vec::new();
-    for (id, dir) in source::find(layout) {
-        let loaded = source::load_stored(layout, &id, &dir, context.systemd());
+    for (id, dir) in functions::find(layout) {
+        let loaded = load_stored_function(layout, &id, &dir, context.systemd());
         let function = loaded.as_ref().ok().map(|compiled| &compiled.function);
         rows.push(Row {
             name: function.map(|function| function.name.clone()),
@@ -72,14 +73,14 @@ pub fn run(context: &Context, json: bool) -> Outcome {
 
 /// Without a systemd to ask, states stay unknown.
 fn tell_states(context: &Context, rows: &mut [Row]) {
-    let sockets: Vec<_> = rows.iter().map(|row| format!("{}.socket", unit_name(&row.id))).collect();
+    let sockets: Vec<_> = rows.iter().map(|row| format!("{}.socket", row.id.unit())).collect();
     let (Ok(states), Ok(running)) =
         (context.manager.states(&sockets), context.manager.active("conductor-cgi-*.service"))
     else {
         return;
     };
     for (row, state) in rows.iter_mut().zip(states) {
-        let unit = unit_name(&row.id);
+        let unit = row.id.unit();
         let runs = running.iter().any(|running| running.starts_with(&unit));
         row.state = match (runs, state.as_str()) {
             (true, _) => "running",

@@ -3,12 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::declare::{lock, publish};
-use super::find;
-use crate::cgi::function::{Id, Mode};
-use crate::cgi::{source, store};
+use crate::cli::cgi::declare::{lock, publish};
+use crate::cli::cgi::find;
 use crate::cli::{Context, Failure, Outcome};
-use crate::render::cgi::{request_name, unit_name};
+use crate::compile::functions::load_function;
+use crate::function::store;
+use crate::model::function::Mode;
+use crate::names::FunctionId;
+use crate::source::functions;
 
 /// Between two looks at what is left of an isolated function.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -44,11 +46,11 @@ pub fn run(context: &Context, word: &str) -> Outcome {
 }
 
 /// Nobody connects any more; what is in flight is finished, within the function's own timeout.
-fn drain(context: &Context, id: &Id) -> Outcome {
+fn drain(context: &Context, id: &FunctionId) -> Outcome {
     let manager = context.manager;
-    let unit = unit_name(id);
-    let loaded = source::find_one(&context.layout, id)
-        .and_then(|dir| source::load(&context.layout, &context.layout.at(&dir), &dir, None).ok());
+    let unit = id.unit();
+    let loaded = functions::find_one(&context.layout, id)
+        .and_then(|dir| load_function(&context.layout, &context.layout.at(&dir), &dir, None).ok());
     let function = loaded.map(|compiled| compiled.function);
     manager.stop(&[format!("{unit}.socket")])?;
     // It finishes what it has, TimeoutStopSec=.
@@ -56,7 +58,7 @@ fn drain(context: &Context, id: &Id) -> Outcome {
     if function.as_ref().is_none_or(|function| function.mode == Mode::Pooled) {
         return Ok(());
     }
-    let pattern = format!("{}@*.service", request_name(id));
+    let pattern = format!("{}@*.service", id.request_unit());
     let deadline = Instant::now() + function.map_or(TIMEOUT, |function| function.timeout);
     loop {
         let left = manager.active(&pattern)?;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::super::service::members;
-use super::super::{Context, Failure, Outcome, display, table};
-use super::row::{self, Row};
-use crate::deployment::{Deployment, runtime};
+use crate::cli::deployment::row::{self, Row};
+use crate::cli::service::members;
+use crate::cli::{Context, Failure, Outcome, display, table};
+use crate::deployment::state;
 use crate::live;
-use crate::model::ServiceName;
+use crate::names::{Deployment, ServiceName};
 
 pub fn list(context: &Context, service: Option<&str>, json: bool) -> Outcome {
     let names = match service {
@@ -68,7 +68,7 @@ pub fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
         ("started", started(&row)),
         ("slots", row.slots()),
         ("socket", deployment.socket(layout).to_string()),
-        ("listens", runtime::read(layout, deployment).and_then(|runtime| runtime.endpoint).unwrap_or_default()),
+        ("listens", state::read(layout, deployment).and_then(|runtime| runtime.endpoint).unwrap_or_default()),
         ("files", layout.files(&deployment.service, &deployment.generation).to_string()),
         ("directory", deployment.dir(layout).to_string()),
     ];
@@ -78,7 +78,7 @@ pub fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
     for (name, value) in &row.display {
         println!("{name:>10}: {value}");
     }
-    if let Some(failure) = runtime::failure(layout, deployment) {
+    if let Some(failure) = state::failure(layout, deployment) {
         println!("\n{failure}");
     }
     Ok(())

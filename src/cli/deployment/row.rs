@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::super::{Context, Failure, display};
-use crate::deployment::{Deployment, endpoint, runtime, slot};
+use crate::cli::{Context, Failure, display};
+use crate::deployment::{endpoint, slot, state};
 use crate::environment::Environment;
 use crate::live::Live;
-use crate::model::ServiceName;
+use crate::names::{Deployment, ServiceName};
 
 #[derive(Serialize)]
 pub struct Row {
@@ -29,9 +29,9 @@ pub struct Row {
 impl Row {
     pub fn new(context: &Context, deployment: &Deployment, state: String) -> Self {
         let layout = &context.layout;
-        let runtime = runtime::read(layout, deployment);
+        let runtime = state::read(layout, deployment);
         let rests =
-            state != "deactivating" && runtime.as_ref().is_some_and(|runtime| runtime.state == runtime::State::Resting);
+            state != "deactivating" && runtime.as_ref().is_some_and(|runtime| runtime.state == state::State::Resting);
         let held = slot::held(layout, &deployment.service);
         Self {
             unit: deployment.unit(),
@@ -59,7 +59,7 @@ impl Row {
 /// What it has of a deployment that is not live any more is nothing.
 fn displayed(context: &Context, deployment: &Deployment) -> Option<BTreeMap<String, String>> {
     let layout = &context.layout;
-    let model = deployment.model(layout).ok()?;
+    let model = crate::deployment::model(layout, deployment).ok()?;
     if model.display.is_empty() {
         return None;
     }
@@ -104,13 +104,13 @@ pub fn of_services(context: &Context, names: &[ServiceName]) -> Result<Vec<Row>,
 fn deployments(context: &Context, name: &ServiceName) -> Result<Vec<(Deployment, String)>, Failure> {
     if context.layout.root() == "/" {
         let mut there = context.manager.deployments(name)?;
-        for resting in runtime::resting(&context.layout, name)? {
+        for resting in state::resting(&context.layout, name)? {
             if there.iter().all(|(deployment, _)| *deployment != resting) {
                 there.push((resting, "inactive".to_owned()));
             }
         }
         return Ok(there);
     }
-    let there = runtime::list(&context.layout, name)?;
+    let there = state::list(&context.layout, name)?;
     Ok(there.into_iter().map(|deployment| (deployment, "unknown".to_owned())).collect())
 }

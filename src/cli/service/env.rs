@@ -1,10 +1,9 @@
 //! `conductor service env`
 
-use super::super::{Context, Failure, Outcome, environment};
-use crate::compile;
+use crate::cli::{Context, Failure, Outcome, environment};
 use crate::environment::Environment;
-use crate::live;
-use crate::model::ServiceName;
+use crate::names::ServiceName;
+use crate::{compile, live};
 
 /// What all deployments have in common, of the generation that serves or else would.
 pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {

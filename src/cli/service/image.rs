@@ -4,12 +4,13 @@ use std::io;
 
 use toml::Value;
 
-use super::super::{Context, Failure};
+use crate::cli::{Context, Failure};
 use crate::compile::Compiled;
 use crate::diagnostic::Diagnostics;
+use crate::engine::podman::image;
 use crate::layout::Layout;
-use crate::model::{Container, Engine, Pull, Service, ServiceName};
-use crate::podman::image;
+use crate::model::{Container, Engine, Pull, Service};
+use crate::names::ServiceName;
 use crate::service::overrides::{Changes, IMAGE};
 
 /// What services were pinned to before.

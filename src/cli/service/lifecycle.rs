@@ -1,14 +1,14 @@
 //! `conductor service start|stop|reload`: systemd's verbs, with the reason when they fail.
 
-use super::super::declare::lock_declared;
-use super::super::{Context, Failure, Outcome, progress};
-use super::{held_back, image, members};
+use crate::cli::declare::lock_declared;
+use crate::cli::service::{held_back, image, members};
+use crate::cli::{Context, Failure, Outcome, progress};
 use crate::compile;
-use crate::deployment::runtime;
+use crate::deployment::state;
 use crate::live::{self, Target};
-use crate::model::ServiceName;
+use crate::names::ServiceName;
 use crate::service::hook;
-use crate::sources;
+use crate::source::search;
 use crate::systemd::Manager;
 
 /// # Errors
@@ -85,9 +85,9 @@ pub fn report(context: &Context, name: &ServiceName) -> Outcome {
 
 fn report_one(context: &Context, name: &ServiceName) -> Outcome {
     if let Some(target) = Target::read(&context.layout, name)? {
-        let ready = runtime::ready(&context.layout, name)?.len();
+        let ready = state::ready(&context.layout, name)?.len();
         println!("{name}: generation {} serves with {ready} of {} deployments", target.generation, target.concurrency);
-    } else if let Some(site) = sources::find_one(&context.layout, name) {
+    } else if let Some(site) = search::find_one(&context.layout, name) {
         let compiled = compile::compile_site(&context.layout, &site, context.systemd())?;
         if let Some(why) = held_back(context, &compiled.service, "inactive") {
             println!("{name}: {why}");
@@ -126,5 +126,5 @@ fn is_to_run(context: &Context, name: &ServiceName) -> Result<bool, Failure> {
     let is_off = matches!(state.as_str(), "inactive" | "deactivating")
         || context.manager.is_to_stop(&name.unit())
         || hook::is_stopped(&context.layout, name);
-    Ok(!is_off && sources::find_one(&context.layout, name).is_some())
+    Ok(!is_off && search::find_one(&context.layout, name).is_some())
 }

@@ -6,13 +6,14 @@ use std::thread;
 
 use serde::Serialize;
 
-use super::super::{Context, Outcome, display, table};
-use super::held_back;
+use crate::cli::service::held_back;
+use crate::cli::{Context, Outcome, display, table};
 use crate::compile::{self, Compiled};
-use crate::deployment::runtime;
+use crate::deployment::state;
 use crate::environment::Environment;
 use crate::live::{self, Target};
-use crate::model::{Route, ServiceName};
+use crate::model::Route;
+use crate::names::ServiceName;
 use crate::tree::Tree;
 
 /// One row of `list`.
@@ -58,7 +59,7 @@ pub fn run(context: &Context, json: bool) -> Outcome {
         rows.push(Row {
             state: held_back.unwrap_or(state),
             generation: target.as_ref().map(|target| target.generation.to_string()),
-            ready: runtime::ready(layout, &name)?.len(),
+            ready: state::ready(layout, &name)?.len(),
             concurrency: target
                 .map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
             routes: shown.iter().flat_map(|service| &service.routes).map(route).collect(),

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Context, Outcome, journal};
-use super::members;
-use crate::generation::Id;
+use crate::cli::service::members;
+use crate::cli::{Context, Outcome, journal};
 use crate::layout::Scope;
-use crate::model::ServiceName;
+use crate::names::{GenerationId, ServiceName};
 
 /// What its processes and hooks logged, and what systemd says of the service itself.
-pub fn run(context: &Context, name: &ServiceName, generation: Option<&Id>, options: &journal::Options) -> Outcome {
+pub fn run(
+    context: &Context,
+    name: &ServiceName,
+    generation: Option<&GenerationId>,
+    options: &journal::Options,
+) -> Outcome {
     if let Some(id) = generation {
         return journal::show(context, &[format!("--unit={name}-{id}@*.service")], options);
     }

@@ -5,17 +5,17 @@ use std::time::SystemTime;
 use clap::Args;
 use toml::{Table, Value};
 
-use super::super::declare::{compile_proposed, lock_declared};
-use super::super::{Context, Failure, Outcome};
-use super::lifecycle::follow;
+use crate::cli::declare::{compile_proposed, lock_declared};
+use crate::cli::service::lifecycle::follow;
+use crate::cli::{Context, Failure, Outcome};
 use crate::compile::Compiled;
 use crate::declaration::Declaration;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Node, Path, Step};
 use crate::layout::Scope;
-use crate::model::ServiceName;
+use crate::names::ServiceName;
 use crate::service::overrides::{self, Changes, INSTALL, RESTART, SCALE, SET};
-use crate::sources::{self, Site};
+use crate::source::search::{self, Site};
 
 #[derive(Args)]
 pub struct SetArguments {
@@ -198,7 +198,7 @@ fn path_of(keys: &[String]) -> Path {
 
 fn document(context: &Context, site: &Site) -> Result<Node, Failure> {
     let layout = &context.layout;
-    Ok(sources::stored_document(layout, site).map_err(Diagnostics::from)?)
+    Ok(search::stored_document(layout, site).map_err(Diagnostics::from)?)
 }
 
 fn of_key(

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Context, Failure, Outcome, declare};
-use super::members;
-use crate::live;
-use crate::model::ServiceName;
+use crate::cli::service::members;
+use crate::cli::{Context, Failure, Outcome, declare};
+use crate::names::ServiceName;
+use crate::proxy::publish;
 use crate::service::{hook, overrides};
-use crate::{atomic, proxy, sources};
+use crate::source::search;
+use crate::{atomic, live};
 
 /// Stops a service and removes its declaration, and what nobody else brings along.
 pub fn run(context: &Context, name: &ServiceName) -> Outcome {
     let Context { layout, manager } = context;
-    let site = sources::find_one(layout, name);
+    let site = search::find_one(layout, name);
     let own = layout.declaration(name);
     if let Some(site) = site.as_ref().filter(|site| site.dir != own) {
         let remedy = format!("ln -s /dev/null {own}");
@@ -38,7 +39,7 @@ pub fn run(context: &Context, name: &ServiceName) -> Outcome {
         hook::forget(layout, name)?;
     }
     atomic::remove_file(&layout.at(&layout.declaring(name)))?;
-    proxy::republish(*manager)?;
+    publish::republish(*manager)?;
     println!("{name}: removed");
     declare::release(context, name, &[])
 }

@@ -2,27 +2,25 @@
 
 use camino::Utf8PathBuf;
 
-use super::super::declare::{compile_proposed, lock};
-use super::super::{Context, Failure, Outcome, table};
-use super::lifecycle::follow;
-use super::members;
-use crate::atomic;
-use crate::compile;
-use crate::generation::Id;
+use crate::cli::declare::{compile_proposed, lock};
+use crate::cli::service::lifecycle::follow;
+use crate::cli::service::members;
+use crate::cli::{Context, Failure, Outcome, table};
 use crate::live::Target;
-use crate::model::ServiceName;
-use crate::service::kept::{self, Kept};
+use crate::names::{GenerationId, ServiceName};
+use crate::service::history::{self, Kept};
 use crate::service::overrides::Changes;
-use crate::sources::{self, DECLARATION};
+use crate::source::{DECLARATION, search};
+use crate::{atomic, compile};
 
 pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> Outcome {
     let layout = &context.layout;
     must_not_have_parts(context, name)?;
-    if kept::all(layout, name)?.is_empty() {
+    if history::all(layout, name)?.is_empty() {
         context.site(name.as_str())?;
     }
     let _lock = lock(context, name)?;
-    let kept = kept::all(layout, name)?;
+    let kept = history::all(layout, name)?;
     if kept.is_empty() {
         return Err(Failure::Failed(format!("{name}: no generation has served yet, so none is kept")));
     }
@@ -34,7 +32,7 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(|error| Failure::Failed(error.to_string()))?;
     chosen.restore(&dir)?;
     let changes = Changes::to_generation(layout, name, &chosen.overrides()?)?;
-    let site = changes.lay(layout, sources::site_of(layout, name));
+    let site = changes.lay(layout, search::site_of(layout, name));
     let compiled = compile_proposed(context, &site, &dir, &layout.declaration(name))?.remove(0);
     println!("{name}: back to generation {}, of {}", chosen.id, humantime::format_rfc3339_seconds(chosen.served));
     if compiled.id != chosen.id {
@@ -60,7 +58,7 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
 /// # Errors
 /// If the service has parts or is one: each has generations of its own, and one declaration for all.
 fn must_not_have_parts(context: &Context, name: &ServiceName) -> Outcome {
-    let site = sources::find_one(&context.layout, name);
+    let site = search::find_one(&context.layout, name);
     let is_part = site.is_some_and(|site| site.whole.is_some());
     if !is_part && members(&context.layout, name).contains(name) {
         return Ok(());
@@ -70,12 +68,12 @@ fn must_not_have_parts(context: &Context, name: &ServiceName) -> Outcome {
 }
 
 /// What the service is brought to; while it is stopped, what is declared.
-fn current(context: &Context, name: &ServiceName) -> Result<Option<Id>, Failure> {
+fn current(context: &Context, name: &ServiceName) -> Result<Option<GenerationId>, Failure> {
     let layout = &context.layout;
     if let Some(target) = Target::read(layout, name)? {
         return Ok(Some(target.generation));
     }
-    let site = sources::find_one(layout, name);
+    let site = search::find_one(layout, name);
     Ok(site.and_then(|site| Some(compile::compile_site(layout, &site, context.systemd()).ok()?.id)))
 }
 
@@ -83,7 +81,7 @@ fn choose<'a>(
     context: &Context,
     name: &ServiceName,
     kept: &'a [Kept],
-    current: Option<&Id>,
+    current: Option<&GenerationId>,
     wanted: Option<&str>,
 ) -> Result<&'a Kept, Failure> {
     let Some(prefix) = wanted else {
@@ -103,8 +101,8 @@ fn choose<'a>(
 }
 
 /// What is kept, and what each would change.
-fn list(context: &Context, name: &ServiceName, kept: &[Kept], current: Option<&Id>) -> String {
-    let site = sources::find_one(&context.layout, name);
+fn list(context: &Context, name: &ServiceName, kept: &[Kept], current: Option<&GenerationId>) -> String {
+    let site = search::find_one(&context.layout, name);
     let differences = |one: &Kept| match &site {
         Some(site) => one
             .differences(&context.layout, site)

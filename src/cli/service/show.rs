@@ -1,15 +1,15 @@
 //! `conductor service show`
 
+use crate::cli::{Context, Outcome};
 use crate::diagnostic::{Diagnostics, Place};
 use crate::document::{Node, Value};
-use crate::sources::{self, DECLARATION, Site};
-
-use super::super::{Context, Outcome};
+use crate::source::DECLARATION;
+use crate::source::search::{self, Site};
 
 pub fn run(context: &Context, name: &str, sources: bool) -> Outcome {
     let layout = &context.layout;
     let site = context.site(name)?;
-    let document = sources::stored_document(layout, &site).map_err(Diagnostics::from)?;
+    let document = search::stored_document(layout, &site).map_err(Diagnostics::from)?;
     if sources {
         print_files(context, &site);
     }

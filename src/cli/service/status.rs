@@ -3,14 +3,14 @@
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::super::deployment::row::{self, Row};
-use super::super::{Context, Failure, Outcome, table};
-use super::{held_back, members};
+use crate::cli::deployment::row::{self, Row};
+use crate::cli::service::{held_back, members};
+use crate::cli::{Context, Failure, Outcome, table};
 use crate::compile;
 use crate::live::{self, Target};
-use crate::model::ServiceName;
+use crate::names::ServiceName;
 use crate::service::hook;
-use crate::sources;
+use crate::source::{self, search};
 
 /// `status` of one service.
 #[derive(Serialize)]
@@ -58,7 +58,7 @@ pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
 
 fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
     let Context { layout, manager } = context;
-    let site = sources::find_one(layout, name);
+    let site = search::find_one(layout, name);
     if site.is_none() && live::of(layout, name).is_none() {
         context.site(name.as_str())?;
     }
@@ -75,7 +75,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
         declared: compiled.as_ref().map(|compiled| compiled.id.to_string()),
         generation: Target::read(layout, name)?.map(|target| target.generation.to_string()),
         description: compiled.as_ref().map_or_else(String::new, |compiled| compiled.service.description.clone()),
-        source: site.map(|site| site.dir.join(sources::DECLARATION)),
+        source: site.map(|site| site.dir.join(source::DECLARATION)),
         deployments: row::of_services(context, std::slice::from_ref(name))?,
         failure: broken.or_else(|| hook::failure(layout, name)),
         name: name.clone(),

@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-use super::answer::{Answer, excerpt, joined};
-use super::exit::{exit_of, unless};
+use crate::deployment::health::answer::{Answer, excerpt, joined};
+use crate::deployment::health::exit::{exit_of, unless};
 
 /// Of a command's standard error, in bytes from the end.
 const STDERR: usize = 4 * 1024;

@@ -13,9 +13,9 @@ use hyper_util::rt::TokioIo;
 use regex_lite::Regex;
 use tokio::task::JoinSet;
 
-use super::answer::{Answer, excerpt, joined, reason};
-use super::stream::Stream;
 use crate::deployment::endpoint::Endpoint;
+use crate::deployment::health::answer::{Answer, excerpt, joined, reason};
+use crate::deployment::health::stream::Stream;
 
 /// Of an HTTP answer's body, in bytes; what follows is not read.
 const BODY: usize = 64 * 1024;

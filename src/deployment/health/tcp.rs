@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::stream::Stream;
 use crate::deployment::drain;
 use crate::deployment::endpoint::Endpoint;
+use crate::deployment::health::stream::Stream;
 
 /// Between looks at whether a connection was accepted, doubling up to the longer one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(1);

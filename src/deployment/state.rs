@@ -1,0 +1,180 @@
+//! A deployment's runtime data, in its DEPLOYMENTDIR.
+
+use fs_err as fs;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use crate::atomic;
+use crate::deployment::endpoint::Endpoint;
+use crate::layout::Layout;
+use crate::model::Listen;
+use crate::names::{Deployment, ServiceName};
+
+const RUNTIME: &str = "runtime.json";
+const FAILURE: &str = "failure";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Not healthy yet, or crashed and to be restarted.
+    Starting,
+    /// May hold slots.
+    Ready,
+    /// Stopped until somebody connects: holds its slots.
+    Resting,
+    /// Stopping for good: takes no slot any more.
+    Leaving,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    pub state: State,
+    /// Where it listens: the path of a unix socket, or an address with a port.
+    pub endpoint: Option<String>,
+    /// The network namespace in which it does, if that is not the host's.
+    pub network: Option<String>,
+    pub main_pid: Option<u32>,
+    /// Seconds since 1970.
+    pub started_at: u64,
+    /// From its process's start until it was ready.
+    pub took: Option<Duration>,
+}
+
+impl Runtime {
+    pub fn new(
+        layout: &Layout,
+        deployment: &Deployment,
+        listen: &Listen,
+        network: Option<String>,
+        main_pid: Option<u32>,
+    ) -> Self {
+        let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let endpoint = Endpoint::of(layout, deployment, listen).ok().map(|endpoint| endpoint.to_string());
+        Self { state: State::Starting, endpoint, network, main_pid, started_at, took: None }
+    }
+}
+
+/// Creates the DEPLOYMENTDIR with its link to the generation.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+    let dir = layout.at(&deployment.dir(layout));
+    fs::create_dir_all(&dir)?;
+    atomic::sweep(&dir)?;
+    let snapshot = layout.snapshot(&deployment.service, &deployment.generation);
+    match std::os::unix::fs::symlink(&snapshot, dir.join("generation")) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// # Errors
+/// What the file system refuses.
+pub fn write(layout: &Layout, deployment: &Deployment, runtime: &Runtime) -> io::Result<()> {
+    let path = layout.at(&deployment.dir(layout)).join(RUNTIME);
+    atomic::write(&path, &serde_json::to_vec(runtime)?)
+}
+
+/// None if the deployment has written nothing yet.
+pub fn read(layout: &Layout, deployment: &Deployment) -> Option<Runtime> {
+    let bytes = fs::read(layout.at(&deployment.dir(layout)).join(RUNTIME)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// For how long a deployment has been in its state.
+pub fn age(layout: &Layout, deployment: &Deployment) -> Duration {
+    let written = fs::metadata(layout.at(&deployment.dir(layout)).join(RUNTIME)).and_then(|file| file.modified());
+    written.ok().and_then(|since| since.elapsed().ok()).unwrap_or_default()
+}
+
+/// Sets the state, where there is runtime data.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn set_state(layout: &Layout, deployment: &Deployment, state: State) -> io::Result<()> {
+    match read(layout, deployment) {
+        Some(runtime) => write(layout, deployment, &Runtime { state, ..runtime }),
+        None => Ok(()),
+    }
+}
+
+/// Notes that a deployment may hold slots, and how long that took.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn set_ready(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+    let Some(runtime) = read(layout, deployment) else { return Ok(()) };
+    let took = runtime.main_pid.and_then(process_age);
+    write(layout, deployment, &Runtime { state: State::Ready, took, ..runtime })
+}
+
+/// For how long a process has been there, proc(5).
+fn process_age(pid: u32) -> Option<Duration> {
+    // `starttime` counts in these, whatever the kernel's own clock ticks.
+    const USER_HZ: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses, which may hold anything.
+    let starttime: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(uptime - starttime / USER_HZ).ok()
+}
+
+/// Leaves word for the rollout why a start failed.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn write_failure(layout: &Layout, deployment: &Deployment, why: &str) -> io::Result<()> {
+    atomic::write(&layout.at(&deployment.dir(layout)).join(FAILURE), why.as_bytes())
+}
+
+pub fn failure(layout: &Layout, deployment: &Deployment) -> Option<String> {
+    fs::read_to_string(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()
+}
+
+/// Removes the DEPLOYMENTDIR, and a file that systemd forgets: versions 252 to 257 write what
+/// LogExtraFields= says to one name and unlink another. With every generation /run would fill.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+    let forgotten = format!("/run/systemd/units/log-extra-fields:{}", deployment.unit());
+    let _ = fs::remove_file(layout.at(Utf8Path::new(&forgotten)));
+    atomic::remove_dir(&layout.at(&deployment.dir(layout)))
+}
+
+/// All deployments of a service that have a directory, in order.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
+    let entries = atomic::entries(&layout.at(&layout.deployments()))?;
+    let all = entries.iter().filter_map(|entry| Deployment::from_dir(Utf8Path::new(entry.file_name())));
+    let mut deployments: Vec<_> = all.filter(|deployment| deployment.service == *name).collect();
+    deployments.sort();
+    Ok(deployments)
+}
+
+/// Those of them that are stopped until somebody connects.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
+    let mut deployments = list(layout, name)?;
+    deployments.retain(|deployment| read(layout, deployment).is_some_and(|runtime| runtime.state == State::Resting));
+    Ok(deployments)
+}
+
+/// Those of them that may hold slots.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub fn ready(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
+    let mut deployments = list(layout, name)?;
+    let may_hold = |runtime: Runtime| matches!(runtime.state, State::Ready | State::Resting);
+    deployments.retain(|deployment| read(layout, deployment).is_some_and(may_hold));
+    Ok(deployments)
+}

@@ -1,0 +1,62 @@
+//! Where podman's network put a container or pod.
+
+use std::net::IpAddr;
+
+use crate::engine::podman::{infra, podman};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::model::Engine;
+use crate::names::Deployment;
+
+/// Addresses, one a network, and the network namespace.
+const FORMAT: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}\n{{.NetworkSettings.SandboxKey}}";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// In the first of its networks that gives one.
+    pub address: Option<IpAddr>,
+    /// The path of its network namespace; None for the host's.
+    pub namespace: Option<String>,
+}
+
+/// Of a container or pod that runs.
+///
+/// # Errors
+/// What podman refuses.
+pub fn of(layout: &Layout, deployment: &Deployment, engine: &Engine) -> Result<Network> {
+    let container = match engine {
+        Engine::Pod(_) => {
+            let unknown = || Error(format!("{deployment}: podman has not started it"));
+            let infra = infra::read(layout, deployment).ok_or_else(unknown)?;
+            // Asking podman takes as long as all else between a pod's start and its first request.
+            if let Some(address) = infra::only_address(&infra.namespace).ok().flatten() {
+                return Ok(Network { address: Some(address.into()), namespace: Some(infra.namespace) });
+            }
+            infra.id
+        }
+        Engine::Container(_) | Engine::Exec { .. } => deployment.to_string(),
+    };
+    let told = podman(&["container", "inspect", "--format", FORMAT, &container])?;
+    parse(&told).ok_or_else(|| Error(format!("podman says nothing of the network of {container}: {told:?}")))
+}
+
+fn parse(told: &str) -> Option<Network> {
+    let (addresses, namespace) = told.split_once('\n').unwrap_or((told, ""));
+    let address = addresses.split_whitespace().map(str::parse).next().transpose().ok()?;
+    let namespace = Some(namespace.trim().to_owned()).filter(|path| !path.is_empty());
+    Some(Network { address, namespace })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_podman_writes_them() {
+        let network = parse("10.89.0.2 10.90.0.7 \n/run/netns/netns-1").expect("a network");
+        assert_eq!(network.address, Some("10.89.0.2".parse().expect("an address")));
+        assert_eq!(network.namespace.as_deref(), Some("/run/netns/netns-1"));
+        assert_eq!(parse(" \n"), Some(Network { address: None, namespace: None }));
+        assert_eq!(parse("<no value> \n"), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! What is done with functions: storing and removing them.
+
+pub mod store;

@@ -1,0 +1,221 @@
+//! Functions on disk: gathered from where they are written, stored whole, and who owns which alias.
+
+use fs_err as fs;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::symlink;
+
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+
+use crate::atomic::{self, Staging};
+use crate::compile::functions::load_function;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::{Node, Path};
+use crate::layout::Layout;
+use crate::model::alias::Alias;
+use crate::model::function::Compiled;
+use crate::names::FunctionId;
+use crate::source::files::MAX_BYTES;
+use crate::source::functions::{self, ALIASES, MANIFEST, Owned, SOCKET};
+use crate::source::read;
+use crate::{path, template};
+
+/// Gathers a manifest and what travels with it in an empty directory: the `files` it names, and words of its command
+/// that begin with `./`.
+///
+/// # Errors
+/// What is not there, not beside the manifest, or too large.
+pub fn gather(manifest: &Utf8Path, variables: &BTreeMap<String, String>, to: &Utf8Path) -> Result<(), Diagnostics> {
+    let text = read::text(manifest, manifest)?;
+    let text = template::render(manifest, &text, variables)?;
+    let document = functions::parse(&text, manifest)?;
+    let from = manifest.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    let mut gathering = Gathering { document: &document, from, to, bytes: 0 };
+    fs::write(to.join(MANIFEST), &text).map_err(|error| failed(&to.join(MANIFEST), &error))?;
+    let mut errors = Diagnostics::default();
+    for (at, word) in travelling(&document) {
+        if let Err(error) = gathering.take(&at, &word) {
+            errors.0.push(error);
+        }
+    }
+    errors.into_result()
+}
+
+/// Paths beside the manifest, and where each is written.
+fn travelling(document: &Node) -> Vec<(Path, String)> {
+    let words = |at: Path| {
+        let items = document.get(&at).map_or(&[][..], Node::items);
+        let texts = items.iter().enumerate().filter_map(|(index, item)| match &item.value {
+            crate::document::Value::String(text) => Some((index, text.clone())),
+            _ => None,
+        });
+        texts.map(|(index, text)| (at.join(index), text)).collect::<Vec<_>>()
+    };
+    let own = |(_, word): &(Path, String)| word.starts_with("./") && word != "./";
+    let mut all: Vec<_> = words(path!["exec", "command"]).into_iter().filter(own).collect();
+    let sources = words(path!["container", "volume"]).into_iter().filter(own);
+    all.extend(sources.map(|(at, word)| (at, word.split(':').next().unwrap_or_default().to_owned())));
+    all.extend(words(path!["files"]));
+    all
+}
+
+struct Gathering<'a> {
+    document: &'a Node,
+    from: &'a Utf8Path,
+    to: &'a Utf8Path,
+    bytes: u64,
+}
+
+impl Gathering<'_> {
+    fn error(&self, at: &Path, message: impl Into<String>, remedy: &str) -> Diagnostic {
+        self.document.error(at, message, remedy)
+    }
+
+    fn take(&mut self, at: &Path, word: &str) -> Result<(), Diagnostic> {
+        let path = Utf8Path::new(word.strip_prefix("./").unwrap_or(word));
+        let is_plain = path.components().all(|part| matches!(part, Utf8Component::Normal(_)));
+        if !is_plain || word.is_empty() {
+            let remedy = "name a file or directory beside the manifest, without ..";
+            return Err(self.error(at, format!("{word:?} is not below the manifest's directory"), remedy));
+        }
+        if path == MANIFEST || path == SOCKET {
+            return Err(self.error(at, format!("{path} has its place already"), "take it out"));
+        }
+        let mut here = Utf8PathBuf::new();
+        for part in path.components() {
+            here.push(part.as_str());
+            let is_last = here == path;
+            let Ok(metadata) = self.from.join(&here).symlink_metadata() else {
+                let remedy = format!("put it at {}", self.from.join(&here));
+                return Err(self.error(at, format!("{here} is not there"), &remedy));
+            };
+            if !is_last && metadata.is_symlink() {
+                let remedy = "name what it links to";
+                return Err(self.error(at, format!("{here} is a link on the way"), remedy));
+            }
+            self.entry(&here, is_last)?;
+        }
+        Ok(())
+    }
+
+    /// Copies one entry, and what is below it if it is wanted whole.
+    fn entry(&mut self, path: &Utf8Path, whole: bool) -> Result<(), Diagnostic> {
+        let (from, to) = (self.from.join(path), self.to.join(path));
+        let failed = |error: io::Error| failed(&from, &error);
+        let metadata = from.symlink_metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            if !to.is_dir() {
+                fs::create_dir(&to).map_err(failed)?;
+            }
+            let mut names: Vec<_> = Vec::new();
+            if whole {
+                for entry in from.read_dir_utf8().map_err(failed)? {
+                    names.push(entry.map_err(failed)?.file_name().to_owned());
+                }
+            }
+            names.sort();
+            return names.iter().try_for_each(|name| self.entry(&path.join(name), true));
+        }
+        if to.symlink_metadata().is_ok() {
+            return Ok(()); // named twice
+        }
+        if metadata.is_symlink() {
+            return symlink(from.read_link_utf8().map_err(failed)?, &to).map_err(failed);
+        }
+        if !metadata.is_file() {
+            let remedy = "take it out of the function";
+            return Err(Diagnostic::of_file(&from, "is neither a file, a directory nor a link", remedy));
+        }
+        self.bytes += metadata.len();
+        if self.bytes > MAX_BYTES {
+            let message = format!("the function's files are more than {} MiB", MAX_BYTES >> 20);
+            let remedy = "put what is big into a package, an image or /srv: every reload hashes these files";
+            return Err(Diagnostic::of_file(&from, message, remedy));
+        }
+        fs::copy(&from, &to).map(drop).map_err(failed)
+    }
+}
+
+fn failed(path: &Utf8Path, error: &io::Error) -> Diagnostic {
+    Diagnostic::of_file(path, error.to_string(), "check the path and its permissions")
+}
+
+/// Where functions are declared.
+pub fn base(layout: &Layout) -> Utf8PathBuf {
+    layout.function_dirs()[0].clone()
+}
+
+/// An empty directory for a function beside the others.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn staging(layout: &Layout) -> io::Result<Staging> {
+    let base = layout.at(&base(layout));
+    fs::create_dir_all(&base)?;
+    atomic::sweep(&base)?;
+    atomic::staging(&base.join("function"))
+}
+
+/// Puts a gathered function in its place. Everybody may read it: its processes are another user's.
+///
+/// # Errors
+/// What the file system refuses, or files that changed while they were copied.
+pub fn put(layout: &Layout, staged: Staging, compiled: &Compiled) -> io::Result<()> {
+    let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(io::Error::other)?;
+    let stored = atomic::staging(&layout.at(&base(layout)).join("function"))?;
+    let fresh = Utf8PathBuf::try_from(stored.path().to_owned()).map_err(io::Error::other)?;
+    crate::service::store::copy(&dir, &fresh, &compiled.function.files)?;
+    fs::copy(dir.join(MANIFEST), fresh.join(MANIFEST))?;
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(fresh.join(MANIFEST), std::fs::Permissions::from_mode(0o644))?;
+    symlink(layout.function_sockets().join(compiled.id.as_str()), fresh.join(SOCKET))?;
+    let again = load_function(layout, &fresh, &fresh, None).map_err(|error| io::Error::other(error.to_string()))?;
+    if again.id != compiled.id {
+        return Err(io::Error::other("the function changed while it was copied; try again"));
+    }
+    rustix::fs::syncfs(fs::File::open(&fresh)?)?;
+    atomic::replace_dir(stored, &layout.at(&base(layout)).join(compiled.id.as_str())).map(drop)
+}
+
+fn link(layout: &Layout, alias: &Alias) -> Utf8PathBuf {
+    layout.at(&base(layout)).join(ALIASES).join(alias.file_name())
+}
+
+/// Gives an alias to a function, in one step.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
+    let link = link(layout, alias);
+    fs::create_dir_all(link.parent().unwrap_or(&link))?;
+    let target = Utf8Path::new("..").join(id.as_str());
+    if link.read_link_utf8().is_ok_and(|there| there == target) {
+        return Ok(());
+    }
+    atomic::link(&target, &link)
+}
+
+/// Takes an alias from whoever has it.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn take(layout: &Layout, alias: &Alias) -> io::Result<()> {
+    atomic::remove_file(&link(layout, alias))
+}
+
+/// The aliases of a function.
+pub fn owned(layout: &Layout, id: &FunctionId) -> Vec<Alias> {
+    functions::aliases(layout)
+        .into_iter()
+        .filter(|(_, Owned { id: owner, .. })| owner == id)
+        .map(|(alias, _)| alias)
+        .collect()
+}
+
+/// Removes a function.
+///
+/// # Errors
+/// What the file system refuses.
+pub fn remove(layout: &Layout, dir: &Utf8Path) -> io::Result<()> {
+    atomic::remove_dir(&layout.at(dir))
+}

@@ -1,0 +1,3 @@
+//! The keys of declarations, described once.
+
+pub mod mismatch;

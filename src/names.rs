@@ -1,0 +1,440 @@
+//! Every name that Conductor gives: services, generations, deployments, units, slices, users, containers and locks.
+//!
+//! Names are made here alone, so that one table shows what can collide. Sources: systemd.unit(5) for units, useradd(8)
+//! for users, unix(7) for the length of paths.
+
+use std::fmt::{self, Display, Formatter};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::escape::UnitNamePart;
+
+/// The group that may connect to the deployments' sockets: the reverse proxy's.
+pub const PROXY_GROUP: &str = "conductor-proxy";
+/// The user as whom all bridges run, systemd-socket-proxyd(8).
+pub const BRIDGE_USER: &str = "conductor-bridge";
+/// The unit that publishes the proxy's configuration.
+pub const PROXY_UNIT: &str = "conductor-proxy.service";
+/// The slice of all functions.
+pub const FUNCTIONS_SLICE: &str = "conductor-cgi.slice";
+/// The lock of whoever declares or removes functions.
+pub const FUNCTIONS_LOCK: &str = "functions";
+/// The file that names the main process of a pod, below its deployment's directory: `PIDFile=`.
+pub const PID_FILE: &str = "pid";
+
+/// Names that no service can have, and what has them: `conductor-NAME` is the service's slice and, with a dynamic user,
+/// its user.
+const RESERVED: &[(&str, &str)] = &[
+    ("bridge", "conductor-bridge is the user of all bridges"),
+    ("cgi", "conductor-cgi.slice is the slice of all functions"),
+    ("proxy", "conductor-proxy is the group of the reverse proxy"),
+];
+
+/// Longest name of a user, useradd(8).
+const MAX_USER: usize = 31;
+/// Hex digits that keep shortened names apart.
+const SHORT_DIGEST: usize = 8;
+
+/// A service's name: at most 40 characters of a-z, 0-9, `-`, `_`, `.`, so that the paths of its
+/// sockets fit the 107 bytes of unix(7).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    /// Longest name, in characters.
+    pub const MAX: usize = 40;
+
+    /// Reads a service's name.
+    ///
+    /// # Errors
+    /// Why the name cannot be a service's.
+    pub fn new(name: &str) -> Result<Self, String> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        if name.is_empty() || name.len() > Self::MAX {
+            return Err(format!("a service's name has 1 to {} characters, this has {}", Self::MAX, name.len()));
+        }
+        if let Some(bad) = name.chars().find(|c| !allowed(*c)) {
+            return Err(format!("a service's name has only a-z, 0-9, '-', '_' and '.', not {bad:?}"));
+        }
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err("a service's name starts with a letter or a digit".to_owned());
+        }
+        if name.ends_with(".d") || name.ends_with(".service") {
+            return Err("a service's name ends neither in .d nor in .service".to_owned());
+        }
+        if let Some((_, owner)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
+            return Err(format!("the name {name} is reserved: {owner}"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the unit that people start, stop and depend on: `NAME.service`.
+    pub fn unit(&self) -> String {
+        format!("{self}.service")
+    }
+
+    /// Splits the name of a part, `GROUP.PART`, into its group and how the group calls it; None without a dot.
+    pub fn split_part(&self) -> Option<(Self, &str)> {
+        let (group, part) = self.0.rsplit_once('.')?;
+        Some((Self::new(group).ok()?, part))
+    }
+
+    /// Returns what is left of a part's name after its group's and the dot, None if it is not one of the group's.
+    pub fn part_of(&self, group: &Self) -> Option<&str> {
+        self.0.strip_prefix(group.as_str())?.strip_prefix('.')
+    }
+
+    /// Returns the slice of the service's deployments; that of a part is a child of its group's slice.
+    pub fn slice(&self, group: &Self) -> String {
+        let parent = UnitNamePart(group.as_str());
+        match self.part_of(group) {
+            None => format!("conductor-{parent}.slice"),
+            Some(part) => format!("conductor-{parent}-{}.slice", UnitNamePart(part)),
+        }
+    }
+
+    /// Returns the dynamic user of all the service's generations, `User=`; names above 31 characters are shortened.
+    pub fn user(&self) -> String {
+        let plain = self.0.replace('.', "_");
+        let user = format!("conductor-{plain}");
+        // A dot that became an underscore could meet another service's name, as could a cut one.
+        if user.len() <= MAX_USER && plain == self.0 {
+            return user;
+        }
+        let digest = hex(&Sha256::digest(self.0.as_bytes()));
+        let room = MAX_USER - "conductor--".len() - SHORT_DIGEST;
+        format!("conductor-{}-{}", &plain[..plain.len().min(room)], &digest[..SHORT_DIGEST])
+    }
+
+    /// Returns the template of a generation's deployments without its suffix: `hello-0123456789ab@`.
+    pub fn template(&self, id: &GenerationId) -> String {
+        format!("{self}-{id}@")
+    }
+
+    /// Returns the template of the bridges to a generation's deployments without its suffix.
+    ///
+    /// Of units that systemd could start at once it starts those first that come first by name, and each takes 10 ms
+    /// before version 254: the deployment comes before `hello-0123456789ab_bridge@`.
+    pub fn bridge_template(&self, id: &GenerationId) -> String {
+        format!("{self}-{id}_bridge@")
+    }
+
+    /// Returns the template of the sockets that deployments take behind their bridges: `hello-0123456789ab-inner@`.
+    pub fn inner_template(&self, id: &GenerationId) -> String {
+        format!("{self}-{id}-inner@")
+    }
+
+    /// Returns all templates of a generation's units without their suffixes.
+    pub fn templates(&self, id: &GenerationId) -> [String; 3] {
+        [self.template(id), self.bridge_template(id), self.inner_template(id)]
+    }
+
+    /// Returns the units of a port without their suffixes: `hello-port@127.0.0.1-5432`. No service's name has an `@`.
+    ///
+    /// A colon may be in a unit's name, but systemd-analyze(1) takes what follows it for an alias.
+    pub fn port(&self, listen: &str) -> String {
+        format!("{self}-port@{}", UnitNamePart(&listen.replace(':', "/")))
+    }
+
+    /// Returns the pattern of all of the service's ports, as `systemctl list-units` takes it.
+    pub fn port_pattern(&self) -> String {
+        format!("{self}-port@*")
+    }
+
+    /// Returns the lock of whoever starts, reloads or stops the service, below the directory of locks.
+    pub fn rollout_lock(&self) -> String {
+        format!("rollout/{self}")
+    }
+
+    /// Returns the lock of whoever declares or removes the service, below the directory of locks.
+    pub fn declaration_lock(&self) -> String {
+        format!("declare/{self}")
+    }
+
+    /// Returns the lock of whoever changes the service's slots, below the directory of locks.
+    pub fn slots_lock(&self) -> String {
+        format!("slots/{self}")
+    }
+}
+
+impl Display for ServiceName {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::new(&name)
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.0
+    }
+}
+
+/// A generation's name: the first 12 hex digits of its digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GenerationId(String);
+
+impl GenerationId {
+    /// Length in hex digits.
+    pub const LENGTH: usize = 12;
+
+    /// Reads a generation's name, None if it is not 12 lower-case hex digits.
+    pub fn new(text: &str) -> Option<Self> {
+        (text.len() == Self::LENGTH && is_hex(text)).then(|| Self(text.to_owned()))
+    }
+
+    /// Takes the first digits of a digest in lower-case hex.
+    pub(crate) fn of_digest(digest: &str) -> Self {
+        Self(digest[..Self::LENGTH].to_owned())
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Display for GenerationId {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for GenerationId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for GenerationId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(&text).ok_or_else(|| format!("{text:?} is not the name of a generation"))
+    }
+}
+
+impl From<GenerationId> for String {
+    fn from(id: GenerationId) -> Self {
+        id.0
+    }
+}
+
+/// The SHA-256 of a function, 64 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FunctionId(String);
+
+impl FunctionId {
+    /// Length in hex digits.
+    pub const LENGTH: usize = 64;
+    /// Digits that tell one function from others where a name has no room for all.
+    const SHORT: usize = 16;
+
+    /// Reads a function's ID, None if it is not 64 lower-case hex digits.
+    pub fn new(text: &str) -> Option<Self> {
+        (text.len() == Self::LENGTH && is_hex(text)).then(|| Self(text.to_owned()))
+    }
+
+    /// Takes a digest in lower-case hex.
+    pub(crate) fn of_digest(digest: String) -> Self {
+        Self(digest)
+    }
+
+    /// Reads the ID in the name of one of a function's units.
+    pub fn from_unit(unit: &str) -> Option<Self> {
+        Self::new(unit.strip_prefix("conductor-cgi-")?.get(..Self::LENGTH)?)
+    }
+
+    /// Returns the ID as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the first 12 digits, for listings and logs.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+
+    /// Returns the function's dynamic user, `User=`.
+    pub fn user(&self) -> String {
+        format!("conductor-cgi-{}", &self.0[..Self::SHORT])
+    }
+
+    /// Returns the function's units without their suffixes, and its container: `conductor-cgi-ID`.
+    pub fn unit(&self) -> String {
+        format!("conductor-cgi-{self}")
+    }
+
+    /// Returns the units of an isolated function's requests without their suffixes: `conductor-cgi-ID-request`.
+    pub fn request_unit(&self) -> String {
+        format!("conductor-cgi-{self}-request")
+    }
+
+    /// Returns the function's container; an isolated function has one for each connection, by the unit's instance.
+    pub fn container(&self, instance: Option<&str>) -> String {
+        instance.map_or_else(|| self.unit(), |instance| format!("{}-{instance}", self.request_unit()))
+    }
+}
+
+impl Display for FunctionId {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for FunctionId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(&text).ok_or_else(|| format!("{text:?} is not the ID of a function"))
+    }
+}
+
+impl From<FunctionId> for String {
+    fn from(id: FunctionId) -> Self {
+        id.0
+    }
+}
+
+/// A deployment's identity: an instance of a generation's template, `hello-0123456789ab@1.service`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deployment {
+    pub service: ServiceName,
+    pub generation: GenerationId,
+    /// From 1.
+    pub instance: u32,
+}
+
+impl Deployment {
+    /// Names an instance of a service's generation.
+    pub fn new(service: &ServiceName, generation: &GenerationId, instance: u32) -> Self {
+        Self { service: service.clone(), generation: generation.clone(), instance }
+    }
+
+    /// Reads the name of a deployment's service or socket unit.
+    pub fn from_unit(unit: &str) -> Option<Self> {
+        let stem = unit.strip_suffix(".service").or_else(|| unit.strip_suffix(".socket"))?;
+        let (template, instance) = stem.split_once('@')?;
+        Self::from_parts(template, instance)
+    }
+
+    /// Reads the name of a deployment's directory, container or pod: `hello-0123456789ab-1`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let (template, instance) = name.rsplit_once('-')?;
+        Self::from_parts(template, instance)
+    }
+
+    /// Reads `hello-0123456789ab` and `1`.
+    pub fn from_parts(template: &str, instance: &str) -> Option<Self> {
+        let (service, generation) = template.rsplit_once('-')?;
+        Some(Self {
+            service: ServiceName::new(service).ok()?,
+            generation: GenerationId::new(generation)?,
+            instance: instance.parse().ok().filter(|instance| *instance > 0)?,
+        })
+    }
+
+    /// Returns the deployment's service unit.
+    pub fn unit(&self) -> String {
+        format!("{}{}.service", self.service.template(&self.generation), self.instance)
+    }
+
+    /// Returns the deployment's socket unit, which callers reach.
+    pub fn socket_unit(&self) -> String {
+        format!("{}{}.socket", self.service.template(&self.generation), self.instance)
+    }
+
+    /// Returns the unit that connects callers to where the deployment listens, systemd-socket-proxyd(8).
+    pub fn bridge_unit(&self) -> String {
+        format!("{}{}.service", self.service.bridge_template(&self.generation), self.instance)
+    }
+
+    /// Returns the unit of the socket that the deployment takes behind a bridge.
+    pub fn inner_socket_unit(&self) -> String {
+        format!("{}{}.socket", self.service.inner_template(&self.generation), self.instance)
+    }
+}
+
+/// Writes the name of the deployment's directory, container and pod: `hello-0123456789ab-1`.
+impl Display for Deployment {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{}-{}-{}", self.service, self.generation, self.instance)
+    }
+}
+
+/// Returns whether a text has only lower-case hex digits.
+pub fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Writes bytes as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str) -> ServiceName {
+        ServiceName::new(name).expect("a name")
+    }
+
+    #[test]
+    fn units_lead_back_to_the_deployment() {
+        let id = GenerationId::new("0123456789ab").expect("an id");
+        let deployment = Deployment::new(&service("web-shop"), &id, 12);
+        assert_eq!(Deployment::from_unit(&deployment.unit()), Some(deployment.clone()));
+        assert_eq!(Deployment::from_name(&deployment.to_string()), Some(deployment));
+        assert_eq!(Deployment::from_unit("getty@tty1.service"), None);
+    }
+
+    #[test]
+    fn reserved_names_are_refused() {
+        for (name, _) in RESERVED {
+            assert!(ServiceName::new(name).expect_err("reserved").contains("is reserved"), "{name}");
+        }
+        assert!(ServiceName::new("proxy-2").is_ok());
+    }
+
+    #[test]
+    fn names_of_different_services_never_meet() {
+        let names = ["web", "web.slots", "web.declare", "web_slots", "web-slots", "functions", "rollout"].map(service);
+        let of = |name: &ServiceName| {
+            let group = name.split_part().map_or_else(|| name.clone(), |(group, _)| group);
+            let locks = [name.rollout_lock(), name.declaration_lock(), name.slots_lock()];
+            [name.user(), name.slice(&group)].into_iter().chain(locks).collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = names.iter().flat_map(of).chain([FUNCTIONS_LOCK.to_owned()]).collect();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count, "{all:?}");
+    }
+
+    #[test]
+    fn users_fit_useradd() {
+        for name in ["web", "web.db", "a-name-of-exactly-forty-characters-00000"] {
+            assert!(service(name).user().len() <= MAX_USER, "{name}");
+        }
+    }
+}

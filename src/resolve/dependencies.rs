@@ -1,0 +1,43 @@
+//! `[[service]]`: other services that one brings along.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+
+use crate::model::Brought;
+use crate::names::ServiceName;
+use crate::resolve::{Resolver, unfit};
+use crate::{declaration, path};
+
+impl Resolver<'_> {
+    pub fn brings(&mut self, services: Vec<declaration::Brought>) -> Vec<Brought> {
+        let mut brings = Vec::new();
+        let mut names = BTreeSet::new();
+        for (index, declaration::Brought { dir, vars, name }) in services.into_iter().enumerate() {
+            let at = path!["service", index];
+            let dir = Utf8Path::new(&dir);
+            let named_at = at.join(if name.is_some() { "name" } else { "dir" });
+            let Some(text) = name.as_deref().or(dir.file_name()) else {
+                let remedy = "write the path of a directory that has a service.toml, or a name beside it";
+                self.error(&at.join("dir"), format!("{dir:?} does not end in the name of a directory"), remedy);
+                continue;
+            };
+            if let Some((message, remedy)) = unfit(dir.as_str()) {
+                self.error(&at.join("dir"), message, remedy);
+            }
+            let vars = vars.into_iter().map(|(name, value)| (name, value.0)).collect();
+            match ServiceName::new(text) {
+                Err(why) => self.error(&named_at, why, "write name = \"…\""),
+                Ok(name) if name == *self.declared.declared_as() => {
+                    self.error(&named_at, "a service cannot bring itself along", "take it out");
+                }
+                Ok(name) if !names.insert(name.clone()) => {
+                    let remedy = "take one of the two out, or give it another name";
+                    self.error(&named_at, format!("the service {name} is brought along twice"), remedy);
+                }
+                Ok(name) => brings.push(Brought { name, dir: dir.to_owned(), vars }),
+            }
+        }
+        brings
+    }
+}

@@ -1,0 +1,119 @@
+//! The files of a declaration, with digests of their content.
+
+use std::fs;
+use std::io;
+
+use camino::Utf8Path;
+use sha2::{Digest, Sha256};
+
+use super::read::unreadable;
+use super::{DECLARATION, PROVENANCE};
+use crate::diagnostic::Diagnostic;
+use crate::model::{File, FileKind};
+use crate::names::hex;
+
+/// Declared files together: every reload hashes them, at 3.4 s per GiB.
+pub const MAX_BYTES: u64 = 32 << 20;
+
+/// The files of a declaration, by path, with digests of their content.
+///
+/// # Errors
+/// Files that cannot be read, are too large together, or are neither file, directory nor a link
+/// that stays inside.
+pub fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
+    files_beside(&[DECLARATION, PROVENANCE], dir, shown)
+}
+
+/// The same for a declaration that consists of these, at its top.
+///
+/// # Errors
+/// Likewise.
+pub fn files_beside(own: &[&str], dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
+    let mut files = Vec::new();
+    walk(own, dir, shown, Utf8Path::new(""), &mut files)?;
+    files.sort_by(|one: &File, other: &File| one.path.cmp(&other.path));
+    let bytes: u64 = files
+        .iter()
+        .map(|file| match file.kind {
+            FileKind::Regular { size, .. } => size,
+            FileKind::Directory | FileKind::Symlink { .. } => 0,
+        })
+        .sum();
+    if bytes > MAX_BYTES {
+        let message = format!("the declaration's files are {} MiB, more than {}", bytes >> 20, MAX_BYTES >> 20);
+        let remedy = "put what is big into a package, an image or /srv: every reload hashes these files";
+        return Err(Diagnostic::of_file(shown, message, remedy));
+    }
+    Ok(files)
+}
+
+fn walk(
+    own: &[&str],
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    below: &Utf8Path,
+    files: &mut Vec<File>,
+) -> Result<(), Diagnostic> {
+    let here = dir.join(below);
+    let failed = |error: io::Error| unreadable(&shown.join(below), &error);
+    let mut entries = here.read_dir_utf8().map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    // The first error is told: it must not depend on the order in which files were created.
+    entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
+    for entry in entries {
+        let path = below.join(entry.file_name());
+        if own.contains(&path.as_str()) {
+            continue;
+        }
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            files.push(File { path: path.clone(), kind: FileKind::Directory });
+            walk(own, dir, shown, &path, files)?;
+        } else if kind.is_symlink() {
+            files.push(File { kind: link(entry.path(), &shown.join(&path), &path)?, path });
+        } else if kind.is_file() {
+            files.push(File { kind: regular(entry.path(), &shown.join(&path))?, path });
+        } else {
+            let message = "is neither a file, a directory nor a link";
+            return Err(Diagnostic::of_file(&shown.join(path), message, "take it out of the declaration"));
+        }
+    }
+    Ok(())
+}
+
+fn link(path: &Utf8Path, shown: &Utf8Path, relative: &Utf8Path) -> Result<FileKind, Diagnostic> {
+    let target = path.read_link_utf8().map_err(|error| unreadable(shown, &error))?;
+    let mut depth = relative.components().count() as i64 - 1;
+    for component in target.components() {
+        match component {
+            camino::Utf8Component::ParentDir => depth -= 1,
+            camino::Utf8Component::Normal(_) => depth += 1,
+            camino::Utf8Component::CurDir => {}
+            camino::Utf8Component::RootDir | camino::Utf8Component::Prefix(_) => depth = -1,
+        }
+        if depth < 0 {
+            let remedy = "link to another of the declaration's files, or copy what it points to";
+            return Err(Diagnostic::of_file(shown, format!("links out of the declaration, to {target}"), remedy));
+        }
+    }
+    Ok(FileKind::Symlink { target })
+}
+
+fn regular(path: &Utf8Path, shown: &Utf8Path) -> Result<FileKind, Diagnostic> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |error: io::Error| unreadable(shown, &error);
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    // Said before it is read: nobody wants to hash a disk image to learn that it is too big.
+    if metadata.len() > MAX_BYTES {
+        let message = format!("is {} MiB, more than {}", metadata.len() >> 20, MAX_BYTES >> 20);
+        return Err(Diagnostic::of_file(shown, message, "put it into a package, an image or /srv"));
+    }
+    let mut content = Vec::with_capacity(metadata.len() as usize + 1);
+    // Limited, so that it does not ask for the length a second time.
+    io::Read::read_to_end(&mut io::Read::take(&mut file, MAX_BYTES + 1), &mut content).map_err(failed)?;
+    Ok(FileKind::Regular {
+        executable: metadata.permissions().mode() & 0o100 != 0,
+        size: content.len() as u64,
+        sha256: hex(&Sha256::digest(&content)),
+    })
+}

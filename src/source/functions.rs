@@ -1,0 +1,80 @@
+//! Finding functions: the search path, links of aliases, and what travels with a manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Source};
+use crate::document::Node;
+use crate::layout::Layout;
+use crate::model::alias::Alias;
+use crate::names::FunctionId;
+use crate::source::read;
+
+/// The file that makes a directory a function.
+pub const MANIFEST: &str = "function.toml";
+/// In a function's directory: a link to its socket, through which the proxy follows an alias.
+pub const SOCKET: &str = ".socket";
+/// Below a directory of functions: who owns which alias.
+pub const ALIASES: &str = "aliases";
+
+/// The manifest of the function in `dir`, with its places in what people know as `shown`.
+///
+/// # Errors
+/// Where it is not there, or no TOML.
+pub fn document(dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostics> {
+    Ok(parse(&read::text(&dir.join(MANIFEST), shown)?, shown)?)
+}
+
+/// # Errors
+/// Where the text is not TOML.
+pub fn parse(text: &str, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+    Node::parse(&Arc::new(Source { path: shown.to_owned(), text: text.to_owned() }))
+}
+
+/// The directories of all functions of a layout, the most important first where one is in several.
+pub fn find(layout: &Layout) -> BTreeMap<FunctionId, Utf8PathBuf> {
+    let mut found = BTreeMap::new();
+    for base in layout.function_dirs() {
+        for entry in layout.at(base).read_dir_utf8().into_iter().flatten().flatten() {
+            if let Some(id) = FunctionId::new(entry.file_name()) {
+                found.entry(id).or_insert_with(|| base.join(entry.file_name()));
+            }
+        }
+    }
+    found.retain(|_, dir| !read::is_mask(&layout.at(dir)));
+    found
+}
+
+/// The directory of one function.
+pub fn find_one(layout: &Layout, id: &FunctionId) -> Option<Utf8PathBuf> {
+    let mut dirs = layout.function_dirs().iter().map(|base| base.join(id.as_str()));
+    let dir = dirs.find(|dir| layout.at(dir).symlink_metadata().is_ok())?;
+    (!read::is_mask(&layout.at(&dir))).then_some(dir)
+}
+
+/// A link of an alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// The link itself, as the proxy's configuration names it.
+    pub link: Utf8PathBuf,
+    pub id: FunctionId,
+}
+
+/// Who owns which alias.
+pub fn aliases(layout: &Layout) -> BTreeMap<Alias, Owned> {
+    let mut found = BTreeMap::new();
+    for base in layout.function_dirs() {
+        let dir = base.join(ALIASES);
+        for entry in layout.at(&dir).read_dir_utf8().into_iter().flatten().flatten() {
+            let target = entry.path().read_link_utf8().ok();
+            let id = target.and_then(|target| FunctionId::new(target.strip_prefix("..").ok()?.as_str()));
+            if let (Some(alias), Some(id)) = (Alias::from_file_name(entry.file_name()), id) {
+                let link = dir.join(entry.file_name());
+                found.entry(alias).or_insert(Owned { link, id });
+            }
+        }
+    }
+    found
+}

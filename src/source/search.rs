@@ -1,0 +1,392 @@
+//! Finding declarations: the search path, masks, drop-ins, and a declaration's files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use super::files::files;
+use super::read::{entries, exists, is_mask, read};
+use super::{DECLARATION, PROVENANCE};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source};
+use crate::document::Node;
+use crate::layout::{Layout, Scope};
+use crate::model::{DropIn, File};
+use crate::names::ServiceName;
+use crate::path;
+use crate::source::{part, settings};
+
+/// A declaration as found: parsed and merged, but without types.
+#[derive(Debug)]
+pub struct Declared {
+    pub name: ServiceName,
+    /// Whose manager it is declared for.
+    pub scope: Scope,
+    /// Where its files are read.
+    pub dir: Utf8PathBuf,
+    /// The path of its `service.toml` that units name.
+    pub source: Utf8PathBuf,
+    pub document: Node,
+    /// What it is a part of.
+    pub whole: Option<Whole>,
+    pub drop_ins: Vec<DropIn>,
+    pub files: Vec<File>,
+    /// Those it was declared with, where something is still to be rendered with them.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Declared {
+    /// What the directory of its declaration is called.
+    pub fn declared_as(&self) -> &ServiceName {
+        self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+    }
+}
+
+/// What is declared for all parts of a service together, without types.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    pub name: ServiceName,
+    pub document: Node,
+}
+
+/// What there is of each service of a declaration, or what is wrong with it.
+pub type Each<T> = Vec<(ServiceName, Result<T, Diagnostics>)>;
+
+/// What is written for one service.
+#[derive(Debug, Clone)]
+pub struct Written {
+    pub site: Site,
+    pub document: Node,
+    pub whole: Option<Whole>,
+    /// Directories of other parts: nothing in them is the service's.
+    foreign: Vec<String>,
+}
+
+/// Where a declaration is, and what lies over it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub name: ServiceName,
+    /// Its directory, as the units name it.
+    pub dir: Utf8PathBuf,
+    /// For a part: the declaration that it stands in.
+    pub whole: Option<Arc<Site>>,
+    /// What lies under it.
+    defaults: Defaults,
+    /// Drop-in files by name, `*.toml` and `*.conf`, already without the hidden and masked ones.
+    drop_ins: BTreeMap<String, Overlay>,
+}
+
+/// What holds for all services of the host, read once for all of them, or why that cannot be known.
+type Defaults = Arc<Result<Option<Node>, Diagnostic>>;
+
+fn defaults(layout: &Layout) -> Defaults {
+    Arc::new(settings::defaults(layout))
+}
+
+/// A drop-in file.
+#[derive(Debug, Clone)]
+struct Overlay {
+    path: Utf8PathBuf,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    AsItIs,
+    /// Not written yet.
+    Proposed(String),
+}
+
+/// What is to become of a drop-in file in the most important directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proposal {
+    Text(String),
+    /// A link to /dev/null.
+    Mask,
+    Gone,
+}
+
+impl Site {
+    /// The site as it will be with one of the administrator's drop-ins written or removed.
+    pub fn with(mut self, layout: &Layout, file: &str, proposal: &Proposal) -> Self {
+        let bases = layout.declaration_dirs();
+        let place = |base: &Utf8PathBuf| base.join(format!("{}.d", self.name)).join(file);
+        let overlay = match proposal {
+            Proposal::Text(text) => Some(Overlay { path: place(&bases[0]), content: Content::Proposed(text.clone()) }),
+            Proposal::Mask => None,
+            Proposal::Gone => {
+                let below = bases[1..].iter().map(place).find(|path| exists(&layout.at(path)));
+                let below = below.filter(|path| !is_mask(&layout.at(path)));
+                below.map(|path| Overlay { path, content: Content::AsItIs })
+            }
+        };
+        match overlay {
+            Some(overlay) => self.drop_ins.insert(file.to_owned(), overlay),
+            None => self.drop_ins.remove(file),
+        };
+        self
+    }
+
+    /// The drop-ins in force, in the order in which they are laid over the declaration.
+    pub fn drop_ins(&self) -> impl Iterator<Item = &Utf8Path> {
+        self.overlays().map(|(_, overlay)| overlay.path.as_path())
+    }
+
+    /// Those over the whole come first.
+    fn overlays(&self) -> impl Iterator<Item = (&String, &Overlay)> {
+        let of_the_whole = self.whole.iter().flat_map(|whole| &whole.drop_ins);
+        of_the_whole.chain(&self.drop_ins)
+    }
+
+    /// What the directory of its declaration is called.
+    pub fn declared_as(&self) -> &ServiceName {
+        self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+    }
+
+    /// A part of what is declared here.
+    fn part(&self, layout: &Layout, name: ServiceName) -> Self {
+        let drop_ins = drop_ins_of(layout, &name);
+        let (dir, defaults) = (self.dir.clone(), self.defaults.clone());
+        Self { name, dir, whole: Some(Arc::new(self.clone())), defaults, drop_ins }
+    }
+
+    fn defaults(&self) -> Result<Option<&Node>, Diagnostic> {
+        self.defaults.as_ref().as_ref().map(Option::as_ref).map_err(Clone::clone)
+    }
+
+    /// Declarations of the same name that this one hides.
+    pub fn hidden(&self, layout: &Layout) -> Vec<Utf8PathBuf> {
+        let all = layout.declaration_dirs().iter().map(|base| base.join(self.declared_as().as_str()));
+        let below = all.skip_while(|dir| *dir != self.dir).skip(1);
+        below.map(|dir| dir.join(DECLARATION)).filter(|path| layout.at(path).exists()).collect()
+    }
+}
+
+impl Overlay {
+    fn read(&self, layout: &Layout) -> Result<Arc<Source>, Diagnostic> {
+        match &self.content {
+            Content::AsItIs => read(&layout.at(&self.path), &self.path),
+            Content::Proposed(text) => Ok(Arc::new(Source { path: self.path.clone(), text: text.clone() })),
+        }
+    }
+}
+
+/// Finds every declaration of a layout, by name.
+pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
+    let mut errors = Diagnostics::default();
+    let mut dirs: BTreeMap<String, Utf8PathBuf> = BTreeMap::new();
+    let mut over: BTreeMap<String, Vec<Utf8PathBuf>> = BTreeMap::new();
+    for base in layout.declaration_dirs() {
+        for entry in entries(&layout.at(base), &mut errors) {
+            let path = base.join(&entry);
+            match entry.strip_suffix(".d") {
+                Some(name) => over.entry(name.to_owned()).or_default().push(path),
+                None => drop(dirs.entry(entry).or_insert(path)),
+            }
+        }
+    }
+    let mut sites = Vec::new();
+    let defaults = defaults(layout);
+    for (name, dir) in dirs {
+        let here = layout.at(&dir);
+        if is_mask(&here) || !here.join(DECLARATION).exists() {
+            continue;
+        }
+        match ServiceName::new(&name) {
+            Ok(service) => {
+                let drop_ins = drop_ins(layout, over.get(&name).map_or(&[], Vec::as_slice), &mut errors);
+                sites.push(Site { name: service, dir, whole: None, defaults: defaults.clone(), drop_ins });
+            }
+            Err(reason) => errors.0.push(Diagnostic::of_file(&dir, reason, "rename the directory")),
+        }
+    }
+    (sites, errors)
+}
+
+/// Finds one declaration of a layout, or the part of one.
+pub fn find_one(layout: &Layout, name: &ServiceName) -> Option<Site> {
+    find_dir(layout, name).or_else(|| {
+        let whole = find_dir(layout, &name.split_part()?.0)?;
+        let dir = layout.at(&whole.dir);
+        // Of a declaration that cannot be read nobody knows what it has.
+        let document = in_place(layout, &whole, &dir, &whole.dir).ok()?;
+        let names = part::names(&document, &whole.name).ok()?;
+        names.contains(name).then(|| whole.part(layout, name.clone()))
+    })
+}
+
+fn find_dir(layout: &Layout, name: &ServiceName) -> Option<Site> {
+    let bases = layout.declaration_dirs();
+    let dir = bases.iter().map(|base| base.join(name.as_str())).find(|dir| exists(&layout.at(dir)))?;
+    let here = layout.at(&dir);
+    if is_mask(&here) || !here.join(DECLARATION).exists() {
+        return None;
+    }
+    let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
+    Some(Site { name: name.clone(), dir, whole: None, defaults, drop_ins })
+}
+
+/// A site for a declaration that is not in the search path yet, under the name it will have there.
+pub fn site_of(layout: &Layout, name: &ServiceName) -> Site {
+    let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
+    Site { name: name.clone(), dir: layout.declaration(name), whole: None, defaults, drop_ins }
+}
+
+/// The site of one of the services that are declared at another: a part's, or that itself.
+pub fn part_of(layout: &Layout, site: &Site, name: &ServiceName) -> Site {
+    if site.name == *name { site.clone() } else { site.part(layout, name.clone()) }
+}
+
+fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, Overlay> {
+    let bases = layout.declaration_dirs();
+    let over: Vec<_> = bases.iter().map(|base| base.join(format!("{name}.d"))).collect();
+    drop_ins(layout, &over, &mut Diagnostics::default())
+}
+
+/// Drop-ins of one service: by name, the most important directory first, masks taken out.
+fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> BTreeMap<String, Overlay> {
+    let mut found = BTreeMap::new();
+    for dir in dirs {
+        for entry in entries(&layout.at(dir), errors) {
+            if entry.ends_with(".toml") || entry.ends_with(".conf") {
+                let path = dir.join(&entry);
+                found.entry(entry).or_insert(Overlay { path, content: Content::AsItIs });
+            }
+        }
+    }
+    found.retain(|_, overlay| !is_mask(&layout.at(&overlay.path)));
+    found
+}
+
+/// The services that a declaration declares, by name of its parts where it has some: what is written for each, or why
+/// that cannot be known.
+///
+/// # Errors
+/// What concerns all of them.
+pub fn written(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Each<Written>, Diagnostics> {
+    let whole = site.whole.as_deref().unwrap_or(site);
+    let document = in_place(layout, whole, dir, shown)?;
+    let names = part::names(&document, &whole.name)?;
+    if names.is_empty() && site.whole.is_none() {
+        let document = over_defaults(site, document)?;
+        let written = Written { site: site.clone(), document, whole: None, foreign: Vec::new() };
+        return Ok(vec![(site.name.clone(), Ok(written))]);
+    }
+    let together = over(site.defaults()?.map(part::whole_of), part::whole(&document));
+    let mut services = Vec::new();
+    let asked = |name: &ServiceName| site.whole.is_none() || *name == site.name;
+    for name in names.iter().filter(|name| asked(name)) {
+        let site = if site.whole.is_some() { site.clone() } else { site.part(layout, name.clone()) };
+        let others = names.iter().filter(|other| *other != name);
+        let of_part = of_part(layout, &site, &document).map(|own| Written {
+            site,
+            document: own,
+            whole: Some(Whole { name: whole.name.clone(), document: together.clone() }),
+            foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
+        });
+        services.push((name.clone(), of_part.map_err(Diagnostics::from)));
+    }
+    Ok(services)
+}
+
+/// Reads what belongs to a declaration. Its files are at `dir`; errors name them below `shown`.
+///
+/// # Errors
+/// What cannot be read.
+pub fn load(layout: &Layout, written: Written, dir: &Utf8Path, shown: &Utf8Path) -> Result<Declared, Diagnostics> {
+    let Written { site, document, whole, foreign } = written;
+    let mut drop_ins = Vec::new();
+    for (name, overlay) in site.overlays().filter(|(name, _)| name.ends_with(".conf")) {
+        drop_ins.push(DropIn { name: name.clone(), content: overlay.read(layout)?.text.clone() });
+    }
+    let mut files = files(dir, shown)?;
+    let is_foreign = |path: &Utf8Path| foreign.iter().any(|dir| path.starts_with(dir));
+    files.retain(|file| !is_foreign(&file.path));
+    Ok(Declared {
+        scope: layout.scope,
+        dir: shown.to_owned(),
+        source: site.dir.join(DECLARATION),
+        name: site.name,
+        // Only pods are rendered later; the generator reads no file for nothing.
+        variables: if document.get(&path!["pod"]).is_some() { variables(dir) } else { BTreeMap::new() },
+        document,
+        whole,
+        drop_ins,
+        files,
+    })
+}
+
+/// The variables in the record of where a declaration came from; what somebody wrote by hand has none.
+fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
+    #[derive(Deserialize)]
+    struct Record {
+        variables: BTreeMap<String, String>,
+    }
+    let text = fs::read(dir.join(PROVENANCE)).unwrap_or_default();
+    serde_json::from_slice(&text).map(|Record { variables }| variables).unwrap_or_default()
+}
+
+/// Reads a declaration's `service.toml` alone, with what is laid over it.
+///
+/// # Errors
+/// What cannot be read or parsed, and a part that is not in it.
+pub fn document(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+    match &site.whole {
+        None => over_defaults(site, in_place(layout, site, dir, shown)?),
+        Some(whole) => of_part(layout, site, &in_place(layout, whole, dir, shown)?),
+    }
+}
+
+fn in_place(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+    let document = Node::parse(&read(&dir.join(DECLARATION), &shown.join(DECLARATION))?)?;
+    lay_over(layout, site, document)
+}
+
+/// What a part says, with what is laid over it alone.
+fn of_part(layout: &Layout, site: &Site, whole: &Node) -> Result<Node, Diagnostic> {
+    let own = site.name.split_part().and_then(|(_, part)| part::narrow(whole, part));
+    let own = own.ok_or_else(|| {
+        whole.error(&path!["part"], format!("there is no part {}", site.name), "write it as a section [[part]]")
+    })?;
+    over_defaults(site, lay_over(layout, site, own)?)
+}
+
+/// A service's document over what holds for all of the host.
+fn over_defaults(site: &Site, document: Node) -> Result<Node, Diagnostic> {
+    Ok(over(site.defaults()?.cloned(), document))
+}
+
+fn over(defaults: Option<Node>, mut document: Node) -> Node {
+    if let Some(defaults) = defaults {
+        document.lay_under(defaults);
+    }
+    document
+}
+
+fn lay_over(layout: &Layout, site: &Site, mut document: Node) -> Result<Node, Diagnostic> {
+    for (_, overlay) in site.drop_ins.iter().filter(|(name, _)| name.ends_with(".toml")) {
+        document.merge(Node::parse(&overlay.read(layout)?)?);
+    }
+    Ok(document)
+}
+
+/// The same of a declaration that is in its place.
+///
+/// # Errors
+/// What cannot be read or parsed.
+pub fn stored_document(layout: &Layout, site: &Site) -> Result<Node, Diagnostic> {
+    document(layout, site, &layout.at(&site.dir), &site.dir)
+}
+
+/// The parts of a service that is declared in its place; none, if it is one service or a part itself.
+///
+/// # Errors
+/// What cannot be read or parsed, and parts that cannot be told apart.
+pub fn parts(layout: &Layout, site: &Site) -> Result<Vec<ServiceName>, Diagnostics> {
+    if site.whole.is_some() {
+        return Ok(Vec::new());
+    }
+    part::names(&in_place(layout, site, &layout.at(&site.dir), &site.dir)?, &site.name)
+}

@@ -1,0 +1,3 @@
+//! What models compile to, a folder a target.
+
+pub mod systemd;

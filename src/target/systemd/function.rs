@@ -1,0 +1,226 @@
+//! A function's units: its socket and its gateway, which is started by a connection to it; and the units of an isolated
+//! function's requests, which the gateway has systemd start by connecting to a socket of theirs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use askama::Template;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::escape::{Assignment, CommandLine, Text};
+use crate::layout::{Layout, Scope};
+use crate::model::function::{Compiled, Function, Interface, Mode};
+use crate::model::{Command, Engine, Sandbox, User};
+use crate::names::{FUNCTIONS_SLICE, PROXY_GROUP};
+use crate::target::systemd::bridge::polls_without_limit;
+use crate::target::systemd::podman;
+use crate::target::systemd::units::{Line, finish, lines, program_path, user_lines};
+use crate::timespan;
+use crate::tree::Tree;
+
+/// What the processes of a request need beside its own time.
+pub const MARGIN: Duration = Duration::from_secs(5);
+/// So long, and up to two seconds more, a unit waits for its request.
+pub const STAND_BY: Duration = Duration::from_secs(60);
+/// Of an isolated function's units: the gateway says how many there are. Those count that are not quite gone.
+const MAX_CONNECTIONS: u32 = 65_536;
+
+/// What all units of a function say.
+struct Of<'a> {
+    source: Text<'a>,
+    description: Text<'a>,
+    id: &'a str,
+    dir: Text<'a>,
+    socket: Text<'a>,
+    slice: String,
+    log_name: Assignment<'a>,
+    /// In front of what it logs.
+    identifier: String,
+    system: bool,
+    group: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "systemd/cgi.socket", escape = "none")]
+struct Socket<'a> {
+    of: Of<'a>,
+    /// Of the units of requests: only the gateway knows it.
+    accepts: Option<u32>,
+    polls_without_limit: bool,
+}
+
+#[derive(Template)]
+#[template(path = "systemd/cgi.service", escape = "none")]
+struct Service<'a> {
+    of: Of<'a>,
+    /// What it needs.
+    requires: Option<String>,
+    kind: &'static str,
+    exec: String,
+    lines: Vec<Line<'a>>,
+    environment: Vec<Assignment<'a>>,
+    user: Vec<Line<'a>>,
+    strict: bool,
+    network: bool,
+    has_own_network: bool,
+    families: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "systemd/cgi.slice", escape = "none")]
+struct Slice<'a> {
+    of: Of<'a>,
+    lines: Vec<Line<'a>>,
+}
+
+/// Renders all units of a function. `systemd` is the host's version; unknown means the oldest supported.
+pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tree {
+    let mut tree = Tree::default();
+    let name = compiled.id.unit();
+    let function = &compiled.function;
+    let source = compiled.dir.join(crate::source::functions::MANIFEST);
+    let socket = layout.function_sockets().join(compiled.id.as_str());
+    let requests = layout.function_requests(&compiled.id);
+    let of = || Of {
+        source: Text(source.as_str()),
+        description: Text(&function.name),
+        id: compiled.id.as_str(),
+        dir: Text(compiled.dir.as_str()),
+        socket: Text(socket.as_str()),
+        slice: if function.resources.is_empty() { FUNCTIONS_SLICE.to_owned() } else { format!("{name}.slice") },
+        log_name: Assignment { name: "CONDUCTOR_FUNCTION_NAME", value: &function.name },
+        identifier: format!("cgi-{}", compiled.id.short()),
+        system: layout.scope == Scope::System,
+        group: PROXY_GROUP,
+    };
+    let polls_without_limit = polls_without_limit(systemd);
+    let mut sockets = |name: &str, of, accepts| {
+        tree.file(format!("{name}.socket"), finish(&Socket { of, accepts, polls_without_limit }));
+    };
+    sockets(&name, of(), None);
+    if function.mode == Mode::Isolated {
+        let of = || Of { socket: Text(requests.as_str()), ..of() };
+        let name = compiled.id.request_unit();
+        sockets(&name, of(), Some(MAX_CONNECTIONS));
+        tree.file(format!("{name}@.service"), service(layout, compiled, of(), Role::Request));
+    }
+    tree.file(format!("{name}.service"), service(layout, compiled, of(), Role::Gateway));
+    if !function.resources.is_empty() {
+        let unit = finish(&Slice { of: of(), lines: lines(&function.resources) });
+        tree.file(format!("{name}.slice"), unit);
+    }
+    tree.symlink(format!("sockets.target.wants/{name}.socket"), format!("../{name}.socket"));
+    tree
+}
+
+/// What a unit does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Takes all requests; of a pooled function it runs the programs, too.
+    Gateway,
+    /// Answers one of an isolated function.
+    Request,
+}
+
+fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
+    let Compiled { id, function, dir } = compiled;
+    let process = &function.process;
+    let user = match &process.user {
+        User::Dynamic(_) => User::Dynamic(id.user()),
+        User::Static(name) => User::Static(name.clone()),
+    };
+    let asks_units = role == Role::Gateway && function.mode == Mode::Isolated;
+    // podman is root; the sandbox is its container.
+    let is_contained = process.engine.is_podman() && !asks_units;
+    let mut user = if is_contained { Vec::new() } else { user_lines(layout.scope, &user) };
+    if asks_units && layout.scope == Scope::System {
+        user.push(Line::new("SupplementaryGroups", PROXY_GROUP));
+    }
+    // What only asks others needs none of it.
+    let none = BTreeMap::new();
+    let (credentials, encrypted) =
+        if asks_units { (&none, &none) } else { (&process.credentials, &process.credentials_encrypted) };
+    let credential = |(name, path): (&String, &Utf8PathBuf)| format!("{name}:{}", Text(path.as_str()));
+    user.extend(credentials.iter().map(|it| Line::new("LoadCredential", credential(it))));
+    user.extend(encrypted.iter().map(|it| Line::new("LoadCredentialEncrypted", credential(it))));
+    let variables = if asks_units { None } else { Some(&process.environment) };
+    let program = layout.program();
+    let instance = if role == Role::Request { " %i" } else { "" };
+    let exec = match (role, function.interface, &process.engine) {
+        // Not StandardInput=socket: what cleans up would need it, too, when the socket may be gone.
+        _ if is_contained => format!("/bin/sh -c 'exec {program} cgi _container {id}{instance} <&3 3<&-'"),
+        (Role::Gateway, ..) => format!("{program} cgi serve {id}"),
+        (Role::Request, Interface::Http, Engine::Exec { command: Command(words) }) => {
+            let arguments: Vec<_> = words.iter().skip(1).map(|word| word.replace('$', "$$")).collect();
+            let program = program_path(dir, words.first().map_or("", String::as_str));
+            CommandLine { program: program.as_str(), arguments: &arguments }.to_string()
+        }
+        (Role::Request, ..) => format!("{program} cgi _request {id}"),
+    };
+    let network = function.network && !asks_units;
+    let mut lines = role_lines(function, role, is_contained);
+    if is_contained {
+        lines.extend(podman::unit_lines(&process.engine, Utf8Path::new("")));
+        lines.push(Line::new("ExecStopPost", format!("{program} cgi _remove {id}{instance}")));
+    }
+    finish(&Service {
+        of,
+        requires: asks_units.then(|| format!("{}.socket", id.request_unit())),
+        // A connection's unit is started for it alone: nobody waits for it to be up.
+        kind: match role {
+            _ if is_contained => "notify",
+            Role::Request => "simple",
+            Role::Gateway => "exec",
+        },
+        exec,
+        lines,
+        environment: variables.into_iter().flatten().map(|(name, value)| Assignment { name, value }).collect(),
+        user,
+        strict: layout.scope == Scope::System && !is_contained && (process.sandbox == Sandbox::Strict || asks_units),
+        network,
+        // An isolated process has its connection and makes no other; a network namespace for each would cost more than
+        // it keeps out then.
+        has_own_network: role == Role::Gateway,
+        families: match (network, role) {
+            (true, _) => "AF_UNIX AF_INET AF_INET6",
+            (false, Role::Gateway) => "AF_UNIX",
+            (false, Role::Request) => "none",
+        },
+    })
+}
+
+fn role_lines(function: &Function, role: Role, is_contained: bool) -> Vec<Line<'_>> {
+    let span = |span: Duration| timespan::format(span);
+    let mut lines = Vec::new();
+    match role {
+        Role::Gateway => {
+            if !is_contained {
+                lines.push(Line::new("StandardInput", "socket"));
+            }
+            lines.push(Line::new("StandardOutput", "journal"));
+            lines.push(Line::new("StandardError", "journal"));
+            // It lets requests in flight finish, and what they have started goes with it.
+            if !is_contained {
+                lines.push(Line::new("KillMode", "mixed"));
+            }
+            lines.push(Line::new("TimeoutStopSec", span(function.timeout + MARGIN)));
+            lines.push(Line::new("LimitNOFILE", "65536"));
+            // What many connections needed at once goes back to the kernel, mallopt(3).
+            lines.push(Line::new("Environment", "MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=1048576"));
+        }
+        Role::Request => {
+            if !is_contained {
+                lines.push(Line::new("StandardInput", "socket"));
+            }
+            lines.push(Line::new("StandardOutput", if is_contained { "journal" } else { "socket" }));
+            lines.push(Line::new("StandardError", "journal"));
+            // For whom the gateway cannot end.
+            let margin = if function.interface == Interface::Cgi { MARGIN } else { Duration::ZERO };
+            let wait = if function.preload > 0 { STAND_BY + MARGIN } else { Duration::ZERO };
+            let limit = wait + function.timeout + margin;
+            lines.push(Line::new("RuntimeMaxSec", span(limit)));
+            lines.push(Line::new("TimeoutStopSec", span(MARGIN)));
+        }
+    }
+    lines
+}
