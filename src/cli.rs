@@ -33,7 +33,7 @@ use crate::diagnostic::Diagnostics;
 use crate::error::Error;
 use crate::layout::{Layout, Scope};
 use crate::names::ServiceName;
-use crate::source::search::{self, Site};
+use crate::source::search::{self, Location};
 use crate::systemd::{self, Manager};
 
 /// Compiles service declarations into systemd units and reverse-proxy configuration.
@@ -182,7 +182,7 @@ impl Context {
     }
 
     /// A declared service, by name.
-    fn site(&self, name: &str) -> Result<Site, Failure> {
+    fn location(&self, name: &str) -> Result<Location, Failure> {
         let name = ServiceName::new(name).map_err(Failure::Usage)?;
         search::find_one(&self.layout, &name).ok_or_else(|| {
             let dirs: Vec<_> = self.layout.declaration_dirs().iter().map(|dir| dir.as_str()).collect();

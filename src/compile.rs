@@ -22,13 +22,13 @@ use crate::names::{self, GenerationId, ServiceName};
 use crate::proxy::files::proxy_with;
 use crate::resolve::resolve;
 use crate::source;
-use crate::source::search::{self, Each, Site, Written};
+use crate::source::search::{self, Location, PerService, Written};
 use crate::target::systemd;
 use crate::tree::{Entry, Tree};
 use crate::{path, proxy};
 
-pub use crate::compile::conflict::Clash;
-pub use crate::compile::conflict::PortClash;
+pub use crate::compile::conflict::PortConflict;
+pub use crate::compile::conflict::RouteConflict;
 pub use crate::compile::conflict::UnitFiles;
 pub use crate::compile::conflict::refuse_other_kind;
 pub use crate::compile::conflict::taken_name;
@@ -57,8 +57,14 @@ pub struct Host {
 impl Host {
     /// What compiled of a declaration, unless its unit is somebody else's. A part gives way to a service that is
     /// declared by its name.
-    fn take(&mut self, others: &UnitFiles, site: &Site, name: ServiceName, outcome: Result<Compiled, Diagnostics>) {
-        match outcome.and_then(|compiled| others.refuse(&name, site).map(|()| compiled)) {
+    fn take(
+        &mut self,
+        others: &UnitFiles,
+        location: &Location,
+        name: ServiceName,
+        outcome: Result<Compiled, Diagnostics>,
+    ) {
+        match outcome.and_then(|compiled| others.refuse(&name, location).map(|()| compiled)) {
             Ok(compiled) => {
                 let source = compiled.service.source.clone();
                 if let Some(part) = self.services.insert(name.clone(), compiled) {
@@ -82,7 +88,7 @@ impl Host {
         self.declared_as(name).next().is_some()
             || self.services.contains_key(name)
             || broken(name)
-            || name.split_part().is_some_and(|(whole, _)| broken(&whole))
+            || name.split_part().is_some_and(|(group, _)| broken(&group))
     }
 
     /// Everything that is wrong.
@@ -101,19 +107,19 @@ impl Host {
 /// Everything that is wrong with it; a declaration that has parts is not one service.
 pub fn compile_at(
     layout: &Layout,
-    site: &Site,
+    location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
     systemd: Option<u16>,
 ) -> Result<Compiled, Diagnostics> {
-    let mut services = compile_each(layout, site, dir, shown, systemd)?;
+    let mut services = compile_each(layout, location, dir, shown, systemd)?;
     match (services.pop(), services.is_empty()) {
-        (Some((name, outcome)), true) if name == site.name => outcome,
+        (Some((name, outcome)), true) if name == location.name => outcome,
         (last, _) => {
             let names: Vec<_> = services.into_iter().chain(last).map(|(name, _)| name.to_string()).collect();
             let remedy = format!("name one of them: {}", names.join(", "));
             let path = shown.join(source::DECLARATION);
-            Err(Diagnostic::of_file(&path, format!("{} has parts", site.name), remedy).into())
+            Err(Diagnostic::of_file(&path, format!("{} has parts", location.name), remedy).into())
         }
     }
 }
@@ -124,13 +130,13 @@ pub fn compile_at(
 /// Everything that is wrong with any of them.
 pub fn compile_all(
     layout: &Layout,
-    site: &Site,
+    location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
     systemd: Option<u16>,
 ) -> Result<Vec<Compiled>, Diagnostics> {
     let (mut services, mut errors) = (Vec::new(), Diagnostics::default());
-    for (_, outcome) in compile_each(layout, site, dir, shown, systemd)? {
+    for (_, outcome) in compile_each(layout, location, dir, shown, systemd)? {
         match outcome {
             Ok(compiled) => services.push(compiled),
             Err(wrong) => errors.0.extend(wrong.0),
@@ -145,13 +151,13 @@ pub fn compile_all(
 /// What is wrong with all of it together.
 pub fn compile_each(
     layout: &Layout,
-    site: &Site,
+    location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
     systemd: Option<u16>,
-) -> Result<Each<Compiled>, Diagnostics> {
+) -> Result<PerService<Compiled>, Diagnostics> {
     let compile = |written| compile_written(layout, written, dir, shown, systemd);
-    let services = guarded(shown, "declaration", || search::written(layout, site, dir, shown))?;
+    let services = guarded(shown, "declaration", || search::written(layout, location, dir, shown))?;
     let compiled =
         services.into_iter().map(|(name, written)| (name, guarded(shown, "declaration", || written.and_then(compile))));
     Ok(compiled.collect())
@@ -195,26 +201,28 @@ fn guarded<T>(shown: &Utf8Path, what: &str, work: impl FnOnce() -> Result<T, Dia
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn compile_site(layout: &Layout, site: &Site, systemd: Option<u16>) -> Result<Compiled, Diagnostics> {
-    compile_at(layout, site, &layout.at(&site.dir), &site.dir, systemd)
+pub fn compile_located(layout: &Layout, location: &Location, systemd: Option<u16>) -> Result<Compiled, Diagnostics> {
+    compile_at(layout, location, &layout.at(&location.dir), &location.dir, systemd)
 }
 
 /// Compiles everything that is declared, beside what is live.
 pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     let mut host = Host::default();
-    let (sites, errors) = search::find(layout);
+    let (locations, errors) = search::find(layout);
     if !errors.0.is_empty() {
         host.fail(None, errors);
     }
     let others = UnitFiles::list(layout);
-    let compile = |site: &Site| {
-        others.refuse(&site.name, site)?;
-        compile_each(layout, site, &layout.at(&site.dir), &site.dir, systemd)
+    let compile = |location: &Location| {
+        others.refuse(&location.name, location)?;
+        compile_each(layout, location, &layout.at(&location.dir), &location.dir, systemd)
     };
-    for (site, services) in sites.iter().zip(in_parallel(&sites, compile)) {
+    for (location, services) in locations.iter().zip(in_parallel(&locations, compile)) {
         match services {
-            Ok(services) => services.into_iter().for_each(|(name, outcome)| host.take(&others, site, name, outcome)),
-            Err(errors) => host.fail(Some(site.name.clone()), errors),
+            Ok(services) => {
+                services.into_iter().for_each(|(name, outcome)| host.take(&others, location, name, outcome))
+            }
+            Err(errors) => host.fail(Some(location.name.clone()), errors),
         }
     }
     let live = live::all(layout);
@@ -299,7 +307,7 @@ fn compile_functions(
         let Some(compiled) = host.functions.get(&owned.id) else { continue };
         let tls = compiled.function.tls;
         let services = host.services.values().map(|it| &it.service).chain(kept);
-        match Clash::of_alias(&alias, tls, services) {
+        match RouteConflict::of_alias(&alias, tls, services) {
             None => told.push(proxy::caddy::Aliased { alias, tls, link: owned.link }),
             Some((owner, _)) => {
                 let message = format!("{alias} is routed to the service {owner} already");

@@ -54,7 +54,7 @@ pub struct Declaration {
     pub commands: BTreeMap<String, RunCommand>,
     /// Other services that this one brings along.
     #[serde(default)]
-    pub service: Vec<Brought>,
+    pub service: Vec<Dependency>,
     /// Where the service runs: systemd's `Condition…=` in snake case, without that word.
     #[serde(default)]
     pub condition: BTreeMap<String, OneOrMany>,
@@ -73,10 +73,10 @@ pub struct Declaration {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Whole {
+pub struct Group {
     pub description: Option<String>,
     #[serde(default)]
-    pub service: Vec<Brought>,
+    pub service: Vec<Dependency>,
     #[serde(default)]
     pub install: Install,
     #[serde(default)]
@@ -388,7 +388,7 @@ pub enum CommandScope {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Brought {
+pub struct Dependency {
     /// Its declaration's directory, relative to this one's.
     pub dir: String,
     /// Variables for its templates.

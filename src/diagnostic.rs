@@ -16,12 +16,12 @@ pub struct Source {
 
 /// A stretch of a source, in bytes.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Position {
     pub source: Arc<Source>,
     pub span: Range<usize>,
 }
 
-impl Place {
+impl Position {
     /// The beginning of a source, for what has no better place.
     pub fn start_of(source: &Arc<Source>) -> Self {
         Self { source: source.clone(), span: 0..0 }
@@ -56,7 +56,7 @@ impl Place {
 
 #[derive(Debug, Clone)]
 enum Location {
-    Place(Place),
+    Position(Position),
     File(Utf8PathBuf),
 }
 
@@ -71,8 +71,13 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// An error at a place in a file. `key` is the dotted key it concerns, or empty.
-    pub fn at(place: Place, key: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { location: Location::Place(place), key: key.into(), message: message.into(), remedy: remedy.into() }
+    pub fn at(
+        position: Position,
+        key: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { location: Location::Position(position), key: key.into(), message: message.into(), remedy: remedy.into() }
     }
 
     /// An error that concerns a whole file or directory.
@@ -88,14 +93,14 @@ impl Diagnostic {
     /// The file that it is in.
     pub fn path(&self) -> &Utf8Path {
         match &self.location {
-            Location::Place(place) => &place.source.path,
+            Location::Position(position) => &position.source.path,
             Location::File(path) => path,
         }
     }
 
-    fn place(&self) -> (&Utf8Path, usize) {
+    fn position(&self) -> (&Utf8Path, usize) {
         match &self.location {
-            Location::Place(place) => (&place.source.path, place.span.start),
+            Location::Position(position) => (&position.source.path, position.span.start),
             Location::File(path) => (path, 0),
         }
     }
@@ -104,9 +109,9 @@ impl Diagnostic {
     pub fn headline(&self) -> String {
         let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
         match &self.location {
-            Location::Place(place) => {
-                let (line, column) = place.position();
-                format!("{}:{line}:{column}: {key}{}", place.source.path, self.message)
+            Location::Position(position) => {
+                let (line, column) = position.position();
+                format!("{}:{line}:{column}: {key}{}", position.source.path, self.message)
             }
             Location::File(path) => format!("{path}: {key}{}", self.message),
         }
@@ -121,16 +126,16 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "error: {}", self.headline())?;
-        if let Location::Place(place) = &self.location {
-            let (line, column) = place.position();
+        if let Location::Position(position) = &self.location {
+            let (line, column) = position.position();
             let number = line.to_string();
             let margin = " ".repeat(number.len());
-            let room = (place.line().chars().count() + 1).saturating_sub(column - 1).max(1);
-            let marks = "^".repeat(place.width().min(room));
+            let room = (position.line().chars().count() + 1).saturating_sub(column - 1).max(1);
+            let marks = "^".repeat(position.width().min(room));
             // A tab moves the marks as it moves the text; what else is no text must not reach a terminal.
             let blank = |c| if c == '\t' { c } else { ' ' };
             let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-            let line: String = place.line().chars().map(shown).collect();
+            let line: String = position.line().chars().map(shown).collect();
             let before: String = line.chars().take(column - 1).map(blank).collect();
             writeln!(out, "{margin} |\n{number} | {line}")?;
             writeln!(out, "{margin} | {before}{marks}")?;
@@ -146,7 +151,7 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 impl Diagnostics {
     /// In the order of the files, from the top.
     pub fn sort(&mut self) {
-        self.0.sort_by(|one, other| one.place().cmp(&other.place()));
+        self.0.sort_by(|one, other| one.position().cmp(&other.position()));
     }
 
     /// Each once: what stands outside of a declaration's parts is wrong for all of them.

@@ -320,10 +320,10 @@ fn split_digits(text: &str) -> (&str, &str) {
 }
 
 /// `whole` and `fraction` (digits) of `factor`; what is finer than 18 digits is dropped.
-fn scale(whole: u64, fraction: &str, factor: u64) -> u128 {
+fn scale(group: u64, fraction: &str, factor: u64) -> u128 {
     let fraction = &fraction[..fraction.len().min(18)];
     let part = fraction.parse::<u128>().unwrap_or(0) * u128::from(factor) / 10u128.pow(fraction.len() as u32);
-    u128::from(whole) * u128::from(factor) + part
+    u128::from(group) * u128::from(factor) + part
 }
 
 const MICROSECOND: u64 = 1_000;
@@ -375,18 +375,18 @@ fn span(text: &str, default: u64) -> Option<u128> {
 
 /// Nanoseconds of one number with its unit, and what follows.
 fn span_item(text: &str, default: u64, finest: u64) -> Option<(u128, &str)> {
-    let (whole, rest) = split_digits(text.strip_prefix('+').unwrap_or(text));
+    let (group, rest) = split_digits(text.strip_prefix('+').unwrap_or(text));
     let (fraction, rest) = match rest.strip_prefix('.') {
         Some(after) => {
             Some(split_digits(after)).filter(|(digits, rest)| !digits.is_empty() && !rest.starts_with('.'))?
         }
-        None if whole.is_empty() => return None,
+        None if group.is_empty() => return None,
         None => ("", rest),
     };
-    let whole = if whole.is_empty() { 0 } else { whole.parse::<i64>().ok()?.unsigned_abs() };
+    let group = if group.is_empty() { 0 } else { group.parse::<i64>().ok()?.unsigned_abs() };
     let (unit, rest) = time_unit(rest.trim_ascii_start()).unwrap_or((default, rest));
-    let fits = unit >= finest && whole < u64::MAX / (unit / finest);
-    fits.then(|| (scale(whole, fraction, unit), rest))
+    let fits = unit >= finest && group < u64::MAX / (unit / finest);
+    fits.then(|| (scale(group, fraction, unit), rest))
 }
 
 /// Bytes; the units of several numbers must get smaller: `1G 500M`.
@@ -395,16 +395,16 @@ fn size(text: &str) -> Option<u64> {
         [("E", 60), ("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10), ("B", 0), ("", 0)];
     let (mut rest, mut next, mut total) = (text.trim_ascii_start(), 0, 0u128);
     loop {
-        let (whole, after) = split_digits(rest.strip_prefix('+').unwrap_or(rest));
+        let (group, after) = split_digits(rest.strip_prefix('+').unwrap_or(rest));
         let (fraction, after) = after.strip_prefix('.').map_or(("", after), split_digits);
         let after = after.trim_ascii_start();
         let index = (next..UNITS.len()).find(|&index| after.starts_with(UNITS[index].0))?;
-        let whole: u64 = whole.parse().ok()?;
-        let started = u64::from(fraction.contains(|c| c != '0')); // counts as a whole one for the limit
-        if u128::from(whole) + u128::from(started) > u128::from(u64::MAX >> UNITS[index].1) {
+        let group: u64 = group.parse().ok()?;
+        let started = u64::from(fraction.contains(|c| c != '0')); // counts as a group one for the limit
+        if u128::from(group) + u128::from(started) > u128::from(u64::MAX >> UNITS[index].1) {
             return None;
         }
-        total += scale(whole, fraction, 1 << UNITS[index].1);
+        total += scale(group, fraction, 1 << UNITS[index].1);
         rest = after[UNITS[index].0.len()..].trim_ascii_start();
         next = index + 1;
         if rest.is_empty() {
@@ -418,14 +418,14 @@ fn permyriad(text: &str) -> Option<u64> {
     let (number, decimals) = [("%", 2), ("‰", 1), ("‱", 0)]
         .into_iter()
         .find_map(|(sign, decimals)| Some((text.strip_suffix(sign)?, decimals)))?;
-    let (whole, fraction) = match number.split_once('.') {
+    let (group, fraction) = match number.split_once('.') {
         Some((_, fraction)) if !(1..=decimals).contains(&fraction.len()) => return None,
-        Some((whole, fraction)) => (whole, fraction),
+        Some((group, fraction)) => (group, fraction),
         None => (number, ""),
     };
-    let whole = u64::try_from(integer(whole)?).ok().filter(|&whole| whole <= u64::from(u32::MAX))?;
+    let group = u64::try_from(integer(group)?).ok().filter(|&group| group <= u64::from(u32::MAX))?;
     let fraction: u64 = format!("{fraction:0<decimals$}0").parse().ok()?; // one digit more: never empty
-    Some(whole * 10u64.pow(decimals as u32) + fraction / 10)
+    Some(group * 10u64.pow(decimals as u32) + fraction / 10)
 }
 
 fn is_percent(value: &str) -> bool {

@@ -11,14 +11,14 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, V
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostic::{Diagnostic, Place, Source};
+use crate::diagnostic::{Diagnostic, Position, Source};
 
 /// A value and where it is.
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub place: Place,
+    pub position: Position,
     /// Where its key is; the value's own place for items of arrays and for the root.
-    pub key_place: Place,
+    pub key_position: Position,
     pub value: Value,
 }
 
@@ -112,13 +112,13 @@ impl Node {
     pub fn parse(source: &Arc<Source>) -> Result<Self, Diagnostic> {
         let table = DeTable::parse(&source.text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
-            let place = Place { source: source.clone(), span };
-            let (message, remedy) = toml_words(error.message(), place.line(), place.rest());
-            Diagnostic::at(place, "", format!("not valid TOML: {message}"), remedy)
+            let position = Position { source: source.clone(), span };
+            let (message, remedy) = toml_words(error.message(), position.line(), position.rest());
+            Diagnostic::at(position, "", format!("not valid TOML: {message}"), remedy)
         })?;
-        let place = Place::start_of(source);
+        let position = Position::start_of(source);
         let value = Value::Table(children(source, table.into_inner())?);
-        Ok(Self { key_place: place.clone(), place, value })
+        Ok(Self { key_position: position.clone(), position, value })
     }
 
     /// Lays a drop-in over this document: tables are merged, everything else is replaced.
@@ -134,8 +134,8 @@ impl Node {
             }
             (base, value) => {
                 *base = value;
-                self.place = over.place;
-                self.key_place = over.key_place;
+                self.position = over.position;
+                self.key_position = over.key_position;
             }
         }
     }
@@ -220,12 +220,12 @@ impl Node {
 
     /// An error about the value at `path`.
     pub fn error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
-        Diagnostic::at(self.find(path).place.clone(), path.to_string(), message, remedy)
+        Diagnostic::at(self.find(path).position.clone(), path.to_string(), message, remedy)
     }
 
     /// An error about the key at `path` itself.
     pub fn key_error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
-        Diagnostic::at(self.find(path).key_place.clone(), path.to_string(), message, remedy)
+        Diagnostic::at(self.find(path).key_position.clone(), path.to_string(), message, remedy)
     }
 
     /// Reads the document into a type.
@@ -265,22 +265,22 @@ fn toml_words<'a>(message: &'a str, line: &str, rest: &str) -> (&'a str, &'stati
 fn children(source: &Arc<Source>, table: DeTable<'_>) -> Result<BTreeMap<String, Node>, Diagnostic> {
     let mut nodes = BTreeMap::new();
     for (key, value) in table {
-        let key_place = Place { source: source.clone(), span: key.span() };
-        let node = node(source, Some(key_place), value)?;
+        let key_position = Position { source: source.clone(), span: key.span() };
+        let node = node(source, Some(key_position), value)?;
         nodes.insert(key.into_inner().into_owned(), node);
     }
     Ok(nodes)
 }
 
-fn node(source: &Arc<Source>, key: Option<Place>, value: Spanned<DeValue<'_>>) -> Result<Node, Diagnostic> {
-    let place = Place { source: source.clone(), span: value.span() };
+fn node(source: &Arc<Source>, key: Option<Position>, value: Spanned<DeValue<'_>>) -> Result<Node, Diagnostic> {
+    let position = Position { source: source.clone(), span: value.span() };
     let value = match value.into_inner() {
         DeValue::Boolean(value) => Value::Boolean(value),
         DeValue::String(value) => Value::String(value.into_owned()),
         DeValue::Datetime(value) => Value::Datetime(value.to_string()),
         DeValue::Integer(value) => {
             let number = i64::from_str_radix(value.as_str(), value.radix()).map_err(|_| {
-                Diagnostic::at(place.clone(), "", "the number does not fit 64 bits", "write a smaller number")
+                Diagnostic::at(position.clone(), "", "the number does not fit 64 bits", "write a smaller number")
             })?;
             Value::Integer(number)
         }
@@ -290,7 +290,7 @@ fn node(source: &Arc<Source>, key: Option<Place>, value: Spanned<DeValue<'_>>) -
         }
         DeValue::Table(table) => Value::Table(children(source, table)?),
     };
-    Ok(Node { key_place: key.unwrap_or_else(|| place.clone()), place, value })
+    Ok(Node { key_position: key.unwrap_or_else(|| position.clone()), position, value })
 }
 
 /// Why a document does not fit a type; `path` grows on the way up.

@@ -27,7 +27,7 @@ impl Digests {
     pub fn of(service: &Service) -> Self {
         let Service {
             name,
-            whole,
+            group,
             description,
             concurrency,
             slots,
@@ -39,7 +39,7 @@ impl Digests {
             deploy,
             hooks,
             commands,
-            brings,
+            dependencies,
             conditions,
             display,
             slice,
@@ -71,7 +71,7 @@ impl Digests {
                 &(
                     (description, slice, wanted_by, source, ports),
                     (strategy, max_surge, drain_timeout, health_timeout),
-                    (commands, brings, conditions, display, whole),
+                    (commands, dependencies, conditions, display, group),
                 ),
             ),
         }

@@ -185,11 +185,11 @@ impl Layout {
 
     /// How the hooks of a service are told of it: its stored directory, for a part as if that had one within.
     pub fn service_dir(&self, service: &Service) -> Utf8PathBuf {
-        match &service.whole {
+        match &service.group {
             None => self.declaration(&service.name),
-            Some(whole) => {
-                let part = service.name.as_str().strip_prefix(whole.name.as_str()).unwrap_or_default();
-                self.declaration(&whole.name).join(part.trim_start_matches('.'))
+            Some(group) => {
+                let part = service.name.as_str().strip_prefix(group.name.as_str()).unwrap_or_default();
+                self.declaration(&group.name).join(part.trim_start_matches('.'))
             }
         }
     }
@@ -203,7 +203,7 @@ impl Layout {
         let above = dir.parent().unwrap_or(Utf8Path::new(""));
         let is_part = above.parent().is_some_and(|base| self.declarations.iter().any(|known| known == base));
         match above.file_name().filter(|_| is_part) {
-            Some(whole) => ServiceName::new(&format!("{whole}.{name}")),
+            Some(group) => ServiceName::new(&format!("{group}.{name}")),
             None => ServiceName::new(name),
         }
     }

@@ -87,13 +87,13 @@ pub fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
 }
 
 /// The parts of a service that are live.
-pub fn parts_of(layout: &Layout, whole: &ServiceName) -> Vec<ServiceName> {
+pub fn parts_of(layout: &Layout, group: &ServiceName) -> Vec<ServiceName> {
     let names = directory_names(&layout.at(&layout.live()));
-    let of_it = names.iter().filter(|name| name.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with('.')));
+    let of_it = names.iter().filter(|name| name.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with('.')));
     let mut parts: Vec<_> = of_it.filter_map(|name| of(layout, &ServiceName::new(name).ok()?)).collect();
     parts.retain(|live| {
         let model = live.model(layout, live.current(layout));
-        model.is_ok_and(|model| model.whole.is_some_and(|of| of.name == *whole))
+        model.is_ok_and(|model| model.group.is_some_and(|of| of.name == *group))
     });
     parts.sort_by(|one, other| one.name.cmp(&other.name));
     parts.into_iter().map(|live| live.name).collect()
@@ -157,14 +157,14 @@ pub fn tree(layout: &Layout) -> Tree {
 
 /// Deployment units that compile to something else than what is live: the live ones' links would
 /// hide them from systemd in the generator's normal directory.
-pub fn hidden(live: &Tree, fresh: &Tree) -> Tree {
-    let mut hidden = Tree::default();
+pub fn shadowed(live: &Tree, fresh: &Tree) -> Tree {
+    let mut shadowed = Tree::default();
     for (path, entry) in live.iter().filter(|(path, _)| path.as_str().contains('@')) {
         if let Some(fresh) = fresh.get(path).filter(|fresh| *fresh != entry) {
-            hidden.insert(path.to_owned(), fresh.clone());
+            shadowed.insert(path.to_owned(), fresh.clone());
         }
     }
-    hidden
+    shadowed
 }
 
 /// The model of a live generation.

@@ -24,7 +24,7 @@ use crate::names::ServiceName;
 pub struct Service {
     pub name: ServiceName,
     /// What it is a part of.
-    pub whole: Option<Whole>,
+    pub group: Option<Group>,
     pub description: String,
     /// Deployments in parallel, 1 to `slots`.
     pub concurrency: u32,
@@ -41,7 +41,7 @@ pub struct Service {
     /// Commands for people, by name.
     pub commands: BTreeMap<String, RunCommand>,
     /// Services that this one brings along and needs.
-    pub brings: Vec<Brought>,
+    pub dependencies: Vec<Dependency>,
     /// Where the service runs: all of these must hold.
     pub conditions: Vec<Directive>,
     /// Variables that listings show as columns.
@@ -62,7 +62,7 @@ pub struct Service {
 impl Service {
     /// The service that people declare: itself, or what it is a part of.
     pub fn declared_as(&self) -> &ServiceName {
-        self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+        self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 
     /// Returns the slice of its deployments, systemd.slice(5).
@@ -71,22 +71,22 @@ impl Service {
     }
 
     /// Services that are brought along by what is declared.
-    pub fn brings(&self) -> &[Brought] {
-        self.whole.as_ref().map_or(&self.brings, |whole| &whole.brings)
+    pub fn dependencies(&self) -> &[Dependency] {
+        self.group.as_ref().map_or(&self.dependencies, |group| &group.dependencies)
     }
 
     /// Units whose start starts what is declared.
     pub fn wanted_by(&self) -> &[String] {
-        self.whole.as_ref().map_or(&self.wanted_by, |whole| &whole.wanted_by)
+        self.group.as_ref().map_or(&self.wanted_by, |group| &group.wanted_by)
     }
 }
 
 /// What the parts of a service have together: one unit that starts, reloads and stops them, and one slice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Whole {
+pub struct Group {
     pub name: ServiceName,
     pub description: String,
-    pub brings: Vec<Brought>,
+    pub dependencies: Vec<Dependency>,
     pub conditions: Vec<Directive>,
     /// Directives of the slice that those of the parts are in.
     pub slice: Vec<Directive>,
@@ -308,7 +308,7 @@ pub struct RunCommand {
 
 /// Another service that is declared and started first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Brought {
+pub struct Dependency {
     pub name: ServiceName,
     /// As declared: relative to the declaration's directory.
     pub dir: Utf8PathBuf,

@@ -20,7 +20,7 @@ use crate::directive::{self, Section};
 use crate::document::{Node, Path};
 use crate::key::mismatch::{example, mismatch};
 use crate::layout::Scope;
-use crate::model::{Deploy, Directive, Hook, Hooks, Passthrough, RunCommand, Service, Whole};
+use crate::model::{Deploy, Directive, Group, Hook, Hooks, Passthrough, RunCommand, Service};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::{path, timespan};
@@ -60,12 +60,12 @@ pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Service, Dia
     let mut resolver = Resolver { document, declared, systemd, errors: Diagnostics::default() };
     let mut service = resolver.service(declaration);
     let mut errors = resolver.errors;
-    if let Some(whole) = &declared.whole {
-        let document = &whole.document;
+    if let Some(group) = &declared.group {
+        let document = &group.document;
         let typed = document.read().map_err(|error| mismatch(document, error))?;
         let mut resolver = Resolver { document, declared, systemd, errors };
-        service.whole = Some(resolver.whole(whole.name.clone(), typed));
-        service.wanted_by = Vec::new(); // it starts with the whole
+        service.group = Some(resolver.group(group.name.clone(), typed));
+        service.wanted_by = Vec::new(); // it starts with the group
         errors = resolver.errors;
     }
     errors.sort();
@@ -149,7 +149,7 @@ impl Resolver<'_> {
             deploy: self.deploy(deploy),
             hooks: self.hooks(hooks),
             commands: self.commands(commands),
-            brings: self.brings(service),
+            dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
             slice,
             wanted_by: self.wanted_by(install.wanted_by),
@@ -158,15 +158,15 @@ impl Resolver<'_> {
             files: self.declared.files.clone(),
             source: self.declared.source.clone(),
             name,
-            whole: None,
+            group: None,
         }
     }
 
-    fn whole(&mut self, name: ServiceName, whole: declaration::Whole) -> Whole {
-        let declaration::Whole { description, service, install, condition, resources, systemd } = whole;
-        Whole {
+    fn group(&mut self, name: ServiceName, group: declaration::Group) -> Group {
+        let declaration::Group { description, service, install, condition, resources, systemd } = group;
+        Group {
             description: self.description(description, &name),
-            brings: self.brings(service),
+            dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
             slice: self.slice(resources, systemd.slice),
             wanted_by: self.wanted_by(install.wanted_by),

@@ -29,7 +29,7 @@ fn of<T: JsonSchema>() -> Value {
 fn with_parts(mut service: Value) -> Value {
     let properties = service["properties"].as_object().cloned().unwrap_or_default();
     let mut of_part: serde_json::Map<_, _> =
-        properties.into_iter().filter(|(key, _)| !crate::source::part::OF_THE_WHOLE.contains(&key.as_str())).collect();
+        properties.into_iter().filter(|(key, _)| !crate::source::part::GROUP_KEYS.contains(&key.as_str())).collect();
     of_part.insert("name".into(), json!({ "type": "string", "description": "What the part is called: NAME.PART." }));
     service["properties"][crate::source::part::KEY] = json!({
         "type": "array",

@@ -10,7 +10,7 @@ use camino::Utf8Path;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source};
+use crate::diagnostic::{Diagnostic, Diagnostics, Position, Source};
 use crate::source::{DECLARATION, PROVENANCE};
 
 /// Suffix of files that are templates; it is dropped.
@@ -63,7 +63,7 @@ fn render_in(
             let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
             (format!("not a valid template: {detail}"), "see the syntax of Jinja templates".to_owned())
         };
-        Diagnostic::at(Place { source, span }, "", message, remedy)
+        Diagnostic::at(Position { source, span }, "", message, remedy)
     })
 }
 

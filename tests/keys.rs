@@ -14,9 +14,9 @@ use conductor::diagnostic::Source;
 use conductor::document::Node;
 use conductor::document::Problem;
 use conductor::layout::Layout;
-use conductor::model::Brought;
 use conductor::model::Check;
 use conductor::model::Container;
+use conductor::model::Dependency;
 use conductor::model::Deploy;
 use conductor::model::Engine;
 use conductor::model::Health;
@@ -144,7 +144,7 @@ fn defaults() -> Vec<(&'static str, Defaults)> {
         deploy,
         hooks,
         commands,
-        brings,
+        dependencies,
         conditions,
         display,
         slice,
@@ -153,7 +153,7 @@ fn defaults() -> Vec<(&'static str, Defaults)> {
         drop_ins: _,
         files: _,
         source: _,
-        whole: _,
+        group: _,
     } = resolved(least).expect("it compiles");
     let Listen { kind, idle_timeout } = listen;
     let Container {
@@ -192,8 +192,9 @@ fn defaults() -> Vec<(&'static str, Defaults)> {
     let Hook { command: _, timeout: hook_timeout } = hooked.pre_start.expect("a hook");
     let mut run = resolved(&format!("{least}[commands.x]\nexec = ['x']\n")).expect("it compiles").commands;
     let RunCommand { description: run_description, exec: _, scope } = run.remove("x").expect("a command");
-    let mut brought = resolved(&format!("{least}[[service]]\ndir = '../redis/'\n")).expect("it compiles").brings;
-    let Brought { name: brought_name, dir: _, vars } = brought.remove(0);
+    let mut dependency =
+        resolved(&format!("{least}[[service]]\ndir = '../redis/'\n")).expect("it compiles").dependencies;
+    let Dependency { name: brought_name, dir: _, vars } = dependency.remove(0);
     assert_eq!(brought_name.as_str(), "redis");
 
     let fallback = match check {
@@ -223,7 +224,7 @@ fn defaults() -> Vec<(&'static str, Defaults)> {
                 ("hooks", of_its_keys()),
                 ("resources", none(slice.is_empty())),
                 ("commands", none(commands.is_empty())),
-                ("service", none(brings.is_empty())),
+                ("service", none(dependencies.is_empty())),
                 ("condition", none(conditions.is_empty())),
                 ("display", none(display.is_empty())),
                 ("install", of_its_keys()),

@@ -181,12 +181,12 @@ fn lines(unit: &str) -> Vec<Line> {
             continued.push(' ');
             continue;
         }
-        let whole = std::mem::take(&mut continued) + line;
-        if let Some(name) = whole.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let group = std::mem::take(&mut continued) + line;
+        if let Some(name) = group.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name.to_owned();
             continue;
         }
-        let (key, value) = whole.split_once('=').unwrap_or_else(|| panic!("no assignment: {whole:?}"));
+        let (key, value) = group.split_once('=').unwrap_or_else(|| panic!("no assignment: {group:?}"));
         lines.push((section.clone(), key.trim().to_owned(), value.trim().to_owned()));
     }
     assert!(continued.is_empty(), "the last line is continued: {unit}");
@@ -457,11 +457,11 @@ proptest! {
     /// A declaration cut off anywhere, or with another character in it, is a service or an error.
     #[test]
     fn a_damaged_declaration_compiles_or_is_an_error(at in any::<Index>(), other in proptest::option::of(any::<char>())) {
-        let whole = declaration("", "");
-        let at = at.index(whole.len());
+        let group = declaration("", "");
+        let at = at.index(group.len());
         let text = match other {
-            Some(other) => format!("{}{other}{}", &whole[..at], &whole[at + 1..]),
-            None => whole[..at].to_owned(),
+            Some(other) => format!("{}{other}{}", &group[..at], &group[at + 1..]),
+            None => group[..at].to_owned(),
         };
         let host = compile(text.as_bytes());
         prop_assert_eq!(web(&host).is_none(), !host.errors.is_empty());
@@ -474,15 +474,15 @@ const INSTANCE: &str = "7";
 /// A value with its specifiers expanded for that instance.
 fn expanded(text: &str) -> String {
     let mut parts = text.split('%');
-    let mut whole = parts.next().expect("a first part").to_owned();
+    let mut group = parts.next().expect("a first part").to_owned();
     while let Some(part) = parts.next() {
         match part.strip_prefix('i') {
-            Some(rest) => whole.extend([INSTANCE, rest]),
-            None if part.is_empty() => whole.extend(["%", parts.next().expect("a specifier")]),
+            Some(rest) => group.extend([INSTANCE, rest]),
+            None if part.is_empty() => group.extend(["%", parts.next().expect("a specifier")]),
             None => panic!("a specifier in {text:?}"),
         }
     }
-    whole
+    group
 }
 
 /// The last word of a command line as its process gets it: `$$` is a dollar, and nothing is a variable.

@@ -63,8 +63,8 @@ fn example(dir: &Utf8Path, work: impl FnOnce(&Layout, &Compiled, &Utf8Path)) {
     template::render_dir(dir, &rendered, &variables).unwrap_or_else(|errors| panic!("{errors}"));
     let layout = Layout::system(root);
     let name = ServiceName::new(dir.file_name().expect("a name")).expect("a service's name");
-    let site = search::site_of(&layout, &name);
-    let compiled = compile::compile_at(&layout, &site, &rendered, dir, Some(systemd()));
+    let location = search::new_location(&layout, &name);
+    let compiled = compile::compile_at(&layout, &location, &rendered, dir, Some(systemd()));
     work(&layout, &compiled.unwrap_or_else(|errors| panic!("{errors}")), &rendered);
 }
 

@@ -30,7 +30,7 @@ fuzz_target!(|text: &str| {
         dir: "/f".into(),
         source: "/f/function.toml".into(),
         document,
-        whole: None,
+        group: None,
         drop_ins: Vec::new(),
         files: vec![File { path: "act".into(), kind: program }],
         variables: BTreeMap::new(),

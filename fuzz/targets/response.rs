@@ -29,13 +29,13 @@ fn read(parse: fn(&[u8]) -> Result<Parsed, Malformed>, data: &[u8], step: usize)
 
 fuzz_target!(|data: &[u8]| {
     for parse in [parse as fn(&[u8]) -> _, parse_nph] {
-        let whole = read(parse, data, usize::MAX / 2);
+        let group = read(parse, data, usize::MAX / 2);
         let bytewise = read(parse, data, 1);
-        match (&whole, &bytewise) {
-            (Ok(whole), Ok(bytewise)) => assert_eq!(whole, bytewise),
+        match (&group, &bytewise) {
+            (Ok(group), Ok(bytewise)) => assert_eq!(group, bytewise),
             (Err(_), Err(_)) => {}
             // What comes behind its end does not count; nor is it known of all that is wrong at once.
-            _ => panic!("{whole:?} at once, {bytewise:?} byte by byte"),
+            _ => panic!("{group:?} at once, {bytewise:?} byte by byte"),
         }
     }
 });

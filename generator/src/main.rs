@@ -50,7 +50,7 @@ fn run(log: &mut Log) -> Result<(), String> {
     report(log, &host);
     write::update(normal, &live, &host.tree).map_err(failed)?;
     if let Some(early) = early {
-        write::create(early, &live::hidden(&live, &host.tree)).map_err(failed)?;
+        write::create(early, &live::shadowed(&live, &host.tree)).map_err(failed)?;
     }
     // systemd waits for the end of this process, which frees everything at once.
     std::mem::forget((live, host));

@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::functions::{load_function, load_stored_function};
-use crate::compile::{Clash, Host};
+use crate::compile::{Host, RouteConflict};
 use crate::function::store;
 use crate::gateway::{self, Passing, container};
 use crate::layout::Layout;
@@ -229,10 +229,10 @@ pub fn render_one(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) ->
 }
 
 /// What a service is told whose route is a function's alias; the number is the route's.
-pub fn alias_clash(context: &Context, host: &Host, service: &Service) -> Option<(usize, String)> {
+pub fn alias_conflict(context: &Context, host: &Host, service: &Service) -> Option<(usize, String)> {
     functions::aliases(&context.layout).into_iter().find_map(|(alias, owned)| {
         let function = &host.functions.get(&owned.id)?.function;
-        let (_, route) = Clash::of_alias(&alias, function.tls, std::iter::once(service))?;
+        let (_, route) = RouteConflict::of_alias(&alias, function.tls, std::iter::once(service))?;
         Some((route, format!("{alias} belongs to the function {:?}, {}", function.name, owned.id)))
     })
 }

@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::function::Compiled as Function;
 use crate::proxy::publish;
 use crate::source::functions::MANIFEST;
-use crate::source::search::Site;
+use crate::source::search::Location;
 use crate::{source, verify};
 
 #[derive(Args)]
@@ -88,19 +88,24 @@ fn of_function(context: &Context, compiled: &Function, dir: &Utf8Path) -> Result
 fn one(context: &Context, thing: &str, assignments: &[String]) -> Result<(usize, Vec<Diagnostic>), Failure> {
     let path = Utf8Path::new(thing);
     if is_directory(thing) {
-        return with_rendered(context, path, None, assignments, |site, dir| each(context, site, dir, path));
+        return with_rendered(context, path, None, assignments, |location, dir| each(context, location, dir, path));
     }
-    let site = context.site(thing)?;
-    each(context, &site, &context.layout.at(&site.dir), &site.dir)
+    let location = context.location(thing)?;
+    each(context, &location, &context.layout.at(&location.dir), &location.dir)
 }
 
-fn each(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<(usize, Vec<Diagnostic>), Failure> {
-    let services = compile::compile_all(&context.layout, site, dir, shown, context.systemd())?;
+fn each(
+    context: &Context,
+    location: &Location,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<(usize, Vec<Diagnostic>), Failure> {
+    let services = compile::compile_all(&context.layout, location, dir, shown, context.systemd())?;
     let others = compile::UnitFiles::list(&context.layout);
     let mut found = Vec::new();
     for compiled in &services {
-        others.refuse(compiled.service.declared_as(), site)?;
-        others.refuse(&compiled.service.name, site)?;
+        others.refuse(compiled.service.declared_as(), location)?;
+        others.refuse(&compiled.service.name, location)?;
         found.extend(opinion(context, compiled, dir, &shown.join(source::DECLARATION))?);
     }
     Ok((services.len(), found))
@@ -119,7 +124,7 @@ fn opinion(
     let remedy = "mend what the unit comes from; `conductor render` shows it";
     let of_systemd = lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd says: {line}"), remedy));
     let routed = !compiled.service.routes.is_empty() && context.layout.root() == "/";
-    let hidden = if routed { publish::hidden(context.manager) } else { None };
+    let hidden = if routed { publish::uncountable(context.manager) } else { None };
     let remedy = "take that out of the unit; `systemctl cat caddy` shows where it is";
     let of_proxy = hidden.map(|why| Diagnostic::of_file(shown, why, remedy));
     Ok(of_pod.into_iter().chain(of_systemd).chain(of_proxy).collect())

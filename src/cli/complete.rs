@@ -90,7 +90,7 @@ fn context() -> Option<Context> {
 
 fn names(context: &Context) -> BTreeSet<ServiceName> {
     let layout = &context.layout;
-    let declared = search::find(layout).0.into_iter().map(|site| site.name);
+    let declared = search::find(layout).0.into_iter().map(|location| location.name);
     let all: BTreeSet<_> = declared.chain(live::all(layout).into_keys()).collect();
     let parts: Vec<_> = all.iter().flat_map(|name| service::members(layout, name)).collect();
     all.into_iter().chain(parts).collect()

@@ -84,8 +84,8 @@ fn carry_out(context: &Context, plans: &BTreeMap<ServiceName, Plan>) -> Outcome 
     for name in due(Job::Stop) {
         println!("{name}: stopped, it is not declared any more");
     }
-    let brought: Vec<_> = due(Job::Start).chain(due(Job::Reload)).cloned().collect();
-    let (started, reloaded) = progress::during(manager, &brought, || {
+    let dependency: Vec<_> = due(Job::Start).chain(due(Job::Reload)).cloned().collect();
+    let (started, reloaded) = progress::during(manager, &dependency, || {
         (manager.start(&units(Job::Start)), manager.reload(&units(Job::Reload)))
     });
     let mut failed = Vec::new();

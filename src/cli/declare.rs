@@ -13,7 +13,7 @@ use crate::cli::render::must_be_declaration;
 use crate::cli::service::image::{self, Pins};
 use crate::cli::service::{bring, remove, report};
 use crate::cli::{Context, Failure, Outcome, cgi, name_of, variables};
-use crate::compile::{self, Clash, Compiled, PortClash, UnitFiles};
+use crate::compile::{self, Compiled, PortConflict, RouteConflict, UnitFiles};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::pod::Setting;
 use crate::layout::Layout;
@@ -25,7 +25,7 @@ use crate::resolve::routes;
 use crate::service::provenance::{self, Provenance};
 use crate::service::{hook, store};
 use crate::source::files::files as source_files;
-use crate::source::search::{self, Site};
+use crate::source::search::{self, Location};
 use crate::source::{DECLARATION, PROVENANCE};
 use crate::{path, template};
 
@@ -50,11 +50,11 @@ pub fn lock(context: &Context, name: &ServiceName) -> Result<File, Failure> {
 }
 
 /// The same of a service that is declared: nothing is left of looking for one that is not.
-pub fn lock_declared(context: &Context, name: &ServiceName) -> Result<(File, Site), Failure> {
-    let declared = context.site(name.as_str())?.declared_as().clone();
+pub fn lock_declared(context: &Context, name: &ServiceName) -> Result<(File, Location), Failure> {
+    let declared = context.location(name.as_str())?.declared_as().clone();
     let lock = lock(context, &declared)?;
-    match context.site(name.as_str()) {
-        Ok(site) => Ok((lock, site)),
+    match context.location(name.as_str()) {
+        Ok(location) => Ok((lock, location)),
         // Removed, while this waited for the lock.
         Err(gone) => {
             atomic::remove_file(&context.layout.at(&context.layout.declaring(&declared)))?;
@@ -101,14 +101,14 @@ fn declare(
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(|error| Failure::Failed(error.to_string()))?;
     template::render_dir(&arguments.dir, &dir, &provenance.variables)?;
     provenance::write(&dir, &provenance)?;
-    let site = search::site_of(&context.layout, name);
-    let mut services = compile_proposed(context, &site, &dir, &arguments.dir)?;
-    bring_along(context, arguments, &site, &dir, &services, bringers)?;
+    let location = search::new_location(&context.layout, name);
+    let mut services = compile_proposed(context, &location, &dir, &arguments.dir)?;
+    bring_along(context, arguments, &location, &dir, &services, bringers)?;
     // On a machine that is only being put together there is nobody to ask.
     let pins = if context.layout.root() == "/" { image::pin_all(context, &services)? } else { Pins::default() };
     if !pins.is_empty() {
-        let site = search::site_of(&context.layout, name);
-        services = compile_proposed(context, &site, &dir, &arguments.dir)
+        let location = search::new_location(&context.layout, name);
+        services = compile_proposed(context, &location, &dir, &arguments.dir)
             .or_else(|failure| pins.undo(&context.layout).map_err(Failure::from).and(Err(failure)))?;
     }
 
@@ -150,26 +150,26 @@ fn declare(
 fn bring_along(
     context: &Context,
     arguments: &Arguments,
-    site: &Site,
+    location: &Location,
     dir: &Utf8Path,
     services: &[Compiled],
     bringers: &[ServiceName],
 ) -> Outcome {
-    let name = &site.name;
+    let name = &location.name;
     let bringers: Vec<_> = bringers.iter().chain([name]).cloned().collect();
     // What its parts bring along they bring together.
-    let brings = services.first().map(|compiled| compiled.service.brings()).unwrap_or_default();
-    for (index, brought) in brings.iter().enumerate() {
-        let from = arguments.dir.join(&brought.dir);
+    let dependencies = services.first().map(|compiled| compiled.service.dependencies()).unwrap_or_default();
+    for (index, dependency) in dependencies.iter().enumerate() {
+        let from = arguments.dir.join(&dependency.dir);
         let wrong = |message: String, remedy: &str| -> Failure {
-            match search::document(&context.layout, site, dir, &arguments.dir) {
+            match search::document(&context.layout, location, dir, &arguments.dir) {
                 Ok(document) => Diagnostics::from(document.error(&path!["service", index, "dir"], message, remedy)),
                 Err(error) => error.into(),
             }
             .into()
         };
-        if bringers.contains(&brought.name) {
-            let names: Vec<_> = bringers.iter().chain([&brought.name]).map(ServiceName::as_str).collect();
+        if bringers.contains(&dependency.name) {
+            let names: Vec<_> = bringers.iter().chain([&dependency.name]).map(ServiceName::as_str).collect();
             let message = format!("services bring each other along: {}", names.join(" → "));
             return Err(wrong(message, "take one of them out of the circle"));
         }
@@ -178,9 +178,9 @@ fn bring_along(
             return Err(wrong(message, "name a declaration's directory, relative to this one"));
         }
         let (dir, no_start) = (from, arguments.no_start);
-        let child = Arguments { dir, variables: Vec::new(), name: Some(brought.name.to_string()), no_start };
-        run_for(context, &child, brought.vars.clone(), &bringers)
-            .inspect_err(|_| eprintln!("{name}: not declared, because it brings {} along", brought.name))?;
+        let child = Arguments { dir, variables: Vec::new(), name: Some(dependency.name.to_string()), no_start };
+        run_for(context, &child, dependency.vars.clone(), &bringers)
+            .inspect_err(|_| eprintln!("{name}: not declared, because it brings {} along", dependency.name))?;
     }
     Ok(())
 }
@@ -212,12 +212,12 @@ fn provenance(
 fn settle_brought(context: &Context, name: &ServiceName) -> Outcome {
     let keep = match search::find_one(&context.layout, name) {
         None => Vec::new(),
-        Some(site) => {
-            let (layout, dir) = (&context.layout, context.layout.at(&site.dir));
-            let services = compile::compile_each(layout, &site, &dir, &site.dir, context.systemd());
+        Some(location) => {
+            let (layout, dir) = (&context.layout, context.layout.at(&location.dir));
+            let services = compile::compile_each(layout, &location, &dir, &location.dir, context.systemd());
             let one = services.into_iter().flatten().find_map(|(_, outcome)| outcome.ok());
             let Some(one) = one else { return Ok(()) }; // what it means nobody knows
-            one.service.brings().iter().map(|brought| brought.name.clone()).collect()
+            one.service.dependencies().iter().map(|dependency| dependency.name.clone()).collect()
         }
     };
     release(context, name, &keep)
@@ -257,45 +257,45 @@ fn bring_in(context: &Context, arguments: &Arguments, name: &ServiceName) -> Out
 /// Everything that can be known without doing it, of each service that is proposed.
 pub fn compile_proposed(
     context: &Context,
-    site: &Site,
+    location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
 ) -> Result<Vec<Compiled>, Failure> {
     let layout = &context.layout;
-    let services = compile::compile_all(layout, site, dir, shown, context.systemd())?;
+    let services = compile::compile_all(layout, location, dir, shown, context.systemd())?;
     let units = UnitFiles::list(layout);
-    units.refuse(&site.name, site)?;
+    units.refuse(&location.name, location)?;
     let host = compile::compile(layout, context.systemd());
-    let replaces = |other: &Service| match &site.whole {
-        Some(_) => other.name == site.name,
-        None => *other.declared_as() == site.name,
+    let replaces = |other: &Service| match &location.group {
+        Some(_) => other.name == location.name,
+        None => *other.declared_as() == location.name,
     };
     let others = || host.services.values().filter(|other| !replaces(&other.service)).chain(&services);
     // Only what is wrong has to be found in the document.
     let document = |service: &Service| {
-        let site = search::part_of(layout, site, &service.name);
-        search::document(layout, &site, dir, shown).map_err(Diagnostics::from)
+        let location = search::part_of(layout, location, &service.name);
+        search::document(layout, &location, dir, shown).map_err(Diagnostics::from)
     };
     for compiled in &services {
         let Compiled { service, .. } = compiled;
-        units.refuse(&service.name, site)?;
+        units.refuse(&service.name, location)?;
         compile::refuse_other_kind(layout, service)?;
         if let Some(other) = host.services.get(&service.name).filter(|other| !replaces(&other.service)) {
             let error = compile::taken_name(&service.name, &shown.join(DECLARATION), &other.service.source);
             return Err(Diagnostics::from(error).into());
         }
         pod_error(layout, compiled, dir, shown).map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
-        if let Some(clash) = PortClash::between(service, others()) {
-            return Err(Diagnostics::from(clash.error(&document(service)?)).into());
+        if let Some(conflict) = PortConflict::between(service, others()) {
+            return Err(Diagnostics::from(conflict.error(&document(service)?)).into());
         }
-        if let Some((route, message)) = cgi::alias_clash(context, &host, service) {
+        if let Some((route, message)) = cgi::alias_conflict(context, &host, service) {
             let document = document(service)?;
             let remedy = "give the route another path, or remove the function's alias";
             let error = document.key_error(&routes::section(&document, route), message, remedy);
             return Err(Diagnostics::from(error).into());
         }
-        if let Some(clash) = Clash::between(service, others()) {
-            return Err(Diagnostics::from(clash.error(&document(service)?, service, &clash.owner)).into());
+        if let Some(conflict) = RouteConflict::between(service, others()) {
+            return Err(Diagnostics::from(conflict.error(&document(service)?, service, &conflict.owner)).into());
         }
     }
     Ok(services)

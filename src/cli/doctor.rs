@@ -177,7 +177,8 @@ fn caddy(context: &Context, host: &Host) -> Vec<Finding> {
         return vec![bad(format!("Caddy is {}", get("ActiveState")), "systemctl start caddy; journalctl -u caddy")];
     }
     let mut findings = vec![good("Caddy runs, with the routes of services")];
-    findings.extend(publish::hidden(manager).map(|why| bad(why, "take that out of the unit: `systemctl cat caddy`")));
+    findings
+        .extend(publish::uncountable(manager).map(|why| bad(why, "take that out of the unit: `systemctl cat caddy`")));
     if !publish::is_published(&context.layout, &host.tree) {
         findings.push(bad("the routes that are declared are not published", "conductor daemon-reload"));
     }

@@ -17,7 +17,7 @@ use crate::document::{Node, Path, Step, Value};
 use crate::model::function;
 use crate::proxy::files::{self, MANIFEST};
 use crate::source::functions;
-use crate::source::search::{self, Site};
+use crate::source::search::{self, Location};
 use crate::tree::{Entry, Tree};
 
 /// So many lines of a file are shown for a key.
@@ -59,10 +59,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let explanations = if cgi::is_function(context, thing) {
         explain_function(context, thing, &assignments)?
     } else if is_directory(thing) {
-        with_rendered(context, path, None, &assignments, |site, dir| explain(context, site, dir, path))?
+        with_rendered(context, path, None, &assignments, |location, dir| explain(context, location, dir, path))?
     } else {
-        let site = context.site(thing)?;
-        explain(context, &site, &context.layout.at(&site.dir), &site.dir)?
+        let location = context.location(thing)?;
+        explain(context, &location, &context.layout.at(&location.dir), &location.dir)?
     };
     if arguments.json {
         return table::print_json(&explanations);
@@ -97,10 +97,15 @@ fn print(one: &Explanation) {
     }
 }
 
-fn explain(context: &Context, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<Explanation>, Failure> {
+fn explain(
+    context: &Context,
+    location: &Location,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<Vec<Explanation>, Failure> {
     let layout = &context.layout;
     let mut explanations = Vec::new();
-    for (_, written) in search::written(layout, site, dir, shown)? {
+    for (_, written) in search::written(layout, location, dir, shown)? {
         let written = written?;
         let compiled = |document: Node| {
             let mut written = written.clone();
@@ -141,8 +146,8 @@ fn explain_keys(
             name: name.to_owned(),
             key: key.to_string(),
             value: node.plain().to_string(),
-            file: node.place.source.path.clone(),
-            line: node.place.position().0,
+            file: node.position.source.path.clone(),
+            line: node.position.position().0,
             became: variant.map(|variant| gone(lines, &variant)),
         }
     };
@@ -154,7 +159,7 @@ fn keys(document: &Node) -> Vec<Path> {
     let mut keys = Vec::new();
     collect(document, &Path::default(), &mut keys);
     keys.sort_by_key(|key| {
-        let place = &document.find(key).place;
+        let place = &document.find(key).position;
         (place.source.path.clone(), place.span.start)
     });
     keys

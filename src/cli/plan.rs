@@ -74,7 +74,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let plans = plan::all(layout, &host, &manager.listing()?)?;
     for name in &names {
         if !plans.contains_key(name) && !host.declares(name) {
-            context.site(name.as_str())?;
+            context.location(name.as_str())?;
         }
     }
     let members = names.iter().flat_map(|name| members(layout, name)).chain(names.clone()).collect::<BTreeSet<_>>();
@@ -124,8 +124,8 @@ fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Chang
     if target.digests == compiled.digests {
         return Vec::new();
     }
-    let site = search::find_one(layout, name);
-    let document = site.and_then(|site| search::stored_document(layout, &site).ok());
+    let location = search::find_one(layout, name);
+    let document = location.and_then(|location| search::stored_document(layout, &location).ok());
     // One that an older conductor wrote in another form: its format says why.
     let live = live::model(layout, name, &target.generation);
     let mut changes =

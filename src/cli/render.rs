@@ -68,16 +68,16 @@ fn one(
 ) -> Result<Vec<Compiled>, Failure> {
     let path = Utf8Path::new(thing);
     if is_directory(thing) {
-        return with_rendered(context, path, name, assignments, |site, dir| {
-            Ok(compile::compile_all(&context.layout, site, dir, path, systemd)?)
+        return with_rendered(context, path, name, assignments, |location, dir| {
+            Ok(compile::compile_all(&context.layout, location, dir, path, systemd)?)
         });
     }
     if !assignments.is_empty() {
         let why = format!("{thing} is a declared service: its variables were given when it was declared");
         return Err(Failure::Usage(why));
     }
-    let site = context.site(thing)?;
-    Ok(compile::compile_all(&context.layout, &site, &context.layout.at(&site.dir), &site.dir, systemd)?)
+    let location = context.location(thing)?;
+    Ok(compile::compile_all(&context.layout, &location, &context.layout.at(&location.dir), &location.dir, systemd)?)
 }
 
 /// Whether a word is the path of a directory to declare from, and not the name of a service.
@@ -92,7 +92,7 @@ pub fn with_rendered<T>(
     path: &Utf8Path,
     name: Option<&str>,
     assignments: &[String],
-    work: impl FnOnce(&search::Site, &Utf8Path) -> Result<T, Failure>,
+    work: impl FnOnce(&search::Location, &Utf8Path) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let variables = variables(assignments)?;
     must_be_declaration(path)?;
@@ -102,7 +102,7 @@ pub fn with_rendered<T>(
     template::render_dir(path, dir, &variables)?;
     let declared = Provenance { dir: path.to_owned(), variables, by_itself: true, brought_by: BTreeSet::new() };
     provenance::write(dir, &declared)?;
-    work(&search::site_of(&context.layout, &name), dir)
+    work(&search::new_location(&context.layout, &name), dir)
 }
 
 /// # Errors

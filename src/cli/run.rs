@@ -83,9 +83,9 @@ impl Generation {
         if let Some(id) = target.filter(|id| live::model(layout, &name, id).is_ok()) {
             return Self::live(context, &name, id, None);
         }
-        let site = context.site(of)?;
-        let compiled = compile::compile_site(layout, &site, context.systemd())?;
-        store::store_files(layout, &compiled, &layout.at(&site.dir))?;
+        let location = context.location(of)?;
+        let compiled = compile::compile_located(layout, &location, context.systemd())?;
+        store::store_files(layout, &compiled, &layout.at(&location.dir))?;
         let compile::Compiled { service, digests: _, id, units } = compiled;
         Ok(Self { service, id, units, deployment: None, is_live: false })
     }

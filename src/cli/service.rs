@@ -174,8 +174,8 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
 pub fn members(layout: &Layout, name: &ServiceName) -> Vec<ServiceName> {
     let mut parts: BTreeSet<_> = live::parts_of(layout, name).into_iter().collect();
     // Parts that cannot be told are told of where somebody compiles them.
-    let site = search::find_one(layout, name);
-    parts.extend(site.and_then(|site| search::parts(layout, &site).ok()).unwrap_or_default());
+    let location = search::find_one(layout, name);
+    parts.extend(location.and_then(|location| search::parts(layout, &location).ok()).unwrap_or_default());
     if parts.is_empty() { vec![name.clone()] } else { parts.into_iter().collect() }
 }
 
@@ -193,10 +193,10 @@ fn must_be_one(context: &Context, name: &ServiceName) -> Outcome {
 /// # Errors
 /// If the service is a part of another: what is asked for is for all parts together.
 fn must_be_whole(context: &Context, name: &ServiceName, verb: &str) -> Outcome {
-    match search::find_one(&context.layout, name).and_then(|site| site.whole) {
-        Some(whole) => {
-            let whole = &whole.name;
-            let why = format!("{name} is a part of {whole}; `conductor service {verb} {whole}` is for all of it");
+    match search::find_one(&context.layout, name).and_then(|location| location.group) {
+        Some(group) => {
+            let group = &group.name;
+            let why = format!("{name} is a part of {group}; `conductor service {verb} {group}` is for all of it");
             Err(Failure::Usage(why))
         }
         None => Ok(()),

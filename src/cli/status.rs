@@ -16,7 +16,7 @@ use crate::model::{Check, Service};
 use crate::names::ServiceName;
 use crate::proxy::publish;
 use crate::service::hook;
-use crate::service::record::{self, Last};
+use crate::service::record::{self, Record};
 
 /// So many of the inputs that made a rollout are named.
 const NAMED: usize = 2;
@@ -58,7 +58,7 @@ struct Row {
     memory: Option<u64>,
     /// Likewise, in nanoseconds.
     cpu: Option<u64>,
-    last: Option<Last>,
+    last: Option<Record>,
     /// Why the declaration does not compile, or the last start or reload failed.
     failure: Option<String>,
 }
@@ -73,7 +73,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     names.extend(live::all(layout).into_keys());
     for name in &asked {
         if !members(layout, name).iter().any(|member| names.contains(member)) {
-            context.site(name.as_str())?;
+            context.location(name.as_str())?;
         }
     }
     let wanted: BTreeSet<_> = asked.iter().flat_map(|name| members(layout, name)).collect();
@@ -166,7 +166,7 @@ fn print(page: &Page) -> Outcome {
 }
 
 /// `2 min ago, 1.4 s: config.LOG_LEVEL, file app`
-fn last_rollout(last: &Last) -> String {
+fn last_rollout(last: &Record) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let ago = match now.as_secs().saturating_sub(last.at) {
         0 => "just now".to_owned(),

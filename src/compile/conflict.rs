@@ -15,14 +15,14 @@ use crate::model::{Route, Service, Tls};
 use crate::names::ServiceName;
 use crate::path;
 use crate::resolve::routes;
-use crate::source::search::{self, Site};
+use crate::source::search::{self, Location};
 
 /// Takes out of a host what loses, and says why.
 pub(super) fn refuse(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
     refuse_other_kinds(layout, host, live);
     refuse_taken_routes(layout, host, live);
     refuse_taken_ports(layout, host, live);
-    refuse_circles(layout, host);
+    refuse_cycles(layout, host);
 }
 
 /// A service that runs in one piece and is declared in parts, or the other way round: one `NAME.service` cannot be both
@@ -32,7 +32,7 @@ fn refuse_other_kinds(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
         return;
     }
     let runs_as_parts = parts_that_run(layout, live);
-    let clashes: Vec<_> = host
+    let conflicts: Vec<_> = host
         .services
         .iter()
         .filter_map(|(name, compiled)| {
@@ -40,7 +40,7 @@ fn refuse_other_kinds(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
             Some((name.clone(), error))
         })
         .collect();
-    for (name, error) in clashes {
+    for (name, error) in conflicts {
         host.services.remove(&name);
         host.fail(Some(name), error.into());
     }
@@ -49,7 +49,7 @@ fn refuse_other_kinds(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
 /// Services whose parts run.
 fn parts_that_run(layout: &Layout, live: &BTreeMap<ServiceName, Live>) -> BTreeSet<ServiceName> {
     let dotted = live.keys().filter(|name| name.split_part().is_some());
-    dotted.filter_map(|name| Some(live_model(layout, live, name)?.whole?.name)).collect()
+    dotted.filter_map(|name| Some(live_model(layout, live, name)?.group?.name)).collect()
 }
 
 fn other_kind(
@@ -58,7 +58,7 @@ fn other_kind(
     runs_as_parts: &BTreeSet<ServiceName>,
 ) -> Option<Diagnostic> {
     let declared = service.declared_as();
-    let runs = match &service.whole {
+    let runs = match &service.group {
         Some(_) if live.contains_key(declared) => "without parts",
         None if runs_as_parts.contains(declared) => "in parts",
         _ => return None,
@@ -85,9 +85,9 @@ pub fn refuse_other_kind(layout: &Layout, service: &Service) -> Result<(), Diagn
 fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
     let names: Vec<_> = host.services.keys().cloned().collect();
     // The routes that a service has already, read only for those that quarrel.
-    let holds = |name: &ServiceName, clash: &Clash| {
+    let holds = |name: &ServiceName, conflict: &RouteConflict| {
         let model = live_model(layout, live, name);
-        model.is_some_and(|model| model.routes.iter().any(|route| clash.is_about(route)))
+        model.is_some_and(|model| model.routes.iter().any(|route| conflict.is_about(route)))
     };
     let mut owners: BTreeMap<Claim, ServiceName> = BTreeMap::new();
     // What runs although its declaration is broken keeps its routes.
@@ -99,18 +99,18 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
     for name in names {
         let Some(compiled) = host.services.get(&name) else { continue };
         let routes = compiled.service.routes.clone();
-        let clash = routes.iter().find_map(|route| Clash::find(&owners, route));
-        let Some(clash) = clash else {
+        let conflict = routes.iter().find_map(|route| RouteConflict::find(&owners, route));
+        let Some(conflict) = conflict else {
             owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
             continue;
         };
-        let (loser, winner) = if holds(&name, &clash) && !holds(&clash.owner, &clash) {
-            (&clash.owner, &name)
+        let (loser, winner) = if holds(&name, &conflict) && !holds(&conflict.owner, &conflict) {
+            (&conflict.owner, &name)
         } else {
-            (&name, &clash.owner)
+            (&name, &conflict.owner)
         };
         if let Some(lost) = host.services.remove(loser) {
-            host.fail(Some(loser.clone()), clash.told(layout, &lost.service, winner));
+            host.fail(Some(loser.clone()), conflict.told(layout, &lost.service, winner));
         }
         if loser != &name {
             owners.retain(|_, owner| owner != loser);
@@ -137,25 +137,25 @@ fn refuse_taken_ports(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
             }
         }
     }
-    let clash = |compiled: &Compiled| PortClash::find(&owners, &compiled.service);
-    let clashes: Vec<_> = host.services.iter().filter_map(|(name, it)| Some((name.clone(), clash(it)?))).collect();
-    for (name, clash) in clashes {
+    let conflict = |compiled: &Compiled| PortConflict::find(&owners, &compiled.service);
+    let conflicts: Vec<_> = host.services.iter().filter_map(|(name, it)| Some((name.clone(), conflict(it)?))).collect();
+    for (name, conflict) in conflicts {
         host.services.remove(&name);
-        let Some(site) = search::find_one(layout, &name) else { continue };
-        let document = search::stored_document(layout, &site);
-        host.fail(Some(name), document.map_or_else(|error| error, |document| clash.error(&document)).into());
+        let Some(location) = search::find_one(layout, &name) else { continue };
+        let document = search::stored_document(layout, &location);
+        host.fail(Some(name), document.map_or_else(|error| error, |document| conflict.error(&document)).into());
     }
 }
 
 /// A port that another service has already.
-pub struct PortClash {
+pub struct PortConflict {
     owner: ServiceName,
     port: String,
     /// Which of the declaration's it is.
     index: usize,
 }
 
-impl PortClash {
+impl PortConflict {
     /// The first of a service's ports that another owns.
     fn find(owners: &BTreeMap<String, ServiceName>, service: &Service) -> Option<Self> {
         service.ports.iter().enumerate().find_map(|(index, port)| {
@@ -183,16 +183,16 @@ impl PortClash {
 
 /// Services that bring each other along, each to be ready before the next: systemd would leave one out
 /// by chance. Here it is the first by name.
-fn refuse_circles(layout: &Layout, host: &mut Host) {
+fn refuse_cycles(layout: &Layout, host: &mut Host) {
     let declared: BTreeSet<_> = host.services.values().map(|it| it.service.declared_as().clone()).collect();
     for name in declared {
-        let Some(circle) = circle(host, &name, &name, &mut BTreeSet::new()) else { continue };
-        let brought = brought_by(host, &name).position(|brought| *brought == circle[1]);
-        let at = path!["service", brought.unwrap_or_default()];
-        let names: Vec<_> = circle.iter().map(ServiceName::as_str).collect();
+        let Some(cycle) = cycle(host, &name, &name, &mut BTreeSet::new()) else { continue };
+        let dependency = brought_by(host, &name).position(|dependency| *dependency == cycle[1]);
+        let at = path!["service", dependency.unwrap_or_default()];
+        let names: Vec<_> = cycle.iter().map(ServiceName::as_str).collect();
         let message = format!("services bring each other along: {}", names.join(" → "));
-        let Some(site) = search::find_one(layout, &name) else { continue };
-        let document = search::stored_document(layout, &site);
+        let Some(location) = search::find_one(layout, &name) else { continue };
+        let document = search::stored_document(layout, &location);
         let error = document.map_or_else(
             |error| error,
             |document| document.key_error(&at, message, "take one of them out of the circle"),
@@ -207,22 +207,22 @@ fn refuse_circles(layout: &Layout, host: &mut Host) {
 
 /// The services that one brings along.
 fn brought_by<'a>(host: &'a Host, name: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> {
-    let brings = host.declared_as(name).next().map(|compiled| compiled.service.brings());
-    brings.into_iter().flatten().map(|brought| &brought.name)
+    let dependencies = host.declared_as(name).next().map(|compiled| compiled.service.dependencies());
+    dependencies.into_iter().flatten().map(|dependency| &dependency.name)
 }
 
 /// The way from a service to `end` over what it brings along, if there is one that has not been `seen`.
-fn circle(
+fn cycle(
     host: &Host,
     from: &ServiceName,
     end: &ServiceName,
     seen: &mut BTreeSet<ServiceName>,
 ) -> Option<Vec<ServiceName>> {
-    let rest = brought_by(host, from).find_map(|brought| {
-        if brought == end {
+    let rest = brought_by(host, from).find_map(|dependency| {
+        if dependency == end {
             return Some(vec![end.clone()]);
         }
-        seen.insert(brought.clone()).then(|| circle(host, brought, end, seen)).flatten()
+        seen.insert(dependency.clone()).then(|| cycle(host, dependency, end, seen)).flatten()
     });
     rest.map(|rest| [vec![from.clone()], rest].concat())
 }
@@ -242,7 +242,7 @@ impl Claim {
 }
 
 /// A route that another service has already, or whose host it serves in the other way.
-pub struct Clash {
+pub struct RouteConflict {
     pub owner: ServiceName,
     /// What the owner has.
     taken: Claim,
@@ -250,7 +250,7 @@ pub struct Clash {
     claim: Claim,
 }
 
-impl Clash {
+impl RouteConflict {
     fn find(owners: &BTreeMap<Claim, ServiceName>, route: &Route) -> Option<Self> {
         let claim = Claim::of(route);
         let first = Claim { host: claim.host.clone(), path: String::new(), plain: false };
@@ -273,9 +273,9 @@ impl Clash {
         let claims =
             |service: &'a Service| service.routes.iter().map(Claim::of).enumerate().map(move |it| (it, service));
         let mut routes = services.flat_map(claims);
-        let clashes =
+        let conflicts =
             |other: &Claim| other.host == claim.host && (other.path == claim.path || other.plain != claim.plain);
-        routes.find(|((_, other), _)| clashes(other)).map(|((index, _), service)| (service.name.clone(), index))
+        routes.find(|((_, other), _)| conflicts(other)).map(|((index, _), service)| (service.name.clone(), index))
     }
 
     /// The first clash of a service's routes with those of others.
@@ -295,8 +295,8 @@ impl Clash {
     /// What a declared service is told that loses. Its document is read again: only now does anybody
     /// ask where its routes are written.
     fn told(&self, layout: &Layout, loser: &Service, winner: &ServiceName) -> Diagnostics {
-        let Some(site) = search::find_one(layout, &loser.name) else { return Diagnostics::default() };
-        let document = search::stored_document(layout, &site);
+        let Some(location) = search::find_one(layout, &loser.name) else { return Diagnostics::default() };
+        let document = search::stored_document(layout, &location);
         document.map_or_else(|error| error, |document| self.error(&document, loser, winner)).into()
     }
 
@@ -342,11 +342,11 @@ impl UnitFiles {
 
     /// # Errors
     /// If the unit of a service that is declared at `site` belongs to somebody else.
-    pub fn refuse(&self, name: &ServiceName, site: &Site) -> Result<(), Diagnostics> {
+    pub fn refuse(&self, name: &ServiceName, location: &Location) -> Result<(), Diagnostics> {
         let all = self.0.get(&name.unit());
         let Some((_, path)) = all.into_iter().flatten().find(|(here, _)| !is_masked(here)) else { return Ok(()) };
         let message = format!("{name}.service is another unit already: {path}");
-        Err(Diagnostic::of_file(&site.dir, message, "give the service another name").into())
+        Err(Diagnostic::of_file(&location.dir, message, "give the service another name").into())
     }
 }
 

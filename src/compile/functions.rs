@@ -49,7 +49,7 @@ pub fn compile_function(
         dir: shown.to_owned(),
         source: shown.join(MANIFEST),
         document,
-        whole: None,
+        group: None,
         drop_ins: Vec::new(),
         files,
         variables: BTreeMap::new(),

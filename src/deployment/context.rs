@@ -92,15 +92,15 @@ fn whole_lines(text: &str) -> Vec<&str> {
 }
 
 fn with_instance(line: &str, instance: Option<u32>) -> Option<String> {
-    let mut whole = String::new();
+    let mut group = String::new();
     let mut characters = line.chars();
     while let Some(c) = characters.next() {
         match (c, if c == '%' { characters.next() } else { None }) {
-            ('%', Some('i' | 'I')) => whole.push_str(&instance?.to_string()),
-            (c, next) => whole.extend([Some(c), next].into_iter().flatten()),
+            ('%', Some('i' | 'I')) => group.push_str(&instance?.to_string()),
+            (c, next) => group.extend([Some(c), next].into_iter().flatten()),
         }
     }
-    Some(whole)
+    Some(group)
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Gathering<'_> {
     }
 
     /// Copies one entry, and what is below it if it is wanted whole.
-    fn entry(&mut self, path: &Utf8Path, whole: bool) -> Result<(), Diagnostic> {
+    fn entry(&mut self, path: &Utf8Path, group: bool) -> Result<(), Diagnostic> {
         let (from, to) = (self.from.join(path), self.to.join(path));
         let failed = |error: io::Error| failed(&from, &error);
         let metadata = from.symlink_metadata().map_err(failed)?;
@@ -108,7 +108,7 @@ impl Gathering<'_> {
                 fs::create_dir(&to).map_err(failed)?;
             }
             let mut names: Vec<_> = Vec::new();
-            if whole {
+            if group {
                 for entry in from.read_dir_utf8().map_err(failed)? {
                     names.push(entry.map_err(failed)?.file_name().to_owned());
                 }

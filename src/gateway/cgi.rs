@@ -199,7 +199,7 @@ struct First {
 /// What comes of an answer within a moment.
 enum Soon {
     /// All of it, and its program's end.
-    Whole(End),
+    Group(End),
     /// As much as the program said; it may run on.
     Enough,
     Begun,
@@ -244,7 +244,7 @@ impl Program {
                 }
                 body.reserve(ALWAYS_FITS);
                 if self.output.read_buf(body).await? == 0 {
-                    return Ok(Soon::Whole(self.end().await));
+                    return Ok(Soon::Group(self.end().await));
                 }
             }
             Ok(Soon::Enough)
@@ -279,7 +279,7 @@ async fn answer(
         let soon = program.soon(&mut body, length).await.map_err(|error| Fault::program(error.to_string()))?;
         Response::new(match soon {
             Soon::Begun => Output::new(body.freeze(), length, program, turn).boxed(),
-            Soon::Whole(end) => {
+            Soon::Group(end) => {
                 judge(&end, &turn).map_err(Fault::program)?;
                 fit(&mut body, length)?;
                 // What it had is put away when the answer is on its way.

@@ -138,7 +138,7 @@ fn validate(manager: Manager, place: &Utf8Path, sites: &[u8]) -> Result<()> {
 
 /// Why requests in flight cannot be counted: the kernel tells a deployment's accepted connections only in the
 /// network namespace of whoever connected, and drains look in PID 1's. None without a Caddy, or a systemd to ask.
-pub fn hidden(manager: Manager) -> Option<String> {
+pub fn uncountable(manager: Manager) -> Option<String> {
     let properties = manager.show(CADDY, &["LoadState", "PrivateNetwork", "NetworkNamespacePath"]).ok()?;
     let is = |key: &str, empty: &str| {
         properties.get(key).filter(|value| !value.is_empty() && *value != empty).map(|value| format!("{key}={value}"))

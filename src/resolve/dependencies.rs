@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 
-use crate::model::Brought;
+use crate::model::Dependency;
 use crate::names::ServiceName;
 use crate::resolve::{Resolver, unfit};
 use crate::{declaration, path};
 
 impl Resolver<'_> {
-    pub fn brings(&mut self, services: Vec<declaration::Brought>) -> Vec<Brought> {
-        let mut brings = Vec::new();
+    pub fn dependencies(&mut self, services: Vec<declaration::Dependency>) -> Vec<Dependency> {
+        let mut dependencies = Vec::new();
         let mut names = BTreeSet::new();
-        for (index, declaration::Brought { dir, vars, name }) in services.into_iter().enumerate() {
+        for (index, declaration::Dependency { dir, vars, name }) in services.into_iter().enumerate() {
             let at = path!["service", index];
             let dir = Utf8Path::new(&dir);
             let named_at = at.join(if name.is_some() { "name" } else { "dir" });
@@ -35,9 +35,9 @@ impl Resolver<'_> {
                     let remedy = "take one of the two out, or give it another name";
                     self.error(&named_at, format!("the service {name} is brought along twice"), remedy);
                 }
-                Ok(name) => brings.push(Brought { name, dir: dir.to_owned(), vars }),
+                Ok(name) => dependencies.push(Dependency { name, dir: dir.to_owned(), vars }),
             }
         }
-        brings
+        dependencies
     }
 }

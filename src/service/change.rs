@@ -9,8 +9,8 @@ use crate::document::{Node, Path};
 use crate::generation::FORMAT;
 use crate::live::Target;
 use crate::model::{
-    Check, Deploy, Directive, DropIn, Engine, File, FileKind, Health, Hooks, Listen, Passthrough, Process, Route,
-    Service, Tls, User, Whole,
+    Check, Deploy, Directive, DropIn, Engine, File, FileKind, Group, Health, Hooks, Listen, Passthrough, Process,
+    Route, Service, Tls, User,
 };
 use crate::service::condition;
 use crate::service::plan::Action;
@@ -75,7 +75,7 @@ fn change(
     let found = paths.iter().find_map(|path| Some((path, document?.get(path)?)));
     let place = found.map(|(path, node)| {
         name = path.to_string();
-        format!("{}:{}", node.key_place.source.path, node.key_place.position().0)
+        format!("{}:{}", node.key_position.source.path, node.key_position.position().0)
     });
     Change { input, name, old, new, place, actions: BTreeSet::from([action]) }
 }
@@ -142,10 +142,10 @@ impl Inputs {
             files,
             source,
             commands,
-            brings,
+            dependencies,
             conditions,
             display,
-            whole,
+            group,
         } = service;
         let mut inputs = Self(BTreeMap::new());
         inputs.key(Action::Refresh, path!["description"], description);
@@ -177,27 +177,27 @@ impl Inputs {
         for (name, command) in commands {
             inputs.key(Action::Refresh, path!["commands", name.as_str()], command);
         }
-        for brought in brings {
-            inputs.key(Action::Refresh, path!["service", brought.name.as_str()], brought);
+        for dependency in dependencies {
+            inputs.key(Action::Refresh, path!["service", dependency.name.as_str()], dependency);
         }
         inputs.conditions(&path![], conditions);
         inputs.key(Action::Refresh, path!["display"], display);
-        if let Some(whole) = whole {
-            inputs.whole(whole);
+        if let Some(group) = group {
+            inputs.group(group);
         }
         inputs
     }
 
     /// What stands beside the parts of a service, under its name: `shop.description` is that of all of it.
-    fn whole(&mut self, whole: &Whole) {
-        let Whole { name, description, brings, conditions, slice, wanted_by } = whole;
+    fn group(&mut self, group: &Group) {
+        let Group { name, description, dependencies, conditions, slice, wanted_by } = group;
         let at = path![name.as_str()];
         self.key(Action::Refresh, at.join("description"), description);
         self.slice(&at, slice);
         self.conditions(&at, conditions);
         self.key(Action::Refresh, at.join("install").join("wanted_by"), wanted_by);
-        for brought in brings {
-            self.key(Action::Refresh, at.join("service").join(brought.name.as_str()), brought);
+        for dependency in dependencies {
+            self.key(Action::Refresh, at.join("service").join(dependency.name.as_str()), dependency);
         }
     }
 

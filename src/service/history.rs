@@ -12,14 +12,14 @@ use crate::layout::Layout;
 use crate::names::{GenerationId, ServiceName};
 use crate::service::overrides::{self, Changes};
 use crate::service::store::{DECLARED, FILES, OVERRIDES, SERVED};
-use crate::source::search::{self, Site};
+use crate::source::search::{self, Location};
 use crate::source::{DECLARATION, PROVENANCE, files, read};
 use crate::tree::Entry;
 use crate::{atomic, write};
 
 /// A generation that has served and is there whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct Past {
     pub id: GenerationId,
     /// When it last came into service.
     pub served: SystemTime,
@@ -31,20 +31,20 @@ pub struct Kept {
 ///
 /// # Errors
 /// A directory that cannot be listed.
-pub fn all(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Kept>> {
+pub fn all(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Past>> {
     let mut kept = Vec::new();
     for entry in atomic::entries(&layout.at(&layout.kept(name)))? {
         let place = entry.path().to_owned();
         let served = fs::metadata(place.join(SERVED)).and_then(|file| file.modified());
         if let (Some(id), Ok(served)) = (GenerationId::new(entry.file_name()), served) {
-            kept.push(Kept { id, served, place });
+            kept.push(Past { id, served, place });
         }
     }
     kept.sort_by_key(|one| std::cmp::Reverse(one.served));
     Ok(kept)
 }
 
-impl Kept {
+impl Past {
     /// Puts its declaration into an empty directory, files and all.
     ///
     /// # Errors
@@ -76,13 +76,13 @@ impl Kept {
     ///
     /// # Errors
     /// What cannot be read or parsed, of either.
-    pub fn differences(&self, layout: &Layout, declared: &Site) -> Result<BTreeSet<String>, Diagnostics> {
+    pub fn differences(&self, layout: &Layout, declared: &Location) -> Result<BTreeSet<String>, Diagnostics> {
         let overrides = self.overrides().and_then(|wanted| Changes::to_generation(layout, &declared.name, &wanted));
         let overrides = overrides.map_err(|error| read::unreadable(&self.place, &error))?;
-        let site = overrides.lay(layout, declared.clone());
+        let location = overrides.lay(layout, declared.clone());
         let there = layout.at(&declared.dir);
         let (declaration, files) = (self.place.join(DECLARED), self.place.join(FILES));
-        let mine = (search::document(layout, &site, &declaration, &declaration)?, files::files(&files, &files)?);
+        let mine = (search::document(layout, &location, &declaration, &declaration)?, files::files(&files, &files)?);
         let theirs = (search::document(layout, declared, &there, &declared.dir)?, files::files(&there, &declared.dir)?);
         let leaves = |document: &crate::document::Node| {
             let leaves = document.leaves().into_iter();

@@ -16,10 +16,10 @@ use crate::live::{self, Target};
 use crate::model::Service;
 use crate::names::{Deployment, ServiceName};
 use crate::service::plan::{Plan, Present};
-use crate::service::record::{self, Last};
+use crate::service::record::{self, Record};
 use crate::service::rollout::{self, Rollout};
 use crate::service::{permit, ports, provenance, store};
-use crate::source::search::{self, Site};
+use crate::source::search::{self, Location};
 use crate::systemd::Manager;
 use crate::tree::Entry;
 
@@ -81,12 +81,12 @@ impl<'a> Hook<'a> {
         outcome
     }
 
-    fn site(&self) -> Result<Site> {
+    fn location(&self) -> Result<Location> {
         search::find_one(self.layout, &self.name).ok_or_else(|| Error(format!("{} is not declared", self.name)))
     }
 
     fn parts(&self) -> Result<Vec<ServiceName>> {
-        search::parts(self.layout, &self.site()?).map_err(|errors| Error(errors.to_string()))
+        search::parts(self.layout, &self.location()?).map_err(|errors| Error(errors.to_string()))
     }
 
     /// Brings every part to what is declared, and stops those that are not declared any more. One that its
@@ -108,23 +108,23 @@ impl<'a> Hook<'a> {
         if verb == Verb::Start {
             reload.clear();
         }
-        let brought = self.manager.start(&start).and(self.manager.reload(&reload));
+        let dependency = self.manager.start(&start).and(self.manager.reload(&reload));
         let gone: Vec<_> = live::parts_of(self.layout, &self.name);
         let gone: Vec<_> = gone.iter().filter(|part| !parts.contains(part)).map(ServiceName::unit).collect();
         self.manager.stop(&gone)?;
         let failures = parts.iter().filter_map(|part| Some(format!("{part}: {}", failure(self.layout, part)?)));
         match failures.collect::<Vec<_>>() {
-            failures if failures.is_empty() => Ok(brought?),
+            failures if failures.is_empty() => Ok(dependency?),
             failures => Err(Error(failures.join("\n\n"))),
         }
     }
 
     fn compile(&self) -> Result<Compiled> {
-        let site = self.site()?;
+        let location = self.location()?;
         let systemd = crate::directive::systemd_version(self.layout.root().as_std_path());
         let compiled =
-            compile::compile_site(self.layout, &site, systemd).map_err(|errors| Error(errors.to_string()))?;
-        store::store(self.layout, &compiled, &self.layout.at(&site.dir))
+            compile::compile_located(self.layout, &location, systemd).map_err(|errors| Error(errors.to_string()))?;
+        store::store(self.layout, &compiled, &self.layout.at(&location.dir))
             .map_err(|error| Error(format!("the generation {} cannot be stored: {error}", compiled.id)))?;
         Ok(compiled)
     }
@@ -141,7 +141,7 @@ impl<'a> Hook<'a> {
         let plan = Plan::reload(compiled, &present);
         let variables = provenance::variables(self.layout, &self.name);
         let from = present.target.as_ref().map(|target| target.generation.clone());
-        let last = Last::begun(compiled, from, before, &plan);
+        let last = Record::begun(compiled, from, before, &plan);
         let began = Instant::now();
         let (layout, manager, before) = (self.layout, self.manager, present.target);
         let outcome = Rollout { layout, manager, compiled, variables, before }.run(&plan);

@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::layout::Layout;
 use crate::names::ServiceName;
 use crate::source::read;
-use crate::source::search::{Proposal, Site};
+use crate::source::search::{Location, Proposal};
 use crate::tree::Entry;
 
 /// What `service declare` and `reload` write, with `pull = "newer"`.
@@ -135,8 +135,8 @@ impl Changes {
     }
 
     /// The site as it will be.
-    pub fn lay(&self, layout: &Layout, site: Site) -> Site {
-        self.0.iter().fold(site, |site, (file, proposal)| site.with(layout, file, proposal))
+    pub fn lay(&self, layout: &Layout, location: Location) -> Location {
+        self.0.iter().fold(location, |location, (file, proposal)| location.with(layout, file, proposal))
     }
 
     /// Carries the changes out, file by file; returns those that undo them.

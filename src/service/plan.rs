@@ -60,7 +60,7 @@ impl Present {
     }
 
     /// Not so after a rollout that was killed at its very end, or when somebody removed slots.
-    fn is_whole(&self, compiled: &Compiled) -> bool {
+    fn is_complete(&self, compiled: &Compiled) -> bool {
         self.live.iter().all(|id| *id == compiled.id) && self.held == compiled.service.slots as usize
     }
 
@@ -151,7 +151,7 @@ impl Plan {
             (Action::Refresh, target.is_some_and(|target| target.digests.settings != digests.settings)),
         ];
         let actions: BTreeSet<_> = actions.into_iter().filter(|(_, holds)| *holds).map(|(action, _)| action).collect();
-        let is_left = actions.is_empty() && target.is_some() && !present.is_whole(compiled);
+        let is_left = actions.is_empty() && target.is_some() && !present.is_complete(compiled);
         let actions = if is_left { BTreeSet::from([Action::Refresh]) } else { actions };
         let as_declared = same(|target, compiled| target.digests == compiled.digests);
         let note = match target {
@@ -211,7 +211,7 @@ impl Plan {
         if compiled.service.routes.is_empty() {
             plan.actions.remove(&Action::Republish);
         }
-        let with = compiled.service.whole.as_ref().map(|whole| whole.name.clone());
+        let with = compiled.service.group.as_ref().map(|group| group.name.clone());
         Self { with, job: Job::Start, note: Some("it does not run".to_owned()), ..plan }
     }
 
@@ -253,8 +253,8 @@ pub fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeM
     }
     let mut gone = Vec::new();
     for live in live::all(layout).values().filter(|live| !host.declares(&live.name)) {
-        let whole = live.model(layout, live.current(layout)).ok().and_then(|model| model.whole);
-        let with = whole.map(|whole| whole.name).filter(|whole| !host.declares(whole));
+        let group = live.model(layout, live.current(layout)).ok().and_then(|model| model.group);
+        let with = group.map(|group| group.name).filter(|group| !host.declares(group));
         gone.push(Plan::undeclared(&live.name, with, &present(&live.name)?));
     }
     for name in hook::remembered(layout)?.iter().filter(|name| !host.declares(name)) {

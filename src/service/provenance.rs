@@ -29,7 +29,7 @@ pub fn read(place: &Utf8Path) -> Option<Provenance> {
 
 /// The variables that a service was declared with; what was not declared from elsewhere has none.
 pub fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String, String> {
-    let provenance = search::find_one(layout, name).and_then(|site| read(&layout.at(&site.dir)));
+    let provenance = search::find_one(layout, name).and_then(|location| read(&layout.at(&location.dir)));
     provenance.map(|provenance| provenance.variables).unwrap_or_default()
 }
 
@@ -44,13 +44,13 @@ pub fn write(place: &Utf8Path, provenance: &Provenance) -> io::Result<()> {
 /// # Errors
 /// A directory that cannot be listed.
 pub fn brought_by(layout: &Layout, bringer: &ServiceName) -> io::Result<Vec<ServiceName>> {
-    let mut brought = Vec::new();
+    let mut dependency = Vec::new();
     for entry in atomic::entries(&layout.at(&layout.declaration_dirs()[0]))? {
         let provenance = read(entry.path());
         if provenance.is_some_and(|provenance| provenance.brought_by.contains(bringer)) {
-            brought.extend(ServiceName::new(entry.file_name()).ok());
+            dependency.extend(ServiceName::new(entry.file_name()).ok());
         }
     }
-    brought.sort();
-    Ok(brought)
+    dependency.sort();
+    Ok(dependency)
 }

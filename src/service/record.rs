@@ -17,7 +17,7 @@ use crate::service::plan::{Action, Plan};
 
 /// What `NAME.service` did when it last had something to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Last {
+pub struct Record {
     /// Seconds since 1970 when it ended.
     pub at: u64,
     pub took: Duration,
@@ -31,7 +31,7 @@ pub struct Last {
     pub failure: Option<String>,
 }
 
-impl Last {
+impl Record {
     /// What is about to be done. `before` is the model of what served.
     pub fn begun(compiled: &Compiled, from: Option<GenerationId>, before: Option<&Service>, plan: &Plan) -> Self {
         let changes = before.map(|before| change::between(before, &compiled.service, None)).unwrap_or_default();
@@ -62,7 +62,7 @@ impl Last {
 }
 
 /// The last one of a service, None if there was none since boot.
-pub fn read(layout: &Layout, name: &ServiceName) -> Option<Last> {
+pub fn read(layout: &Layout, name: &ServiceName) -> Option<Record> {
     serde_json::from_slice(&fs::read(layout.at(&layout.last(name))).ok()?).ok()
 }
 

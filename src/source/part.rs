@@ -10,7 +10,7 @@ use crate::path;
 
 pub const KEY: &str = "part";
 /// What the parts have together, and none of them for itself.
-pub const OF_THE_WHOLE: &[&str] = &["service", "install"];
+pub const GROUP_KEYS: &[&str] = &["service", "install"];
 /// What the whole has for itself, beside its parts.
 const ITS_OWN: &[&str] = &["description", "resources"];
 /// What is a part's own, and not that of all of them.
@@ -20,7 +20,7 @@ const OF_A_PART: &[&str] = &["exec", "container", "pod", "route", "port"];
 ///
 /// # Errors
 /// Parts without a name or with one that nothing can be called by, and keys on the wrong side of `[[part]]`.
-pub fn names(document: &Node, whole: &ServiceName) -> Result<Vec<ServiceName>, Diagnostics> {
+pub fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceName>, Diagnostics> {
     let Some(parts) = document.get(&path![KEY]) else { return Ok(Vec::new()) };
     let mut errors = Diagnostics::default();
     if parts.items().is_empty() {
@@ -31,7 +31,7 @@ pub fn names(document: &Node, whole: &ServiceName) -> Result<Vec<ServiceName>, D
     let mut seen = BTreeSet::new();
     for index in 0..parts.items().len() {
         let at = path![KEY, index];
-        match name(document, &at, whole) {
+        match name(document, &at, group) {
             Ok(name) if !seen.insert(name.clone()) => {
                 let message = format!("there are two parts {name}");
                 errors.0.push(document.error(&at.join("name"), message, "give each part a name of its own"));
@@ -39,7 +39,7 @@ pub fn names(document: &Node, whole: &ServiceName) -> Result<Vec<ServiceName>, D
             Ok(name) => names.push(name),
             Err(error) => errors.0.push(error),
         }
-        errors.0.extend(OF_THE_WHOLE.iter().map(|key| at.join(*key)).filter_map(|key| {
+        errors.0.extend(GROUP_KEYS.iter().map(|key| at.join(*key)).filter_map(|key| {
             document
                 .get(&key)
                 .map(|_| document.key_error(&key, "this concerns all parts together", "write it outside of [[part]]"))
@@ -57,7 +57,7 @@ pub fn names(document: &Node, whole: &ServiceName) -> Result<Vec<ServiceName>, D
     errors.into_result().map(|()| names)
 }
 
-fn name(document: &Node, at: &Path, whole: &ServiceName) -> Result<ServiceName, Diagnostic> {
+fn name(document: &Node, at: &Path, group: &ServiceName) -> Result<ServiceName, Diagnostic> {
     let here = at.join("name");
     let Some(Value::String(text)) = document.get(&here).map(|node| &node.value) else {
         return Err(document.error(&here, "a part has a name", "write name = \"web\" at its top"));
@@ -67,8 +67,8 @@ fn name(document: &Node, at: &Path, whole: &ServiceName) -> Result<ServiceName, 
         let remedy = "use a-z, 0-9, '-' and '_', and begin with a letter or a digit";
         return Err(document.error(&here, format!("{text:?} is not a name of a part"), remedy));
     }
-    ServiceName::new(&format!("{whole}.{text}"))
-        .map_err(|why| document.error(&here, format!("as {whole}.{text}: {why}"), "give the part another name"))
+    ServiceName::new(&format!("{group}.{text}"))
+        .map_err(|why| document.error(&here, format!("as {group}.{text}: {why}"), "give the part another name"))
 }
 
 /// What is declared for one part: what stands outside of the parts, and what stands in it over that. None, if there is
@@ -78,29 +78,29 @@ pub fn narrow(document: &Node, part: &str) -> Option<Node> {
     let mut own = document.get(&path![KEY])?.items().iter().find(called)?.clone();
     retain(&mut own, |key| key != "name");
     let mut common = document.clone();
-    let not_common = [&[KEY], OF_THE_WHOLE, ITS_OWN].concat();
+    let not_common = [&[KEY], GROUP_KEYS, ITS_OWN].concat();
     retain(&mut common, |key| !not_common.contains(&key));
     retain_in(&mut common, "systemd", |key| key != "slice");
-    common.place = own.place.clone();
-    common.key_place = own.key_place.clone();
+    common.position = own.position.clone();
+    common.key_position = own.key_position.clone();
     common.merge(own);
     Some(common)
 }
 
 /// What is declared for all parts together.
-pub fn whole(document: &Node) -> Node {
-    let mut whole = document.clone();
-    let keys = [OF_THE_WHOLE, ITS_OWN, &["condition", "systemd"]].concat();
-    retain(&mut whole, |key| keys.contains(&key));
-    retain_in(&mut whole, "systemd", |key| key == "slice");
-    whole
+pub fn group(document: &Node) -> Node {
+    let mut group = document.clone();
+    let keys = [GROUP_KEYS, ITS_OWN, &["condition", "systemd"]].concat();
+    retain(&mut group, |key| keys.contains(&key));
+    retain_in(&mut group, "systemd", |key| key == "slice");
+    group
 }
 
 /// Of what holds for all services, what concerns the parts of one together.
-pub fn whole_of(defaults: &Node) -> Node {
-    let mut whole = defaults.clone();
-    retain(&mut whole, |key| OF_THE_WHOLE.contains(&key));
-    whole
+pub fn group_of(defaults: &Node) -> Node {
+    let mut group = defaults.clone();
+    retain(&mut group, |key| GROUP_KEYS.contains(&key));
+    group
 }
 
 /// Keeps some entries of a table; what is none stays as it is, for its type to be refused.

@@ -30,7 +30,7 @@ pub struct Declared {
     pub source: Utf8PathBuf,
     pub document: Node,
     /// What it is a part of.
-    pub whole: Option<Whole>,
+    pub group: Option<Group>,
     pub drop_ins: Vec<DropIn>,
     pub files: Vec<File>,
     /// Those it was declared with, where something is still to be rendered with them.
@@ -40,38 +40,38 @@ pub struct Declared {
 impl Declared {
     /// What the directory of its declaration is called.
     pub fn declared_as(&self) -> &ServiceName {
-        self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+        self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 }
 
 /// What is declared for all parts of a service together, without types.
 #[derive(Debug, Clone)]
-pub struct Whole {
+pub struct Group {
     pub name: ServiceName,
     pub document: Node,
 }
 
 /// What there is of each service of a declaration, or what is wrong with it.
-pub type Each<T> = Vec<(ServiceName, Result<T, Diagnostics>)>;
+pub type PerService<T> = Vec<(ServiceName, Result<T, Diagnostics>)>;
 
 /// What is written for one service.
 #[derive(Debug, Clone)]
 pub struct Written {
-    pub site: Site,
+    pub location: Location,
     pub document: Node,
-    pub whole: Option<Whole>,
+    pub group: Option<Group>,
     /// Directories of other parts: nothing in them is the service's.
     foreign: Vec<String>,
 }
 
 /// Where a declaration is, and what lies over it.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub struct Location {
     pub name: ServiceName,
     /// Its directory, as the units name it.
     pub dir: Utf8PathBuf,
     /// For a part: the declaration that it stands in.
-    pub whole: Option<Arc<Site>>,
+    pub group: Option<Arc<Location>>,
     /// What lies under it.
     defaults: Defaults,
     /// Drop-in files by name, `*.toml` and `*.conf`, already without the hidden and masked ones.
@@ -108,7 +108,7 @@ pub enum Proposal {
     Gone,
 }
 
-impl Site {
+impl Location {
     /// The site as it will be with one of the administrator's drop-ins written or removed.
     pub fn with(mut self, layout: &Layout, file: &str, proposal: &Proposal) -> Self {
         let bases = layout.declaration_dirs();
@@ -136,20 +136,20 @@ impl Site {
 
     /// Those over the whole come first.
     fn overlays(&self) -> impl Iterator<Item = (&String, &Overlay)> {
-        let of_the_whole = self.whole.iter().flat_map(|whole| &whole.drop_ins);
-        of_the_whole.chain(&self.drop_ins)
+        let of_the_group = self.group.iter().flat_map(|group| &group.drop_ins);
+        of_the_group.chain(&self.drop_ins)
     }
 
     /// What the directory of its declaration is called.
     pub fn declared_as(&self) -> &ServiceName {
-        self.whole.as_ref().map_or(&self.name, |whole| &whole.name)
+        self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 
     /// A part of what is declared here.
     fn part(&self, layout: &Layout, name: ServiceName) -> Self {
         let drop_ins = drop_ins_of(layout, &name);
         let (dir, defaults) = (self.dir.clone(), self.defaults.clone());
-        Self { name, dir, whole: Some(Arc::new(self.clone())), defaults, drop_ins }
+        Self { name, dir, group: Some(Arc::new(self.clone())), defaults, drop_ins }
     }
 
     fn defaults(&self) -> Result<Option<&Node>, Diagnostic> {
@@ -157,7 +157,7 @@ impl Site {
     }
 
     /// Declarations of the same name that this one hides.
-    pub fn hidden(&self, layout: &Layout) -> Vec<Utf8PathBuf> {
+    pub fn shadowed(&self, layout: &Layout) -> Vec<Utf8PathBuf> {
         let all = layout.declaration_dirs().iter().map(|base| base.join(self.declared_as().as_str()));
         let below = all.skip_while(|dir| *dir != self.dir).skip(1);
         below.map(|dir| dir.join(DECLARATION)).filter(|path| layout.at(path).exists()).collect()
@@ -174,7 +174,7 @@ impl Overlay {
 }
 
 /// Finds every declaration of a layout, by name.
-pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
+pub fn find(layout: &Layout) -> (Vec<Location>, Diagnostics) {
     let mut errors = Diagnostics::default();
     let mut dirs: BTreeMap<String, Utf8PathBuf> = BTreeMap::new();
     let mut over: BTreeMap<String, Vec<Utf8PathBuf>> = BTreeMap::new();
@@ -187,7 +187,7 @@ pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
             }
         }
     }
-    let mut sites = Vec::new();
+    let mut locations = Vec::new();
     let defaults = defaults(layout);
     for (name, dir) in dirs {
         let here = layout.at(&dir);
@@ -197,27 +197,27 @@ pub fn find(layout: &Layout) -> (Vec<Site>, Diagnostics) {
         match ServiceName::new(&name) {
             Ok(service) => {
                 let drop_ins = drop_ins(layout, over.get(&name).map_or(&[], Vec::as_slice), &mut errors);
-                sites.push(Site { name: service, dir, whole: None, defaults: defaults.clone(), drop_ins });
+                locations.push(Location { name: service, dir, group: None, defaults: defaults.clone(), drop_ins });
             }
             Err(reason) => errors.0.push(Diagnostic::of_file(&dir, reason, "rename the directory")),
         }
     }
-    (sites, errors)
+    (locations, errors)
 }
 
 /// Finds one declaration of a layout, or the part of one.
-pub fn find_one(layout: &Layout, name: &ServiceName) -> Option<Site> {
+pub fn find_one(layout: &Layout, name: &ServiceName) -> Option<Location> {
     find_dir(layout, name).or_else(|| {
-        let whole = find_dir(layout, &name.split_part()?.0)?;
-        let dir = layout.at(&whole.dir);
+        let group = find_dir(layout, &name.split_part()?.0)?;
+        let dir = layout.at(&group.dir);
         // Of a declaration that cannot be read nobody knows what it has.
-        let document = in_place(layout, &whole, &dir, &whole.dir).ok()?;
-        let names = part::names(&document, &whole.name).ok()?;
-        names.contains(name).then(|| whole.part(layout, name.clone()))
+        let document = in_place(layout, &group, &dir, &group.dir).ok()?;
+        let names = part::names(&document, &group.name).ok()?;
+        names.contains(name).then(|| group.part(layout, name.clone()))
     })
 }
 
-fn find_dir(layout: &Layout, name: &ServiceName) -> Option<Site> {
+fn find_dir(layout: &Layout, name: &ServiceName) -> Option<Location> {
     let bases = layout.declaration_dirs();
     let dir = bases.iter().map(|base| base.join(name.as_str())).find(|dir| exists(&layout.at(dir)))?;
     let here = layout.at(&dir);
@@ -225,18 +225,18 @@ fn find_dir(layout: &Layout, name: &ServiceName) -> Option<Site> {
         return None;
     }
     let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
-    Some(Site { name: name.clone(), dir, whole: None, defaults, drop_ins })
+    Some(Location { name: name.clone(), dir, group: None, defaults, drop_ins })
 }
 
 /// A site for a declaration that is not in the search path yet, under the name it will have there.
-pub fn site_of(layout: &Layout, name: &ServiceName) -> Site {
+pub fn new_location(layout: &Layout, name: &ServiceName) -> Location {
     let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
-    Site { name: name.clone(), dir: layout.declaration(name), whole: None, defaults, drop_ins }
+    Location { name: name.clone(), dir: layout.declaration(name), group: None, defaults, drop_ins }
 }
 
 /// The site of one of the services that are declared at another: a part's, or that itself.
-pub fn part_of(layout: &Layout, site: &Site, name: &ServiceName) -> Site {
-    if site.name == *name { site.clone() } else { site.part(layout, name.clone()) }
+pub fn part_of(layout: &Layout, location: &Location, name: &ServiceName) -> Location {
+    if location.name == *name { location.clone() } else { location.part(layout, name.clone()) }
 }
 
 fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, Overlay> {
@@ -265,25 +265,30 @@ fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> 
 ///
 /// # Errors
 /// What concerns all of them.
-pub fn written(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Each<Written>, Diagnostics> {
-    let whole = site.whole.as_deref().unwrap_or(site);
-    let document = in_place(layout, whole, dir, shown)?;
-    let names = part::names(&document, &whole.name)?;
-    if names.is_empty() && site.whole.is_none() {
-        let document = over_defaults(site, document)?;
-        let written = Written { site: site.clone(), document, whole: None, foreign: Vec::new() };
-        return Ok(vec![(site.name.clone(), Ok(written))]);
+pub fn written(
+    layout: &Layout,
+    location: &Location,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<PerService<Written>, Diagnostics> {
+    let group = location.group.as_deref().unwrap_or(location);
+    let document = in_place(layout, group, dir, shown)?;
+    let names = part::names(&document, &group.name)?;
+    if names.is_empty() && location.group.is_none() {
+        let document = over_defaults(location, document)?;
+        let written = Written { location: location.clone(), document, group: None, foreign: Vec::new() };
+        return Ok(vec![(location.name.clone(), Ok(written))]);
     }
-    let together = over(site.defaults()?.map(part::whole_of), part::whole(&document));
+    let together = over(location.defaults()?.map(part::group_of), part::group(&document));
     let mut services = Vec::new();
-    let asked = |name: &ServiceName| site.whole.is_none() || *name == site.name;
+    let asked = |name: &ServiceName| location.group.is_none() || *name == location.name;
     for name in names.iter().filter(|name| asked(name)) {
-        let site = if site.whole.is_some() { site.clone() } else { site.part(layout, name.clone()) };
+        let location = if location.group.is_some() { location.clone() } else { location.part(layout, name.clone()) };
         let others = names.iter().filter(|other| *other != name);
-        let of_part = of_part(layout, &site, &document).map(|own| Written {
-            site,
+        let of_part = of_part(layout, &location, &document).map(|own| Written {
+            location,
             document: own,
-            whole: Some(Whole { name: whole.name.clone(), document: together.clone() }),
+            group: Some(Group { name: group.name.clone(), document: together.clone() }),
             foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
         });
         services.push((name.clone(), of_part.map_err(Diagnostics::from)));
@@ -296,9 +301,9 @@ pub fn written(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -
 /// # Errors
 /// What cannot be read.
 pub fn load(layout: &Layout, written: Written, dir: &Utf8Path, shown: &Utf8Path) -> Result<Declared, Diagnostics> {
-    let Written { site, document, whole, foreign } = written;
+    let Written { location, document, group, foreign } = written;
     let mut drop_ins = Vec::new();
-    for (name, overlay) in site.overlays().filter(|(name, _)| name.ends_with(".conf")) {
+    for (name, overlay) in location.overlays().filter(|(name, _)| name.ends_with(".conf")) {
         drop_ins.push(DropIn { name: name.clone(), content: overlay.read(layout)?.text.clone() });
     }
     let mut files = files(dir, shown)?;
@@ -307,12 +312,12 @@ pub fn load(layout: &Layout, written: Written, dir: &Utf8Path, shown: &Utf8Path)
     Ok(Declared {
         scope: layout.scope,
         dir: shown.to_owned(),
-        source: site.dir.join(DECLARATION),
-        name: site.name,
+        source: location.dir.join(DECLARATION),
+        name: location.name,
         // Only pods are rendered later; the generator reads no file for nothing.
         variables: if document.get(&path!["pod"]).is_some() { variables(dir) } else { BTreeMap::new() },
         document,
-        whole,
+        group,
         drop_ins,
         files,
     })
@@ -332,30 +337,30 @@ fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// What cannot be read or parsed, and a part that is not in it.
-pub fn document(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
-    match &site.whole {
-        None => over_defaults(site, in_place(layout, site, dir, shown)?),
-        Some(whole) => of_part(layout, site, &in_place(layout, whole, dir, shown)?),
+pub fn document(layout: &Layout, location: &Location, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+    match &location.group {
+        None => over_defaults(location, in_place(layout, location, dir, shown)?),
+        Some(group) => of_part(layout, location, &in_place(layout, group, dir, shown)?),
     }
 }
 
-fn in_place(layout: &Layout, site: &Site, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+fn in_place(layout: &Layout, location: &Location, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
     let document = Node::parse(&read(&dir.join(DECLARATION), &shown.join(DECLARATION))?)?;
-    lay_over(layout, site, document)
+    lay_over(layout, location, document)
 }
 
 /// What a part says, with what is laid over it alone.
-fn of_part(layout: &Layout, site: &Site, whole: &Node) -> Result<Node, Diagnostic> {
-    let own = site.name.split_part().and_then(|(_, part)| part::narrow(whole, part));
+fn of_part(layout: &Layout, location: &Location, group: &Node) -> Result<Node, Diagnostic> {
+    let own = location.name.split_part().and_then(|(_, part)| part::narrow(group, part));
     let own = own.ok_or_else(|| {
-        whole.error(&path!["part"], format!("there is no part {}", site.name), "write it as a section [[part]]")
+        group.error(&path!["part"], format!("there is no part {}", location.name), "write it as a section [[part]]")
     })?;
-    over_defaults(site, lay_over(layout, site, own)?)
+    over_defaults(location, lay_over(layout, location, own)?)
 }
 
 /// A service's document over what holds for all of the host.
-fn over_defaults(site: &Site, document: Node) -> Result<Node, Diagnostic> {
-    Ok(over(site.defaults()?.cloned(), document))
+fn over_defaults(location: &Location, document: Node) -> Result<Node, Diagnostic> {
+    Ok(over(location.defaults()?.cloned(), document))
 }
 
 fn over(defaults: Option<Node>, mut document: Node) -> Node {
@@ -365,8 +370,8 @@ fn over(defaults: Option<Node>, mut document: Node) -> Node {
     document
 }
 
-fn lay_over(layout: &Layout, site: &Site, mut document: Node) -> Result<Node, Diagnostic> {
-    for (_, overlay) in site.drop_ins.iter().filter(|(name, _)| name.ends_with(".toml")) {
+fn lay_over(layout: &Layout, location: &Location, mut document: Node) -> Result<Node, Diagnostic> {
+    for (_, overlay) in location.drop_ins.iter().filter(|(name, _)| name.ends_with(".toml")) {
         document.merge(Node::parse(&overlay.read(layout)?)?);
     }
     Ok(document)
@@ -376,17 +381,17 @@ fn lay_over(layout: &Layout, site: &Site, mut document: Node) -> Result<Node, Di
 ///
 /// # Errors
 /// What cannot be read or parsed.
-pub fn stored_document(layout: &Layout, site: &Site) -> Result<Node, Diagnostic> {
-    document(layout, site, &layout.at(&site.dir), &site.dir)
+pub fn stored_document(layout: &Layout, location: &Location) -> Result<Node, Diagnostic> {
+    document(layout, location, &layout.at(&location.dir), &location.dir)
 }
 
 /// The parts of a service that is declared in its place; none, if it is one service or a part itself.
 ///
 /// # Errors
 /// What cannot be read or parsed, and parts that cannot be told apart.
-pub fn parts(layout: &Layout, site: &Site) -> Result<Vec<ServiceName>, Diagnostics> {
-    if site.whole.is_some() {
+pub fn parts(layout: &Layout, location: &Location) -> Result<Vec<ServiceName>, Diagnostics> {
+    if location.group.is_some() {
         return Ok(Vec::new());
     }
-    part::names(&in_place(layout, site, &layout.at(&site.dir), &site.dir)?, &site.name)
+    part::names(&in_place(layout, location, &layout.at(&location.dir), &location.dir)?, &location.name)
 }

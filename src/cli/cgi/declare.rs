@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::cgi::{manifest, name, parent};
 use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::functions::load_function;
-use crate::compile::{self, Clash, Host};
+use crate::compile::{self, Host, RouteConflict};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::engine::podman::image;
@@ -146,7 +146,7 @@ fn refuse_taken(context: &Context, compiled: &Compiled, host: &Host, dir: &Utf8P
     for alias in &function.aliases {
         let mut refuse = |message: String, remedy: &str| errors.0.push(at_alias(&document, alias, message, remedy));
         let services = || host.services.values().map(|it| &it.service);
-        if let Some((owner, _)) = Clash::of_alias(alias, function.tls, services()) {
+        if let Some((owner, _)) = RouteConflict::of_alias(alias, function.tls, services()) {
             refuse(format!("{alias} is routed to the service {owner} already"), "choose another alias");
         }
         for (other, owned) in functions::aliases(&context.layout) {

@@ -15,7 +15,7 @@ pub fn list(context: &Context, service: Option<&str>, json: bool) -> Outcome {
             let name = ServiceName::new(name).map_err(Failure::Usage)?;
             let names = members(&context.layout, &name);
             if names.iter().all(|name| live::of(&context.layout, name).is_none()) {
-                context.site(name.as_str())?;
+                context.location(name.as_str())?;
             }
             names
         }

@@ -15,7 +15,7 @@ use crate::systemd::Manager;
 /// If there is no such service, neither declared nor running.
 fn must_exist(context: &Context, name: &ServiceName) -> Outcome {
     if live::of(&context.layout, name).is_none() && live::parts_of(&context.layout, name).is_empty() {
-        context.site(name.as_str())?;
+        context.location(name.as_str())?;
     }
     Ok(())
 }
@@ -43,10 +43,10 @@ pub fn stop(context: &Context, name: &ServiceName) -> Outcome {
 
 pub fn reload(context: &Context, name: &ServiceName) -> Outcome {
     // Else it would start again what is just being removed.
-    let (_lock, site) = lock_declared(context, name)?;
+    let (_lock, location) = lock_declared(context, name)?;
     // What does not compile says so when it is brought.
     let layout = &context.layout;
-    let services = compile::compile_all(layout, &site, &layout.at(&site.dir), &site.dir, context.systemd());
+    let services = compile::compile_all(layout, &location, &layout.at(&location.dir), &location.dir, context.systemd());
     let pins = image::pin_all(context, &services.unwrap_or_default())?;
     bring(context, name).or_else(|failure| {
         pins.undo(layout)?;
@@ -68,8 +68,8 @@ type Started = Result<(), crate::systemd::Error>;
 /// Shows how far it is meanwhile.
 fn bring_with(context: &Context, name: &ServiceName, job: impl FnOnce(Manager, &[String]) -> Started) -> Outcome {
     let manager = context.manager;
-    let brought = progress::during(manager, &members(&context.layout, name), || job(manager, &[name.unit()]));
-    brought.map_err(|error| reason(context, name, &error))
+    let dependency = progress::during(manager, &members(&context.layout, name), || job(manager, &[name.unit()]));
+    dependency.map_err(|error| reason(context, name, &error))
 }
 
 fn reason(context: &Context, name: &ServiceName, error: &crate::systemd::Error) -> Failure {
@@ -87,8 +87,8 @@ fn report_one(context: &Context, name: &ServiceName) -> Outcome {
     if let Some(target) = Target::read(&context.layout, name)? {
         let ready = state::ready(&context.layout, name)?.len();
         println!("{name}: generation {} serves with {ready} of {} deployments", target.generation, target.concurrency);
-    } else if let Some(site) = search::find_one(&context.layout, name) {
-        let compiled = compile::compile_site(&context.layout, &site, context.systemd())?;
+    } else if let Some(location) = search::find_one(&context.layout, name) {
+        let compiled = compile::compile_located(&context.layout, &location, context.systemd())?;
         if let Some(why) = held_back(context, &compiled.service, "inactive") {
             println!("{name}: {why}");
         }

@@ -15,7 +15,7 @@ use crate::document::{Node, Path, Step};
 use crate::layout::Scope;
 use crate::names::ServiceName;
 use crate::service::overrides::{self, Changes, INSTALL, RESTART, SCALE, SET};
-use crate::source::search::{self, Site};
+use crate::source::search::{self, Location};
 
 #[derive(Args)]
 pub struct SetArguments {
@@ -30,32 +30,32 @@ pub struct SetArguments {
 
 /// Another time is another generation of the same configuration.
 pub fn restart(context: &Context, name: &ServiceName) -> Outcome {
-    let (_lock, site) = lock_declared(context, name)?;
+    let (_lock, location) = lock_declared(context, name)?;
     // Microseconds: asked for thrice in a second, it rolls thrice.
     let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
     let changes = of_key(context, name, RESTART, RESTARTED_AT, Some(Value::String(time)))?;
-    check(context, &changes, &site, &[(RESTART, RESTARTED_AT.into())])?;
+    check(context, &changes, &location, &[(RESTART, RESTARTED_AT.into())])?;
     write_and_follow(context, name, &changes)
 }
 
 pub fn scale(context: &Context, name: &ServiceName, concurrency: u32) -> Outcome {
-    let (_lock, site) = lock_declared(context, name)?;
+    let (_lock, location) = lock_declared(context, name)?;
     let changes = of_key(context, name, SCALE, CONCURRENCY, Some(Value::Integer(concurrency.into())))?;
-    check(context, &changes, &site, &[(SCALE, CONCURRENCY.into())])?;
+    check(context, &changes, &location, &[(SCALE, CONCURRENCY.into())])?;
     write_and_follow(context, name, &changes)
 }
 
 pub fn enable(context: &Context, name: &ServiceName) -> Outcome {
-    let (_lock, site) = lock_declared(context, name)?;
+    let (_lock, location) = lock_declared(context, name)?;
     let mut changes = of_key(context, name, INSTALL, WANTED_BY, None)?;
-    let mut wanted_by = wanted_by_of(&check(context, &changes, &site, &[])?);
+    let mut wanted_by = wanted_by_of(&check(context, &changes, &location, &[])?);
     if wanted_by.is_empty() {
         let default = match context.layout.scope {
             Scope::System => "multi-user.target",
             Scope::User => "default.target",
         };
         changes = of_key(context, name, INSTALL, WANTED_BY, Some(Value::Array(vec![default.into()])))?;
-        wanted_by = wanted_by_of(&check(context, &changes, &site, &[(INSTALL, WANTED_BY.into())])?);
+        wanted_by = wanted_by_of(&check(context, &changes, &location, &[(INSTALL, WANTED_BY.into())])?);
     }
     write_installation(context, name, &changes)?;
     let already = if changes.is_empty() { " already" } else { "" };
@@ -64,11 +64,11 @@ pub fn enable(context: &Context, name: &ServiceName) -> Outcome {
 }
 
 pub fn disable(context: &Context, name: &ServiceName) -> Outcome {
-    let (_lock, site) = lock_declared(context, name)?;
+    let (_lock, location) = lock_declared(context, name)?;
     let mut changes = Changes::default();
-    if !wanted_by_of(&check(context, &changes, &site, &[])?).is_empty() {
+    if !wanted_by_of(&check(context, &changes, &location, &[])?).is_empty() {
         changes = of_key(context, name, INSTALL, WANTED_BY, Some(Value::Array(Vec::new())))?;
-        check(context, &changes, &site, &[(INSTALL, WANTED_BY.into())])?;
+        check(context, &changes, &location, &[(INSTALL, WANTED_BY.into())])?;
     }
     write_installation(context, name, &changes)?;
     let already = if changes.is_empty() { " already" } else { "" };
@@ -92,8 +92,8 @@ fn write_installation(context: &Context, name: &ServiceName, changes: &Changes) 
 
 pub fn set(context: &Context, arguments: &SetArguments) -> Outcome {
     let name = &ServiceName::new(&arguments.name).map_err(Failure::Usage)?;
-    let (_lock, site) = lock_declared(context, name)?;
-    let mut declared = document(context, &site)?;
+    let (_lock, location) = lock_declared(context, name)?;
+    let mut declared = document(context, &location)?;
     let mut assignments = Vec::new();
     for word in &arguments.assignments {
         let Assignment { keys, text } = Assignment::parse(word)?;
@@ -117,7 +117,7 @@ pub fn set(context: &Context, arguments: &SetArguments) -> Outcome {
         })
         .map_err(Diagnostics::from)?;
     let given = assignments.iter().filter(|(_, value)| value.is_some());
-    check(context, &changes, &site, &given.map(|(keys, _)| (SET, path_of(keys))).collect::<Vec<_>>())?;
+    check(context, &changes, &location, &given.map(|(keys, _)| (SET, path_of(keys))).collect::<Vec<_>>())?;
     for key in unknown {
         println!("{name}: {key} was not set by `conductor service set`");
     }
@@ -196,9 +196,9 @@ fn path_of(keys: &[String]) -> Path {
     Path(keys.iter().map(|key| Step::Key(key.clone())).collect())
 }
 
-fn document(context: &Context, site: &Site) -> Result<Node, Failure> {
+fn document(context: &Context, location: &Location) -> Result<Node, Failure> {
     let layout = &context.layout;
-    Ok(search::stored_document(layout, site).map_err(Diagnostics::from)?)
+    Ok(search::stored_document(layout, location).map_err(Diagnostics::from)?)
 }
 
 fn of_key(
@@ -213,14 +213,19 @@ fn of_key(
 
 /// What the declaration will compile to, before anything is written. Values that another drop-in
 /// overrides are refused: they would do nothing.
-fn check(context: &Context, changes: &Changes, site: &Site, given: &[(&str, Path)]) -> Result<Vec<Compiled>, Failure> {
+fn check(
+    context: &Context,
+    changes: &Changes,
+    location: &Location,
+    given: &[(&str, Path)],
+) -> Result<Vec<Compiled>, Failure> {
     let layout = &context.layout;
-    let site = changes.lay(layout, site.clone());
-    let compiled = compile_proposed(context, &site, &layout.at(&site.dir), &site.dir)?;
-    let document = document(context, &site)?;
+    let location = changes.lay(layout, location.clone());
+    let compiled = compile_proposed(context, &location, &layout.at(&location.dir), &location.dir)?;
+    let document = document(context, &location)?;
     for (file, path) in given {
-        let mine = overrides::dir(layout, &site.name).join(file);
-        let winner = &document.find(path).place;
+        let mine = overrides::dir(layout, &location.name).join(file);
+        let winner = &document.find(path).position;
         let is_table = document.find(path).plain().is_table();
         if !is_table && winner.source.path != mine {
             let line = winner.position().0;

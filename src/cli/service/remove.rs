@@ -13,16 +13,16 @@ use crate::{atomic, live};
 /// Stops a service and removes its declaration, and what nobody else brings along.
 pub fn run(context: &Context, name: &ServiceName) -> Outcome {
     let Context { layout, manager } = context;
-    let site = search::find_one(layout, name);
+    let location = search::find_one(layout, name);
     let own = layout.declaration(name);
-    if let Some(site) = site.as_ref().filter(|site| site.dir != own) {
+    if let Some(location) = location.as_ref().filter(|location| location.dir != own) {
         let remedy = format!("ln -s /dev/null {own}");
-        return Err(Failure::Failed(format!("{} belongs to a package; mask it: {remedy}", site.dir)));
+        return Err(Failure::Failed(format!("{} belongs to a package; mask it: {remedy}", location.dir)));
     }
     let members = members(layout, name);
     let is_live = members.iter().any(|member| live::of(layout, member).is_some());
-    if site.is_none() && !is_live && !layout.at(&own).exists() {
-        context.site(name.as_str())?;
+    if location.is_none() && !is_live && !layout.at(&own).exists() {
+        context.location(name.as_str())?;
     }
     let names: BTreeSet<_> = members.iter().chain([name]).collect();
     let units: Vec<_> = names.iter().map(|name| name.unit()).collect();

@@ -8,7 +8,7 @@ use crate::cli::service::members;
 use crate::cli::{Context, Failure, Outcome, table};
 use crate::live::Target;
 use crate::names::{GenerationId, ServiceName};
-use crate::service::history::{self, Kept};
+use crate::service::history::{self, Past};
 use crate::service::overrides::Changes;
 use crate::source::{DECLARATION, search};
 use crate::{atomic, compile};
@@ -17,7 +17,7 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
     let layout = &context.layout;
     must_not_have_parts(context, name)?;
     if history::all(layout, name)?.is_empty() {
-        context.site(name.as_str())?;
+        context.location(name.as_str())?;
     }
     let _lock = lock(context, name)?;
     let kept = history::all(layout, name)?;
@@ -32,8 +32,8 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(|error| Failure::Failed(error.to_string()))?;
     chosen.restore(&dir)?;
     let changes = Changes::to_generation(layout, name, &chosen.overrides()?)?;
-    let site = changes.lay(layout, search::site_of(layout, name));
-    let compiled = compile_proposed(context, &site, &dir, &layout.declaration(name))?.remove(0);
+    let location = changes.lay(layout, search::new_location(layout, name));
+    let compiled = compile_proposed(context, &location, &dir, &layout.declaration(name))?.remove(0);
     println!("{name}: back to generation {}, of {}", chosen.id, humantime::format_rfc3339_seconds(chosen.served));
     if compiled.id != chosen.id {
         println!(
@@ -41,7 +41,7 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
             compiled.id
         );
     }
-    for hidden in site.hidden(layout).iter().filter(|_| !place.exists()) {
+    for hidden in location.shadowed(layout).iter().filter(|_| !place.exists()) {
         println!("{name}: {} hides {hidden} from now on", layout.declaration(name).join(DECLARATION));
     }
     let undo = changes.write(layout, name)?;
@@ -58,8 +58,8 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
 /// # Errors
 /// If the service has parts or is one: each has generations of its own, and one declaration for all.
 fn must_not_have_parts(context: &Context, name: &ServiceName) -> Outcome {
-    let site = search::find_one(&context.layout, name);
-    let is_part = site.is_some_and(|site| site.whole.is_some());
+    let location = search::find_one(&context.layout, name);
+    let is_part = location.is_some_and(|location| location.group.is_some());
     if !is_part && members(&context.layout, name).contains(name) {
         return Ok(());
     }
@@ -73,17 +73,17 @@ fn current(context: &Context, name: &ServiceName) -> Result<Option<GenerationId>
     if let Some(target) = Target::read(layout, name)? {
         return Ok(Some(target.generation));
     }
-    let site = search::find_one(layout, name);
-    Ok(site.and_then(|site| Some(compile::compile_site(layout, &site, context.systemd()).ok()?.id)))
+    let location = search::find_one(layout, name);
+    Ok(location.and_then(|location| Some(compile::compile_located(layout, &location, context.systemd()).ok()?.id)))
 }
 
 fn choose<'a>(
     context: &Context,
     name: &ServiceName,
-    kept: &'a [Kept],
+    kept: &'a [Past],
     current: Option<&GenerationId>,
     wanted: Option<&str>,
-) -> Result<&'a Kept, Failure> {
+) -> Result<&'a Past, Failure> {
     let Some(prefix) = wanted else {
         let previous = kept.iter().find(|one| Some(&one.id) != current);
         return previous
@@ -101,11 +101,11 @@ fn choose<'a>(
 }
 
 /// What is kept, and what each would change.
-fn list(context: &Context, name: &ServiceName, kept: &[Kept], current: Option<&GenerationId>) -> String {
-    let site = search::find_one(&context.layout, name);
-    let differences = |one: &Kept| match &site {
-        Some(site) => one
-            .differences(&context.layout, site)
+fn list(context: &Context, name: &ServiceName, kept: &[Past], current: Option<&GenerationId>) -> String {
+    let location = search::find_one(&context.layout, name);
+    let differences = |one: &Past| match &location {
+        Some(location) => one
+            .differences(&context.layout, location)
             .map_or_else(|_| "it cannot be read".to_owned(), |keys| keys.into_iter().collect::<Vec<_>>().join(", ")),
         None => "nothing is declared".to_owned(),
     };

@@ -1,17 +1,17 @@
 //! `conductor service show`
 
 use crate::cli::{Context, Outcome};
-use crate::diagnostic::{Diagnostics, Place};
+use crate::diagnostic::{Diagnostics, Position};
 use crate::document::{Node, Value};
 use crate::source::DECLARATION;
-use crate::source::search::{self, Site};
+use crate::source::search::{self, Location};
 
 pub fn run(context: &Context, name: &str, sources: bool) -> Outcome {
     let layout = &context.layout;
-    let site = context.site(name)?;
-    let document = search::stored_document(layout, &site).map_err(Diagnostics::from)?;
+    let location = context.location(name)?;
+    let document = search::stored_document(layout, &location).map_err(Diagnostics::from)?;
     if sources {
-        print_files(context, &site);
+        print_files(context, &location);
     }
     let mut lines = Vec::new();
     section(&document, "", &mut lines);
@@ -29,12 +29,12 @@ pub fn run(context: &Context, name: &str, sources: bool) -> Outcome {
 }
 
 /// The files that a declaration is made of, the most important last.
-fn print_files(context: &Context, site: &Site) {
-    for hidden in site.hidden(&context.layout) {
-        println!("# hidden:       {hidden}");
+fn print_files(context: &Context, location: &Location) {
+    for shadowed in location.shadowed(&context.layout) {
+        println!("# shadowed:     {shadowed}");
     }
-    println!("# declared in:  {}", site.dir.join(DECLARATION));
-    for file in site.drop_ins() {
+    println!("# declared in:  {}", location.dir.join(DECLARATION));
+    for file in location.drop_ins() {
         let what = if file.as_str().ends_with(".toml") { "laid over it:" } else { "of its units:" };
         println!("# {what} {file}");
     }
@@ -44,7 +44,7 @@ fn print_files(context: &Context, site: &Site) {
 struct Line {
     text: String,
     /// Where the value comes from, for a line that has one.
-    place: Option<Place>,
+    place: Option<Position>,
 }
 
 impl Line {
@@ -59,7 +59,7 @@ fn section(table: &Node, path: &str, lines: &mut Vec<Line>) {
     let Value::Table(entries) = &table.value else { return };
     for (key, node) in entries.iter().filter(|(_, node)| !is_section(node)) {
         let text = format!("{} = {}", quoted(key), written(node));
-        lines.push(Line { text, place: Some(node.place.clone()) });
+        lines.push(Line { text, place: Some(node.position.clone()) });
     }
     for (key, node) in entries.iter().filter(|(_, node)| is_section(node)) {
         let path = if path.is_empty() { quoted(key) } else { format!("{path}.{}", quoted(key)) };

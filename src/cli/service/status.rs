@@ -58,11 +58,11 @@ pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
 
 fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
     let Context { layout, manager } = context;
-    let site = search::find_one(layout, name);
-    if site.is_none() && live::of(layout, name).is_none() {
-        context.site(name.as_str())?;
+    let location = search::find_one(layout, name);
+    if location.is_none() && live::of(layout, name).is_none() {
+        context.location(name.as_str())?;
     }
-    let compiled = site.as_ref().map(|site| compile::compile_site(layout, site, context.systemd()));
+    let compiled = location.as_ref().map(|location| compile::compile_located(layout, location, context.systemd()));
     let (compiled, broken) = match compiled {
         Some(Ok(compiled)) => (Some(compiled), None),
         Some(Err(errors)) => (None, Some(errors.to_string())),
@@ -75,7 +75,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
         declared: compiled.as_ref().map(|compiled| compiled.id.to_string()),
         generation: Target::read(layout, name)?.map(|target| target.generation.to_string()),
         description: compiled.as_ref().map_or_else(String::new, |compiled| compiled.service.description.clone()),
-        source: site.map(|site| site.dir.join(source::DECLARATION)),
+        source: location.map(|location| location.dir.join(source::DECLARATION)),
         deployments: row::of_services(context, std::slice::from_ref(name))?,
         failure: broken.or_else(|| hook::failure(layout, name)),
         name: name.clone(),

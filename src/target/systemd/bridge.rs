@@ -6,14 +6,14 @@ use crate::escape::{Raw, Text, Word};
 use crate::layout::Layout;
 use crate::model::{ListenKind, Service};
 use crate::names::GenerationId;
-use crate::target::systemd::units::{Argument, DeploymentSocket, Of, PerInstance, finish};
+use crate::target::systemd::units::{Argument, Common, DeploymentSocket, PerInstance, finish};
 use crate::timespan;
 use crate::tree::Tree;
 
 #[derive(Template)]
 #[template(path = "systemd/bridge.service", escape = "none")]
 struct Bridge<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     id: &'a GenerationId,
     environment: Option<String>,
     /// Whether its own process waits for the deployment, and not systemd.
@@ -25,7 +25,7 @@ struct Bridge<'a> {
 #[derive(Template)]
 #[template(path = "systemd/port.socket", escape = "none")]
 struct PortSocket<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     listen: &'a str,
     polls_without_limit: bool,
 }
@@ -33,7 +33,7 @@ struct PortSocket<'a> {
 #[derive(Template)]
 #[template(path = "systemd/port.service", escape = "none")]
 struct PortService<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     listen: &'a str,
     slot: Word<'a>,
     families: &'static str,
@@ -66,7 +66,7 @@ pub fn render(layout: &Layout, service: &Service, id: &GenerationId, tree: &mut 
         }
     };
     let bridge = Bridge {
-        of: Of::new(layout, service),
+        common: Common::new(layout, service),
         id,
         environment: environment.filter(|_| !waits),
         waits,
@@ -76,7 +76,7 @@ pub fn render(layout: &Layout, service: &Service, id: &GenerationId, tree: &mut 
     tree.file(format!("{}.service", service.name.bridge_template(id)), finish(&bridge));
     if service.listen.kind == ListenKind::Activation {
         let inner = DeploymentSocket {
-            of: Of::new(layout, service),
+            common: Common::new(layout, service),
             id,
             what: "socket behind the bridge of",
             sockets: Text(sockets.as_str()),
@@ -102,9 +102,9 @@ pub fn ports(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mu
     for listen in &service.ports {
         let unit = service.name.port(listen);
         let polls_without_limit = polls_without_limit(systemd);
-        let socket = PortSocket { of: Of::new(layout, service), listen, polls_without_limit };
-        let (of, families) = (Of::new(layout, service), "AF_UNIX AF_INET AF_INET6 AF_VSOCK");
-        let relay = PortService { of, listen, slot: Word(slot.as_str()), families };
+        let socket = PortSocket { common: Common::new(layout, service), listen, polls_without_limit };
+        let (common, families) = (Common::new(layout, service), "AF_UNIX AF_INET AF_INET6 AF_VSOCK");
+        let relay = PortService { common, listen, slot: Word(slot.as_str()), families };
         tree.file(format!("{unit}.socket"), finish(&socket));
         tree.file(format!("{unit}.service"), finish(&relay));
     }

@@ -26,7 +26,7 @@ pub const STAND_BY: Duration = Duration::from_secs(60);
 const MAX_CONNECTIONS: u32 = 65_536;
 
 /// What all units of a function say.
-struct Of<'a> {
+struct Common<'a> {
     source: Text<'a>,
     description: Text<'a>,
     id: &'a str,
@@ -43,7 +43,7 @@ struct Of<'a> {
 #[derive(Template)]
 #[template(path = "systemd/cgi.socket", escape = "none")]
 struct Socket<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     /// Of the units of requests: only the gateway knows it.
     accepts: Option<u32>,
     polls_without_limit: bool,
@@ -52,7 +52,7 @@ struct Socket<'a> {
 #[derive(Template)]
 #[template(path = "systemd/cgi.service", escape = "none")]
 struct Service<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     /// What it needs.
     requires: Option<String>,
     kind: &'static str,
@@ -69,7 +69,7 @@ struct Service<'a> {
 #[derive(Template)]
 #[template(path = "systemd/cgi.slice", escape = "none")]
 struct Slice<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     lines: Vec<Line<'a>>,
 }
 
@@ -81,7 +81,7 @@ pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tre
     let source = compiled.dir.join(crate::source::functions::MANIFEST);
     let socket = layout.function_sockets().join(compiled.id.as_str());
     let requests = layout.function_requests(&compiled.id);
-    let of = || Of {
+    let of = || Common {
         source: Text(source.as_str()),
         description: Text(&function.name),
         id: compiled.id.as_str(),
@@ -94,19 +94,19 @@ pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tre
         group: PROXY_GROUP,
     };
     let polls_without_limit = polls_without_limit(systemd);
-    let mut sockets = |name: &str, of, accepts| {
-        tree.file(format!("{name}.socket"), finish(&Socket { of, accepts, polls_without_limit }));
+    let mut sockets = |name: &str, common, accepts| {
+        tree.file(format!("{name}.socket"), finish(&Socket { common, accepts, polls_without_limit }));
     };
     sockets(&name, of(), None);
     if function.mode == Mode::Isolated {
-        let of = || Of { socket: Text(requests.as_str()), ..of() };
+        let of = || Common { socket: Text(requests.as_str()), ..of() };
         let name = compiled.id.request_unit();
         sockets(&name, of(), Some(MAX_CONNECTIONS));
         tree.file(format!("{name}@.service"), service(layout, compiled, of(), Role::Request));
     }
     tree.file(format!("{name}.service"), service(layout, compiled, of(), Role::Gateway));
     if !function.resources.is_empty() {
-        let unit = finish(&Slice { of: of(), lines: lines(&function.resources) });
+        let unit = finish(&Slice { common: of(), lines: lines(&function.resources) });
         tree.file(format!("{name}.slice"), unit);
     }
     tree.symlink(format!("sockets.target.wants/{name}.socket"), format!("../{name}.socket"));
@@ -122,7 +122,7 @@ enum Role {
     Request,
 }
 
-fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
+fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> String {
     let Compiled { id, function, dir } = compiled;
     let process = &function.process;
     let user = match &process.user {
@@ -164,7 +164,7 @@ fn service(layout: &Layout, compiled: &Compiled, of: Of, role: Role) -> String {
         lines.push(Line::new("ExecStopPost", format!("{program} cgi _remove {id}{instance}")));
     }
     finish(&Service {
-        of,
+        common,
         requires: asks_units.then(|| format!("{}.socket", id.request_unit())),
         // A connection's unit is started for it alone: nobody waits for it to be up.
         kind: match role {

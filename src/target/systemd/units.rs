@@ -9,8 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::escape::{Assignment, CommandLine, Raw, Text, UnitNamePart, Word};
 use crate::layout::{Layout, Scope};
 use crate::model::{
-    Check, Command, Deploy, Directive, Engine, Hook, Hooks, ListenKind, Passthrough, Process, Sandbox, Service,
-    Strategy, User, Whole,
+    Check, Command, Deploy, Directive, Engine, Group, Hook, Hooks, ListenKind, Passthrough, Process, Sandbox, Service,
+    Strategy, User,
 };
 use crate::names::{GenerationId, PROXY_GROUP};
 use crate::target::systemd::{bridge, podman};
@@ -72,7 +72,7 @@ impl Display for Argument<'_> {
 }
 
 /// What all units of a service say.
-pub struct Of<'a> {
+pub struct Common<'a> {
     pub source: Text<'a>,
     pub description: Text<'a>,
     pub name: &'a str,
@@ -82,7 +82,7 @@ pub struct Of<'a> {
     pub group: &'static str,
 }
 
-impl<'a> Of<'a> {
+impl<'a> Common<'a> {
     pub fn new(layout: &Layout, service: &'a Service) -> Self {
         Self {
             source: Text(service.source.as_str()),
@@ -98,11 +98,11 @@ impl<'a> Of<'a> {
 #[derive(Template)]
 #[template(path = "systemd/service.service", escape = "none")]
 struct ServiceUnit<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     /// What it is a part of.
-    whole: Option<&'a str>,
+    group: Option<&'a str>,
     has_routes: bool,
-    brings: Vec<&'a str>,
+    dependencies: Vec<&'a str>,
     conditions: Vec<Line<'a>>,
     program: &'a str,
     dir: Argument<'a>,
@@ -111,10 +111,10 @@ struct ServiceUnit<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "systemd/whole.service", escape = "none")]
-struct WholeUnit<'a> {
-    of: Of<'a>,
-    brings: Vec<&'a str>,
+#[template(path = "systemd/group.service", escape = "none")]
+struct GroupUnit<'a> {
+    common: Common<'a>,
+    dependencies: Vec<&'a str>,
     conditions: Vec<Line<'a>>,
     program: &'a str,
     dir: Argument<'a>,
@@ -123,7 +123,7 @@ struct WholeUnit<'a> {
 #[derive(Template)]
 #[template(path = "systemd/deployment.service", escape = "none")]
 struct DeploymentUnit<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     id: &'a GenerationId,
     /// What has to be up for as long as the process is.
     socket_units: Vec<String>,
@@ -153,7 +153,7 @@ struct DeploymentUnit<'a> {
 #[derive(Template)]
 #[template(path = "systemd/deployment.socket", escape = "none")]
 pub struct DeploymentSocket<'a> {
-    pub of: Of<'a>,
+    pub common: Common<'a>,
     pub id: &'a GenerationId,
     /// For people, before "deployment 1".
     pub what: &'static str,
@@ -171,7 +171,7 @@ pub struct DeploymentSocket<'a> {
 #[derive(Template)]
 #[template(path = "systemd/service.slice", escape = "none")]
 struct ServiceSlice<'a> {
-    of: Of<'a>,
+    common: Common<'a>,
     lines: Vec<Line<'a>>,
 }
 
@@ -188,8 +188,8 @@ pub fn render(layout: &Layout, service: &Service, id: &GenerationId, systemd: Op
     bridge::render(layout, service, id, &mut tree);
     bridge::ports(layout, service, systemd, &mut tree);
     tree.file(service.slice_name(), slice(layout, service, &service.description, &service.slice));
-    if let Some(whole) = &service.whole {
-        tree.extend(of_the_whole(layout, service, whole));
+    if let Some(group) = &service.group {
+        tree.extend(of_the_group(layout, service, group));
     }
     for drop_in in &service.drop_ins {
         tree.file(format!("{template}.service.d/{}", drop_in.name), drop_in.content.as_str());
@@ -201,12 +201,12 @@ pub fn render(layout: &Layout, service: &Service, id: &GenerationId, systemd: Op
 }
 
 /// The units that the parts of a service have together; each part brings them.
-fn of_the_whole(layout: &Layout, service: &Service, whole: &Whole) -> Tree {
+fn of_the_group(layout: &Layout, service: &Service, group: &Group) -> Tree {
     let mut tree = Tree::default();
-    let Whole { name, description, brings, conditions, slice: lines, wanted_by } = whole;
-    let unit = WholeUnit {
-        of: Of { name: name.as_str(), description: Text(description), ..Of::new(layout, service) },
-        brings: brings.iter().map(|brought| brought.name.as_str()).collect(),
+    let Group { name, description, dependencies, conditions, slice: lines, wanted_by } = group;
+    let unit = GroupUnit {
+        common: Common { name: name.as_str(), description: Text(description), ..Common::new(layout, service) },
+        dependencies: dependencies.iter().map(|dependency| dependency.name.as_str()).collect(),
         conditions: conditions.iter().map(|Directive { name, value }| Line::new(name, Text(value))).collect(),
         program: &layout.program(),
         dir: Argument(&layout.declaration(name)),
@@ -240,10 +240,10 @@ fn service_unit(layout: &Layout, service: &Service) -> String {
     let pull = if service.process.engine.is_podman() { PULL } else { Duration::ZERO };
     let rollout = 2 * batches * (start_time(service) + stop_time(service)) + pull;
     finish(&ServiceUnit {
-        of: Of::new(layout, service),
-        whole: service.whole.as_ref().map(|whole| whole.name.as_str()),
+        common: Common::new(layout, service),
+        group: service.group.as_ref().map(|group| group.name.as_str()),
         has_routes: !service.routes.is_empty(),
-        brings: service.brings.iter().map(|brought| brought.name.as_str()).collect(),
+        dependencies: service.dependencies.iter().map(|dependency| dependency.name.as_str()).collect(),
         conditions: service.conditions.iter().map(|Directive { name, value }| Line::new(name, Text(value))).collect(),
         program: &layout.program(),
         dir: Argument(&dir),
@@ -313,7 +313,7 @@ fn deployment_unit(layout: &Layout, service: &Service, id: &GenerationId, system
         credential_lines.push(Line::new("LoadCredentialEncrypted", loaded));
     }
     finish(&DeploymentUnit {
-        of: Of::new(layout, service),
+        common: Common::new(layout, service),
         id,
         socket_units: socket_units(service, id),
         rests: service.listen.idle_timeout.is_some(),
@@ -477,7 +477,7 @@ fn deployment_socket(layout: &Layout, service: &Service, id: &GenerationId, syst
     let is_bridged = service.listen.is_bridged();
     let bridge = format!("{}%i.service", service.name.bridge_template(id));
     finish(&DeploymentSocket {
-        of: Of::new(layout, service),
+        common: Common::new(layout, service),
         id,
         what: "socket of",
         sockets: Text(sockets.as_str()),
@@ -490,6 +490,6 @@ fn deployment_socket(layout: &Layout, service: &Service, id: &GenerationId, syst
 }
 
 fn slice(layout: &Layout, service: &Service, description: &str, directives: &[Directive]) -> String {
-    let of = Of { description: Text(description), ..Of::new(layout, service) };
-    finish(&ServiceSlice { of, lines: lines(directives) })
+    let of = Common { description: Text(description), ..Common::new(layout, service) };
+    finish(&ServiceSlice { common: of, lines: lines(directives) })
 }
