@@ -3,103 +3,34 @@
 //! The generator, `render`, `check` and the hooks all come through here: what a preview shows is
 //! what systemd gets.
 
-mod conflict;
+pub(crate) mod conflict;
 pub mod functions;
+pub mod host;
+pub(crate) mod unit_files;
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::compile::conflict::taken_name;
 use crate::compile::functions::load_stored_function;
+use crate::compile::host::{Compiled, Host};
+use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::generation::Digests;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
-use crate::model::{Service, function};
+use crate::model::Service;
 use crate::names::{self, GenerationId, ServiceName};
-use crate::proxy::files::proxy_with;
+use crate::path;
+use crate::proxy::files;
+use crate::proxy::routing::{FunctionRoute, RouteConflict};
 use crate::resolve::resolve;
 use crate::source;
 use crate::source::search::{self, Location, PerService, Written};
 use crate::target::systemd;
 use crate::tree::{Entry, Tree};
-use crate::{path, proxy};
-
-pub use crate::compile::conflict::PortConflict;
-pub use crate::compile::conflict::RouteConflict;
-pub use crate::compile::conflict::UnitFiles;
-pub use crate::compile::conflict::refuse_other_kind;
-pub use crate::compile::conflict::taken_name;
-
-/// One compiled service.
-#[derive(Debug, Clone)]
-pub struct Compiled {
-    pub service: Service,
-    pub digests: Digests,
-    pub id: GenerationId,
-    /// Its units.
-    pub units: Tree,
-}
-
-/// A compiled host.
-#[derive(Debug, Default)]
-pub struct Host {
-    pub services: BTreeMap<ServiceName, Compiled>,
-    pub functions: BTreeMap<names::FunctionId, function::Compiled>,
-    /// What did not compile, by service; errors that belong to none are under None.
-    pub errors: BTreeMap<Option<ServiceName>, Diagnostics>,
-    /// Everything that belongs into the generator's directory.
-    pub tree: Tree,
-}
-
-impl Host {
-    /// What compiled of a declaration, unless its unit is somebody else's. A part gives way to a service that is
-    /// declared by its name.
-    fn take(
-        &mut self,
-        others: &UnitFiles,
-        location: &Location,
-        name: ServiceName,
-        outcome: Result<Compiled, Diagnostics>,
-    ) {
-        match outcome.and_then(|compiled| others.refuse(&name, location).map(|()| compiled)) {
-            Ok(compiled) => {
-                let source = compiled.service.source.clone();
-                if let Some(part) = self.services.insert(name.clone(), compiled) {
-                    self.fail(Some(name.clone()), taken_name(&name, &part.service.source, &source).into());
-                }
-            }
-            Err(errors) => self.fail(Some(name), errors),
-        }
-    }
-
-    /// The services that are declared under a name: its own, or its parts.
-    pub fn declared_as<'a>(&'a self, name: &'a ServiceName) -> impl Iterator<Item = &'a Compiled> {
-        let from_it = self.services.range(name..).take_while(|(other, _)| other.as_str().starts_with(name.as_str()));
-        from_it.map(|(_, compiled)| compiled).filter(move |compiled| compiled.service.declared_as() == name)
-    }
-
-    /// Whether a service is declared, be it that its declaration does not compile: what a broken one declares
-    /// nobody knows, so that it may have any part.
-    pub fn declares(&self, name: &ServiceName) -> bool {
-        let broken = |name: &ServiceName| self.errors.contains_key(&Some(name.clone()));
-        self.declared_as(name).next().is_some()
-            || self.services.contains_key(name)
-            || broken(name)
-            || name.split_part().is_some_and(|(group, _)| broken(&group))
-    }
-
-    /// Everything that is wrong.
-    pub fn into_errors(self) -> Diagnostics {
-        Diagnostics(self.errors.into_values().flat_map(|errors| errors.0).collect()).distinct()
-    }
-
-    fn fail(&mut self, name: Option<ServiceName>, errors: Diagnostics) {
-        self.errors.entry(name).or_default().0.extend(errors.0);
-    }
-}
 
 /// Compiles one service whose declaration's files are read at `dir` and shown at `shown`.
 ///
@@ -220,7 +151,7 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     for (location, services) in locations.iter().zip(in_parallel(&locations, compile)) {
         match services {
             Ok(services) => {
-                services.into_iter().for_each(|(name, outcome)| host.take(&others, location, name, outcome))
+                services.into_iter().for_each(|(name, outcome)| take(&mut host, &others, location, name, outcome))
             }
             Err(errors) => host.fail(Some(location.name.clone()), errors),
         }
@@ -233,8 +164,28 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     }
     let aliases = compile_functions(layout, &mut host, systemd, &kept);
     let compiled = host.services.values().map(|compiled| &compiled.service);
-    host.tree.extend(proxy_with(layout, &compiled.chain(&kept).collect::<Vec<_>>(), aliases.as_deref()));
+    host.tree.extend(files::render(layout, &compiled.chain(&kept).collect::<Vec<_>>(), aliases.as_deref()));
     host
+}
+
+/// Takes what compiled of a declaration into a host, unless its unit is somebody else's. A part gives way to a service
+/// that is declared by its name.
+fn take(
+    host: &mut Host,
+    others: &UnitFiles,
+    location: &Location,
+    name: ServiceName,
+    outcome: Result<Compiled, Diagnostics>,
+) {
+    match outcome.and_then(|compiled| others.refuse(&name, location).map(|()| compiled)) {
+        Ok(compiled) => {
+            let source = compiled.service.source.clone();
+            if let Some(part) = host.services.insert(name.clone(), compiled) {
+                host.fail(Some(name.clone()), taken_name(&name, &part.service.source, &source).into());
+            }
+        }
+        Err(errors) => host.fail(Some(name), errors),
+    }
 }
 
 /// What `work` makes of each item, in their order, half of it made by a second thread.
@@ -285,7 +236,7 @@ fn compile_functions(
     host: &mut Host,
     systemd: Option<u16>,
     kept: &[Service],
-) -> Option<Vec<proxy::caddy::Aliased>> {
+) -> Option<Vec<FunctionRoute>> {
     let found: Vec<_> = source::functions::find(layout).into_iter().collect();
     let load = |(id, dir): &(names::FunctionId, Utf8PathBuf)| {
         guarded(dir, "function", || load_stored_function(layout, id, dir, systemd))
@@ -302,21 +253,21 @@ fn compile_functions(
     if host.functions.is_empty() || layout.scope == Scope::User {
         return None;
     }
-    let mut told = Vec::new();
+    let mut routes = Vec::new();
     for (alias, owned) in source::functions::aliases(layout) {
         let Some(compiled) = host.functions.get(&owned.id) else { continue };
         let tls = compiled.function.tls;
         let services = host.services.values().map(|it| &it.service).chain(kept);
         match RouteConflict::of_alias(&alias, tls, services) {
-            None => told.push(proxy::caddy::Aliased { alias, tls, link: owned.link }),
+            None => routes.push(FunctionRoute { alias, tls, link: owned.link }),
             Some((owner, _)) => {
-                let message = format!("{alias} is routed to the service {owner} already");
+                let message = format!("{alias} is already routed to the service {owner}");
                 let remedy = "take the route out of the service, or the alias out of the function";
                 host.fail(None, Diagnostic::of_file(&owned.link, message, remedy).into());
             }
         }
     }
-    Some(told)
+    Some(routes)
 }
 
 /// The text of a file in a tree.

@@ -1,6 +1,8 @@
 //! Reverse proxies: which routes there are, how a proxy writes them, and how its configuration is published.
 
-pub mod caddy;
+mod caddy;
+pub(crate) mod driver;
 pub mod files;
 #[cfg(feature = "cli")]
-pub mod publish;
+pub(crate) mod publish;
+pub(crate) mod routing;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::compile::Compiled;
+use crate::compile::host::Compiled;
 use crate::layout::{Layout, Scope};
 use crate::model::function::Compiled as Function;
 use crate::service::store;

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile;
-use conductor::compile::Host;
+use conductor::compile::host::Host;
 use conductor::directive;
 use conductor::layout::Layout;
 use conductor::live::Target;
@@ -281,7 +281,7 @@ fn assert_web_keeps_its_route(host: &Host) {
     let alpha = ServiceName::new("alpha").expect("a name");
     let errors = host.errors.get(&Some(alpha.clone())).map(ToString::to_string).unwrap_or_default();
     let place = "alpha/service.toml:4:1: route[0]";
-    let error = format!("{place}: www.example.com, path /, is routed to the service web already");
+    let error = format!("{place}: www.example.com, path /, is already routed to the service web");
     assert!(errors.contains(&error), "{}", show(host));
     assert!(!host.services.contains_key(&alpha));
     assert!(caddy(host).contains("import conductor-web") && !caddy(host).contains("conductor-alpha"));

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use camino::Utf8Path;
 use conductor::compile;
-use conductor::compile::Compiled;
-use conductor::compile::Host;
+use conductor::compile::host::Compiled;
+use conductor::compile::host::Host;
 use conductor::layout::Layout;
 use conductor::names::ServiceName;
 use conductor::tree::Entry;

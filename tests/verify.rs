@@ -6,7 +6,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile;
-use conductor::compile::Compiled;
+use conductor::compile::host::Compiled;
 use conductor::directive;
 use conductor::layout::Layout;
 use conductor::model::Engine;

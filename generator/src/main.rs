@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile;
-use conductor::compile::Host;
+use conductor::compile::host::Host;
 use conductor::directive;
 use conductor::layout::Layout;
 use conductor::live;

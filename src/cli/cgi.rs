@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::functions::{load_function, load_stored_function};
-use crate::compile::{Host, RouteConflict};
+use crate::compile::host::Host;
 use crate::function::store;
 use crate::gateway::{self, Passing, container};
 use crate::layout::Layout;
@@ -20,8 +20,8 @@ use crate::model::Service;
 use crate::model::alias::Alias;
 use crate::model::function::Compiled;
 use crate::names::{FunctionId, is_hex};
-use crate::proxy::caddy::Aliased;
 use crate::proxy::files;
+use crate::proxy::routing::{FunctionRoute, RouteConflict};
 use crate::source::functions::{self, MANIFEST};
 use crate::target::systemd;
 use crate::tree::Tree;
@@ -219,12 +219,12 @@ pub fn render_one(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) ->
     let dir = store::base(layout).join(compiled.id.as_str());
     let mut tree = systemd::function::render(layout, &Compiled { dir, ..compiled.clone() }, systemd);
     let function = &compiled.function;
-    let aliases = function.aliases.iter().map(|alias| Aliased {
+    let aliases = function.aliases.iter().map(|alias| FunctionRoute {
         link: store::base(layout).join(functions::ALIASES).join(alias.file_name()),
         tls: function.tls,
         alias: alias.clone(),
     });
-    tree.extend(files::proxy_with(layout, &[], Some(&aliases.collect::<Vec<_>>())));
+    tree.extend(files::render(layout, &[], Some(&aliases.collect::<Vec<_>>())));
     tree
 }
 

@@ -6,13 +6,14 @@ use clap::Args;
 use crate::cli::declare::pod_error;
 use crate::cli::render::{is_directory, with_rendered};
 use crate::cli::{Context, Failure, Outcome, cgi, split_words};
-use crate::compile::{self, Compiled};
+use crate::compile::host::Compiled;
+use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::function::Compiled as Function;
 use crate::proxy::publish;
 use crate::source::functions::MANIFEST;
 use crate::source::search::Location;
-use crate::{source, verify};
+use crate::{compile, source, verify};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -101,7 +102,7 @@ fn each(
     shown: &Utf8Path,
 ) -> Result<(usize, Vec<Diagnostic>), Failure> {
     let services = compile::compile_all(&context.layout, location, dir, shown, context.systemd())?;
-    let others = compile::UnitFiles::list(&context.layout);
+    let others = UnitFiles::list(&context.layout);
     let mut found = Vec::new();
     for compiled in &services {
         others.refuse(compiled.service.declared_as(), location)?;
@@ -125,7 +126,7 @@ fn opinion(
     let of_systemd = lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd says: {line}"), remedy));
     let routed = !compiled.service.routes.is_empty() && context.layout.root() == "/";
     let hidden = if routed { publish::uncountable(context.manager) } else { None };
-    let remedy = "take that out of the unit; `systemctl cat caddy` shows where it is";
+    let remedy = "take that out of the unit; `systemctl cat` shows where it is";
     let of_proxy = hidden.map(|why| Diagnostic::of_file(shown, why, remedy));
     Ok(of_pod.into_iter().chain(of_systemd).chain(of_proxy).collect())
 }

@@ -6,16 +6,16 @@ use std::thread;
 
 use rustix::process::setpriority_process;
 
-use crate::atomic;
 use crate::cli::service::report;
 use crate::cli::{Context, Failure, Outcome, cgi, declare, progress};
-use crate::compile::{self, Host};
+use crate::compile::host::Host;
 use crate::layout::Layout;
 use crate::names::ServiceName;
 use crate::proxy::publish;
 use crate::service::plan::{self, Action, Job, Plan};
 use crate::service::{hook, store};
 use crate::source::search;
+use crate::{atomic, compile};
 
 /// The lowest priority there is.
 const LEAST: i32 = 19;

@@ -13,7 +13,9 @@ use crate::cli::render::must_be_declaration;
 use crate::cli::service::image::{self, Pins};
 use crate::cli::service::{bring, remove, report};
 use crate::cli::{Context, Failure, Outcome, cgi, name_of, variables};
-use crate::compile::{self, Compiled, PortConflict, RouteConflict, UnitFiles};
+use crate::compile::host::Compiled;
+use crate::compile::unit_files::UnitFiles;
+use crate::compile::{self, conflict};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::pod::Setting;
 use crate::layout::Layout;
@@ -21,6 +23,7 @@ use crate::live::Target;
 use crate::model::{Engine, Service};
 use crate::names::{Deployment, ServiceName};
 use crate::proxy::publish;
+use crate::proxy::routing::{PortConflict, RouteConflict};
 use crate::resolve::routes;
 use crate::service::provenance::{self, Provenance};
 use crate::service::{hook, store};
@@ -279,13 +282,13 @@ pub fn compile_proposed(
     for compiled in &services {
         let Compiled { service, .. } = compiled;
         units.refuse(&service.name, location)?;
-        compile::refuse_other_kind(layout, service)?;
+        conflict::refuse_other_kind(layout, service)?;
         if let Some(other) = host.services.get(&service.name).filter(|other| !replaces(&other.service)) {
-            let error = compile::taken_name(&service.name, &shown.join(DECLARATION), &other.service.source);
+            let error = conflict::taken_name(&service.name, &shown.join(DECLARATION), &other.service.source);
             return Err(Diagnostics::from(error).into());
         }
         pod_error(layout, compiled, dir, shown).map_or(Ok(()), |error| Err(Diagnostics::from(error)))?;
-        if let Some(conflict) = PortConflict::between(service, others()) {
+        if let Some(conflict) = PortConflict::between(service, others().map(|it| &it.service)) {
             return Err(Diagnostics::from(conflict.error(&document(service)?)).into());
         }
         if let Some((route, message)) = cgi::alias_conflict(context, &host, service) {
@@ -294,7 +297,7 @@ pub fn compile_proposed(
             let error = document.key_error(&routes::section(&document, route), message, remedy);
             return Err(Diagnostics::from(error).into());
         }
-        if let Some(conflict) = RouteConflict::between(service, others()) {
+        if let Some(conflict) = RouteConflict::between(service, others().map(|it| &it.service)) {
             return Err(Diagnostics::from(conflict.error(&document(service)?, service, &conflict.owner)).into());
         }
     }

@@ -9,21 +9,21 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::{Context, Failure, Outcome, paint, table};
-use crate::compile::{self, Host};
+use crate::compile::host::Host;
 use crate::deployment::{drain, slot, state};
 use crate::engine::podman;
 use crate::layout::{LIBRARY, RUNTIMES, Scope};
 use crate::names::PROXY_GROUP;
+use crate::proxy::driver::Driver;
 use crate::proxy::files::OUTPUT;
 use crate::proxy::publish;
 use crate::service::hook;
-use crate::{atomic, live};
+use crate::{atomic, compile, live};
 
 /// The oldest systemd that runs what is compiled.
 const OLDEST: u16 = 252;
 /// What limits of services need.
 const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
-const CADDY: &str = "caddy.service";
 
 #[derive(Args)]
 pub struct Arguments {
@@ -66,7 +66,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let mut findings = vec![systemd(context), control_groups(), generator(context)];
     if context.layout.scope == Scope::System {
         findings.extend([connections(), accounts()]);
-        findings.extend(caddy(context, &host));
+        findings.extend(proxy(context, &host));
     }
     findings.extend(podman(context, &host));
     findings.extend(declarations(&host));
@@ -158,41 +158,43 @@ fn accounts() -> Finding {
 }
 
 /// The proxy, and whether it gets through to the deployments.
-fn caddy(context: &Context, host: &Host) -> Vec<Finding> {
-    let manager = context.manager;
+fn proxy(context: &Context, host: &Host) -> Vec<Finding> {
+    let (manager, driver) = (context.manager, Driver::of_host());
+    let (name, title) = (driver.name(), driver.title());
     let routed = host.services.values().any(|compiled| !compiled.service.routes.is_empty());
-    let Ok(unit) = manager.show(CADDY, &["LoadState", "ActiveState", "MainPID", "DropInPaths", "User"]) else {
+    let Ok(unit) = manager.show(driver.unit(), &["LoadState", "ActiveState", "MainPID", "DropInPaths"]) else {
         return vec![bad("systemd does not answer", "systemctl status")];
     };
     let get = |key: &str| unit.get(key).map_or("", String::as_str);
     if get("LoadState") != "loaded" {
-        let mend = "apt-get install caddy; services with [[route]] are not reached without it";
-        return vec![if routed { bad("there is no Caddy", mend) } else { note("there is no Caddy", mend) }];
+        let mend = format!("apt-get install {name}; services with [[route]] are not reached without it");
+        let what = format!("{title} is not installed");
+        return vec![if routed { bad(what, mend) } else { note(what, mend) }];
     }
     if !get("DropInPaths").contains("conductor.conf") {
-        let mend = "systemctl daemon-reload && systemctl restart caddy";
-        return vec![bad("Caddy has not the drop-in that tells it of services' routes", mend)];
+        let mend = format!("systemctl daemon-reload && systemctl restart {name}");
+        return vec![bad(format!("{} lacks the conductor.conf drop-in", driver.unit()), mend)];
     }
     if get("ActiveState") != "active" {
-        return vec![bad(format!("Caddy is {}", get("ActiveState")), "systemctl start caddy; journalctl -u caddy")];
+        let mend = format!("systemctl start {name}; journalctl -u {name}");
+        return vec![bad(format!("{title} is {}", get("ActiveState")), mend)];
     }
-    let mut findings = vec![good("Caddy runs, with the routes of services")];
-    findings
-        .extend(publish::uncountable(manager).map(|why| bad(why, "take that out of the unit: `systemctl cat caddy`")));
+    let mut findings = vec![good(format!("{title} runs, with the routes of services"))];
+    let uncountable = publish::uncountable(manager);
+    findings.extend(uncountable.map(|why| bad(why, format!("take that out of the unit: `systemctl cat {name}`"))));
     if !publish::is_published(&context.layout, &host.tree) {
-        findings.push(bad("the routes that are declared are not published", "conductor daemon-reload"));
+        findings.push(bad("the declared routes are not published", "conductor daemon-reload"));
     }
-    if publish::has_example(&context.layout) {
-        let mend = "take it out, if it is Debian's example: functions, and routes without a host, are on that site";
-        findings.push(note("/etc/caddy/Caddyfile has a site :80", mend));
-    }
+    // What cannot be read is not the driver's to judge.
+    let own = fs::read_to_string(context.layout.at(driver.own_configuration())).unwrap_or_default();
+    findings.extend(driver.note(&own).map(|it| note(it.finding, it.remedy)));
     let pid = get("MainPID").parse().unwrap_or(0);
-    findings.extend(slots(context, pid));
+    findings.extend(slots(context, driver, pid));
     findings
 }
 
-/// Whether Caddy's process may connect to what its slots lead to, asked with its own user and groups.
-fn slots(context: &Context, pid: u32) -> Option<Finding> {
+/// Whether the proxy's process may connect to what its slots lead to, asked with its own user and groups.
+fn slots(context: &Context, driver: Driver, pid: u32) -> Option<Finding> {
     let layout = &context.layout;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
@@ -212,10 +214,13 @@ fn slots(context: &Context, pid: u32) -> Option<Finding> {
         !test.status().is_ok_and(|status| status.success())
     });
     Some(match refused {
-        None => good("Caddy may connect to the services' slots"),
+        None => good(format!("{} may connect to the services' slots", driver.title())),
         Some(path) => bad(
-            format!("Caddy may not connect to {path}"),
-            format!("systemctl restart caddy: it runs without the group {PROXY_GROUP}; else look at `namei -l {path}`"),
+            format!("{} may not connect to {path}", driver.title()),
+            format!(
+                "systemctl restart {}: it runs without the group {PROXY_GROUP}; else look at `namei -l {path}`",
+                driver.name()
+            ),
         ),
     })
 }

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::cli::render::{is_directory, with_rendered};
 use crate::cli::{Context, Failure, Outcome, cgi, split_words, table};
+use crate::compile;
 use crate::compile::functions::compile_function;
-use crate::compile::{self, Compiled};
+use crate::compile::host::Compiled;
 use crate::document::{Node, Path, Step, Value};
 use crate::model::function;
 use crate::proxy::files::{self, MANIFEST};
@@ -223,7 +224,7 @@ fn change(node: &mut Node, way: &[Step], value: Option<Value>) {
 /// The generation's name, in which every change shows, is left out.
 fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
     let mut tree: Tree = compiled.units.clone();
-    tree.extend(files::proxy(&context.layout, &[&compiled.service]));
+    tree.extend(files::render(&context.layout, &[&compiled.service], None));
     lines(&tree, |text| text.replace(compiled.id.as_str(), "GENERATION"))
 }
 

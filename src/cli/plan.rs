@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::cli::service::members;
 use crate::cli::{Context, Failure, Outcome};
-use crate::compile::{self, Compiled, Host};
+use crate::compile;
+use crate::compile::host::{Compiled, Host};
 use crate::deployment::state;
 use crate::live::{self, Target};
 use crate::model::Strategy;

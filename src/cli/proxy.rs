@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use crate::cli::{Context, Outcome};
+use crate::proxy::driver::Driver;
 use crate::proxy::publish::{self, Published};
 
 #[derive(Subcommand)]
@@ -17,7 +18,7 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::Publish => {
             let Context { layout, manager } = context;
             match publish::publish(layout, *manager)? {
-                Published::Changed => println!("published; Caddy reloads"),
+                Published::Changed => println!("published; {} reloads", Driver::of_host().title()),
                 Published::Unchanged => println!("nothing changed"),
             }
         }

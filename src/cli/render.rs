@@ -7,14 +7,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::cli::{Context, Failure, Outcome, cgi, name_of, split_words, variables};
-use crate::compile::{self, Compiled};
+use crate::compile::host::Compiled;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::ServiceName;
 use crate::proxy::files;
 use crate::service::provenance::{self, Provenance};
 use crate::source::{self, search};
 use crate::tree::{Entry, Tree};
-use crate::{template, write};
+use crate::{compile, template, write};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -47,7 +47,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
             let services = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
             let mut tree = Tree::default();
             services.iter().for_each(|compiled| tree.extend(compiled.units.clone()));
-            tree.extend(files::proxy(&context.layout, &services.iter().map(|it| &it.service).collect::<Vec<_>>()));
+            tree.extend(files::render(
+                &context.layout,
+                &services.iter().map(|it| &it.service).collect::<Vec<_>>(),
+                None,
+            ));
             (tree, Diagnostics::default())
         }
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::table::{self, print_json};
 use crate::cli::{Context, Failure, Outcome};
+use crate::compile::host::Compiled;
 use crate::deployment::context::of_processes;
 use crate::deployment::health::{exit_of, unless};
 use crate::deployment::state;
@@ -86,7 +87,7 @@ impl Generation {
         let location = context.location(of)?;
         let compiled = compile::compile_located(layout, &location, context.systemd())?;
         store::store_files(layout, &compiled, &layout.at(&location.dir))?;
-        let compile::Compiled { service, digests: _, id, units } = compiled;
+        let Compiled { service, digests: _, id, units } = compiled;
         Ok(Self { service, id, units, deployment: None, is_live: false })
     }
 

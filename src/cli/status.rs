@@ -8,12 +8,14 @@ use serde::Serialize;
 
 use crate::cli::service::{held_back, members};
 use crate::cli::{Context, Failure, Outcome, table};
-use crate::compile::{self, Host};
+use crate::compile;
+use crate::compile::host::Host;
 use crate::deployment::{slot, state};
 use crate::layout::Scope;
 use crate::live::{self, Target};
 use crate::model::{Check, Service};
 use crate::names::ServiceName;
+use crate::proxy::driver::Driver;
 use crate::proxy::publish;
 use crate::service::hook;
 use crate::service::record::{self, Record};
@@ -84,7 +86,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let is_system = layout.scope == Scope::System;
     let page = Page {
         systemd: context.systemd(),
-        proxy: if is_system { Some(manager.property("caddy.service", "ActiveState")?) } else { None },
+        proxy: if is_system { Some(manager.property(Driver::of_host().unit(), "ActiveState")?) } else { None },
         published: publish::is_published(layout, &host.tree),
         services: services.collect::<Result<_, Failure>>()?,
     };
@@ -134,7 +136,11 @@ fn health(service: &Service) -> String {
 fn print(page: &Page) -> Outcome {
     let systemd = page.systemd.map_or_else(|| "systemd".to_owned(), |version| format!("systemd {version}"));
     let proxy = page.proxy.as_ref().map_or_else(String::new, |state| {
-        format!(", Caddy {state}, routes {}", if page.published { "published" } else { "not published yet" })
+        format!(
+            ", {} {state}, routes {}",
+            Driver::of_host().title(),
+            if page.published { "published" } else { "not published yet" }
+        )
     });
     println!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
     if page.services.is_empty() {

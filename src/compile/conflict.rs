@@ -3,23 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
-use crate::compile::{Compiled, Host};
+use crate::compile::host::{Compiled, Host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::layout::Layout;
 use crate::live::{self, Live};
-use crate::model::alias::Alias;
-use crate::model::{Route, Service, Tls};
+use crate::model::Service;
 use crate::names::ServiceName;
 use crate::path;
+use crate::proxy::driver::Driver;
+use crate::proxy::routing::{Claim, PortConflict, RouteConflict};
 use crate::resolve::routes;
-use crate::source::search::{self, Location};
+use crate::source::search;
 
 /// Takes out of a host what loses, and says why.
 pub(super) fn refuse(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
     refuse_other_kinds(layout, host, live);
+    refuse_unsupported_routes(layout, host);
     refuse_taken_routes(layout, host, live);
     refuse_taken_ports(layout, host, live);
     refuse_cycles(layout, host);
@@ -80,6 +82,25 @@ pub fn refuse_other_kind(layout: &Layout, service: &Service) -> Result<(), Diagn
     error.map_or(Ok(()), |error| Err(error.into()))
 }
 
+/// Routes that this host's proxy cannot express.
+fn refuse_unsupported_routes(layout: &Layout, host: &mut Host) {
+    let driver = Driver::of_host();
+    let unsupported = |compiled: &Compiled| {
+        let mut routes = compiled.service.routes.iter().enumerate();
+        routes.find_map(|(number, route)| Some((number, driver.unsupported(route)?)))
+    };
+    let all = host.services.iter().filter_map(|(name, it)| Some((name.clone(), unsupported(it)?)));
+    for (name, (number, what)) in all.collect::<Vec<_>>() {
+        host.services.remove(&name);
+        let Some(location) = search::find_one(layout, &name) else { continue };
+        let message = format!("{} has no {what}", driver.title());
+        let error = |document: Node| {
+            document.key_error(&routes::section(&document, number), message, "take it out, or use another proxy")
+        };
+        host.fail(Some(name), search::stored_document(layout, &location).map_or_else(|error| error, error).into());
+    }
+}
+
 /// Two services that claim the same host and path: the one that has it already keeps it, else the
 /// first by name.
 fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
@@ -110,7 +131,7 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
             (&name, &conflict.owner)
         };
         if let Some(lost) = host.services.remove(loser) {
-            host.fail(Some(loser.clone()), conflict.told(layout, &lost.service, winner));
+            host.fail(Some(loser.clone()), conflict.stored_error(layout, &lost.service, winner));
         }
         if loser != &name {
             owners.retain(|_, owner| owner != loser);
@@ -144,40 +165,6 @@ fn refuse_taken_ports(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
         let Some(location) = search::find_one(layout, &name) else { continue };
         let document = search::stored_document(layout, &location);
         host.fail(Some(name), document.map_or_else(|error| error, |document| conflict.error(&document)).into());
-    }
-}
-
-/// A port that another service has already.
-pub struct PortConflict {
-    owner: ServiceName,
-    port: String,
-    /// Which of the declaration's it is.
-    index: usize,
-}
-
-impl PortConflict {
-    /// The first of a service's ports that another owns.
-    fn find(owners: &BTreeMap<String, ServiceName>, service: &Service) -> Option<Self> {
-        service.ports.iter().enumerate().find_map(|(index, port)| {
-            let owner = owners.get(port).filter(|owner| **owner != service.name)?;
-            Some(Self { owner: owner.clone(), port: port.clone(), index })
-        })
-    }
-
-    /// The first of a service's ports that one of the others has.
-    pub fn between<'a>(service: &Service, others: impl Iterator<Item = &'a Compiled>) -> Option<Self> {
-        let others = others.map(|other| (&other.service.name, other)).filter(|(name, _)| **name != service.name);
-        let owners =
-            others.flat_map(|(name, other)| other.service.ports.iter().map(|port| (port.clone(), name.clone())));
-        Self::find(&owners.collect(), service)
-    }
-
-    /// What its service is told, at the port in its document.
-    pub fn error(&self, document: &Node) -> Diagnostic {
-        let Self { owner, port, index } = self;
-        let message = format!("the service {owner} listens on {port} already");
-        let remedy = "write another address, or take it out of the other service";
-        document.error(&path!["port", *index, "listen"], message, remedy)
     }
 }
 
@@ -225,133 +212,4 @@ fn cycle(
         seen.insert(dependency.clone()).then(|| cycle(host, dependency, end, seen)).flatten()
     });
     rest.map(|rest| [vec![from.clone()], rest].concat())
-}
-
-/// A host and path; Caddy does not tell capitals apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Claim {
-    host: Option<String>,
-    path: String,
-    plain: bool,
-}
-
-impl Claim {
-    fn of(route: &Route) -> Self {
-        Self { host: route.host.clone(), path: route.path.to_ascii_lowercase(), plain: route.tls == Tls::Off }
-    }
-}
-
-/// A route that another service has already, or whose host it serves in the other way.
-pub struct RouteConflict {
-    pub owner: ServiceName,
-    /// What the owner has.
-    taken: Claim,
-    /// What is claimed beside it.
-    claim: Claim,
-}
-
-impl RouteConflict {
-    fn find(owners: &BTreeMap<Claim, ServiceName>, route: &Route) -> Option<Self> {
-        let claim = Claim::of(route);
-        let first = Claim { host: claim.host.clone(), path: String::new(), plain: false };
-        let taken = owners
-            .range(first..)
-            .take_while(|(other, _)| other.host == claim.host)
-            .find(|(other, _)| other.path == claim.path || other.plain != claim.plain);
-        taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim })
-    }
-
-    /// The service that has an alias of a function already, or serves its host in the other way, and by which of its
-    /// routes.
-    pub fn of_alias<'a>(
-        alias: &Alias,
-        tls: Tls,
-        services: impl Iterator<Item = &'a Service>,
-    ) -> Option<(ServiceName, usize)> {
-        let tls = if alias.host.is_none() { Tls::Off } else { tls };
-        let claim = Claim::of(&Route { host: alias.host.clone(), path: alias.path.clone(), tls });
-        let claims =
-            |service: &'a Service| service.routes.iter().map(Claim::of).enumerate().map(move |it| (it, service));
-        let mut routes = services.flat_map(claims);
-        let conflicts =
-            |other: &Claim| other.host == claim.host && (other.path == claim.path || other.plain != claim.plain);
-        routes.find(|((_, other), _)| conflicts(other)).map(|((index, _), service)| (service.name.clone(), index))
-    }
-
-    /// The first clash of a service's routes with those of others.
-    pub fn between<'a>(service: &Service, others: impl Iterator<Item = &'a Compiled>) -> Option<Self> {
-        let others = others.map(|other| (&other.service.name, other)).filter(|(name, _)| **name != service.name);
-        let claims =
-            others.flat_map(|(name, other)| other.service.routes.iter().map(|route| (Claim::of(route), name.clone())));
-        let owners = claims.collect();
-        service.routes.iter().find_map(|route| Self::find(&owners, route))
-    }
-
-    fn is_about(&self, route: &Route) -> bool {
-        let claim = Claim::of(route);
-        claim.host == self.claim.host && claim.path == self.claim.path
-    }
-
-    /// What a declared service is told that loses. Its document is read again: only now does anybody
-    /// ask where its routes are written.
-    fn told(&self, layout: &Layout, loser: &Service, winner: &ServiceName) -> Diagnostics {
-        let Some(location) = search::find_one(layout, &loser.name) else { return Diagnostics::default() };
-        let document = search::stored_document(layout, &location);
-        document.map_or_else(|error| error, |document| self.error(&document, loser, winner)).into()
-    }
-
-    /// What the loser is told, at the route in its document.
-    pub fn error(&self, document: &Node, loser: &Service, winner: &ServiceName) -> Diagnostic {
-        let mine = if loser.name == self.owner { &self.taken } else { &self.claim };
-        let route = loser.routes.iter().position(|route| Claim::of(route) == *mine).expect("the loser claims it");
-        let at = routes::section(document, route);
-        let Route { host, path, tls: _ } = &loser.routes[route];
-        let host = host.as_deref().unwrap_or("every host");
-        if self.taken.path == self.claim.path {
-            let message = format!("{host}, path {path}, is routed to the service {winner} already");
-            let remedy = "give the route another host or path, or take it out of the other service";
-            document.key_error(&at, message, remedy)
-        } else {
-            let message = format!("the service {winner} routes {host} with another tls");
-            document.key_error(&at, message, "write the same tls for all routes of a host")
-        }
-    }
-}
-
-/// Unit files of others: a generated unit must neither hide one nor be hidden. By name, in the order in which systemd
-/// looks for them: where each is, and how it is called there.
-pub struct UnitFiles(BTreeMap<String, Vec<(Utf8PathBuf, Utf8PathBuf)>>);
-
-impl UnitFiles {
-    pub fn list(layout: &Layout) -> Self {
-        let mut files: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for dir in layout.unit_file_dirs() {
-            let here = layout.at(dir);
-            // /lib is a link to /usr/lib on merged systems.
-            if !seen.insert(here.canonicalize_utf8().unwrap_or_else(|_| here.clone())) {
-                continue;
-            }
-            for entry in here.read_dir_utf8().into_iter().flatten().flatten() {
-                let place = (entry.path().to_owned(), dir.join(entry.file_name()));
-                files.entry(entry.file_name().to_owned()).or_default().push(place);
-            }
-        }
-        Self(files)
-    }
-
-    /// # Errors
-    /// If the unit of a service that is declared at `site` belongs to somebody else.
-    pub fn refuse(&self, name: &ServiceName, location: &Location) -> Result<(), Diagnostics> {
-        let all = self.0.get(&name.unit());
-        let Some((_, path)) = all.into_iter().flatten().find(|(here, _)| !is_masked(here)) else { return Ok(()) };
-        let message = format!("{name}.service is another unit already: {path}");
-        Err(Diagnostic::of_file(&location.dir, message, "give the service another name").into())
-    }
-}
-
-/// Whether systemd takes a unit file for a mask, which belongs to nobody: a link to /dev/null, or an
-/// empty file.
-fn is_masked(path: &Utf8Path) -> bool {
-    path.metadata().is_ok_and(|found| !found.is_dir() && found.len() == 0)
 }

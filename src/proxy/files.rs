@@ -1,34 +1,38 @@
 //! The compiled proxy configuration among the generator's output, with its manifest.
 
+use std::fmt::Write;
+
 use camino::Utf8PathBuf;
 use sha2::{Digest, Sha256};
 
-use super::caddy;
+use super::driver::Driver;
+use super::routing::{FunctionRoute, RoutingTable};
 use crate::layout::Layout;
 use crate::model::Service;
 use crate::names::hex;
 use crate::tree::Tree;
 
-/// Below the generator's directory; systemd ignores directories there.
+/// The directory below the generator's; systemd ignores directories there.
 pub const OUTPUT: &str = "conductor";
-
-/// Below `conductor/`: digests of the proxy's files in the format of sha256sum(1).
+/// The file below `conductor/` with digests of all others, in the format of sha256sum(1).
 pub const MANIFEST: &str = "SHA256SUMS";
 
-/// The proxy's configuration for these services, and its manifest.
-pub fn proxy(layout: &Layout, services: &[&Service]) -> Tree {
-    proxy_with(layout, services, None)
+/// Returns the directory of a driver's files below `conductor/`.
+pub(crate) fn directory(driver: Driver) -> Utf8PathBuf {
+    Utf8PathBuf::from("proxy").join(driver.name())
 }
 
-/// The same where there are functions, with their aliases.
-pub fn proxy_with(layout: &Layout, services: &[&Service], aliases: Option<&[caddy::Aliased]>) -> Tree {
+/// Renders the proxies' configuration of services and, where there are functions, of their aliases, with its manifest.
+pub(crate) fn render(layout: &Layout, services: &[&Service], aliases: Option<&[FunctionRoute]>) -> Tree {
+    let table = RoutingTable::new(layout, services, aliases);
     let mut tree = Tree::default();
     let mut manifest = String::new();
-    for (path, content) in caddy::render(layout, services, aliases) {
-        let path = Utf8PathBuf::from(OUTPUT).join("proxy").join(path);
-        let relative = path.strip_prefix(OUTPUT).unwrap_or(&path);
-        manifest.push_str(&format!("{}  {relative}\n", hex(&Sha256::digest(&content))));
-        tree.file(path, content);
+    for driver in Driver::ALL {
+        for (path, content) in driver.render(&table) {
+            let path = directory(driver).join(path);
+            writeln!(manifest, "{}  {path}", hex(&Sha256::digest(&content))).expect("a string takes any text");
+            tree.file(Utf8PathBuf::from(OUTPUT).join(path), content);
+        }
     }
     tree.file(format!("{OUTPUT}/{MANIFEST}"), manifest);
     tree

@@ -1,7 +1,7 @@
 //! Publication: the generator's proxy configuration becomes what the proxy includes.
 //!
-//! What the generator writes may be read while systemd wipes it, so that every file is compared
-//! with the manifest first; a configuration that the proxy refuses is never published.
+//! What the generator writes may be read while systemd wipes it, so that every file is compared with the manifest
+//! first; a configuration that the proxy refuses is never published. Nothing here depends on which proxy it is.
 
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -10,81 +10,103 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
+use super::driver::{Driver, Validation};
+use super::files::{MANIFEST, OUTPUT, directory};
+use crate::atomic;
 use crate::error::{Error, Result};
-use crate::layout::{LIBRARY, Layout, Scope};
+use crate::layout::{Layout, Scope};
 use crate::names::{PROXY_UNIT, hex};
-use crate::proxy::files::{MANIFEST, OUTPUT};
 use crate::systemd::Manager;
-use crate::tree::Tree;
-use crate::{atomic, compile};
+use crate::tree::{Entry, Tree};
 
-const CADDY: &str = "caddy.service";
-/// Among the compiled files.
-const SITES: &str = "proxy/caddy/sites.caddy";
 /// A daemon-reload takes this long at the very most between wiping and writing.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The site of Debian's own Caddyfile, and that of routes and aliases without a host.
-const EXAMPLE: &str = ":80";
-/// A reload of Caddy behind those of fifty other services, on a busy machine.
-const CADDY_PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at Caddy, doubling up to the longer one: fifty services that start at once and asked all the
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a reload of the proxy behind those of fifty other services, on a busy machine.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two looks at the proxy, doubling up to the longer one: fifty services that start at once and asked all the
 /// time would leave it no processor to reload on.
 const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// Files by their paths below a driver's directory.
+type Files = BTreeMap<Utf8PathBuf, Vec<u8>>;
+
 /// What a publication did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
+pub(crate) enum Published {
     Unchanged,
     Changed,
 }
 
-/// Publishes what is compiled. Asks Caddy to reload if its configuration changed, and does not
-/// wait for it: this runs in a unit that Caddy is ordered after.
+/// Publishes what is compiled. Asks the proxy to reload if its configuration changed, and does not wait for it: this
+/// runs in a unit that the proxy is ordered after.
 ///
 /// # Errors
-/// If Caddy refuses the configuration, with its words; what was published stays.
-pub fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
-    let compiled = read_compiled(&layout.at(layout.generator()).join(OUTPUT))?;
-    let place = layout.at(&layout.published_proxy("caddy"));
+/// The proxy's words if it refuses the configuration; what was published stays.
+pub(crate) fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
+    let driver = Driver::of_host();
+    let compiled = of_driver(driver, read_compiled(&layout.at(layout.generator()).join(OUTPUT))?);
+    let place = layout.at(&layout.published_proxy(driver.name()));
     fs::create_dir_all(&place)?;
     atomic::sweep(&place)?;
-    let sites = compiled.get(SITES).cloned().unwrap_or_default();
-    let published = place.join("sites.caddy");
-    if fs::read(&published).is_ok_and(|there| there == sites) {
+    let published = read_published(&place)?;
+    if published == compiled {
         return Ok(Published::Unchanged);
     }
-    validate(manager, &place, &sites)?;
-    atomic::write(&published, &sites)?;
-    manager.ask_reload(CADDY)?;
+    validate(manager, driver, &place, &compiled)?;
+    for (path, content) in compiled.iter().filter(|(path, content)| published.get(*path) != Some(content)) {
+        atomic::write(&place.join(path), content)?;
+    }
+    for path in published.keys().filter(|path| !compiled.contains_key(*path)) {
+        atomic::remove_file(&place.join(path))?;
+    }
+    manager.ask_reload(driver.unit())?;
     Ok(Published::Changed)
 }
 
-/// Whether what compiled is what is published already.
-pub fn is_published(layout: &Layout, tree: &Tree) -> bool {
+/// Returns whether what compiled is what is published already.
+pub(crate) fn is_published(layout: &Layout, tree: &Tree) -> bool {
+    let driver = Driver::of_host();
     if layout.scope == Scope::User {
         // A user's services have no routes.
         return true;
     }
-    let sites = compile::text(tree, Utf8Path::new(OUTPUT).join(SITES).as_path());
-    let published = fs::read(layout.at(&layout.published_proxy("caddy")).join("sites.caddy"));
-    published.is_ok_and(|published| Some(published.as_slice()) == sites.map(str::as_bytes))
+    let dir = Utf8Path::new(OUTPUT).join(directory(driver));
+    let compiled = tree.iter().filter_map(|(path, entry)| match entry {
+        Entry::File { content, .. } => Some((path.strip_prefix(&dir).ok()?.to_owned(), content.to_vec())),
+        Entry::Symlink { .. } => None,
+    });
+    let published = read_published(&layout.at(&layout.published_proxy(driver.name())));
+    published.is_ok_and(|published| published == compiled.collect::<Files>())
 }
 
-/// The same for what the generator wrote last.
-fn is_as_compiled(layout: &Layout) -> bool {
-    let published = fs::read(layout.at(&layout.published_proxy("caddy")).join("sites.caddy"));
-    let compiled = read_once(&layout.at(layout.generator()).join(OUTPUT));
-    let compiled = compiled.map(|files| files.get(SITES).cloned().unwrap_or_default());
+/// Returns whether what the generator wrote last is what is published.
+fn is_as_compiled(layout: &Layout, driver: Driver) -> bool {
+    let published = read_published(&layout.at(&layout.published_proxy(driver.name())));
+    let compiled = read_once(&layout.at(layout.generator()).join(OUTPUT)).map(|files| of_driver(driver, files));
     matches!((published, compiled), (Ok(published), Ok(compiled)) if published == compiled)
 }
 
-/// Reads the compiled files, each as the manifest says, by their path below `dir`.
-fn read_compiled(dir: &Utf8Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let deadline = Instant::now() + PATIENCE;
+/// Reads what is published; what begins with a dot is not in its place yet.
+fn read_published(place: &Utf8Path) -> io::Result<Files> {
+    let entries = atomic::entries(place)?;
+    let names = entries.iter().map(|entry| entry.file_name()).filter(|name| !name.starts_with('.'));
+    names.map(|name| Ok((name.into(), fs::read(place.join(name))?))).collect()
+}
+
+/// Takes the files of one driver out of all that is compiled.
+fn of_driver(driver: Driver, files: Files) -> Files {
+    let dir = directory(driver);
+    let own = files.into_iter().filter_map(|(path, content)| Some((path.strip_prefix(&dir).ok()?.to_owned(), content)));
+    own.collect()
+}
+
+/// Reads the compiled files, each as the manifest says, by their paths below `dir`.
+fn read_compiled(dir: &Utf8Path) -> Result<Files> {
+    let deadline = Instant::now() + COMPILE_TIMEOUT;
     loop {
         match read_once(dir) {
             Ok(files) => return Ok(files),
@@ -96,57 +118,59 @@ fn read_compiled(dir: &Utf8Path) -> Result<BTreeMap<String, Vec<u8>>> {
     }
 }
 
-fn read_once(dir: &Utf8Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
+fn read_once(dir: &Utf8Path) -> io::Result<Files> {
     let manifest = fs::read_to_string(dir.join(MANIFEST))?;
     let mut files = BTreeMap::new();
     for (digest, path) in manifest.lines().filter_map(|line| line.split_once("  ")) {
         let content = fs::read(dir.join(path))?;
         if hex(&Sha256::digest(&content)) != digest {
-            return Err(io::Error::other(format!("{path} is not what the manifest says")));
+            return Err(io::Error::other(format!("{path} does not match the manifest")));
         }
-        files.insert(path.to_owned(), content);
+        files.insert(path.into(), content);
     }
     Ok(files)
 }
 
-/// Asks Caddy itself, as its own user.
-fn validate(manager: Manager, place: &Utf8Path, sites: &[u8]) -> Result<()> {
-    let properties = manager.show(CADDY, &["LoadState", "User"])?;
+/// Has the proxy's own checker read a candidate, as the proxy's own user. The administrator's files are part of what has
+/// to be valid: two sites of one name are not.
+fn validate(manager: Manager, driver: Driver, place: &Utf8Path, files: &Files) -> Result<()> {
+    let properties = manager.show(driver.unit(), &["LoadState", "User"])?;
     let get = |key: &str| properties.get(key).map_or("", String::as_str);
     if get("LoadState") != "loaded" {
         return Ok(());
     }
     let candidate = atomic::staging(&place.join("candidate"))?;
-    fs::write(candidate.path().join("sites.caddy"), sites)?;
-    let mut command = Command::new("caddy");
-    // The admin's sites are part of what has to be valid: two sites of one name are not.
-    // `adapt` rather than `validate`: that one would also open log files and make certificates.
-    command.args(["adapt", "--adapter", "caddyfile", "--config"]).arg(format!("{LIBRARY}/Caddyfile"));
-    command.env("CONDUCTOR_PROXY_DIR", candidate.path());
-    command.stdin(Stdio::null());
+    let dir = Utf8Path::from_path(candidate.path()).ok_or_else(|| Error(format!("{place} is not UTF-8")))?;
+    for (path, content) in files {
+        fs::write(dir.join(path), content)?;
+    }
+    let Validation { program, arguments, environment } = driver.validation(dir);
+    let mut command = Command::new(program);
+    command.args(arguments).envs(environment).stdin(Stdio::null());
     if let Some((uid, gid, home)) = user(get("User")) {
         command.uid(uid).gid(gid).env("HOME", home);
     }
-    let output = command.output().map_err(|error| Error(format!("caddy cannot be run: {error}")))?;
+    let output = command.output().map_err(|error| Error(format!("cannot run {program}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let errors: Vec<_> = words.lines().filter(|line| !line.trim_start().starts_with('{')).collect();
-    Err(Error(format!("Caddy refuses the configuration; the published one stays:\n{}", errors.join("\n"))))
+    let refusal = driver.explain(&String::from_utf8_lossy(&output.stderr));
+    let title = driver.title();
+    Err(Error(format!("{title} refuses the configuration; the published one stays:\n{}", refusal.words)))
 }
 
-/// Why requests in flight cannot be counted: the kernel tells a deployment's accepted connections only in the
-/// network namespace of whoever connected, and drains look in PID 1's. None without a Caddy, or a systemd to ask.
-pub fn uncountable(manager: Manager) -> Option<String> {
-    let properties = manager.show(CADDY, &["LoadState", "PrivateNetwork", "NetworkNamespacePath"]).ok()?;
+/// Returns why requests in flight cannot be counted: the kernel tells a deployment's accepted connections only in the
+/// network namespace of whoever connected, and drains look in PID 1's. None without a proxy, or a systemd to ask.
+pub(crate) fn uncountable(manager: Manager) -> Option<String> {
+    let unit = Driver::of_host().unit();
+    let properties = manager.show(unit, &["LoadState", "PrivateNetwork", "NetworkNamespacePath"]).ok()?;
     let is = |key: &str, empty: &str| {
         properties.get(key).filter(|value| !value.is_empty() && *value != empty).map(|value| format!("{key}={value}"))
     };
     is("LoadState", "not-found")?;
     let setting = is("PrivateNetwork", "no").or_else(|| is("NetworkNamespacePath", ""))?;
     Some(format!(
-        "{CADDY} has {setting}: in a network namespace of its own its requests in flight cannot be counted, and \
+        "{unit} has {setting}: in a network namespace of its own its requests in flight cannot be counted, and \
          deployments would stop under them"
     ))
 }
@@ -159,28 +183,35 @@ fn user(name: &str) -> Option<(u32, u32, String)> {
     Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?, (*fields.get(5)?).to_owned()))
 }
 
-/// Has the configuration published, and waits until Caddy serves by it.
+/// Has the configuration published, and waits until the proxy serves by it.
 ///
 /// # Errors
 /// Why it was not published.
-pub fn republish(manager: Manager) -> Result<()> {
+pub(crate) fn republish(manager: Manager) -> Result<()> {
+    let driver = Driver::of_host();
     if manager.scope() == Scope::User {
         // A user's services have no routes.
         return Ok(());
     }
     // Of services that start together, the first publishes the routes of all.
-    let published = is_as_compiled(&Layout::system("/".into()));
+    let published = is_as_compiled(&Layout::system("/".into()), driver);
     if !published && manager.reload_or_start(PROXY_UNIT).is_err() {
         let words = manager.journal(PROXY_UNIT, 10);
-        let help = in_the_way(&words).map(|help| format!("\n  help: {help}")).unwrap_or_default();
+        let help = driver.explain(&words).help.map(|help| format!("\n  help: {help}")).unwrap_or_default();
         return Err(Error(format!("the proxy's configuration is not published:\n{words}{help}")));
     }
-    let deadline = Instant::now() + CADDY_PATIENCE;
+    wait_until_loaded(manager, driver, published)
+}
+
+/// Waits until neither a publication nor a reload of the proxy is under way.
+fn wait_until_loaded(manager: Manager, driver: Driver, published: bool) -> Result<()> {
+    let unit = driver.unit();
+    let deadline = Instant::now() + RELOAD_TIMEOUT;
     let mut pause = PAUSE;
     while Instant::now() < deadline {
         // One that is still to be started, at boot after the network, reads what is published then.
-        let caddy = manager.show(CADDY, &["Job", "MainPID"])?;
-        let has = |key: &str| caddy.get(key).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
+        let proxy = manager.show(unit, &["Job", "MainPID"])?;
+        let has = |key: &str| proxy.get(key).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
         let publishing = || manager.property(PROXY_UNIT, "Job").is_ok_and(|job| !matches!(job.as_str(), "" | "0"));
         let reloading = has("Job") && has("MainPID");
         if !reloading && (!published || !publishing()) {
@@ -189,20 +220,5 @@ pub fn republish(manager: Manager) -> Result<()> {
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    Err(Error(format!("{CADDY} has not reloaded within {CADDY_PATIENCE:?}")))
-}
-
-/// What to do about a site that the administrator's Caddyfile has as well, going by Caddy's words.
-fn in_the_way(words: &str) -> Option<String> {
-    let (_, site) = words.rsplit_once("ambiguous site definition: ")?;
-    let site = site.split_whitespace().next()?;
-    let example = if site == EXAMPLE { " (it is the example that Debian's has)" } else { "" };
-    Some(format!("take the site {site} out of /etc/caddy/Caddyfile{example}, then `conductor daemon-reload`"))
-}
-
-/// Whether the administrator's Caddyfile has the site of all hosts without another: a route or an alias without a host
-/// cannot be served beside it.
-pub fn has_example(layout: &Layout) -> bool {
-    let text = std::fs::read_to_string(layout.at("/etc/caddy/Caddyfile".into())).unwrap_or_default();
-    text.lines().any(|line| line.split_whitespace().next() == Some(EXAMPLE))
+    Err(Error(format!("{unit} has not reloaded within {RELOAD_TIMEOUT:?}")))
 }

@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::atomic;
-use crate::compile::{self, Compiled};
+use crate::compile::host::Compiled;
 use crate::deployment::{slot, state};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
@@ -22,6 +21,7 @@ use crate::service::{permit, ports, provenance, store};
 use crate::source::search::{self, Location};
 use crate::systemd::Manager;
 use crate::tree::Entry;
+use crate::{atomic, compile};
 
 /// A service and the means to bring it somewhere.
 pub struct Hook<'a> {

@@ -5,7 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compile::{Compiled, Host};
+use crate::compile::host::{Compiled, Host};
 use crate::deployment::{slot, state};
 use crate::layout::Layout;
 use crate::live::{self, Target};

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
-use crate::compile::Compiled;
+use crate::compile::host::Compiled;
 use crate::layout::Layout;
 use crate::model::Service;
 use crate::names::{GenerationId, ServiceName};

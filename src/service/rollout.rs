@@ -10,7 +10,7 @@ use std::time::Instant;
 use sd_notify::NotifyState;
 
 use crate::atomic;
-use crate::compile::Compiled;
+use crate::compile::host::Compiled;
 use crate::deployment::health::named;
 use crate::deployment::state::{self, State};
 use crate::deployment::{drain, slot};

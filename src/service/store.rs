@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::compile::Compiled;
+use crate::compile::host::Compiled;
 use crate::layout::Layout;
 use crate::model::{File, FileKind};
 use crate::names::{GenerationId, ServiceName};

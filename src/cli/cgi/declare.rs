@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::cgi::{manifest, name, parent};
 use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::functions::load_function;
-use crate::compile::{self, Host, RouteConflict};
+use crate::compile::host::Host;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::engine::podman::image;
@@ -18,8 +18,9 @@ use crate::model::function::Compiled;
 use crate::model::{Engine, User};
 use crate::names::FunctionId;
 use crate::proxy::publish;
+use crate::proxy::routing::RouteConflict;
 use crate::source::functions;
-use crate::{atomic, path};
+use crate::{atomic, compile, path};
 
 #[derive(Args)]
 pub struct Arguments {

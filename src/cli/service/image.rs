@@ -5,7 +5,7 @@ use std::io;
 use toml::Value;
 
 use crate::cli::{Context, Failure};
-use crate::compile::Compiled;
+use crate::compile::host::Compiled;
 use crate::diagnostic::Diagnostics;
 use crate::engine::podman::image;
 use crate::layout::Layout;

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::cli::service::held_back;
 use crate::cli::{Context, Outcome, display, table};
-use crate::compile::{self, Compiled};
+use crate::compile;
+use crate::compile::host::Compiled;
 use crate::deployment::state;
 use crate::environment::Environment;
 use crate::live::{self, Target};

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::cli::declare::{compile_proposed, lock_declared};
 use crate::cli::service::lifecycle::follow;
 use crate::cli::{Context, Failure, Outcome};
-use crate::compile::Compiled;
+use crate::compile::host::Compiled;
 use crate::declaration::Declaration;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Node, Path, Step};

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::compile::Compiled;
+use crate::compile::host::Compiled;
 use crate::deployment::state;
 use crate::engine::pod::{Policy, Setting};
 use crate::engine::podman::{exists, podman};

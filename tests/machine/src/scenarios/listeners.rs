@@ -304,7 +304,7 @@ fn port_is_taken(m: &mut Machine) {
     m.run("cp -r /root/db /root/other");
     let output = m.try_run("conductor service declare /root/other LEVEL=notice");
     assert_eq!(output.status, 3, "{output}");
-    assert!(output.stderr.contains("the service db listens on 127.0.0.1:6379 already"), "{output}");
+    assert!(output.stderr.contains("the service db already listens on 127.0.0.1:6379"), "{output}");
 }
 
 fn port_outlives_a_kill(m: &mut Machine) {

@@ -1,0 +1,48 @@
+//! Unit files of others: a generated unit must neither hide one nor be hidden by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::layout::Layout;
+use crate::names::ServiceName;
+use crate::source::search::Location;
+
+/// Unit files of others: a generated unit must neither hide one nor be hidden. By name, in the order in which systemd
+/// looks for them: where each is, and how it is called there.
+pub struct UnitFiles(BTreeMap<String, Vec<(Utf8PathBuf, Utf8PathBuf)>>);
+
+impl UnitFiles {
+    pub fn list(layout: &Layout) -> Self {
+        let mut files: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for dir in layout.unit_file_dirs() {
+            let here = layout.at(dir);
+            // /lib is a link to /usr/lib on merged systems.
+            if !seen.insert(here.canonicalize_utf8().unwrap_or_else(|_| here.clone())) {
+                continue;
+            }
+            for entry in here.read_dir_utf8().into_iter().flatten().flatten() {
+                let place = (entry.path().to_owned(), dir.join(entry.file_name()));
+                files.entry(entry.file_name().to_owned()).or_default().push(place);
+            }
+        }
+        Self(files)
+    }
+
+    /// # Errors
+    /// If the unit of a service that is declared at `site` belongs to somebody else.
+    pub fn refuse(&self, name: &ServiceName, location: &Location) -> Result<(), Diagnostics> {
+        let all = self.0.get(&name.unit());
+        let Some((_, path)) = all.into_iter().flatten().find(|(here, _)| !is_masked(here)) else { return Ok(()) };
+        let message = format!("{name}.service is another unit already: {path}");
+        Err(Diagnostic::of_file(&location.dir, message, "give the service another name").into())
+    }
+}
+
+/// Whether systemd takes a unit file for a mask, which belongs to nobody: a link to /dev/null, or an
+/// empty file.
+fn is_masked(path: &Utf8Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_dir() && found.len() == 0)
+}

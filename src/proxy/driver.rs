@@ -1,0 +1,132 @@
+//! Drivers: how each reverse proxy is told of the routing table.
+//!
+//! A driver says what it cannot express, renders a table to files, names the command that validates a candidate,
+//! explains the proxy's words, and gives `conductor doctor` what is particular to it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::caddy;
+use super::routing::RoutingTable;
+use crate::layout::LIBRARY;
+use crate::model::Route;
+
+/// A reverse proxy that Conductor configures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    Caddy,
+}
+
+/// A command that validates a candidate configuration, to be run as the proxy's own user.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Validation {
+    pub(crate) program: &'static str,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// What the proxy's checker printed, for people.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The checker's own words without its log lines.
+    pub(crate) words: String,
+    /// What to do about it, where that is known.
+    pub(crate) help: Option<String>,
+}
+
+/// Something about the administrator's own configuration that `conductor doctor` tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) finding: String,
+    pub(crate) remedy: &'static str,
+}
+
+impl Driver {
+    /// All drivers. The generator compiles for each of them.
+    pub const ALL: [Self; 1] = [Self::Caddy];
+
+    /// Returns the driver of this host's proxy.
+    pub(crate) fn of_host() -> Self {
+        Self::Caddy
+    }
+
+    /// Returns the driver's name: in conductor.toml, and of its directory below `proxy/`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caddy => "caddy",
+        }
+    }
+
+    /// Returns the proxy's name, for people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Caddy => "Caddy",
+        }
+    }
+
+    /// Returns the unit of Debian's package.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Caddy => "caddy.service",
+        }
+    }
+
+    /// Returns what of a route the proxy cannot express, None if it can express all of it.
+    pub(crate) fn unsupported(self, route: &Route) -> Option<String> {
+        // Whoever adds a property of routes decides here which proxies have it.
+        let Route { host: _, path: _, tls: _ } = route;
+        match self {
+            Self::Caddy => None,
+        }
+    }
+
+    /// Renders a table to files, by their paths below the driver's directory.
+    pub(crate) fn render(self, table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
+        match self {
+            Self::Caddy => caddy::render(table),
+        }
+    }
+
+    /// Returns the command that validates the files in `candidate` together with the administrator's own.
+    pub(crate) fn validation(self, candidate: &Utf8Path) -> Validation {
+        match self {
+            // `adapt` rather than `validate`: that one would also open log files and make certificates.
+            Self::Caddy => Validation {
+                program: "caddy",
+                arguments: ["adapt", "--adapter", "caddyfile", "--config"]
+                    .map(str::to_owned)
+                    .into_iter()
+                    .chain([format!("{LIBRARY}/Caddyfile")])
+                    .collect(),
+                environment: vec![("CONDUCTOR_PROXY_DIR", candidate.to_string())],
+            },
+        }
+    }
+
+    /// Explains what the checker printed of a candidate that it refused.
+    pub(crate) fn explain(self, output: &str) -> Refusal {
+        match self {
+            Self::Caddy => {
+                // Caddy's log is JSON, a line each.
+                let lines: Vec<_> = output.lines().filter(|line| !line.trim_start().starts_with('{')).collect();
+                Refusal { words: lines.join("\n"), help: caddy::explain(output) }
+            }
+        }
+    }
+
+    /// Returns the files of the administrator's own configuration that `note` is asked about.
+    pub(crate) fn own_configuration(self) -> &'static Utf8Path {
+        match self {
+            Self::Caddy => Utf8Path::new("/etc/caddy/Caddyfile"),
+        }
+    }
+
+    /// Returns what is to be told of the administrator's own configuration, given its text.
+    pub(crate) fn note(self, text: &str) -> Option<Note> {
+        match self {
+            Self::Caddy => caddy::has_every_host(text).then(|| Note {
+                finding: format!("{} has a site {}", self.own_configuration(), caddy::EVERY_HOST),
+                remedy: "take it out, if it is Debian's example: functions, and routes without a host, are on that site",
+            }),
+        }
+    }
+}

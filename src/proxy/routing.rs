@@ -1,0 +1,271 @@
+//! The routing table: which hosts and paths lead to which service or function, whatever the proxy; and its conflicts.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::Node;
+use crate::layout::Layout;
+use crate::model::alias::Alias;
+use crate::model::{Route, Service, Tls};
+use crate::names::ServiceName;
+use crate::path;
+use crate::resolve::routes;
+use crate::source::functions::{MANIFEST, SOCKET};
+use crate::source::search;
+
+/// Everything that a proxy has to know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoutingTable {
+    /// Services with routes, by name.
+    pub(crate) upstreams: Vec<Upstreams>,
+    /// By host and TLS.
+    pub(crate) sites: Vec<Site>,
+}
+
+/// The fixed upstreams of one service.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Upstreams {
+    pub(crate) service: ServiceName,
+    /// Paths of unix sockets, one a slot. A slot that is missing has no deployment.
+    pub(crate) slots: Vec<Utf8PathBuf>,
+}
+
+/// What is served under one host.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Site {
+    /// None: every host that has no other site.
+    pub(crate) host: Option<String>,
+    pub(crate) tls: Tls,
+    /// The longest path first, so that a proxy may try them in order.
+    pub(crate) matches: Vec<Match>,
+    /// Where functions are found by their IDs, if this site serves them.
+    pub(crate) functions: Option<Functions>,
+}
+
+/// What answers below a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Match {
+    /// A path prefix, on path boundaries; `/` is everything.
+    pub(crate) path: String,
+    pub(crate) backend: Backend,
+}
+
+/// Who answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// A service, over its upstreams.
+    Service(ServiceName),
+    /// A function, over the path of its socket.
+    Function(Utf8PathBuf),
+}
+
+/// All functions that are declared, by their IDs: another function changes nothing here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Functions {
+    /// The directory of the functions' sockets, each named after its function.
+    pub(crate) sockets: Utf8PathBuf,
+    /// The directories of functions, the most important first.
+    pub(crate) dirs: Vec<Utf8PathBuf>,
+    /// The file in a function's directory that makes it one.
+    pub(crate) manifest: &'static str,
+}
+
+/// A function's alias, and the link through which the proxy reaches the function.
+pub(crate) struct FunctionRoute {
+    pub(crate) alias: Alias,
+    pub(crate) tls: Tls,
+    pub(crate) link: Utf8PathBuf,
+}
+
+impl RoutingTable {
+    /// Collects the routes of services and, where there are functions, of their aliases, which are not None then.
+    ///
+    /// If two claim one path of a host, the first in the list has it, and services come first.
+    pub(crate) fn new(layout: &Layout, services: &[&Service], aliases: Option<&[FunctionRoute]>) -> Self {
+        let mut sites: BTreeMap<(Option<String>, bool), BTreeMap<String, Backend>> = BTreeMap::new();
+        let key = |host: Option<&str>, tls| (host.map(str::to_owned), tls == Tls::Off);
+        for &service in services {
+            for route in &service.routes {
+                let backend = Backend::Service(service.name.clone());
+                let site = sites.entry(key(route.host.as_deref(), route.tls)).or_default();
+                site.entry(route.path.clone()).or_insert(backend);
+            }
+        }
+        for FunctionRoute { alias, tls, link } in aliases.unwrap_or_default() {
+            let backend = Backend::Function(link.join(SOCKET));
+            let site = sites.entry(key(alias.host.as_deref(), alias_tls(alias, *tls))).or_default();
+            site.entry(alias.path.clone()).or_insert(backend);
+        }
+        if aliases.is_some() {
+            sites.entry(key(None, Tls::Off)).or_default();
+        }
+        let functions = |host: &Option<String>| (aliases.is_some() && host.is_none()).then(|| functions(layout));
+        let sites = sites.into_iter().map(|((host, plain), matches)| Site {
+            functions: functions(&host),
+            host,
+            tls: if plain { Tls::Off } else { Tls::Auto },
+            matches: longest_first(matches),
+        });
+        let sites = sites.collect();
+        let routed = services.iter().filter(|service| !service.routes.is_empty());
+        let mut upstreams: Vec<_> = routed.map(|service| Upstreams::of(layout, service)).collect();
+        upstreams.sort_by(|one, other| one.service.cmp(&other.service));
+        Self { upstreams, sites }
+    }
+}
+
+impl Upstreams {
+    fn of(layout: &Layout, service: &Service) -> Self {
+        let slots = layout.slots(&service.name);
+        Self {
+            service: service.name.clone(),
+            slots: (1..=service.slots).map(|slot| slots.join(slot.to_string())).collect(),
+        }
+    }
+}
+
+/// No name of a host means no name for a certificate.
+fn alias_tls(alias: &Alias, tls: Tls) -> Tls {
+    if alias.host.is_none() { Tls::Off } else { tls }
+}
+
+fn longest_first(matches: BTreeMap<String, Backend>) -> Vec<Match> {
+    let mut matches: Vec<_> = matches.into_iter().map(|(path, backend)| Match { path, backend }).collect();
+    matches.sort_by_key(|it| (Reverse(it.path.len()), it.path.clone()));
+    matches
+}
+
+fn functions(layout: &Layout) -> Functions {
+    Functions { sockets: layout.function_sockets(), dirs: layout.function_dirs().to_vec(), manifest: MANIFEST }
+}
+
+/// A host and path that a route claims. Paths are compared without regard to case, as proxies may do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim {
+    host: Option<String>,
+    path: String,
+    plain: bool,
+}
+
+impl Claim {
+    /// Returns what a route claims.
+    pub(crate) fn of(route: &Route) -> Self {
+        Self { host: route.host.clone(), path: route.path.to_ascii_lowercase(), plain: route.tls == Tls::Off }
+    }
+
+    /// Whether both cannot be served: one path of a host, or one host with and without TLS.
+    fn excludes(&self, other: &Self) -> bool {
+        self.host == other.host && (self.path == other.path || self.plain != other.plain)
+    }
+}
+
+/// A route that another service has already, or whose host another service serves with another `tls` setting.
+pub(crate) struct RouteConflict {
+    pub(crate) owner: ServiceName,
+    /// What the owner has.
+    taken: Claim,
+    /// What is claimed beside it.
+    claim: Claim,
+}
+
+impl RouteConflict {
+    /// Finds the owner of a claim that excludes a route.
+    pub(crate) fn find(owners: &BTreeMap<Claim, ServiceName>, route: &Route) -> Option<Self> {
+        let claim = Claim::of(route);
+        let first = Claim { host: claim.host.clone(), path: String::new(), plain: false };
+        let taken = owners
+            .range(first..)
+            .take_while(|(other, _)| other.host == claim.host)
+            .find(|(other, _)| claim.excludes(other));
+        taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim })
+    }
+
+    /// Finds the first conflict of a service's routes with those of others.
+    pub(crate) fn between<'a>(service: &Service, others: impl Iterator<Item = &'a Service>) -> Option<Self> {
+        let others = others.filter(|other| other.name != service.name);
+        let claims = others.flat_map(|other| other.routes.iter().map(|route| (Claim::of(route), other.name.clone())));
+        let owners = claims.collect();
+        service.routes.iter().find_map(|route| Self::find(&owners, route))
+    }
+
+    /// Finds the service whose routes exclude a function's alias, and the index of that route.
+    pub(crate) fn of_alias<'a>(
+        alias: &Alias,
+        tls: Tls,
+        mut services: impl Iterator<Item = &'a Service>,
+    ) -> Option<(ServiceName, usize)> {
+        let route = Route { host: alias.host.clone(), path: alias.path.clone(), tls: alias_tls(alias, tls) };
+        let claim = Claim::of(&route);
+        services.find_map(|service| {
+            let index = service.routes.iter().position(|route| claim.excludes(&Claim::of(route)))?;
+            Some((service.name.clone(), index))
+        })
+    }
+
+    /// Returns whether a route claims what this conflict is about.
+    pub(crate) fn is_about(&self, route: &Route) -> bool {
+        let claim = Claim::of(route);
+        claim.host == self.claim.host && claim.path == self.claim.path
+    }
+
+    /// Returns the error of a declared service that loses. Its document is read again: only now does anybody ask where
+    /// its routes are written.
+    pub(crate) fn stored_error(&self, layout: &Layout, loser: &Service, winner: &ServiceName) -> Diagnostics {
+        let Some(location) = search::find_one(layout, &loser.name) else { return Diagnostics::default() };
+        let document = search::stored_document(layout, &location);
+        document.map_or_else(|error| error, |document| self.error(&document, loser, winner)).into()
+    }
+
+    /// Returns the error of the service that loses, at the route in its document.
+    pub(crate) fn error(&self, document: &Node, loser: &Service, winner: &ServiceName) -> Diagnostic {
+        let mine = if loser.name == self.owner { &self.taken } else { &self.claim };
+        let route = loser.routes.iter().position(|route| Claim::of(route) == *mine).expect("the loser claims it");
+        let at = routes::section(document, route);
+        let Route { host, path, tls: _ } = &loser.routes[route];
+        let host = host.as_deref().unwrap_or("every host");
+        if self.taken.path == self.claim.path {
+            let message = format!("{host}, path {path}, is already routed to the service {winner}");
+            let remedy = "give the route another host or path, or take it out of the other service";
+            document.key_error(&at, message, remedy)
+        } else {
+            let message = format!("the service {winner} uses a different `tls` setting for {host}");
+            document.key_error(&at, message, "write the same tls for all routes of a host")
+        }
+    }
+}
+
+/// A port that another service has already.
+pub(crate) struct PortConflict {
+    owner: ServiceName,
+    port: String,
+    /// Which of the declaration's ports it is.
+    index: usize,
+}
+
+impl PortConflict {
+    /// Finds the first of a service's ports that another owns.
+    pub(crate) fn find(owners: &BTreeMap<String, ServiceName>, service: &Service) -> Option<Self> {
+        service.ports.iter().enumerate().find_map(|(index, port)| {
+            let owner = owners.get(port).filter(|owner| **owner != service.name)?;
+            Some(Self { owner: owner.clone(), port: port.clone(), index })
+        })
+    }
+
+    /// Finds the first of a service's ports that one of the others has.
+    pub(crate) fn between<'a>(service: &Service, others: impl Iterator<Item = &'a Service>) -> Option<Self> {
+        let others = others.filter(|other| other.name != service.name);
+        let owners = others.flat_map(|other| other.ports.iter().map(|port| (port.clone(), other.name.clone())));
+        Self::find(&owners.collect(), service)
+    }
+
+    /// Returns the error of the port's service, at the port in its document.
+    pub(crate) fn error(&self, document: &Node) -> Diagnostic {
+        let Self { owner, port, index } = self;
+        let message = format!("the service {owner} already listens on {port}");
+        let remedy = "write another address, or take it out of the other service";
+        document.error(&path!["port", *index, "listen"], message, remedy)
+    }
+}
