@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("commands":
     runs_as_a_deployment_does,

@@ -3,9 +3,9 @@
 use conductor_machine::load::Load;
 use conductor_machine::machine::{Machine, Output, Running};
 
-use super::scenarios;
 use super::shop::{self, DECLARED, Shop};
 use super::watch::Watch;
+use crate::scenario::scenarios;
 
 const REFUSED: &str = "the error names the file and says that no space is left, the running generation and its \
      declaration are untouched, no request fails; with space again it succeeds";

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use conductor_machine::load::{Load, Seen};
 use conductor_machine::machine::{Machine, Output};
 
-use super::scenarios;
 use super::shop::{self, Shop};
 use super::watch::Watch;
+use crate::scenario::scenarios;
 
 scenarios!("endings":
     hung_health: "the health endpoint of a new version takes requests and never answers"

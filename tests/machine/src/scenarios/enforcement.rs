@@ -7,7 +7,7 @@ use conductor_machine::image::{self, IMAGE};
 use conductor_machine::machine::{Machine, installed};
 use conductor_machine::vm::{APP, Vm};
 
-use super::scenarios;
+use crate::scenario::scenarios;
 
 scenarios!("enforcement":
     memory_max_holds_in_an_emulated_machine: "a process takes more memory than its service may have (on an emulated Debian 13)"

@@ -6,8 +6,8 @@ use conductor_machine::image::{self, IMAGE};
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Engine, Listen, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("engines":
     unix(|m| rolls(m, Engine::Exec(Listen::Unix))),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use conductor_machine::load::{Load, Seen};
 use conductor_machine::machine::{Machine, Output};
 
-use super::scenarios;
 use super::shop::{self, DECLARED, Shop};
+use crate::scenario::scenarios;
 
 const OLD_SERVES: &str = "the old version serves on, no request fails, nothing of the new one is left, and a reboot \
      starts the old one";

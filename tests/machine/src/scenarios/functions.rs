@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use conductor_machine::load::Load;
 use conductor_machine::machine::{Machine, Output};
 
-use super::scenarios;
+use crate::scenario::scenarios;
 
 scenarios!("functions":
     addresses,

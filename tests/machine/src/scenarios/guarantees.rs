@@ -5,8 +5,8 @@ use std::time::Duration;
 use conductor_machine::machine::Machine;
 use serde_json::Value;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("guarantees":
     generated_units_load_without_a_word,

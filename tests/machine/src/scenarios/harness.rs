@@ -5,7 +5,7 @@ use std::time::Duration;
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
+use crate::scenario::scenarios;
 
 scenarios!("harness":
     boots_clean,

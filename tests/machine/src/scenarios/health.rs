@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use conductor_machine::machine::{Machine, Output};
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("health":
     headers_are_sent_and_the_body_has_to_match,

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("hooks":
     hanging_pre_stop_does_not_skip_the_drain,

@@ -10,10 +10,10 @@ use std::time::Duration;
 use conductor_machine::load::{Load, Seen};
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Shop};
 use super::strike::{self, Moment::*};
 use super::watch::Watch;
+use crate::scenario::scenarios;
 
 const CONVERGES: &str = "there is always a live slot, no request fails, and `conductor daemon-reload` brings the \
      service to what is declared, with nothing left over";

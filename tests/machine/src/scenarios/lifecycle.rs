@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use conductor_machine::machine::Machine;
 use serde_json::Value;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("lifecycle":
     stop_waits_and_leaves_nothing,

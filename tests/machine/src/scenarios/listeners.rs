@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Engine, Listen, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("listeners":
     idle_activation(|m| rests(m, Engine::Exec(Listen::Activation))),

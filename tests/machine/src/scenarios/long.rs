@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use conductor_machine::load::Load;
 use conductor_machine::machine::{Background, Machine};
 
-use super::scenarios;
 use super::shop::{self, Shop};
 use super::watch::Watch;
+use crate::scenario::scenarios;
 
 scenarios!("long":
     websocket_ends_by_itself: "a websocket is open on an old deployment during a rollout"

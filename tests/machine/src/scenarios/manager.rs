@@ -5,10 +5,10 @@ use std::time::Duration;
 use conductor_machine::load::{Load, Seen};
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Shop};
 use super::strike;
 use super::watch::Watch;
+use crate::scenario::scenarios;
 
 const NOBODY: &str = "the rollout goes on, there is always a live slot, and no request fails";
 const ACCEPTED: &str = "the rollout goes on, there is always a live slot, and no request that Caddy took fails at the \

@@ -3,7 +3,7 @@
 use conductor_machine::image::{self, IMAGE};
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
+use crate::scenario::scenarios;
 
 scenarios!("manual":
     tutorial(|m: &mut Machine| follow(m, include_str!("../../../../docs/tutorial.md"))),

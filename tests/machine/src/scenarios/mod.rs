@@ -35,49 +35,7 @@ mod user;
 mod verbs;
 mod watch;
 
-use std::fmt;
-
-use conductor_machine::machine::Machine;
-
-pub struct Scenario {
-    pub group: &'static str,
-    name: &'static str,
-    pub run: fn(&mut Machine),
-    /// None for what must hold on a good day.
-    pub fault: Option<Fault>,
-}
-
-/// A line of docs/reliability.md.
-pub struct Fault {
-    pub what: &'static str,
-    pub holds: &'static str,
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}::{}", self.group, self.name)
-    }
-}
-
-/// `scenarios!("group": one, two)` makes these functions a file's `SCENARIOS`. A fault is told with what goes
-/// wrong and what must hold: `one: "…" => "…"`. `one(|m| …)` runs what is in parentheses.
-macro_rules! scenarios {
-    (@run $name:ident) => { $name };
-    (@run $name:ident $run:expr) => { $run };
-    (@fault) => { None };
-    (@fault $what:expr, $holds:expr) => { Some($crate::scenarios::Fault { what: $what, holds: $holds }) };
-    ($group:literal: $($name:ident $(($run:expr))? $(: $what:expr => $holds:expr)?),+ $(,)?) => {
-        pub const SCENARIOS: &[$crate::scenarios::Scenario] = &[
-            $($crate::scenarios::Scenario {
-                group: $group,
-                name: stringify!($name),
-                run: scenarios!(@run $name $($run)?),
-                fault: scenarios!(@fault $($what, $holds)?),
-            }),+
-        ];
-    };
-}
-use scenarios;
+use crate::scenario::Scenario;
 
 const ALL: &[&[Scenario]] = &[
     enforcement::SCENARIOS, // first, since the longest
@@ -113,11 +71,7 @@ const ALL: &[&[Scenario]] = &[
     manual::SCENARIOS,
 ];
 
-/// Those whose `GROUP::NAME` contains one of the filters; without filters, all.
-pub fn matching(filters: &[String]) -> Vec<&'static Scenario> {
-    let chosen = |scenario: &&Scenario| {
-        let name = scenario.to_string();
-        filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
-    };
-    ALL.iter().copied().flatten().filter(chosen).collect()
+/// Every scenario, in the order in which they run and are reported.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    ALL.iter().copied().flatten()
 }

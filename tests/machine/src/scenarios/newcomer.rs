@@ -3,8 +3,8 @@
 use conductor_machine::machine::{Machine, PACKAGE};
 use serde_json::Value;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("newcomer":
     from_package_to_rolling_update,

@@ -2,8 +2,8 @@
 
 use conductor_machine::machine::{Machine, PACKAGE};
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("package":
     upgraded_while_services_run: "the package is upgraded by dpkg while deployments serve"

@@ -5,7 +5,7 @@ use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 use serde_json::Value;
 
-use super::scenarios;
+use crate::scenario::scenarios;
 
 scenarios!("parts":
     a_change_rolls_the_parts_whose_input_it_is,

@@ -3,8 +3,8 @@
 use conductor_machine::machine::Machine;
 use serde_json::{Value, json};
 
-use super::scenarios;
 use super::shop::{self, DECLARED, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("plan":
     names_the_inputs,

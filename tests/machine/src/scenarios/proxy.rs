@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("proxy":
     starts_in_either_order: "Caddy is stopped, started and restarted around declarations"

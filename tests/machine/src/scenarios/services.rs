@@ -3,7 +3,7 @@
 use conductor_machine::machine::{Machine, Output};
 use serde_json::Value;
 
-use super::scenarios;
+use crate::scenario::scenarios;
 
 scenarios!("services":
     brought_along_first_and_removed_with_the_last,

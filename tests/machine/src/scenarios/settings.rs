@@ -2,8 +2,8 @@
 
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("settings":
     roll_what_they_change,

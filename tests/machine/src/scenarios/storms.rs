@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, DECLARED, Shop};
 use super::watch::Watch;
+use crate::scenario::scenarios;
 
 scenarios!("storms":
     reloads_declare_and_rm: "two reloads, a declare and an rm of one service at once"

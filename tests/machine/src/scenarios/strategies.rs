@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("strategies":
     blue_green_moves_all_at_once,

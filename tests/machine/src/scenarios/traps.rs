@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, DECLARED, Shop};
 use super::watch::Watch;
+use crate::scenario::scenarios;
 
 scenarios!("traps":
     start_fails_half_way: "the second of three deployments fails in a service's first start"

@@ -6,9 +6,9 @@ use std::time::Duration;
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
-use super::scenarios;
 use super::shop::{self, Shop};
 use super::watch::Watch;
+use crate::scenario::scenarios;
 
 scenarios!("upgrade":
     older_format: "the package is replaced by one whose renderer has a new format, while deployments run"

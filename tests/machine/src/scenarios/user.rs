@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conductor_machine::machine::{Machine, Output};
 
-use super::scenarios;
+use crate::scenario::scenarios;
 
 scenarios!("user":
     rolls_updates,

@@ -7,8 +7,8 @@ use conductor_machine::load::Seen;
 use conductor_machine::machine::{Machine, Output, Running};
 use serde_json::Value;
 
-use super::scenarios;
 use super::shop::{self, Shop};
+use crate::scenario::scenarios;
 
 scenarios!("verbs":
     start_and_stop_say_what_happened,
