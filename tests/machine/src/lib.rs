@@ -1,6 +1,7 @@
 //! A booted systemd to try the project on, and the load that is driven through it.
 
 mod cgroup;
+pub mod command;
 pub mod image;
 pub mod load;
 pub mod machine;

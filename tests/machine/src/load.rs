@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
@@ -121,4 +123,54 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
     groups.join(",")
+}
+
+/// A load that runs on a machine.
+pub struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts the program of `bin/load.rs`, and returns once every client has had an answer.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the load");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut running = Self { child, lines };
+        assert_eq!(running.line(), "running", "the load does not start");
+        running
+    }
+
+    /// Lets every client have its last answer, and returns what they saw. Panics when the load had already
+    /// ended at its own bounds: then it was not there all the time.
+    #[track_caller]
+    pub fn stop(mut self) -> Seen {
+        drop(self.child.stdin.take());
+        let seen = self.report();
+        assert_eq!(seen.end, End::Stopped, "the load ended too early: {seen}");
+        seen
+    }
+
+    /// Waits until the load ends at its own bounds.
+    pub fn wait(mut self) -> Seen {
+        self.report()
+    }
+
+    fn report(&mut self) -> Seen {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("the load reports {line:?}: {error}"))
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("the load's output");
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

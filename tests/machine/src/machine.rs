@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,7 +20,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, Cgroup};
-use crate::load::{End, Load, Seen};
+use crate::command::{Background, Output, host, sibling};
+use crate::load::{Load, Running};
 
 /// Upper layers and logs are here, on a tmpfs that only this process and its machines see.
 pub(crate) const SCRATCH: &str = "/run/conductor-machine";
@@ -98,42 +99,6 @@ fn install(suite: &str, layers: &[PathBuf], package: &Path) -> Result<PathBuf, S
 /// What the package has put into the machines of a suite that is prepared.
 pub fn installed(suite: &str) -> PathBuf {
     Path::new(SCRATCH).join(format!("{suite}-installed"))
-}
-
-/// Runs a command on the host, for its output.
-pub(crate) fn host(command: &mut Command) -> Result<String, String> {
-    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{command:?}: {error}"))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stdout))),
-    }
-}
-
-/// What a command in a machine did.
-#[derive(Debug)]
-pub struct Output {
-    /// Its exit code; 124 when it took longer than any command may.
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Output {
-    fn of(output: std::process::Output) -> Self {
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        let status = output.status.code().unwrap_or(-1);
-        Self { status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
-    }
-
-    pub fn success(&self) -> bool {
-        self.status == 0
-    }
-}
-
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exit status {}\n{}{}", self.status, self.stdout, self.stderr)
-    }
 }
 
 /// A machine that is booted, or was (after `poweroff` and `kill_power`).
@@ -254,9 +219,7 @@ impl Machine {
 
     /// Starts a shell command in the machine and lets it run. Meant for less than 64 KiB of output.
     pub fn spawn(&self, command: &str) -> Background {
-        let mut process = self.command(&["sh", "-ec", command]);
-        let child = process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Background { command: command.into(), child: child.expect("nsenter") }
+        Background::start(command, &mut self.command(&["sh", "-ec", command]))
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -334,18 +297,12 @@ impl Machine {
             load.connect = format!("/proc/{}/root{}", self.leader, load.connect);
         }
         // Only its network is the machine's: the program and its libraries are the host's.
-        let mut child = Command::new("nsenter")
+        let mut command = Command::new("nsenter");
+        command
             .args(["--net", "--target", &self.leader.to_string(), "--"])
             .arg(sibling("load"))
-            .arg(serde_json::to_string(&load).expect("plain data"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("nsenter");
-        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut running = Running { child, lines };
-        assert_eq!(running.line(), "running", "the load does not start");
-        running
+            .arg(serde_json::to_string(&load).expect("plain data"));
+        Running::start(&mut command)
     }
 
     /// Shuts down in order, and returns how long that took. Panics when it takes longer than `limit`: then
@@ -442,75 +399,4 @@ fn overlay(dir: &Path, layers: &[PathBuf]) {
 fn only_child(parent: Pid) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
     children.trim().parse().ok().map(Pid::from_raw)
-}
-
-/// A program that was built together with this one.
-pub(crate) fn sibling(name: &str) -> PathBuf {
-    std::env::current_exe().expect("the path of this program").with_file_name(name)
-}
-
-/// A command that runs in a machine.
-pub struct Background {
-    command: String,
-    child: Child,
-}
-
-impl Background {
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("wait for a command").is_none()
-    }
-
-    pub fn wait(self) -> Output {
-        Output::of(self.child.wait_with_output().expect("wait for a command"))
-    }
-
-    /// Waits for it, returns what it printed, and panics with all of it when it failed.
-    #[track_caller]
-    pub fn finish(self) -> String {
-        let command = self.command.clone();
-        let output = self.wait();
-        assert!(output.success(), "{command}: {output}");
-        output.stdout
-    }
-}
-
-/// A load that runs on a machine.
-pub struct Running {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Running {
-    /// Lets every client have its last answer, and returns what they saw. Panics when the load had already
-    /// ended at its own bounds: then it was not there all the time.
-    #[track_caller]
-    pub fn stop(mut self) -> Seen {
-        drop(self.child.stdin.take());
-        let seen = self.report();
-        assert_eq!(seen.end, End::Stopped, "the load ended too early: {seen}");
-        seen
-    }
-
-    /// Waits until the load ends at its own bounds.
-    pub fn wait(mut self) -> Seen {
-        self.report()
-    }
-
-    fn report(&mut self) -> Seen {
-        let line = self.line();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("the load reports {line:?}: {error}"))
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("the load's output");
-        line.trim_end().to_owned()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -15,7 +15,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::machine::{Output, SCRATCH, host, sibling};
+use crate::command::{Output, host, sibling};
+use crate::machine::SCRATCH;
 
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 /// Longer than the agent lets a command take.

@@ -1,7 +1,8 @@
 //! No space is left where conductor writes.
 
-use conductor_machine::load::Load;
-use conductor_machine::machine::{Machine, Output, Running};
+use conductor_machine::command::Output;
+use conductor_machine::load::{Load, Running};
+use conductor_machine::machine::Machine;
 
 use super::shop::{self, DECLARED, Shop};
 use super::watch::Watch;

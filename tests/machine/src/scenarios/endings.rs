@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use conductor_machine::command::Output;
 use conductor_machine::load::{Load, Seen};
-use conductor_machine::machine::{Machine, Output};
+use conductor_machine::machine::Machine;
 
 use super::shop::{self, Shop};
 use super::watch::Watch;

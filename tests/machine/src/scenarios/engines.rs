@@ -135,16 +135,7 @@ fn pod_is_its_units(m: &mut Machine) {
 }
 
 /// Two containers, a ConfigMap, a claim, a directory of the host, and a template that says who it is.
-fn pod_keeps_its_volumes(m: &mut Machine) {
-    // A hook before the start finds what podman will, as the service's user.
-    let hook = "test $$(id -u) != 0 -a -e $$CONDUCTOR_DEPLOYMENT_DIR/pod.yaml";
-    let hook = format!("[hooks]\npre_start = [\"/bin/sh\", \"-c\", {hook:?}]\n");
-    let shop = Shop::new(1).engine(Engine::Pod(Listen::Tcp)).extra(&hook);
-    shop.write(m);
-    m.run("mkdir -p /srv/shop");
-    m.write(
-        &format!("{}/pod.yaml", shop::DIR),
-        r#"apiVersion: v1
+const VOLUMES: &str = r#"apiVersion: v1
 kind: PersistentVolumeClaim
 metadata:
   name: shop-data
@@ -178,8 +169,16 @@ spec:
         persistentVolumeClaim: {claimName: shop-data}
       - name: host
         hostPath: {path: /srv/shop, type: Directory}
-"#,
-    );
+"#;
+
+fn pod_keeps_its_volumes(m: &mut Machine) {
+    // A hook before the start finds what podman will, as the service's user.
+    let hook = "test $$(id -u) != 0 -a -e $$CONDUCTOR_DEPLOYMENT_DIR/pod.yaml";
+    let hook = format!("[hooks]\npre_start = [\"/bin/sh\", \"-c\", {hook:?}]\n");
+    let shop = Shop::new(1).engine(Engine::Pod(Listen::Tcp)).extra(&hook);
+    shop.write(m);
+    m.run("mkdir -p /srv/shop");
+    m.write(&format!("{}/pod.yaml", shop::DIR), VOLUMES);
     m.write(
         &format!("{}/config.yaml", shop::DIR),
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  MOOD: good-{{ VERSION }}\n",

@@ -4,8 +4,9 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use conductor_machine::command::Output;
 use conductor_machine::load::{Load, Seen};
-use conductor_machine::machine::{Machine, Output};
+use conductor_machine::machine::Machine;
 
 use super::shop::{self, DECLARED, Shop};
 use crate::scenario::scenarios;

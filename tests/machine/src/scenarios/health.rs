@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use conductor_machine::machine::{Machine, Output};
+use conductor_machine::command::Output;
+use conductor_machine::machine::Machine;
 
 use super::shop::{self, Shop};
 use crate::scenario::scenarios;

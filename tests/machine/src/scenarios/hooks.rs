@@ -1,9 +1,12 @@
-//! Hooks that hang: each is ended in its time, with all that it started, and the rest of a deployment's life goes on.
+//! Hooks: their order and environment, those that fail, and those that hang. A hook that hangs is ended in its time, with
+//! all that it started, and the rest of a deployment's life goes on.
 
 use std::time::{Duration, Instant};
 
+use conductor_machine::command::Output;
 use conductor_machine::machine::Machine;
 
+use super::service::{status, timed};
 use super::shop::{self, Shop};
 use crate::scenario::scenarios;
 
@@ -12,6 +15,9 @@ scenarios!("hooks":
     hanging_start_hooks_turn_the_rollout_back,
     hanging_post_stop_is_ended,
     drain_hook_has_what_requests_leave,
+    hooks_run_in_order_as_the_service,
+    hooks_that_fail: "each of a deployment's hooks fails"
+        => "those of the start refuse the version, those of the stop hold nothing up; no request fails",
 );
 
 /// Ignores SIGTERM, as does what it starts.
@@ -109,4 +115,100 @@ fn drain_hook_has_what_requests_leave(m: &mut Machine) {
     request.wait();
     let journal = m.run("journalctl --output=cat CONDUCTOR_SERVICE=shop");
     assert!(journal.contains("the drain hook (") && journal.contains("is not run: 1s are over"), "{journal}");
+}
+
+/// Writes what it is called, as whom, and who holds the first slot.
+const HOOK: &str = r#"#!/bin/sh
+slot=$(readlink /run/conductor/slots/hooked/1)
+echo "$1 $(id -un) $GREETING ${slot#/run/conductor/sockets/}" >>"$STATE_DIRECTORY/log"
+env | grep '^CONDUCTOR_' | sort >"$STATE_DIRECTORY/$1.env"
+test "$1" != "$FAILS"
+"#;
+
+fn declare_hooked(m: &Machine, fails: &str, concurrency: u32) -> Output {
+    m.write_executable("/root/hooked/hook", HOOK);
+    m.copy_app("/usr/local/bin/app");
+    let text = format!(
+        r#"concurrency = {concurrency}
+config = {{ GREETING = "hello", FAILS = "{fails}" }}
+[exec]
+command = ["/usr/local/bin/app"]
+[health]
+exec = ["./hook", "health"]
+[hooks]
+pre_start = ["./hook", "pre_start"]
+post_start = ["./hook", "post_start"]
+pre_stop = ["./hook", "pre_stop"]
+drain = ["./hook", "drain"]
+post_stop = ["./hook", "post_stop"]
+[systemd.service]
+StateDirectory = "hooked"
+[[route]]
+host = ["hooked.localhost"]
+tls = "off"
+[deploy]
+health_timeout = "2s"
+"#
+    );
+    m.write("/root/hooked/service.toml", &text);
+    m.try_run("conductor service declare /root/hooked")
+}
+
+fn hooks_run_in_order_as_the_service(m: &mut Machine) {
+    let output = declare_hooked(m, "", 1);
+    assert!(output.success(), "{output}");
+    let generation = status(m, "hooked")["generation"].as_str().expect("a generation").to_owned();
+    let request = m.spawn("curl --silent --fail 'http://hooked.localhost/slow?ms=1000'");
+    m.until("the request is on its way", SECOND, || m.try_run("ss -x state established | grep -q /hooked-").success());
+    let (_, took) = timed(|| m.run("systemctl stop hooked"));
+    request.finish();
+    assert!(took > SECOND / 2, "drained in {took:?}");
+    let held = format!("hooked-{generation}/1");
+    let line = |what: &str, slot: &str| format!("{what} conductor-hooked hello {slot}\n");
+    let expected = [
+        line("pre_start", ""),
+        line("health", ""),
+        line("post_start", ""),
+        line("pre_stop", &held),
+        line("drain", ""),
+        line("post_stop", ""),
+    ];
+    assert_eq!(m.read("/var/lib/hooked/log"), expected.concat());
+    let environment = format!(
+        "CONDUCTOR_DEPLOYMENT=hooked-{generation}-1
+CONDUCTOR_DEPLOYMENT_DIR=/run/conductor/deployments/hooked-{generation}-1
+CONDUCTOR_GENERATION={generation}
+CONDUCTOR_INSTANCE=1
+CONDUCTOR_SERVICE=hooked
+CONDUCTOR_SERVICE_DIR=/var/lib/conductor/generations/hooked/{generation}/files
+CONDUCTOR_SOCKET=/run/conductor/sockets/hooked-{generation}/1
+"
+    );
+    for hook in ["pre_start", "health", "post_start", "pre_stop", "drain", "post_stop"] {
+        assert_eq!(m.read(&format!("/var/lib/hooked/{hook}.env")), environment, "{hook}");
+    }
+}
+
+fn hooks_that_fail(m: &mut Machine) {
+    let good = declare_hooked(m, "", 2);
+    assert!(good.success(), "{good}");
+    let first = status(m, "hooked")["generation"].clone();
+    let load = m.load(conductor_machine::load::Load { host: "hooked.localhost".into(), ..shop::load() });
+    for hook in ["pre_start", "health", "post_start"] {
+        let (refused, took) = timed(|| declare_hooked(m, hook, 2));
+        assert_eq!(refused.status, 1, "{hook}: {refused}");
+        let found = status(m, "hooked");
+        assert_eq!((&found["generation"], &found["declared"]), (&first, &first), "{hook}");
+        assert_eq!(found["deployments"].as_array().map(Vec::len), Some(2), "{hook}: {found}");
+        m.note(format!("{hook} refused after {took:.1?}"));
+    }
+    // The end of a deployment cannot be refused: it drains whatever its hooks say.
+    for hook in ["pre_stop", "drain", "post_stop", ""] {
+        let output = declare_hooked(m, hook, 2);
+        assert!(output.success(), "{hook}: {output}");
+    }
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    m.note(seen);
 }

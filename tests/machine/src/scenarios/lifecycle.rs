@@ -1,11 +1,11 @@
 //! A service under systemd's own verbs, under `conductor daemon-reload`, and from its declaration to its removal.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use conductor_machine::machine::Machine;
-use serde_json::Value;
 
+use super::service::{get, timed, toml, write_declaration};
 use super::shop::{self, Shop};
 use crate::scenario::scenarios;
 
@@ -19,58 +19,16 @@ scenarios!("lifecycle":
     conductor_daemon_reload_does_what_is_due,
     boot_starts_what_is_wanted,
     removal_leaves_nothing,
-    listings_and_exit_codes,
-    works_below_another_root,
-    drop_ins_lie_over_the_declaration,
     declarations_and_reloads_at_once: "declarations, reloads and a daemon-reload of one service at once"
         => "what is declared last serves, and no request fails",
     stop_in_the_middle_of_a_rollout: "a service is stopped in the middle of a declare"
         => "it is off and stays off, nothing is left, and the declaration that failed is taken back",
-    hooks_run_in_order_as_the_service,
-    hooks_that_fail: "each of a deployment's hooks fails"
-        => "those of the start refuse the version, those of the stop hold nothing up; no request fails",
     resources_and_routes_roll_nothing,
 );
-
-fn toml(name: &str) -> String {
-    format!("/etc/conductor/services/{name}/service.toml")
-}
-
-/// A declaration that somebody wrote into its place, of one deployment at NAME.localhost. The application has to be
-/// at its path already.
-fn write_declaration(m: &Machine, name: &str, version: &str, extra: &str) {
-    let text = format!(
-        r#"[exec]
-command = ["/usr/local/bin/app", "--version", "{version}"]
-[health]
-http = "/healthz"
-[[route]]
-host = ["{name}.localhost"]
-tls = "off"
-{extra}
-"#
-    );
-    m.write(&toml(name), &text);
-}
-
-fn get(m: &Machine, host: &str) -> String {
-    m.try_run(&format!("curl --silent --fail --max-time 5 http://{host}.localhost/")).stdout.trim().to_owned()
-}
-
-fn status(m: &Machine, name: &str) -> Value {
-    let text = m.run(&format!("conductor service status {name} --json"));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
 
 /// The processes of all deployments, for telling whether any was restarted.
 fn processes(m: &Machine) -> String {
     m.run("pgrep --exact app | sort -n")
-}
-
-fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let start = Instant::now();
-    let result = work();
-    (result, start.elapsed())
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -275,140 +233,6 @@ fn removal_leaves_nothing(m: &mut Machine) {
     assert_eq!(again.status, 1, "{again}");
 }
 
-fn listings_and_exit_codes(m: &mut Machine) {
-    let shop = Shop::new(2);
-    shop.write(m);
-    let declare = shop::command("1");
-    let output = m.run(&format!("{declare} --no-start"));
-    assert!(output.starts_with("shop: generation "), "{output}");
-    assert_eq!(m.prop("shop.service", "ActiveState"), "inactive");
-    assert_eq!(m.prop("shop.service", "LoadState"), "loaded");
-    let generation = status(m, "shop")["declared"].as_str().expect("a generation").to_owned();
-    assert_eq!(
-        m.run(&format!("{declare} --no-start")),
-        format!("shop: declared already, as generation {generation}\n")
-    );
-    m.run(&declare);
-    assert_eq!(shop::generation(m), generation);
-
-    let list: Value = serde_json::from_str(&m.run("conductor service list --json")).expect("JSON");
-    let row = serde_json::json!({
-        "name": "shop", "state": "active", "generation": generation, "ready": 2, "concurrency": 2,
-        "routes": ["shop.localhost/"], "description": "Shop 1", "error": null, "display": {},
-    });
-    assert_eq!(list, serde_json::json!([row]));
-    let found = status(m, "shop");
-    assert_eq!(
-        (&found["state"], &found["generation"], &found["declared"]),
-        (&"active".into(), &generation.as_str().into(), &generation.as_str().into())
-    );
-    assert_eq!(found["source"], toml("shop"));
-    assert_eq!(found["failure"], Value::Null);
-    let deployments = found["deployments"].as_array().expect("a list");
-    assert_eq!(deployments.len(), 2);
-    let unit = format!("shop-{generation}@2.service");
-    assert_eq!(deployments[1]["unit"], unit.as_str());
-    assert_eq!(deployments[1]["main_pid"].to_string(), m.prop(&unit, "MainPID"));
-    assert_eq!(deployments[1]["slots"], serde_json::json!([2, 4, 6, 8, 10, 12]));
-    let text = m.run("conductor service list; conductor service status shop");
-    assert!(text.contains(&unit) && !text.contains('\x1b'), "{text}");
-
-    m.write("/root/broken/service.toml", "[exec]\ncommand = [\"/bin/true\"]\nconcurency = 1\n");
-    for (code, command) in [
-        (0, "conductor --help"),
-        (0, "conductor check shop"),
-        (0, "conductor render shop"),
-        (0, "conductor service list"),
-        (1, "conductor service status nosuch"),
-        (1, "conductor service reload nosuch"),
-        (1, "conductor service rm nosuch"),
-        (1, "conductor render nosuch"),
-        (0, "conductor render shop --output /root/rendered"),
-        (1, "conductor render shop --output /root/rendered"),
-        (2, "conductor"),
-        (2, "conductor service frobnicate"),
-        (2, "conductor service status 'No Name'"),
-        (2, "conductor service declare /root/shop VERSION"),
-        (2, "conductor service declare /root/shop VERSION=1 --name 'No Name'"),
-        (2, "conductor render shop VERSION=1"),
-        (3, "conductor service declare /root/shop"),
-        (3, "conductor service declare /root/nosuch"),
-        (3, "conductor service declare /root/broken"),
-        (3, "conductor check /root/broken"),
-        (3, "conductor render /root/broken"),
-    ] {
-        let output = m.try_run(command);
-        assert_eq!(output.status, code, "{command}: {output}");
-        assert_eq!(output.stderr.is_empty(), code == 0, "{command}: {output}");
-    }
-    assert_eq!(m.run("ls /etc/conductor/services"), "shop\n", "nothing of what was refused is there");
-    let taken = m.try_run("conductor service declare /root/shop VERSION=1 --name other --no-start");
-    assert_eq!(taken.status, 3, "{taken}");
-    assert!(taken.stderr.contains("shop.localhost, path /, is already routed to the service shop"), "{taken}");
-    m.run("sed -i s/shop.localhost/other.localhost/ /root/shop/service.toml");
-    m.run("conductor service declare /root/shop VERSION=1 --name other --no-start");
-    assert_eq!(m.run("ls /etc/conductor/services"), "other\nshop\n");
-}
-
-fn works_below_another_root(m: &mut Machine) {
-    m.copy_app("/usr/local/bin/app");
-    write_declaration(m, "web", "1", "");
-    m.run("mkdir -p /srv/root/usr/local/bin; mv /etc/conductor /srv/root/etc-conductor; mkdir /srv/root/etc; mv /srv/root/etc-conductor /srv/root/etc/conductor; mkdir -p /etc/conductor/services");
-    let list: Value = serde_json::from_str(&m.run("conductor --root /srv/root service list --json")).expect("JSON");
-    assert_eq!((&list[0]["name"], &list[0]["state"]), (&"web".into(), &"unknown".into()), "{list}");
-    assert!(m.run("conductor --root /srv/root render web").contains("/usr/local/bin/app --version 1"));
-    m.run("conductor --root /srv/root render --output /srv/out");
-    let files = m.run("cd /srv/out; find . -type f -o -type l | sort");
-    assert!(files.contains("./web.service\n") && files.contains("./multi-user.target.wants/web.service\n"), "{files}");
-    assert_eq!(
-        m.run("conductor service list"),
-        "no service is declared; `conductor service declare DIR` declares one\n"
-    );
-    assert_eq!(
-        m.run("ls /srv/root/etc /srv/root"),
-        "/srv/root:\netc\nusr\n\n/srv/root/etc:\nconductor\n",
-        "nothing is written"
-    );
-}
-
-fn drop_ins_lie_over_the_declaration(m: &mut Machine) {
-    Shop::new(3).declare(m, "1");
-    let first = shop::generation(m);
-    let over = "/etc/conductor/services/shop.d";
-    m.write(&format!("{over}/50-scale.toml"), "concurrency = 2\n");
-    m.run("conductor daemon-reload");
-    assert_eq!(shop::deployments(m), shop::active(&first, 1..=2), "scaled, not rolled");
-
-    m.write(&format!("{over}/50-nice.conf"), "[Service]\nNice=5\n");
-    m.run("conductor daemon-reload");
-    let second = shop::generation(m);
-    assert_eq!(shop::deployments(m), shop::active(&second, 1..=2));
-    let unit = format!("shop-{second}@1.service");
-    assert_eq!((m.prop(&unit, "Nice").as_str(), m.prop(&unit, "DropInPaths").ends_with("50-nice.conf")), ("5", true));
-    assert_eq!(m.run(&format!("ps -o ni= {}", m.prop(&unit, "MainPID"))).trim(), "5");
-
-    // A package's drop-in, and the administrator's mask for it.
-    m.write("/usr/lib/conductor/services/shop.d/60-more.toml", "concurrency = 4\n");
-    m.run("conductor daemon-reload");
-    assert_eq!(shop::deployments(m), shop::active(&second, 1..=4));
-    m.run(&format!(
-        "ln -s /dev/null {over}/60-more.toml; ln -sf /dev/null {over}/50-nice.conf; conductor daemon-reload"
-    ));
-    assert_eq!(shop::deployments(m), shop::active(&first, 1..=2), "as before the masked ones");
-
-    // A package's service, and the mask for it.
-    m.run("mkdir -p /usr/lib/conductor/services; mv /etc/conductor/services/shop /usr/lib/conductor/services/");
-    m.run("rm -r /etc/conductor/services/shop.d /usr/lib/conductor/services/shop.d; conductor daemon-reload");
-    assert_eq!(shop::deployments(m), shop::active(&first, 1..=3));
-    let refused = m.try_run("conductor service rm shop");
-    assert_eq!(refused.status, 1, "{refused}");
-    let remedy = "ln -s /dev/null /etc/conductor/services/shop";
-    assert!(refused.stderr.contains(remedy), "{refused}");
-    m.run(&format!("{remedy}; conductor daemon-reload"));
-    assert_eq!(shop::deployments(m), Vec::<String>::new());
-    assert_eq!(m.prop("shop.service", "LoadState"), "not-found");
-}
-
 fn declarations_and_reloads_at_once(m: &mut Machine) {
     let shop = Shop::new(2);
     shop.declare(m, "1");
@@ -457,102 +281,6 @@ fn stop_in_the_middle_of_a_rollout(m: &mut Machine) {
     assert!(is_off(), "who stopped it starts it");
     m.run("systemctl start shop");
     assert!(shop::get(m).starts_with("1 "), "the declaration that failed is taken back");
-}
-
-/// Writes what it is called, as whom, and who holds the first slot.
-const HOOK: &str = r#"#!/bin/sh
-slot=$(readlink /run/conductor/slots/hooked/1)
-echo "$1 $(id -un) $GREETING ${slot#/run/conductor/sockets/}" >>"$STATE_DIRECTORY/log"
-env | grep '^CONDUCTOR_' | sort >"$STATE_DIRECTORY/$1.env"
-test "$1" != "$FAILS"
-"#;
-
-fn declare_hooked(m: &Machine, fails: &str, concurrency: u32) -> conductor_machine::machine::Output {
-    m.write_executable("/root/hooked/hook", HOOK);
-    m.copy_app("/usr/local/bin/app");
-    let text = format!(
-        r#"concurrency = {concurrency}
-config = {{ GREETING = "hello", FAILS = "{fails}" }}
-[exec]
-command = ["/usr/local/bin/app"]
-[health]
-exec = ["./hook", "health"]
-[hooks]
-pre_start = ["./hook", "pre_start"]
-post_start = ["./hook", "post_start"]
-pre_stop = ["./hook", "pre_stop"]
-drain = ["./hook", "drain"]
-post_stop = ["./hook", "post_stop"]
-[systemd.service]
-StateDirectory = "hooked"
-[[route]]
-host = ["hooked.localhost"]
-tls = "off"
-[deploy]
-health_timeout = "2s"
-"#
-    );
-    m.write("/root/hooked/service.toml", &text);
-    m.try_run("conductor service declare /root/hooked")
-}
-
-fn hooks_run_in_order_as_the_service(m: &mut Machine) {
-    let output = declare_hooked(m, "", 1);
-    assert!(output.success(), "{output}");
-    let generation = status(m, "hooked")["generation"].as_str().expect("a generation").to_owned();
-    let request = m.spawn("curl --silent --fail 'http://hooked.localhost/slow?ms=1000'");
-    m.until("the request is on its way", SECOND, || m.try_run("ss -x state established | grep -q /hooked-").success());
-    let (_, took) = timed(|| m.run("systemctl stop hooked"));
-    request.finish();
-    assert!(took > SECOND / 2, "drained in {took:?}");
-    let held = format!("hooked-{generation}/1");
-    let line = |what: &str, slot: &str| format!("{what} conductor-hooked hello {slot}\n");
-    let expected = [
-        line("pre_start", ""),
-        line("health", ""),
-        line("post_start", ""),
-        line("pre_stop", &held),
-        line("drain", ""),
-        line("post_stop", ""),
-    ];
-    assert_eq!(m.read("/var/lib/hooked/log"), expected.concat());
-    let environment = format!(
-        "CONDUCTOR_DEPLOYMENT=hooked-{generation}-1
-CONDUCTOR_DEPLOYMENT_DIR=/run/conductor/deployments/hooked-{generation}-1
-CONDUCTOR_GENERATION={generation}
-CONDUCTOR_INSTANCE=1
-CONDUCTOR_SERVICE=hooked
-CONDUCTOR_SERVICE_DIR=/var/lib/conductor/generations/hooked/{generation}/files
-CONDUCTOR_SOCKET=/run/conductor/sockets/hooked-{generation}/1
-"
-    );
-    for hook in ["pre_start", "health", "post_start", "pre_stop", "drain", "post_stop"] {
-        assert_eq!(m.read(&format!("/var/lib/hooked/{hook}.env")), environment, "{hook}");
-    }
-}
-
-fn hooks_that_fail(m: &mut Machine) {
-    let good = declare_hooked(m, "", 2);
-    assert!(good.success(), "{good}");
-    let first = status(m, "hooked")["generation"].clone();
-    let load = m.load(conductor_machine::load::Load { host: "hooked.localhost".into(), ..shop::load() });
-    for hook in ["pre_start", "health", "post_start"] {
-        let (refused, took) = timed(|| declare_hooked(m, hook, 2));
-        assert_eq!(refused.status, 1, "{hook}: {refused}");
-        let found = status(m, "hooked");
-        assert_eq!((&found["generation"], &found["declared"]), (&first, &first), "{hook}");
-        assert_eq!(found["deployments"].as_array().map(Vec::len), Some(2), "{hook}: {found}");
-        m.note(format!("{hook} refused after {took:.1?}"));
-    }
-    // The end of a deployment cannot be refused: it drains whatever its hooks say.
-    for hook in ["pre_stop", "drain", "post_stop", ""] {
-        let output = declare_hooked(m, hook, 2);
-        assert!(output.success(), "{hook}: {output}");
-    }
-    let seen = load.stop();
-    assert_eq!(seen.failed, 0, "{seen}");
-    assert_eq!(m.failed_units(), Vec::<String>::new());
-    m.note(seen);
 }
 
 fn resources_and_routes_roll_nothing(m: &mut Machine) {

@@ -96,16 +96,8 @@ fn rests(m: &mut Machine, engine: Engine) {
     m.note(seen);
 }
 
-/// The same unit, started by systemctl until it answers, against the first caller of one that rests.
-fn wake_takes_little_longer_than_a_start(m: &mut Machine) {
-    let shop = idle(1, Engine::Exec(Listen::Unix));
-    declare(m, &shop, "1");
-    let unit = format!("shop-{}@1.service", shop::generation(m));
-    let socket = format!("/run/conductor/sockets/shop-{}/1", shop::generation(m));
-    m.write(
-        "/root/wake.py",
-        &format!(
-            r#"import os, socket, statistics, subprocess, time
+/// Prints two medians in milliseconds: plain.service started until it answers, and an answer of a socket whose unit rests.
+const WAKE: &str = r#"import os, socket, statistics, subprocess, time
 UNIT, SOCKET = "{unit}", "{socket}"
 
 def get(path):
@@ -144,10 +136,16 @@ own, woken = [], []
 for _ in range(7):
     own.append(own_start())
     woken.append(wake())
-print(f"{{statistics.median(own) * 1000:.1f}} {{statistics.median(woken) * 1000:.1f}}")
-"#
-        ),
-    );
+print(f"{statistics.median(own) * 1000:.1f} {statistics.median(woken) * 1000:.1f}")
+"#;
+
+/// The same unit, started by systemctl until it answers, against the first caller of one that rests.
+fn wake_takes_little_longer_than_a_start(m: &mut Machine) {
+    let shop = idle(1, Engine::Exec(Listen::Unix));
+    declare(m, &shop, "1");
+    let unit = format!("shop-{}@1.service", shop::generation(m));
+    let socket = format!("/run/conductor/sockets/shop-{}/1", shop::generation(m));
+    m.write("/root/wake.py", &WAKE.replace("{unit}", &unit).replace("{socket}", &socket));
     // The deployment's own unit without conductor: what the server's start is.
     let template = format!("/run/systemd/generator/shop-{}@.service", shop::generation(m));
     m.run(&format!(
@@ -221,7 +219,7 @@ drain_timeout = "2s"
     )
 }
 
-fn declare_redis(m: &Machine, text: &str, level: &str) -> conductor_machine::machine::Output {
+fn declare_redis(m: &Machine, text: &str, level: &str) -> conductor_machine::command::Output {
     m.write(REDIS, text);
     m.try_run(&format!("conductor service declare /root/db LEVEL={level}"))
 }

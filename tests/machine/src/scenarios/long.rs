@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use conductor_machine::command::Background;
 use conductor_machine::load::Load;
-use conductor_machine::machine::{Background, Machine};
+use conductor_machine::machine::Machine;
 
 use super::shop::{self, Shop};
 use super::watch::Watch;

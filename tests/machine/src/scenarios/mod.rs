@@ -6,6 +6,7 @@ mod endings;
 mod enforcement;
 mod engines;
 mod faults;
+mod function;
 mod functions;
 mod guarantees;
 mod harness;
@@ -18,10 +19,14 @@ mod long;
 mod manager;
 mod manual;
 mod newcomer;
+mod overrides;
 mod package;
 mod parts;
 mod plan;
 mod proxy;
+mod queries;
+mod rollback;
+mod service;
 mod services;
 mod settings;
 mod shop;
@@ -49,6 +54,9 @@ const ALL: &[&[Scenario]] = &[
     strategies::SCENARIOS,
     plan::SCENARIOS,
     verbs::SCENARIOS,
+    overrides::SCENARIOS,
+    rollback::SCENARIOS,
+    queries::SCENARIOS,
     user::SCENARIOS,
     settings::SCENARIOS,
     health::SCENARIOS,
@@ -65,7 +73,14 @@ const ALL: &[&[Scenario]] = &[
     long::SCENARIOS,
     traps::SCENARIOS,
     upgrade::SCENARIOS,
-    functions::SCENARIOS,
+    functions::addresses::SCENARIOS,
+    functions::requests::SCENARIOS,
+    functions::programs::SCENARIOS,
+    functions::limits::SCENARIOS,
+    functions::gateway::SCENARIOS,
+    functions::workers::SCENARIOS,
+    functions::containers::SCENARIOS,
+    functions::examples::SCENARIOS,
     package::SCENARIOS,
     newcomer::SCENARIOS,
     manual::SCENARIOS,

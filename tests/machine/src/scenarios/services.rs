@@ -1,6 +1,7 @@
 //! Services that others bring along, and services that do not run on every machine.
 
-use conductor_machine::machine::{Machine, Output};
+use conductor_machine::command::Output;
+use conductor_machine::machine::Machine;
 use serde_json::Value;
 
 use crate::scenario::scenarios;

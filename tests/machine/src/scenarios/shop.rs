@@ -1,9 +1,10 @@
 //! The service that most scenarios deploy: `bin/app.rs`, which takes its socket from systemd and misbehaves
 //! as it is told, behind Caddy at shop.localhost.
 
+use conductor_machine::command::Output;
 use conductor_machine::image::{self, IMAGE};
 use conductor_machine::load::Load;
-use conductor_machine::machine::{Machine, Output};
+use conductor_machine::machine::Machine;
 
 /// Where its declaration is written, to be declared from.
 pub const DIR: &str = "/root/shop";

@@ -83,7 +83,7 @@ fn reload_fails_half_way(m: &mut Machine) {
 }
 
 /// Version 2 is on its way: one of its deployments starts and takes its time.
-fn slow_reload(m: &Machine) -> conductor_machine::machine::Background {
+fn slow_reload(m: &Machine) -> conductor_machine::command::Background {
     Shop::new(2).flags("--start-delay 1s --stop-delay 300ms").declare(m, "1");
     shop::edit(m, "2");
     let reload = m.spawn("systemctl reload shop");

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use conductor_machine::machine::{Machine, Output};
+use conductor_machine::command::Output;
+use conductor_machine::machine::Machine;
 
 use crate::scenario::scenarios;
 
