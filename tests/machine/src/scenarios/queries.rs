@@ -238,7 +238,7 @@ fn exit_codes(m: &mut Machine) {
     assert_eq!(m.run("ls /etc/conductor/services"), "shop\n", "nothing of what was refused is there");
     let taken = m.try_run("conductor service declare /root/shop VERSION=1 --name other --no-start");
     assert_eq!(taken.status, 3, "{taken}");
-    assert!(taken.stderr.contains("shop.localhost, path /, is routed to the service shop already"), "{taken}");
+    assert!(taken.stderr.contains("shop.localhost, path /, is already routed to the service shop"), "{taken}");
     m.run("sed -i s/shop.localhost/other.localhost/ /root/shop/service.toml");
     m.run("conductor service declare /root/shop VERSION=1 --name other --no-start");
     assert_eq!(m.run("ls /etc/conductor/services"), "other\nshop\n");

@@ -1,0 +1,154 @@
+//! A declaration with every key that takes a text, and what it compiles to.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use camino::Utf8Path;
+use conductor::compile::{self, Compiled, Host};
+use conductor::layout::Layout;
+use conductor::model::ServiceName;
+
+/// Everything that takes a text, each with a word of its own to be replaced by another.
+const DECLARATION: &str = r#"
+description = "<description>"
+config = { CONFIG = "<config>" }
+
+[exec]
+command = ["./server", "<argument>", "<argument>"]
+environment = { VARIABLE = "<variable>" }
+user = "<user>"
+credentials = { db = "/<credential>" }
+credentials_encrypted = { key = "/<encrypted>" }
+
+[health]
+http = "/<health>"
+headers = { X-Probe = "<header>" }
+body = "<body>"
+interval = "5<interval>"
+
+[[route]]
+host = ["<host>"]
+path = "/<path>"
+
+[deploy]
+drain_timeout = "5<drain>"
+
+[hooks]
+pre_start = ["./server", "<pre_start>"]
+post_start = ["/<program>", "<post_start>"]
+pre_stop = ["<word>", "<pre_stop>"]
+drain = ["./<declared>", "<drained>"]
+post_stop = ["./server", "<post_stop>"]
+
+[commands.migrate]
+description = "<told>"
+exec = ["./server", "<run>"]
+
+[[service]]
+dir = "../<brought>"
+vars = { SIZE = "<var>" }
+
+[condition]
+host = "<on>"
+path = ["!/<there>"]
+
+[resources]
+memory_max = "<memory>"
+
+[install]
+wanted_by = ["<wanted>"]
+
+[systemd.unit]
+After = ["<after>"]
+[systemd.service]
+SyslogIdentifier = "<identifier>"
+ReadWritePaths = ["<writable>"]
+[systemd.socket]
+FileDescriptorName = "<descriptor>"
+[systemd.slice]
+MemoryHigh = "<high>"
+"#;
+
+/// What stands there when it is harmless.
+pub(crate) const PLACES: &[(&str, &str)] = &[
+    ("description", "x"),
+    ("config", "x"),
+    ("argument", "x"),
+    ("variable", "x"),
+    ("user", "x"),
+    ("credential", "x"),
+    ("encrypted", "x"),
+    ("health", "x"),
+    ("header", "x"),
+    ("body", "x"),
+    ("told", "x"),
+    ("run", "x"),
+    ("brought", "x"),
+    ("var", "x"),
+    ("on", "x"),
+    ("there", "x"),
+    ("interval", "s"),
+    ("host", "x"),
+    ("path", "x"),
+    ("drain", "s"),
+    ("pre_start", "x"),
+    ("program", "x"),
+    ("post_start", "x"),
+    ("word", "x"),
+    ("pre_stop", "x"),
+    ("declared", "server"),
+    ("drained", "x"),
+    ("post_stop", "x"),
+    ("memory", "1G"),
+    ("wanted", "x.target"),
+    ("after", "x.target"),
+    ("identifier", "x"),
+    ("writable", "/x"),
+    ("descriptor", "x"),
+    ("high", "1G"),
+];
+
+/// The declaration with a text in one place and harmless ones in all others.
+pub(crate) fn declaration(place: &str, text: &str) -> String {
+    PLACES.iter().fold(DECLARATION.to_owned(), |declaration, (name, harmless)| {
+        let text = if *name == place { text } else { harmless };
+        declaration.replace(&format!("<{name}>"), &in_quotes(text))
+    })
+}
+
+/// The inside of a basic string of TOML.
+pub(crate) fn in_quotes(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+fn declare(root: &Utf8Path, text: &[u8]) {
+    declare_in(&root.join("etc/conductor/services/web"), text);
+}
+
+pub(crate) fn declare_in(dir: &Utf8Path, text: &[u8]) {
+    fs::create_dir_all(dir).expect("a directory");
+    fs::write(dir.join("service.toml"), text).expect("a declaration");
+    fs::write(dir.join("server"), "").expect("a program");
+    fs::set_permissions(dir.join("server"), fs::Permissions::from_mode(0o755)).expect("its mode");
+}
+
+pub(crate) fn compile(text: &[u8]) -> Host {
+    let root = tempfile::tempdir().expect("a scratch directory");
+    let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
+    declare(root, text);
+    let host = compile::compile(&Layout::system(root), Some(252));
+    for error in host.errors.values() {
+        // The compiler says this of itself when it panicked.
+        assert!(!error.to_string().contains("this is a bug"), "{error}");
+    }
+    host
+}
+
+pub(crate) fn web(host: &Host) -> Option<&Compiled> {
+    host.services.get(&ServiceName::new("web").expect("a name"))
+}
