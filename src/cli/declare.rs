@@ -309,11 +309,7 @@ pub fn pod_error(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, shown: &U
     let Compiled { service, id, .. } = compiled;
     let Engine::Pod(pod) = &service.process.engine else { return None };
     let deployment = &Deployment::new(&service.name, id, 1);
-    let error = Setting { layout, deployment, model: service, pod, files: dir }.check().err()?;
-    let path = shown.join(&pod.template);
-    let message = error.to_string().replace(dir.as_str(), shown.as_str());
-    let message = message.trim_start_matches(&format!("{path}: ")).to_owned();
-    Some(Diagnostic::of_file(&path, message, "write Kubernetes YAML as podman-kube-play(1) takes it"))
+    Setting { layout, deployment, model: service, pod, files: dir, shown }.check().err()
 }
 
 /// Whether what is stored already is the same declaration.

@@ -1,18 +1,27 @@
 //! A pod's file: the declared template, rendered for one deployment and completed with what every deployment has.
 
+mod manifest;
+mod yaml;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use camino::Utf8Path;
 use fs_err as fs;
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
-use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::{Map, Value, json};
-
+use self::manifest::{Container, ControllerSpec, Fields, Metadata, Named, Object, PodSpec, PodTemplate, Volume};
+use self::yaml::Document;
+use crate::diagnostic::{Diagnostic, Source};
+use crate::document::Path;
 use crate::engine::podman;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::model::{ListenKind, Pod, Service};
 use crate::names::Deployment;
+use crate::source::read;
 use crate::target::systemd::podman::{CREDENTIALS, has_credentials};
-use crate::{atomic, template};
+use crate::{atomic, path, template};
 
 /// Kinds that are pods or make some, `podman kube play`.
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
@@ -25,107 +34,111 @@ pub struct Setting<'a> {
     pub pod: &'a Pod,
     /// Where the templates are read.
     pub files: &'a Utf8Path,
+    /// The path by which errors name that directory.
+    pub shown: &'a Utf8Path,
 }
 
 /// Writes the files that `podman kube play` reads, into the DEPLOYMENTDIR.
 ///
 /// # Errors
-/// Templates that do not render, YAML that is none or no pod, what the file system refuses.
+/// Templates that do not render, files that are not YAML or contain no pod, what the file system refuses.
 pub fn write(layout: &Layout, deployment: &Deployment, model: &Service, pod: &Pod) -> Result<()> {
     let files = layout.at(&layout.files(&deployment.service, &deployment.generation));
-    let setting = Setting { layout, deployment, model, pod, files: &files };
+    let setting = Setting { layout, deployment, model, pod, files: &files, shown: &files };
     let dir = layout.at(&deployment.dir(layout));
-    let mut documents = setting.pods()?;
+    let all = || Ok((setting.objects()?, setting.config_map()?));
+    let (mut objects, config_map) = all().map_err(|error: Diagnostic| Error(error.to_string()))?;
     // podman makes a volume of a claim, and refuses one that it has made before.
-    documents
-        .retain(|document| document["kind"] != "PersistentVolumeClaim" || !podman::exists("volume", &name(document)));
-    for (name, text) in [("pod.yaml", Some(text(&documents))), ("configmap.yaml", setting.config_map()?)] {
-        if let Some(text) = text {
-            atomic::write(&dir.join(name), text.as_bytes())?;
+    objects.retain(|object| object["kind"] != "PersistentVolumeClaim" || !podman::exists("volume", name(object)));
+    for (name, objects) in [("pod.yaml", Some(objects)), ("configmap.yaml", config_map)] {
+        if let Some(objects) = objects {
+            atomic::write(&dir.join(name), text(&objects).as_bytes())?;
         }
     }
     Ok(())
 }
 
-fn name(document: &Value) -> String {
-    document["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 /// JSON is YAML, and nobody has to quote anything.
-fn text(documents: &[Value]) -> String {
-    let pretty = |value| serde_json::to_string_pretty(value).expect("a value serializes");
-    documents.iter().map(|document| format!("---\n{}\n", pretty(document))).collect()
+fn text(objects: &[Value]) -> String {
+    objects.iter().map(|object| format!("---\n{object:#}\n")).collect()
 }
 
 impl Setting<'_> {
-    /// The documents, complete.
+    /// The objects, complete.
     ///
     /// # Errors
-    /// What is wrong with them, by file.
-    pub fn pods(&self) -> Result<Vec<Value>> {
-        let path = &self.pod.template;
-        let wrong = |what: String| Error(format!("{}: {what}", self.files.join(path)));
-        let mut documents = self.documents(path)?;
-        let mut found = 0;
-        for document in &mut documents {
-            let kind = document["kind"].as_str().unwrap_or_default().to_owned();
-            if WORKLOADS.contains(&kind.as_str()) {
-                *document = self.workload(document.take(), &kind, found == 0).map_err(wrong)?;
-                found += 1;
-            }
-        }
-        if found == 0 {
-            return Err(wrong(format!("no pod is in it; a document has kind: {}", WORKLOADS.join(" or "))));
-        }
-        Ok(documents)
+    /// The first value that is wrong, with its place in the rendered file.
+    pub fn objects(&self) -> Result<Vec<Value>, Diagnostic> {
+        Ok(self.complete_all()?.into_iter().map(|one| one.object).collect())
     }
 
     /// Finds what is wrong with the files, before anything is made of them.
     ///
     /// # Errors
-    /// As of `pods`, and of the ConfigMaps.
-    pub fn check(&self) -> Result<()> {
+    /// The first value that is wrong in the pod's file or in the ConfigMaps.
+    pub fn check(&self) -> Result<(), Diagnostic> {
         self.config_map()?;
-        self.pods().map(drop)
+        self.objects().map(drop)
     }
 
-    /// The images of its containers, in order.
+    /// The images of all containers, in order.
     ///
     /// # Errors
-    /// As of `pods`.
-    pub fn images(&self) -> Result<Vec<(String, Policy)>> {
-        let mut images = Vec::new();
-        for document in self.pods()? {
-            for list in ["initContainers", "containers"] {
-                for container in document["spec"][list].as_array().into_iter().flatten() {
-                    let policy = match container["imagePullPolicy"].as_str() {
-                        Some("Never") => Policy::Never,
-                        _ => Policy::Missing,
-                    };
-                    images.extend(container["image"].as_str().map(|image| (image.to_owned(), policy)));
+    /// The first value that is wrong, with its place in the rendered file.
+    pub fn images(&self) -> Result<Vec<(String, Policy)>, Diagnostic> {
+        Ok(self.complete_all()?.into_iter().flat_map(|one| one.images).collect())
+    }
+
+    fn complete_all(&self) -> Result<Vec<Complete>, Diagnostic> {
+        let mut complete = Vec::new();
+        let mut found = 0;
+        for document in self.documents(&self.pod.template)? {
+            let kind = document.get(&path!["kind"]);
+            let kind = kind.as_ref().and_then(Value::as_str).filter(|kind| WORKLOADS.contains(kind));
+            complete.push(match kind {
+                Some(kind) => {
+                    found += 1;
+                    self.workload(&document, kind, found == 1)?
                 }
+                None => Complete { object: document.value(), images: Vec::new() },
+            });
+        }
+        if found == 0 {
+            let message = "the file contains no pod";
+            let remedy = format!("write a document with kind: {}", WORKLOADS.join(" or kind: "));
+            return Err(Diagnostic::of_file(&self.shown.join(&self.pod.template), message, remedy));
+        }
+        Ok(complete)
+    }
+
+    fn config_map(&self) -> Result<Option<Vec<Value>>, Diagnostic> {
+        let values = |documents: Vec<Document>| documents.iter().map(Document::value).collect();
+        self.pod.config_map.as_ref().map(|path| Ok(values(self.documents(path)?))).transpose()
+    }
+
+    fn documents(&self, path: &Utf8Path) -> Result<Vec<Document>, Diagnostic> {
+        let shown = self.shown.join(path);
+        let template = fs::read_to_string(self.files.join(path)).map_err(|error| read::unreadable(&shown, &error))?;
+        let text = template::render(&shown, &template, &self.variables())?;
+        // Lines and columns count in what is parsed.
+        let path = if text == template { shown } else { format!("{shown} (rendered)").into() };
+        let documents = Document::parse(&Arc::new(Source { path, text }))?;
+        for document in &documents {
+            let value = document.value();
+            if !value.is_object() {
+                let message = format!("expected a Kubernetes object, not {}", manifest::described(&value));
+                return Err(document.error(&Path::default(), message, "write kind: Pod, or take the document out"));
+            }
+            if let Some(kind) = value.get("kind").filter(|kind| !kind.is_string()) {
+                let message = format!("expected a text, not {}", manifest::described(kind));
+                return Err(document.error(&path!["kind"], message, "write kind: Pod"));
             }
         }
-        Ok(images)
-    }
-
-    fn config_map(&self) -> Result<Option<String>> {
-        self.pod.config_map.as_ref().map(|path| Ok(text(&self.documents(path)?))).transpose()
-    }
-
-    fn documents(&self, path: &Utf8PathBuf) -> Result<Vec<Value>> {
-        let here = self.files.join(path);
-        let source = fs::read_to_string(&here).map_err(|error| Error(format!("{here}: {error}")))?;
-        let rendered = template::render(&here, &source, &self.variables()).map_err(|error| Error(error.to_string()))?;
-        // As Kubernetes reads it: a mode of 0644 is octal.
-        let options = serde_saphyr::options! { legacy_octal_numbers: true };
-        let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(&rendered, options)
-            .map_err(|error| Error(format!("{here}: not YAML: {}", error.to_string().trim())))?;
-        let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_null()).collect();
-        match documents.iter().position(|document| !document.is_object()) {
-            Some(index) => Err(Error(format!("{here}: document {} is no Kubernetes object", index + 1))),
-            None => Ok(documents),
-        }
+        Ok(documents)
     }
 
     /// What a template may say: the variables of `service declare`, and what the processes have.
@@ -159,105 +172,71 @@ impl Setting<'_> {
     }
 
     /// One pod, called as the deployment, or by that and its own name if it is not the first.
-    fn workload(&self, mut document: Value, kind: &str, is_first: bool) -> Result<Value, String> {
-        let own_name = document["metadata"]["name"].as_str().unwrap_or("pod").to_owned();
-        let mut labels = document["metadata"]["labels"].take();
-        let mut annotations = document["metadata"]["annotations"].take();
-        let mut spec = document["spec"].take();
-        if kind != "Pod" {
-            if spec["replicas"].as_u64().is_some_and(|replicas| replicas > 1) {
-                return Err(format!("{kind} {own_name} has replicas: write concurrency = … in service.toml instead"));
-            }
-            let mut template = spec["template"].take();
-            labels = template["metadata"]["labels"].take();
-            annotations = template["metadata"]["annotations"].take();
-            spec = template["spec"].take();
-        }
-        if spec["containers"].as_array().is_none_or(Vec::is_empty) {
-            return Err(format!("{kind} {own_name} has no containers"));
-        }
-        if spec["hostNetwork"] == true {
-            let remedy = "take hostNetwork out; [[route]] and [[port]] reach it";
-            return Err(format!("{kind} {own_name}: deployments side by side would share the host's ports: {remedy}"));
-        }
-        self.complete(&mut spec).map_err(|what| format!("{kind} {own_name}: {what}"))?;
-        let name = if is_first { self.deployment.to_string() } else { format!("{}-{own_name}", self.deployment) };
-        let mut metadata = Map::from_iter([("name".to_owned(), Value::from(name))]);
-        for (key, value) in [("labels", labels), ("annotations", annotations)] {
-            if !value.is_null() {
-                metadata.insert(key.to_owned(), value);
-            }
-        }
-        Ok(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }))
+    fn workload(&self, document: &Document, kind: &str, is_first: bool) -> Result<Complete, Diagnostic> {
+        let mut pod = pod_of(document, kind)?;
+        let mut metadata = pod.metadata.unwrap_or_default();
+        let own_name = metadata.name.as_deref().unwrap_or("pod");
+        metadata.name =
+            Some(if is_first { self.deployment.to_string() } else { format!("{}-{own_name}", self.deployment) });
+        let mut spec = pod.spec.unwrap_or_default();
+        check(document, kind, &spec)?;
+        let images = spec.all().filter_map(image).collect();
+        self.complete(&mut spec);
+        pod = Object { metadata: Some(metadata), spec: Some(spec), ..pod };
+        let object = serde_json::to_value(pod).expect("maps have texts for keys");
+        Ok(Complete { object, images })
     }
 
-    fn complete(&self, spec: &mut Value) -> Result<(), String> {
+    fn complete(&self, spec: &mut PodSpec) {
         self.name_empty_dirs(spec);
         let mounts = self.mounts();
         for Mount { name, from, .. } in &mounts {
-            push(spec, "volumes", json!({ "name": name, "hostPath": { "path": from, "type": "Directory" } }));
+            let rest = fields([("hostPath", json!({ "path": from, "type": "Directory" }))]);
+            let volume = Volume { name: Some((*name).to_owned()), empty_dir: None, rest };
+            spec.volumes.get_or_insert_default().push(volume);
         }
-        for list in ["initContainers", "containers"] {
-            for container in spec[list].as_array_mut().into_iter().flatten() {
-                self.complete_container(container, &mounts)?;
-            }
+        for container in spec.all_mut() {
+            self.complete_container(container, &mounts);
         }
-        Ok(())
     }
 
     /// podman makes an emptyDir a volume of that name, which pods of two generations would share: it gets the deployment's.
-    fn name_empty_dirs(&self, spec: &mut Value) {
-        let volumes = spec["volumes"].as_array_mut().into_iter().flatten();
-        for volume in volumes.filter(|volume| !volume["emptyDir"].is_null()) {
-            volume["name"] = self.own_name(&volume["name"]);
+    fn name_empty_dirs(&self, spec: &mut PodSpec) {
+        let mut renamed = BTreeSet::new();
+        for volume in spec.volumes.iter_mut().flatten().filter(|volume| volume.empty_dir.is_some()) {
+            let name = volume.name.take().unwrap_or_default();
+            volume.name = Some(self.own_name(&name));
+            renamed.insert(name);
         }
-        let own: Vec<Value> =
-            spec["volumes"].as_array().into_iter().flatten().map(|volume| volume["name"].clone()).collect();
-        for list in ["initContainers", "containers"] {
-            for container in spec[list].as_array_mut().into_iter().flatten() {
-                for mount in container["volumeMounts"].as_array_mut().into_iter().flatten() {
-                    let name = self.own_name(&mount["name"]);
-                    if own.contains(&name) {
-                        mount["name"] = name;
-                    }
-                }
+        for mount in spec.all_mut().flat_map(|container| container.volume_mounts.iter_mut().flatten()) {
+            if let Some(name) = mount.name.take() {
+                mount.name = Some(if renamed.contains(&name) { self.own_name(&name) } else { name });
             }
         }
     }
 
-    fn own_name(&self, name: &Value) -> Value {
-        format!("{}-{}", self.deployment, name.as_str().unwrap_or_default()).into()
+    fn own_name(&self, name: &str) -> String {
+        format!("{}-{name}", self.deployment)
     }
 
-    fn complete_container(&self, container: &mut Value, mounts: &[Mount]) -> Result<(), String> {
-        let name = container["name"].as_str().ok_or("a container has no name")?.to_owned();
-        if container["image"].as_str().is_none_or(str::is_empty) {
-            return Err(format!("the container {name} has no image"));
-        }
-        if container["ports"].as_array().into_iter().flatten().any(|port| !port["hostPort"].is_null()) {
-            let remedy = "take hostPort out; [[route]] for HTTP and [[port]] for TCP reach it";
-            return Err(format!("the container {name}: a port of the host belongs to one deployment alone: {remedy}"));
-        }
+    fn complete_container(&self, container: &mut Container, mounts: &[Mount]) {
         let mut variables = self.model.process.environment.clone();
         variables.extend(self.own());
         if mounts.iter().any(|mount| mount.path == CREDENTIALS) {
             variables.insert("CREDENTIALS_DIRECTORY".to_owned(), CREDENTIALS.to_owned());
         }
-        let given: Vec<_> = container["env"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|one| one["name"].as_str())
-            .map(str::to_owned)
-            .collect();
         // What the file says itself stays as it is.
-        for (name, value) in variables.into_iter().filter(|(name, _)| !given.contains(name)) {
-            push(container, "env", json!({ "name": name, "value": value }));
-        }
+        let declared = container.env.get_or_insert_default();
+        variables.retain(|name, _| declared.iter().all(|one| one.name.as_ref() != Some(name)));
+        declared.extend(
+            variables
+                .into_iter()
+                .map(|(name, value)| Named { name: Some(name), rest: fields([("value", value.into())]) }),
+        );
         for Mount { name, path, read_only, .. } in mounts {
-            push(container, "volumeMounts", json!({ "name": name, "mountPath": path, "readOnly": read_only }));
+            let rest = fields([("mountPath", path.as_str().into()), ("readOnly", (*read_only).into())]);
+            container.volume_mounts.get_or_insert_default().push(Named { name: Some((*name).to_owned()), rest });
         }
-        Ok(())
     }
 
     /// Directories that every container has.
@@ -277,6 +256,12 @@ impl Setting<'_> {
     }
 }
 
+/// An object as podman gets it, and the images that it needs.
+struct Complete {
+    object: Value,
+    images: Vec<(String, Policy)>,
+}
+
 /// A directory of the host in a container.
 struct Mount {
     name: &'static str,
@@ -294,82 +279,76 @@ pub enum Policy {
     Never,
 }
 
-fn push(object: &mut Value, key: &str, item: Value) {
-    if object[key].is_null() {
-        object[key] = json!([]);
+fn image(container: &Container) -> Option<(String, Policy)> {
+    let is_never = container.image_pull_policy.as_deref() == Some("Never");
+    let policy = if is_never { Policy::Never } else { Policy::Missing };
+    container.image.clone().map(|image| (image, policy))
+}
+
+fn fields<const N: usize>(fields: [(&str, Value); N]) -> Fields {
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The pod that a workload is, or that it makes.
+fn pod_of(document: &Document, kind: &str) -> Result<Object<PodSpec>, Diagnostic> {
+    if kind == "Pod" {
+        return manifest::read(document);
     }
-    if let Some(list) = object[key].as_array_mut() {
-        list.push(item);
+    let controller: Object<ControllerSpec> = manifest::read(document)?;
+    let ControllerSpec { replicas, template } = controller.spec.unwrap_or_default();
+    if replicas.is_some_and(|replicas| replicas > 1) {
+        let message = "the number of replicas is that of service.toml";
+        return Err(document.error(
+            &path!["spec", "replicas"],
+            message,
+            "write concurrency = … in service.toml instead",
+        ));
     }
+    let PodTemplate { metadata, spec } = template.unwrap_or_default();
+    let name = controller.metadata.and_then(|metadata| metadata.name);
+    let metadata = Some(Metadata { name, ..metadata.unwrap_or_default() });
+    let rest = Fields::new();
+    Ok(Object { api_version: Some("v1".to_owned()), kind: "Pod".to_owned(), metadata, spec, rest })
+}
+
+/// Finds what a pod lacks, and what deployments side by side cannot have.
+fn check(document: &Document, kind: &str, spec: &PodSpec) -> Result<(), Diagnostic> {
+    let here = if kind == "Pod" { path!["spec"] } else { path!["spec", "template", "spec"] };
+    if spec.host_network == Some(true) {
+        let message = "deployments side by side would share the host's ports";
+        let remedy = "take hostNetwork out; [[route]] and [[port]] reach the pod";
+        return Err(document.error(&here.join("hostNetwork"), message, remedy));
+    }
+    if spec.containers.as_ref().is_none_or(Vec::is_empty) {
+        let remedy = "write containers: [{name: web, image: nginx}]";
+        return Err(document.error(&here.join("containers"), "the pod has no containers", remedy));
+    }
+    for (list, containers) in [("initContainers", &spec.init_containers), ("containers", &spec.containers)] {
+        for (index, container) in containers.iter().flatten().enumerate() {
+            check_container(document, &here.join(list).join(index), container)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_container(document: &Document, here: &Path, container: &Container) -> Result<(), Diagnostic> {
+    if container.name.as_ref().is_none_or(String::is_empty) {
+        return Err(document.error(&here.join("name"), "the container has no name", "write name: web"));
+    }
+    if container.image.as_ref().is_none_or(String::is_empty) {
+        let remedy = "write image: docker.io/library/nginx:1.27";
+        return Err(document.error(&here.join("image"), "the container has no image", remedy));
+    }
+    for (index, port) in container.ports.iter().flatten().enumerate() {
+        // Kubernetes reads 0 as a port that is not set.
+        if port.host_port.is_some_and(|port| port != 0) {
+            let message = "a port of the host belongs to one deployment alone";
+            let remedy = "take hostPort out; [[route]] for HTTP and [[port]] for TCP reach the container";
+            return Err(document.error(&here.join("ports").join(index).join("hostPort"), message, remedy));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::compile;
-    use crate::names::GenerationId;
-
-    /// The documents of a pod's file, for a service that listens on a unix socket and has a credential.
-    fn pods(file: &str) -> Result<Vec<Value>> {
-        let root = tempfile::tempdir().expect("a scratch directory");
-        let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
-        let dir = root.join("etc/conductor/services/shop");
-        fs::create_dir_all(&dir).expect("a directory");
-        let declaration = "[pod]\ntemplate = 'pod.yaml'\nenvironment = { LEVEL = 'info' }\n\
-                           credentials = { db = '/etc/db' }\n[listen]\ntype = 'unix'\n";
-        fs::write(dir.join("service.toml"), declaration).expect("a declaration");
-        fs::write(dir.join("pod.yaml"), file).expect("a file");
-        let layout = Layout::system(root);
-        let compiled = compile::compile(&layout, None).services.into_values().next().expect("it compiles");
-        let crate::model::Engine::Pod(pod) = &compiled.service.process.engine else { panic!("a pod") };
-        let deployment =
-            &Deployment::new(&compiled.service.name, &GenerationId::new("0123456789ab").expect("an id"), 2);
-        Setting { layout: &layout, deployment, model: &compiled.service, pod, files: &dir }.pods()
-    }
-
-    #[test]
-    fn a_workload_becomes_a_pod_with_what_every_deployment_has() {
-        let file = "kind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 1\n  template:\n    metadata: {labels: {a: b}}\n\
-                    \x20   spec:\n      volumes: [{name: tmp, emptyDir: {}}, {name: srv, hostPath: {path: /srv}}]\n\
-                    \x20     containers:\n      - name: web\n        image: web\n        env: [{name: LEVEL, value: debug}]\n\
-                    \x20       volumeMounts: [{name: tmp, mountPath: /tmp}, {name: srv, mountPath: /srv}]\n\
-                    ---\nkind: ConfigMap\nmetadata: {name: c}\n---\n---\nkind: Pod\nmetadata: {name: beside}\n\
-                    spec: {containers: [{name: b, image: b, command: ['{{ CONDUCTOR_INSTANCE }}'], securityContext: {runAsUser: 0644}}]}\n";
-        let documents = pods(file).expect("pods");
-        let names: Vec<_> = documents.iter().map(|document| document["metadata"]["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["shop-0123456789ab-2", "c", "shop-0123456789ab-2-beside"]);
-        let spec = &documents[0]["spec"];
-        let container = &spec["containers"][0];
-        let mounts: Vec<_> =
-            container["volumeMounts"].as_array().unwrap().iter().map(|mount| mount["name"].as_str().unwrap()).collect();
-        assert_eq!(mounts, ["shop-0123456789ab-2-tmp", "srv", "conductor-socket", "conductor-credentials"]);
-        assert_eq!(spec["volumes"].as_array().unwrap().len(), 4);
-        let variable = |name: &str| {
-            let mut all = container["env"].as_array().unwrap().iter().filter(|one| one["name"] == name);
-            let found = all.next().map(|one| one["value"].as_str().unwrap().to_owned());
-            assert!(all.next().is_none(), "{name} is there twice");
-            found
-        };
-        assert_eq!(variable("LEVEL").as_deref(), Some("debug"), "what the file says stays");
-        assert_eq!(variable("CREDENTIALS_DIRECTORY").as_deref(), Some("/run/credentials"));
-        let socket = "/run/conductor/sockets/shop-0123456789ab/2.d/socket";
-        assert_eq!(variable("CONDUCTOR_SOCKET").as_deref(), Some(socket));
-        assert_eq!(documents[0]["metadata"]["labels"], json!({ "a": "b" }));
-        let beside = &documents[2]["spec"]["containers"][0];
-        assert_eq!((&beside["command"], &beside["securityContext"]["runAsUser"]), (&json!(["2"]), &json!(0o644)));
-    }
-
-    #[test]
-    fn what_is_no_pod_is_told() {
-        for (file, told) in [
-            ("a: [", "not YAML"),
-            ("- a\n", "document 1 is no Kubernetes object"),
-            ("kind: ConfigMap\n", "no pod is in it"),
-            ("kind: Pod\nspec: {containers: [{image: a}]}\n", "a container has no name"),
-            ("kind: Pod\nspec: {containers: [{name: a, image: b, ports: [{hostPort: 80}]}]}\n", "take hostPort out"),
-        ] {
-            let error = pods(file).expect_err(told).to_string();
-            assert!(error.contains(told) && error.contains("shop/pod.yaml: "), "{error}");
-        }
-    }
-}
+mod tests;

@@ -102,7 +102,8 @@ fn images(layout: &Layout, service: &Service, id: &GenerationId) -> Result<Vec<(
         Engine::Pod(pod) => {
             let deployment = &Deployment::new(&service.name, id, 1);
             let files = &layout.at(&layout.files(&service.name, id));
-            Setting { layout, deployment, model: service, pod, files }.images()
+            let setting = Setting { layout, deployment, model: service, pod, files, shown: files };
+            setting.images().map_err(|error| Error(error.to_string()))
         }
     }
 }

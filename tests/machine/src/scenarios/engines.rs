@@ -272,11 +272,11 @@ fn pod_is_no_yaml(m: &mut Machine) {
     let shop = Shop::new(1).engine(Engine::Pod(Listen::Tcp));
     shop.declare(m, "1");
     for (text, told) in [
-        ("kind: Pod\n  spec: [\n", "pod.yaml: not YAML: "),
-        ("kind: ConfigMap\n", "pod.yaml: no pod is in it"),
-        ("kind: Pod\nspec: {}\n", "pod.yaml: Pod pod has no containers"),
-        ("kind: Pod\nspec: {containers: [{name: a}]}\n", "pod.yaml: Pod pod: the container a has no image"),
-        ("kind: Deployment\nspec: {replicas: 3}\n", "has replicas: write concurrency"),
+        ("kind: Pod\n  spec: [\n", "not YAML: "),
+        ("kind: ConfigMap\n", "pod.yaml: the file contains no pod"),
+        ("kind: Pod\nspec: {}\n", "pod.yaml:2:7: spec.containers: the pod has no containers"),
+        ("kind: Pod\nspec: {containers: [{name: a}]}\n", "spec.containers[0].image: the container has no image"),
+        ("kind: Deployment\nspec: {replicas: 3}\n", "write concurrency = … in service.toml instead"),
         ("kind: Pod\nspec: {hostNetwork: true, containers: [{name: a, image: b}]}\n", "take hostNetwork out"),
         ("kind: Pod\nmetadata: {name: '{{ NOBODY }}'}\n", "the variable NOBODY is not given"),
     ] {

@@ -1,0 +1,201 @@
+//! YAML whose values remember where they were written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Number, Value};
+use serde_path_to_error::Segment;
+use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
+
+use crate::diagnostic::{Diagnostic, Place, Source};
+use crate::document::{Path, Step};
+
+/// One document of a YAML stream.
+#[derive(Debug)]
+pub(crate) struct Document {
+    source: Arc<Source>,
+    root: Node,
+}
+
+/// Why a document does not fit a type.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    pub(crate) path: Path,
+    /// serde's description, for shapes that have no description of their own.
+    pub(crate) message: String,
+}
+
+impl Document {
+    /// Parses a stream; documents that are empty or null are left out.
+    ///
+    /// # Errors
+    /// Text that is not YAML, and values that JSON cannot express.
+    pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Self>, Diagnostic> {
+        // Kubernetes reads YAML 1.1: a mode of 0644 is octal.
+        let options = serde_saphyr::options! { legacy_octal_numbers: true };
+        let roots: Vec<Node> = serde_saphyr::from_multiple_with_options(&source.text, options).map_err(|error| {
+            let error = error.without_snippet();
+            let span = error.location().map_or(0..0, |location| range(&source.text, location));
+            let message = format!("not YAML: {}", UserMessageFormatter.format_message(error));
+            let remedy = "check the indentation, and quote texts that contain `: `, ` #` or begin with a sign";
+            Diagnostic::at(Place { source: source.clone(), span }, "", message, remedy)
+        })?;
+        let documents = roots.into_iter().map(|root| Self { source: source.clone(), root });
+        Ok(documents.filter(|document| document.root.value != Shape::Scalar(Value::Null)).collect())
+    }
+
+    /// The document without its places.
+    pub(crate) fn value(&self) -> Value {
+        self.root.plain()
+    }
+
+    /// The value at a path, if there is one.
+    pub(crate) fn get(&self, path: &Path) -> Option<Value> {
+        path.0.iter().try_fold(&self.root, |node, step| node.child(step)).map(Node::plain)
+    }
+
+    /// Reads the document into a type.
+    ///
+    /// # Errors
+    /// The first value that the type does not take.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Misfit> {
+        serde_path_to_error::deserialize(self.value()).map_err(|error| {
+            let steps = error.path().iter().filter_map(|segment| match segment {
+                Segment::Seq { index } => Some(Step::Index(*index)),
+                Segment::Map { key } => Some(Step::Key(key.clone())),
+                Segment::Enum { .. } | Segment::Unknown => None,
+            });
+            Misfit { path: Path(steps.collect()), message: error.inner().to_string() }
+        })
+    }
+
+    /// An error about the value at `path`, or the nearest one above it that exists.
+    pub(crate) fn error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+        let mut node = &self.root;
+        for step in &path.0 {
+            let Some(child) = node.child(step) else { break };
+            node = child;
+        }
+        let place = Place { source: self.source.clone(), span: range(&self.source.text, node.location) };
+        Diagnostic::at(place, path.to_string(), message, remedy)
+    }
+}
+
+/// The bytes that a location covers; errors of the parser know only the line and the column.
+fn range(text: &str, location: Location) -> Range<usize> {
+    let number = |number: u64| usize::try_from(number).ok();
+    let bytes = location.span().byte_offset().zip(location.span().byte_len());
+    let covered = bytes.and_then(|(start, length)| Some(number(start)?..number(start.checked_add(length)?)?));
+    let at = || {
+        let (line, column) = (number(location.line())?.checked_sub(1)?, number(location.column())?.checked_sub(1)?);
+        let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+        let inside: usize = text[before..].chars().take(column).map(char::len_utf8).sum();
+        Some(before + inside..before + inside)
+    };
+    covered.filter(|range| text.get(range.clone()).is_some()).or_else(at).unwrap_or(0..0)
+}
+
+/// A value and where it is.
+#[derive(Debug)]
+struct Node {
+    location: Location,
+    value: Shape,
+}
+
+#[derive(Debug, PartialEq)]
+enum Shape {
+    Scalar(Value),
+    List(Vec<Node>),
+    Map(BTreeMap<String, Node>),
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Node {
+    fn child(&self, step: &Step) -> Option<&Self> {
+        match (&self.value, step) {
+            (Shape::Map(entries), Step::Key(key)) => entries.get(key),
+            (Shape::List(items), Step::Index(index)) => items.get(*index),
+            _ => None,
+        }
+    }
+
+    fn plain(&self) -> Value {
+        match &self.value {
+            Shape::Scalar(value) => value.clone(),
+            Shape::List(items) => items.iter().map(Self::plain).collect(),
+            Shape::Map(entries) => entries.iter().map(|(key, node)| (key.clone(), node.plain())).collect(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Where an anchor defines the value, not where an alias uses it: the text to mend is there.
+        Spanned::<Shape>::deserialize(deserializer).map(|one| Self { location: one.defined, value: one.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Shapes)
+    }
+}
+
+struct Shapes;
+
+impl<'de> Visitor<'de> for Shapes {
+    type Value = Shape;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a value that JSON has, too")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Shape, E> {
+        Ok(Shape::Scalar(Value::Null))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Shape, E> {
+        Ok(Shape::Scalar(value.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Shape, E> {
+        Ok(Shape::Scalar(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Shape, E> {
+        Ok(Shape::Scalar(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Shape, E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom(format!("{value} is not a number of JSON")))?;
+        Ok(Shape::Scalar(Value::Number(number)))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Shape, E> {
+        Ok(Shape::Scalar(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shape, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Shape::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Shape, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((key, value)) = entries.next_entry()? {
+            map.insert(key, value);
+        }
+        Ok(Shape::Map(map))
+    }
+}
