@@ -42,11 +42,6 @@ impl Position {
         text[start..].lines().next().unwrap_or("")
     }
 
-    /// What follows on the line where it begins, itself included.
-    pub fn rest(&self) -> &str {
-        self.source.text.get(self.span.start..).and_then(|text| text.lines().next()).unwrap_or("")
-    }
-
     /// How many characters of its first line the stretch covers, at least one.
     fn width(&self) -> usize {
         let text = self.source.text.get(self.span.clone()).unwrap_or("");

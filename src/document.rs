@@ -3,6 +3,8 @@
 //! Drop-ins are merged here, before anything has a type, so that an error in a merged declaration
 //! still names the file that the offending value came from.
 
+mod syntax;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -113,7 +115,8 @@ impl Node {
         let table = DeTable::parse(&source.text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
             let position = Position { source: source.clone(), span };
-            let (message, remedy) = toml_words(error.message(), position.line(), position.rest());
+            let message = syntax::message(&position, error.message());
+            let remedy = syntax::remedy(&position);
             Diagnostic::at(position, "", format!("not valid TOML: {message}"), remedy)
         })?;
         let position = Position::start_of(source);
@@ -234,31 +237,6 @@ impl Node {
     /// The first key or value that the type does not take.
     pub fn read<T: de::DeserializeOwned>(&self) -> Result<T, Error> {
         T::deserialize(self)
-    }
-}
-
-/// The parser's words in ours: what is wrong, and what to write. `line` is where it noticed, `rest`
-/// what of it follows the place.
-fn toml_words<'a>(message: &'a str, line: &str, rest: &str) -> (&'a str, &'static str) {
-    let has = |part| message.contains(part);
-    if line.contains("{{") || line.contains("{%") {
-        (message, "templates are filled in by `conductor service declare DIR VAR=VAL`; outside it, write the value")
-    } else if has("duplicate key") {
-        (message, "keep one of the two")
-    } else if has("escape") {
-        (message, "write a backslash twice, or the whole string in single quotes")
-    } else if has("string values must be quoted") && rest.trim().is_empty() {
-        ("a value is missing", "write the value behind the =, or take the line out")
-    } else if has("string") {
-        (message, "write strings in double quotes: key = \"value\"")
-    } else if has("key with no value") {
-        (message, "write key = \"value\"")
-    } else if has("between array elements") || has("unclosed array") {
-        (message, "put a comma between the values of an array, and ] behind the last")
-    } else if has("unclosed table") {
-        (message, "close the section's header: [section], or [[section]]")
-    } else {
-        (message, "write `key = value` lines and [section] headers as TOML has them: https://toml.io")
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use serde_path_to_error::Segment;
 use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 
-use crate::diagnostic::{Diagnostic, Place, Source};
+use crate::diagnostic::{Diagnostic, Position, Source};
 use crate::document::{Path, Step};
 
 /// One document of a YAML stream.
@@ -41,7 +41,7 @@ impl Document {
             let span = error.location().map_or(0..0, |location| range(&source.text, location));
             let message = format!("not YAML: {}", UserMessageFormatter.format_message(error));
             let remedy = "check the indentation, and quote texts that contain `: `, ` #` or begin with a sign";
-            Diagnostic::at(Place { source: source.clone(), span }, "", message, remedy)
+            Diagnostic::at(Position { source: source.clone(), span }, "", message, remedy)
         })?;
         let documents = roots.into_iter().map(|root| Self { source: source.clone(), root });
         Ok(documents.filter(|document| document.root.value != Shape::Scalar(Value::Null)).collect())
@@ -79,7 +79,7 @@ impl Document {
             let Some(child) = node.child(step) else { break };
             node = child;
         }
-        let place = Place { source: self.source.clone(), span: range(&self.source.text, node.location) };
+        let place = Position { source: self.source.clone(), span: range(&self.source.text, node.location) };
         Diagnostic::at(place, path.to_string(), message, remedy)
     }
 }
