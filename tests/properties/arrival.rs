@@ -1,6 +1,7 @@
 //! Where each text of a declaration arrives in the units, and in what form.
 
-use conductor::compile::{self, Compiled};
+use conductor::compile;
+use conductor::compile::host::Compiled;
 
 use crate::unit::{expanded, lines, unspecified, values, values_in, words};
 

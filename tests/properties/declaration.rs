@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;
-use conductor::compile::{self, Compiled, Host};
+use conductor::compile;
+use conductor::compile::host::{Compiled, Host};
 use conductor::layout::Layout;
-use conductor::model::ServiceName;
+use conductor::names::ServiceName;
 
 /// Everything that takes a text, each with a word of its own to be replaced by another.
 const DECLARATION: &str = r#"

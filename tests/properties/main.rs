@@ -10,7 +10,8 @@ mod users;
 
 use std::sync::LazyLock;
 
-use conductor::compile::{self, Compiled};
+use conductor::compile;
+use conductor::compile::host::Compiled;
 use proptest::prelude::*;
 use proptest::sample::Index;
 

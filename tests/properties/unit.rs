@@ -1,6 +1,7 @@
 //! Units as systemd reads them.
 
-use conductor::compile::{self, Compiled};
+use conductor::compile;
+use conductor::compile::host::Compiled;
 use conductor::tree::Entry;
 
 /// A line of a unit as systemd reads it: section, key, value.

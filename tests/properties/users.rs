@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use conductor::compile;
 use conductor::layout::Layout;
-use conductor::model::ServiceName;
+use conductor::names::ServiceName;
 use proptest::prelude::*;
 
 use crate::declaration::{declare_in, web};

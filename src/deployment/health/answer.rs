@@ -11,8 +11,8 @@ pub type Answer = Result<String, String>;
 /// The beginning of an answer, as one line that is safe on a terminal.
 pub fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT)]);
-    let group = text.trim_end_matches(char::REPLACEMENT_CHARACTER); // a character that was cut in two
-    group
+    let complete = text.trim_end_matches(char::REPLACEMENT_CHARACTER); // a character that was cut in two
+    complete
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
