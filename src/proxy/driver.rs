@@ -41,9 +41,6 @@ pub(crate) struct Note {
 }
 
 impl Driver {
-    /// All drivers. The generator compiles for each of them.
-    pub const ALL: [Self; 1] = [Self::Caddy];
-
     /// Returns the driver of this host's proxy.
     pub(crate) fn of_host() -> Self {
         Self::Caddy

@@ -22,17 +22,16 @@ pub(crate) fn directory(driver: Driver) -> Utf8PathBuf {
     Utf8PathBuf::from("proxy").join(driver.name())
 }
 
-/// Renders the proxies' configuration of services and, where there are functions, of their aliases, with its manifest.
+/// Renders the proxy's configuration of services and, where there are functions, of their aliases, with its manifest.
 pub(crate) fn render(layout: &Layout, services: &[&Service], aliases: Option<&[FunctionRoute]>) -> Tree {
     let table = RoutingTable::new(layout, services, aliases);
     let mut tree = Tree::default();
     let mut manifest = String::new();
-    for driver in Driver::ALL {
-        for (path, content) in driver.render(&table) {
-            let path = directory(driver).join(path);
-            writeln!(manifest, "{}  {path}", hex(&Sha256::digest(&content))).expect("a string takes any text");
-            tree.file(Utf8PathBuf::from(OUTPUT).join(path), content);
-        }
+    let driver = Driver::of_host();
+    for (path, content) in driver.render(&table) {
+        let path = directory(driver).join(path);
+        writeln!(manifest, "{}  {path}", hex(&Sha256::digest(&content))).expect("a string takes any text");
+        tree.file(Utf8PathBuf::from(OUTPUT).join(path), content);
     }
     tree.file(format!("{OUTPUT}/{MANIFEST}"), manifest);
     tree
