@@ -1,5 +1,5 @@
 //! The generator as systemd runs it: arguments, scopes, what it writes and says, and what it never does.
-//! Needs strace(1).
+//! Two tests need strace(1).
 
 use std::ffi::OsStr;
 use std::fs;
@@ -323,6 +323,7 @@ fn calls(machine: &Machine, environment: &[(&str, &str)]) -> Vec<String> {
 
 /// The kernel's log is the system's: a user may not write there.
 #[test]
+#[ignore = "needs strace(1)"]
 fn only_the_systems_generator_opens_the_kernels_log() {
     let user = [("SYSTEMD_SCOPE", "user"), ("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", "/run/user/1000")];
     for (environment, opens) in [(&[("SYSTEMD_SCOPE", "system")][..], true), (&user, false), (&[], false)] {
@@ -338,6 +339,7 @@ fn only_the_systems_generator_opens_the_kernels_log() {
 
 /// No process, no socket, no write outside the directories that systemd gives.
 #[test]
+#[ignore = "needs strace(1)"]
 fn it_only_writes_its_directories() {
     let machine = busy();
     // The kernel's log is the one place beyond; nothing of a test belongs into this machine's.

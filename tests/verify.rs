@@ -39,6 +39,7 @@ fn assert_silent(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) {
 }
 
 #[test]
+#[ignore = "needs systemd-analyze(1)"]
 fn systemd_has_nothing_to_say_of_the_cases() {
     let mut verified = 0;
     for case in directories("tests/cases/hosts") {
@@ -69,6 +70,7 @@ fn example(dir: &Utf8Path, work: impl FnOnce(&Layout, &Compiled, &Utf8Path)) {
 }
 
 #[test]
+#[ignore = "needs systemd-analyze(1)"]
 fn systemd_has_nothing_to_say_of_the_examples() {
     let mut examples = directories("examples");
     examples.retain(|dir| dir.join(conductor::source::DECLARATION).exists());
@@ -89,6 +91,7 @@ fn systemd_has_nothing_to_say_of_the_examples() {
 
 /// systemd notices what is wrong: the silence above means something.
 #[test]
+#[ignore = "needs systemd-analyze(1)"]
 fn systemd_would_say_something() {
     example(&here().join("examples/hello"), |layout, compiled, rendered| {
         let mut wrong = compiled.clone();
@@ -119,6 +122,7 @@ fn exposure(unit: &str) -> f64 {
 }
 
 #[test]
+#[ignore = "needs systemd-analyze(1)"]
 fn the_default_sandbox_exposes_little() {
     example(&here().join("examples/hello"), |_, compiled, _| {
         let path = format!("{}-{}@.service", compiled.service.name, compiled.id);
