@@ -135,7 +135,7 @@ fn is_snake(key: &str, name: &str) -> bool {
     key.next().is_none()
 }
 
-/// The first section that takes the name: for "belongs to [Service]".
+/// The first section that takes the name: for `belongs to [Service]`.
 pub fn section_of(name: &str) -> Option<Section> {
     Section::ALL.into_iter().find(|&section| lookup(section, name).is_some())
 }

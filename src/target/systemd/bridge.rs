@@ -1,4 +1,4 @@
-//! The bridge from a deployment's socket to where it listens, systemd-socket-proxyd(8), and [[port]]s.
+//! The bridge from a deployment's socket to where it listens, systemd-socket-proxyd(8), and `[[port]]` tables.
 
 use askama::Template;
 
