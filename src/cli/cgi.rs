@@ -14,7 +14,8 @@ use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::functions::{load_function, load_stored_function};
 use crate::compile::host::Host;
 use crate::function::store;
-use crate::gateway::{self, Passing, container};
+use crate::gateway::exec::{Stdin, exec};
+use crate::gateway::{all, container, listener, serve};
 use crate::layout::Layout;
 use crate::model::Service;
 use crate::model::alias::Alias;
@@ -91,10 +92,10 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::List { json } => list::run(context, json),
         Verb::Serve { function: Some(function) } => {
-            let served = find(context, &function)
-                .and_then(|(id, _)| gateway::run(&context.layout, &id).map_err(Failure::Failed));
+            let served =
+                find(context, &function).and_then(|(id, _)| serve::run(&context.layout, &id).map_err(Failure::Failed));
             // Whoever waits in systemd's socket would have it start again at once.
-            if served.is_err() && gateway::passed().is_some() {
+            if served.is_err() && listener::inherited().is_some() {
                 thread::sleep(PAUSE);
             }
             served
@@ -106,10 +107,10 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
                 let states = if is_here { manager.states(&sockets).ok() } else { None };
                 states.map_or_else(|| vec![false; ids.len()], |all| all.iter().map(|state| state == "active").collect())
             };
-            gateway::all::run(&context.layout, listens).map_err(Failure::Failed)
+            all::run(&context.layout, listens).map_err(Failure::Failed)
         }
         Verb::Request { function } => {
-            gateway::request(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
+            serve::run_request(&context.layout, &find(context, &function)?.0).map_err(Failure::Failed)
         }
         Verb::Container { function, instance } => {
             container::start(&context.layout, &id(&function)?, instance.as_deref()).map_err(Failure::Failed)
@@ -118,9 +119,9 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
             container::remove(&id(&function)?, instance.as_deref()).map_err(Failure::Failed)
         }
         Verb::Inside { function, command } => {
-            gateway::inside(&context.layout, &id(&function)?, command).map_err(Failure::Failed)
+            serve::run_in_container(&context.layout, &id(&function)?, command).map_err(Failure::Failed)
         }
-        Verb::Listen { command } => Err(gateway::hand_over(&command, Passing::Listener).into()),
+        Verb::Listen { command } => Err(exec(&command, Stdin::Listener).into()),
         Verb::Rm { function } => remove::run(context, &function),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::declaration::{Container, Exec, Scalar, TimeSpan, Tls};
-use crate::model::function::{Interface, Mode, Talk};
+use crate::model::function::{Interface, Mode, Transport};
 
 /// A whole `function.toml`.
 #[derive(Debug, Deserialize)]
@@ -23,9 +23,9 @@ pub struct Manifest {
     /// `"cgi"`, the default, or `"http"`.
     #[serde(default)]
     pub interface: Interface,
-    /// Where an `http` program talks: `"stdio"`, the default, or `"socket"`.
+    /// How an `http` program receives its requests: `"stdio"`, the default, or `"socket"`.
     #[serde(default)]
-    pub listen: Talk,
+    pub listen: Transport,
     /// `"pooled"`, the default, or `"isolated"`.
     #[serde(default)]
     pub mode: Mode,

@@ -1,4 +1,4 @@
-//! Why a request is not answered by its program, and with which status it is then.
+//! Faults: why the gateway answers a request itself, and with which status.
 
 use std::time::Duration;
 
@@ -6,35 +6,36 @@ use hyper::StatusCode;
 
 use crate::timespan;
 
+/// A request that the gateway answers instead of the program.
 #[derive(Debug)]
-pub struct Fault {
-    pub status: StatusCode,
+pub(crate) struct Fault {
+    pub(crate) status: StatusCode,
     /// For the journal.
-    pub why: String,
+    pub(crate) reason: String,
 }
 
 impl Fault {
-    pub fn new(status: StatusCode, why: String) -> Self {
-        Self { status, why }
+    pub(crate) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+        Self { status, reason: reason.into() }
     }
 
-    /// The program did not do its part.
-    pub fn program(why: String) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, why)
+    /// The program failed: 502.
+    pub(crate) fn program(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, reason)
     }
 
-    /// It took too long.
-    pub fn slow(limit: &Duration) -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, format!("it has not answered within {}", timespan::format(*limit)))
+    /// The program did not answer within the function's `timeout`: 504.
+    pub(crate) fn timeout(limit: Duration) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, format!("no answer within {}", timespan::format(limit)))
     }
 
-    /// The client did not do its part.
-    pub fn client(why: String) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, why)
+    /// The client's request is wrong: 400.
+    pub(crate) fn client(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, reason)
     }
 
-    /// There are more requests than the function takes.
-    pub fn busy(why: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+    /// The function runs or queues as many requests as it may: 503.
+    pub(crate) fn busy(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 }

@@ -1,36 +1,37 @@
-//! What a CGI program says before its body, RFC 3875 section 6. Pure functions over bytes.
+//! Parses the header of a CGI program's response, RFC 3875 section 6. Pure functions over bytes.
 //!
-//! Lines are those of httparse, which also knows a bare line feed as their end; what they mean is decided here.
+//! httparse splits the lines, which may end with a bare line feed as well. This file gives them their meaning.
 
 use std::fmt;
 
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use hyper::{StatusCode, Uri};
 
-/// No program needs more before its body, and none may keep the gateway reading.
-pub const MAX_BYTES: usize = 64 << 10;
+/// Bytes of the largest header.
+const MAX_BYTES: usize = 64 << 10;
 const MAX_FIELDS: usize = 256;
 
-/// What is said before the body.
+/// A response without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     pub status: StatusCode,
-    /// As the program wrote it, where it did.
+    /// The text after the status code, None if the program wrote none.
     pub reason: Option<String>,
     pub headers: HeaderMap,
 }
 
+/// The outcome of parsing the first bytes of a program's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed {
-    /// The blank line is still to come.
+    /// The bytes do not have the blank line yet.
     Partial,
-    /// A response of which the body follows after so many bytes.
+    /// A response, and the length of its header in bytes, where its body begins.
     Head(Head, usize),
-    /// Section 6.2.2: the answer is that of another path.
+    /// A local redirect to another path, section 6.2.2.
     Local(Uri),
 }
 
-/// Why something is no response.
+/// Why the output is not a response, for the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -40,18 +41,22 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Reads the header of a CGI response.
+/// Parses the header of a CGI response, section 6.2.
 ///
 /// # Errors
-/// What is no such header, however it may go on.
+/// If the bytes, whatever follows them, are not such a header.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let (length, fields) = match httparse::parse_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(complete)) => complete,
         Ok(httparse::Status::Partial) if bytes.len() < MAX_BYTES => return Ok(Parsed::Partial),
-        Ok(httparse::Status::Partial) => return Err(Malformed("its header has no end within 64 KiB")),
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("its header has more than 256 fields")),
-        Err(_) => return Err(Malformed("it begins with no header: lines of `Name: value`, then a blank line")),
+        Ok(httparse::Status::Partial) => return Err(Malformed("the program's header does not end within 64 KiB")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("the program's header has more than 256 fields")),
+        Err(_) => {
+            return Err(Malformed(
+                "the program's output does not begin with a header: lines of `Name: value`, then a blank line",
+            ));
+        }
     };
     let mut status = None;
     let mut reason = None;
@@ -59,17 +64,17 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     for field in fields {
         if field.name.eq_ignore_ascii_case("status") {
             if status.is_some() {
-                return Err(Malformed("it has two Status fields"));
+                return Err(Malformed("the program's header has two Status fields"));
             }
-            let (code, words) = status_line(field.value)?;
-            (status, reason) = (Some(code), words);
+            let (code, text) = status_field(field.value)?;
+            (status, reason) = (Some(code), text);
         } else {
             append(&mut headers, field)?;
         }
     }
     let has_location = headers.contains_key(LOCATION);
     if status.is_none() && !has_location && !headers.contains_key(CONTENT_TYPE) {
-        return Err(Malformed("its header has none of Content-Type, Location and Status"));
+        return Err(Malformed("the program's header lacks Content-Type, Location and Status"));
     }
     if status.is_none()
         && headers.len() == 1
@@ -81,18 +86,18 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     Ok(Parsed::Head(Head { status: status.unwrap_or(default), reason, headers }, length))
 }
 
-/// Reads the head of a response of a program that parses no headers, section 5: HTTP as it is.
+/// Parses the status line and header of an HTTP response, which a non-parsed-header program writes, section 5.
 ///
 /// # Errors
-/// What is no HTTP response.
+/// If the bytes, whatever follows them, are not such a response.
 pub fn parse_nph(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     let length = match response.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.len() < MAX_BYTES => return Ok(Parsed::Partial),
-        Ok(httparse::Status::Partial) => return Err(Malformed("its header has no end within 64 KiB")),
-        Err(_) => return Err(Malformed("it is called nph-… and wrote no HTTP response")),
+        Ok(httparse::Status::Partial) => return Err(Malformed("the program's header does not end within 64 KiB")),
+        Err(_) => return Err(Malformed("the program is named nph-… and did not write an HTTP response")),
     };
     let status = final_status(response.code.unwrap_or(0))?;
     let reason = response.reason.filter(|reason| !reason.is_empty()).map(str::to_owned);
@@ -103,23 +108,27 @@ pub fn parse_nph(bytes: &[u8]) -> Result<Parsed, Malformed> {
     Ok(Parsed::Head(Head { status, reason, headers }, length))
 }
 
-/// `404 Not Found`; words are optional.
-fn status_line(value: &[u8]) -> Result<(StatusCode, Option<String>), Malformed> {
-    let text = std::str::from_utf8(value).map_err(|_| Malformed("its Status is not a number and words"))?;
-    let (code, words) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+/// Parses the value of a Status field, section 6.3.3: `404 Not Found`. The text is optional.
+fn status_field(value: &[u8]) -> Result<(StatusCode, Option<String>), Malformed> {
+    let value = std::str::from_utf8(value).map_err(|_| Malformed("the program's Status is not UTF-8"))?;
+    let (code, reason) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
     let is_code = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
-    let code = code.parse().ok().filter(|_| is_code).ok_or(Malformed("its Status begins with no three digits"))?;
-    let words = words.trim();
-    Ok((final_status(code)?, (!words.is_empty()).then(|| words.to_owned())))
+    let code = code
+        .parse()
+        .ok()
+        .filter(|_| is_code)
+        .ok_or(Malformed("the program's Status does not begin with three digits"))?;
+    let reason = reason.trim();
+    Ok((final_status(code)?, (!reason.is_empty()).then(|| reason.to_owned())))
 }
 
-/// A status that ends an exchange: others are between the server and its client.
+/// Returns a status that ends an exchange: those below 200 do not, RFC 9110 section 15.2.
 fn final_status(code: u16) -> Result<StatusCode, Malformed> {
     let status = StatusCode::from_u16(code).ok().filter(|status| (200..600).contains(&status.as_u16()));
-    status.ok_or(Malformed("its status is none of 200 to 599"))
+    status.ok_or(Malformed("the program's status is not between 200 and 599"))
 }
 
-/// Of one connection, RFC 9110 section 7.6.1: the gateway has its own.
+/// Returns whether a field belongs to one connection, RFC 9110 section 7.6.1. The gateway sets its own ones.
 pub fn is_hop_by_hop(name: &str) -> bool {
     const NAMES: &[&str] =
         &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
@@ -130,15 +139,16 @@ fn append(headers: &mut HeaderMap, field: &httparse::Header) -> Result<(), Malfo
     if is_hop_by_hop(field.name) {
         return Ok(());
     }
-    let name =
-        HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed("a field's name is none of HTTP's"))?;
-    let value = HeaderValue::from_bytes(field.value).map_err(|_| Malformed("a field has a control character"))?;
+    let name = HeaderName::from_bytes(field.name.as_bytes())
+        .map_err(|_| Malformed("the program's header has a field whose name HTTP does not allow"))?;
+    let value = HeaderValue::from_bytes(field.value)
+        .map_err(|_| Malformed("the program's header has a field with a control character"))?;
     if name == CONTENT_LENGTH {
         if length(&value).is_none() {
-            return Err(Malformed("its Content-Length is not a number"));
+            return Err(Malformed("the program's Content-Length is not a number"));
         }
-        if headers.get(&name).is_some_and(|there| there != value) {
-            return Err(Malformed("it has two Content-Lengths"));
+        if headers.get(&name).is_some_and(|former| former != value) {
+            return Err(Malformed("the program's header has two different Content-Lengths"));
         }
         headers.insert(name, value);
         return Ok(());
@@ -147,13 +157,13 @@ fn append(headers: &mut HeaderMap, field: &httparse::Header) -> Result<(), Malfo
     Ok(())
 }
 
-/// A Content-Length.
+/// Parses a Content-Length, in bytes.
 pub fn length(value: &HeaderValue) -> Option<u64> {
     let text = value.to_str().ok()?;
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// A path and query on this server.
+/// Parses the Location of a local redirect, a path on this server.
 fn local(value: &HeaderValue) -> Option<Uri> {
     let text = value.to_str().ok()?;
     (text.starts_with('/') && !text.starts_with("//")).then(|| text.parse().ok()).flatten()
@@ -172,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_mean_what_the_rfc_says() {
+    fn headers_of_cgi_programs() {
         assert_eq!(head("Content-Type: text/plain\r\n\r\n").status, StatusCode::OK);
         assert_eq!(head("content-type: a/b\n\n").headers[CONTENT_TYPE], "a/b");
         let gone = head("Status: 410 Nobody home\nContent-Type: a/b\n\n");
@@ -189,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_refused() {
+    fn malformed_headers_are_refused() {
         for text in [
             "\n\n",
             "hello\n\n",
@@ -213,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_write_http_are_taken_at_their_word() {
+    fn responses_of_nph_programs() {
         let text = b"HTTP/1.0 404 Gone fishing\r\nX: y\r\n\r\nbody";
         let Ok(Parsed::Head(head, length)) = parse_nph(text) else { panic!("{:?}", parse_nph(text)) };
         assert_eq!((head.status, head.reason.as_deref()), (StatusCode::NOT_FOUND, Some("Gone fishing")));
@@ -223,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             for parse in [parse, parse_nph] {
                 if let Ok(Parsed::Head(_, length)) = parse(&bytes) {
                     prop_assert!(length <= bytes.len());
@@ -232,11 +242,11 @@ mod tests {
         }
 
         #[test]
-        fn bytes_like_a_header_are_taken_or_refused(text in "((Status|Location|Content-Length|X-Y): ?[ -~é\t]{0,12}(\r?\n)){0,5}(\r?\n)?[a-z]{0,3}") {
+        fn bytes_like_a_header_are_parsed_or_refused(text in "((Status|Location|Content-Length|X-Y): ?[ -~é\t]{0,12}(\r?\n)){0,5}(\r?\n)?[a-z]{0,3}") {
             if let Ok(Parsed::Head(head, length)) = parse(text.as_bytes()) {
                 prop_assert!(text.is_char_boundary(length));
                 prop_assert!((200..600).contains(&head.status.as_u16()));
-                // A header that is whole stays what it is, whatever follows.
+                // A complete header stays the same, whatever follows.
                 let longer = format!("{text}more\n\n");
                 prop_assert_eq!(parse(longer.as_bytes()), Ok(Parsed::Head(head, length)));
             }

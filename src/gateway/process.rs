@@ -1,16 +1,16 @@
-//! Processes of requests: started, waited for and ended, with all that they leave behind.
+//! Processes of programs: starts them, waits for them, and kills what they leave behind.
 //!
-//! One task waits for all of them. Each leads a process group of its own. This process is the reaper of what their
-//! descendants leave, PR_SET_CHILD_SUBREAPER, so that nothing outlives a request by leaving its group.
+//! One task waits for all processes. Each process leads a process group of its own. The gateway is the reaper of their
+//! orphaned descendants, PR_SET_CHILD_SUBREAPER of prctl(2), so that no descendant outlives its request by leaving the group.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
@@ -18,106 +18,59 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpgid, kill_process, kill_process_group,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpgid, getpid, kill_process, kill_process_group,
     set_child_subreaper, wait, waitid,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::gateway::spawn::{Image, Slot, Start, Strings, spawn};
+use crate::gateway::program::Program;
+use crate::gateway::spawn::{ChildMemory, Image, Return, StringBlock, spawn};
 
-/// In the environment of a request's processes: whose they are, wherever they went.
-pub const MARK: &str = "CONDUCTOR_REQUEST";
-/// Between two looks for what has left its process group.
-const SWEEP: Duration = Duration::from_millis(500);
+/// The variable by which the gateway finds the processes of a request that have left its process group.
+const REQUEST_VARIABLE: &str = "CONDUCTOR_REQUEST";
+/// The time between two searches for orphans.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is run for a request or a worker.
-#[derive(Debug, Clone)]
-pub struct Program {
-    pub path: PathBuf,
-    pub arguments: Vec<OsString>,
-    pub dir: PathBuf,
-    pub environment: BTreeMap<OsString, OsString>,
+/// Environment variables of a request. They override those of the program.
+pub(crate) type Variables = Vec<(OsString, OsString)>;
+
+/// The standard streams of a process, but for stderr, which it shares with the gateway.
+pub(crate) struct Streams {
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
 }
 
-/// Variables of a request, before those of its program.
-pub type Variables = Vec<(OsString, OsString)>;
-
-impl Program {
-    /// Whether it writes HTTP itself, RFC 3875 section 5.
-    pub fn is_nph(&self) -> bool {
-        self.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("nph-"))
-    }
-
-    fn image(&self, own: &Variables, mark: u64) -> io::Result<Image> {
-        let (mut words, mut variables) = (Strings::default(), Strings::default());
-        words.push(&[self.path.as_os_str().as_bytes()])?;
-        for argument in &self.arguments {
-            words.push(&[argument.as_bytes()])?;
-        }
-        let others = self.environment.iter().filter(|(name, _)| !own.iter().any(|(it, _)| it == *name));
-        for (name, value) in own.iter().map(|(name, value)| (name, value)).chain(others) {
-            variables.set(name.as_bytes(), value.as_bytes())?;
-        }
-        variables.set(MARK.as_bytes(), mark.to_string().as_bytes())?;
-        Image::new(&self.path, &self.dir, words, variables)
-    }
-}
-
-/// What a process is given for its standard streams; its stderr is that of this process.
-pub struct Streams {
-    pub stdin: OwnedFd,
-    pub stdout: OwnedFd,
-}
-
-/// Where temporary files may be: first where there is room, which is no tmpfs where /tmp is one. An image need have no more
-/// than the last.
-const SCRATCH: &[&str] = &["/var/tmp", "/tmp", "/dev/shm"];
-
-/// Makes something temporary.
-///
-/// # Errors
-/// What the file system says of the last place.
-pub fn scratch<T>(make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
-    let mut outcome = Err(io::ErrorKind::NotFound.into());
-    for dir in SCRATCH {
-        outcome = make(Path::new(dir));
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
-}
-
-/// All processes of this one.
-pub struct Children {
+/// The child processes of the gateway.
+pub(crate) struct Children {
     registry: Mutex<Registry>,
-    /// What a request without a body has its program read.
-    nothing: OwnedFd,
+    /// /dev/null, the stdin of requests without a body.
+    null: OwnedFd,
 }
 
 #[derive(Default)]
 struct Registry {
-    running: HashMap<Pid, Running>,
-    count: u64,
+    running: HashMap<Pid, Child>,
+    /// The number of the last process, `REQUEST_VARIABLE`.
+    last_number: u64,
 }
 
-struct Running {
+struct Child {
     ended: oneshot::Sender<End>,
-    mark: u64,
-    slot: Slot,
+    number: u64,
+    memory: ChildMemory,
 }
 
 /// How a process ended.
-pub struct End {
-    pub code: Option<i32>,
-    pub signal: Option<i32>,
-    /// Why it never became its program.
-    pub not_started: Option<io::Error>,
+pub(crate) struct End {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    /// Why its program did not start.
+    pub(crate) start_error: Option<io::Error>,
 }
 
-/// A process; it is killed when this is dropped, and its group with it.
-pub struct Process {
+/// A process that a program was started in. Dropping it kills the process and its group.
+pub(crate) struct Process {
     pid: Pid,
     children: Arc<Children>,
     ended: Ended,
@@ -129,13 +82,13 @@ enum Ended {
 }
 
 impl Children {
-    /// Takes charge of all descendants of this process. Needs a runtime.
+    /// Makes this process the reaper of its descendants, and starts the tasks that wait for them. Needs a tokio runtime.
     ///
     /// # Errors
-    /// What the kernel refuses.
-    pub fn adopt() -> io::Result<Arc<Self>> {
-        set_child_subreaper(Some(rustix::process::getpid()))?;
-        let children = Arc::new(Self { registry: Mutex::default(), nothing: File::open("/dev/null")?.into() });
+    /// If the kernel refuses that, or the signal handler of SIGCHLD.
+    pub(crate) fn adopt() -> io::Result<Arc<Self>> {
+        set_child_subreaper(Some(getpid()))?;
+        let children = Arc::new(Self { registry: Mutex::default(), null: File::open("/dev/null")?.into() });
         let mut signals = signal(SignalKind::child())?;
         let all = children.clone();
         tokio::spawn(async move {
@@ -147,7 +100,7 @@ impl Children {
         tokio::spawn(async move {
             let mut before = HashSet::new();
             loop {
-                tokio::time::sleep(SWEEP).await;
+                tokio::time::sleep(SWEEP_INTERVAL).await;
                 before = all.sweep(&before);
             }
         });
@@ -155,50 +108,51 @@ impl Children {
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().expect("nobody panics while holding it")
+        self.registry.lock().expect("no holder panics")
     }
 
-    /// Starts a program as the leader of a process group, and returns when it runs.
+    /// Starts a program, and returns when it runs.
     ///
     /// # Errors
-    /// What the kernel refuses, as that the program is not there.
-    pub fn start(self: &Arc<Self>, program: &Program, streams: &Streams) -> io::Result<Process> {
+    /// If the kernel cannot execute it.
+    pub(crate) fn start(self: &Arc<Self>, program: &Program, streams: &Streams) -> io::Result<Process> {
         let mut registry = self.registry();
-        let mark = registry.mark();
-        let image = program.image(&Variables::new(), mark)?;
-        let (pid, slot) = spawn(image, &streams.stdin, &streams.stdout, Start::First)?;
-        let error = slot.error();
-        let process = self.enter(&mut registry, pid, mark, slot);
-        drop(registry); // a process that is dropped looks there
+        let number = registry.next_number();
+        let image = image(program, &Variables::new(), number)?;
+        let (pid, memory) = spawn(image, &streams.stdin, &streams.stdout, Return::AfterExec)?;
+        let error = memory.error();
+        let process = self.register(&mut registry, pid, number, memory);
+        drop(registry); // dropping a process locks it
         error.map_or(Ok(process), Err)
     }
 
-    /// Has a program answer a request: what it writes is read from the pipe. Whether it runs at all its end tells.
+    /// Starts a program for a request, and returns the pipe that it writes to. `End::start_error` says if the kernel cannot
+    /// execute it.
     ///
     /// # Errors
-    /// What the kernel refuses.
-    pub fn run(
+    /// If the kernel refuses a pipe or a process.
+    pub(crate) fn run(
         self: &Arc<Self>,
         program: &Program,
-        own: &Variables,
+        variables: &Variables,
         stdin: Option<&OwnedFd>,
     ) -> io::Result<(Process, OwnedFd)> {
         let mut registry = self.registry();
-        let mark = registry.mark();
-        let image = program.image(own, mark)?;
+        let number = registry.next_number();
+        let image = image(program, variables, number)?;
         let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (pid, slot) = spawn(image, stdin.unwrap_or(&self.nothing), &stdout, Start::Beside)?;
-        Ok((self.enter(&mut registry, pid, mark, slot), output))
+        let (pid, memory) = spawn(image, stdin.unwrap_or(&self.null), &stdout, Return::AtOnce)?;
+        Ok((self.register(&mut registry, pid, number, memory), output))
     }
 
-    /// Under the lock since it was made: nobody has waited for it.
-    fn enter(self: &Arc<Self>, registry: &mut Registry, pid: Pid, mark: u64, slot: Slot) -> Process {
+    /// Registers a process. The registry must have been locked before the process started, or `reap` could miss it.
+    fn register(self: &Arc<Self>, registry: &mut Registry, pid: Pid, number: u64, memory: ChildMemory) -> Process {
         let (ended, receiver) = oneshot::channel();
-        registry.running.insert(pid, Running { ended, mark, slot });
+        registry.running.insert(pid, Child { ended, number, memory });
         Process { pid, children: self.clone(), ended: Ended::Waiting(receiver) }
     }
 
-    /// Waits for what has ended. A process's group ends with it: its number cannot have been given to another in between.
+    /// Waits for all processes that have ended, wait(2).
     fn reap(&self) {
         let mut registry = self.registry();
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -206,45 +160,63 @@ impl Children {
         }
     }
 
-    /// Kills what was left to this process by requests that are over, if it was there at the last look as well.
+    /// Kills the orphans of requests that are over and that the last search found as well, and returns the orphans of this one.
     fn sweep(&self, before: &HashSet<Pid>) -> HashSet<Pid> {
-        let mut left = HashSet::new();
+        let mut orphans = HashSet::new();
         for pid in children_of_this_process() {
             let registry = self.registry();
             if registry.running.contains_key(&pid) {
                 continue;
             }
             let is_of_group = getpgid(Some(pid)).is_ok_and(|group| registry.running.contains_key(&group));
-            let is_of_request = || mark_of(pid).is_some_and(|mark| registry.running.values().any(|it| it.mark == mark));
+            let is_of_request =
+                || number_of(pid).is_some_and(|number| registry.running.values().any(|it| it.number == number));
             if is_of_group || is_of_request() {
                 continue;
             }
             if before.contains(&pid) {
                 let _ = kill_process(pid, Signal::KILL);
             }
-            left.insert(pid);
+            orphans.insert(pid);
         }
-        left
+        orphans
     }
 }
 
 impl Registry {
-    fn mark(&mut self) -> u64 {
-        self.count += 1;
-        self.count
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
     fn ended(&mut self, pid: Pid, status: WaitStatus) {
-        if let Some(Running { ended, slot, mark: _ }) = self.running.remove(&pid) {
+        if let Some(Child { ended, memory, number: _ }) = self.running.remove(&pid) {
+            // The kernel assigns IDs in a cycle, and this one is free only since wait(2): no other group has it yet.
             let _ = kill_process_group(pid, Signal::KILL);
             let (code, signal) = (status.exit_status(), status.terminating_signal());
-            let _ = ended.send(End { code, signal, not_started: slot.error() });
-            slot.free();
+            let _ = ended.send(End { code, signal, start_error: memory.error() });
+            memory.free();
         }
     }
 }
 
-/// proc_pid_task_children(5)
+/// Returns the arguments of execve(2) for a program. `number` identifies the process and its descendants.
+fn image(program: &Program, variables: &Variables, number: u64) -> io::Result<Image> {
+    let (mut arguments, mut environment) = (StringBlock::default(), StringBlock::default());
+    arguments.push(&[program.path.as_os_str().as_bytes()])?;
+    for argument in &program.arguments {
+        arguments.push(&[argument.as_bytes()])?;
+    }
+    let is_overridden = |name: &OsString| variables.iter().any(|(it, _)| it == name);
+    let inherited = program.environment.iter().filter(|(name, _)| !is_overridden(name));
+    for (name, value) in variables.iter().map(|(name, value)| (name, value)).chain(inherited) {
+        environment.push_variable(name.as_bytes(), value.as_bytes())?;
+    }
+    environment.push_variable(REQUEST_VARIABLE.as_bytes(), number.to_string().as_bytes())?;
+    Image::new(&program.path, &program.dir, arguments, environment)
+}
+
+/// Returns the children of this process, its adopted ones included, proc_pid_task(5).
 fn children_of_this_process() -> Vec<Pid> {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
@@ -253,56 +225,59 @@ fn children_of_this_process() -> Vec<Pid> {
     numbers.filter_map(Pid::from_raw).collect()
 }
 
-/// The request that a process was started for, by the environment that it was started with.
-fn mark_of(pid: Pid) -> Option<u64> {
+/// Returns the number of the process that started `pid`, by the environment that it was started with.
+fn number_of(pid: Pid) -> Option<u64> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let mut variables = environment.split(|byte| *byte == 0).filter_map(|it| std::str::from_utf8(it).ok());
-    variables.find_map(|variable| variable.strip_prefix(MARK)?.strip_prefix('=')?.parse().ok())
+    variables.find_map(|variable| variable.strip_prefix(REQUEST_VARIABLE)?.strip_prefix('=')?.parse().ok())
 }
 
 impl Process {
-    /// Waits until it has ended, and its group with it.
-    pub async fn ended(&mut self) -> End {
+    /// Waits until the process has ended and its group was killed.
+    ///
+    /// # Panics
+    /// If its end has been returned before.
+    pub(crate) async fn ended(&mut self) -> End {
         poll_fn(|context| self.poll_ended(context)).await
     }
 
-    /// The same, until it says so.
+    /// Returns how the process ended, once its group was killed.
     ///
     /// # Panics
-    /// When asked once more.
-    pub fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        let Ended::Waiting(receiver) = &mut self.ended else { panic!("it said how it ended") };
-        // Who waits is there as long as its processes are.
-        let end = ready!(Pin::new(receiver).poll(context)).expect("the registry outlives its processes");
+    /// If its end has been returned before.
+    pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let Ended::Waiting(receiver) = &mut self.ended else { panic!("the end of the process was returned before") };
+        let end = ready!(Pin::new(receiver).poll(context)).expect("the registry sends before it forgets a process");
         self.ended = Ended::Done;
         Poll::Ready(end)
     }
 
-    /// How it ended, if it has: before a signal says so, and before it is waited for, which takes the kernel a while.
+    /// Returns how the process ended, if it has. This does not wait for the signal and for wait(2), which take the kernel a while.
     ///
     /// # Panics
-    /// As above.
-    pub fn peek(&mut self) -> Option<End> {
-        assert!(matches!(self.ended, Ended::Waiting(_)), "it said how it ended");
+    /// If its end has been returned before.
+    pub(crate) fn try_wait(&mut self) -> Option<End> {
+        assert!(matches!(self.ended, Ended::Waiting(_)), "the end of the process was returned before");
         let registry = self.children.registry();
-        let not_started = registry.running.get(&self.pid)?.slot.error();
+        let start_error = registry.running.get(&self.pid)?.memory.error();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let status = waitid(WaitId::Pid(self.pid), options).ok()??;
         drop(registry);
         self.ended = Ended::Done;
-        Some(End { code: status.exit_status(), signal: status.terminating_signal(), not_started })
+        Some(End { code: status.exit_status(), signal: status.terminating_signal(), start_error })
     }
 
-    pub fn is_running(&self) -> bool {
+    /// Returns whether nothing has waited for the process yet.
+    pub(crate) fn is_running(&self) -> bool {
         matches!(self.ended, Ended::Waiting(_)) && self.children.registry().running.contains_key(&self.pid)
     }
 
-    /// Ends it, and its group with it.
-    pub fn kill(&self) {
-        // Under the lock it cannot have been waited for: its number is no other's.
+    /// Kills the process and its group.
+    fn kill(&self) {
+        // While the registry is locked nothing waits for the process, and its ID is not reused.
         let registry = self.children.registry();
         if registry.running.contains_key(&self.pid) {
-            // It makes its group itself, and may not have come to it.
+            // The child may not have come to setpgid(2) yet.
             let _ = kill_process(self.pid, Signal::KILL);
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
@@ -317,12 +292,13 @@ impl Drop for Process {
     }
 }
 
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Continues a sentence about the program.
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code, self.signal) {
-            (Some(code), _) => write!(f, "it exited with {code}"),
-            (_, Some(signal)) => write!(f, "signal {signal} ended it"),
-            _ => f.write_str("it ended"),
+            (Some(code), _) => write!(f, "exited with status {code}"),
+            (_, Some(signal)) => write!(f, "was killed by signal {signal}"),
+            _ => f.write_str("ended"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whoever calls a function that cannot be started is told so, instead of by a connection that is closed.
+//! Answers with 502 in place of a function that cannot be started: otherwise its clients would see closed connections.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,63 +10,64 @@ use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
-use rustix::{process::Gid, process::Uid};
 use tokio::net;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::gateway::{HEADER_TIME, MAX_BUFFER, body, passed};
+use crate::gateway::body;
+use crate::gateway::limits::{BUFFER_SIZE, HEADER_TIMEOUT, RETRY_PAUSE};
+use crate::gateway::listener::inherited;
 
-/// For so long, before the next caller has it tried again.
-const TIME: Duration = Duration::from_secs(2);
-/// nobody, systemd.exec(5)
+/// How long requests on a listening socket are refused before the next one starts the function again.
+const DURATION: Duration = Duration::from_secs(2);
+/// The user and group nobody, systemd.exec(5).
 const NOBODY: u32 = 65_534;
 
-/// Answers those who call on the listening socket, or the one on the connection, that is stdin.
+/// Refuses the requests on the socket on stdin: for a while those of a listening socket, or the one of a connection.
 ///
 /// # Errors
-/// If there is none.
-pub fn run() -> Result<(), String> {
-    refuse().map_err(|error| format!("nobody can be told: {error}"))
+/// If stdin is not a socket.
+pub(crate) fn run() -> Result<(), String> {
+    refuse().map_err(|error| format!("could not refuse requests: {error}"))
 }
 
 fn refuse() -> io::Result<()> {
-    // It was started as root, for podman; there is no other thread yet.
+    // This process runs as root, for podman. It has no other thread yet.
     set_thread_groups(&[])?;
     set_thread_gid(Gid::from_raw(NOBODY))?;
     set_thread_uid(Uid::from_raw(NOBODY))?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let Some(listener) = passed() else {
+        let Some(listener) = inherited() else {
             let connection: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
-            return tell(UnixStream::from(connection)).await;
+            return refuse_one(UnixStream::from(connection)).await;
         };
-        let mut callers = JoinSet::new();
-        let _ = timeout(TIME, accept(listener, &mut callers)).await;
-        while callers.join_next().await.is_some() {}
+        let mut clients = JoinSet::new();
+        let _ = timeout(DURATION, accept(listener, &mut clients)).await;
+        while clients.join_next().await.is_some() {}
         Ok(())
     })
 }
 
-async fn accept(listener: UnixListener, callers: &mut JoinSet<io::Result<()>>) -> io::Result<()> {
+async fn accept(listener: UnixListener, clients: &mut JoinSet<io::Result<()>>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = net::UnixListener::from_std(listener)?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(callers.spawn(tell(stream.into_std()?))),
-            Err(_) => sleep(super::PAUSE).await,
+            Ok((stream, _)) => drop(clients.spawn(refuse_one(stream.into_std()?))),
+            Err(_) => sleep(RETRY_PAUSE).await,
         }
     }
 }
 
-/// Answers one request.
-async fn tell(stream: UnixStream) -> io::Result<()> {
+async fn refuse_one(stream: UnixStream) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let stream = TokioIo::new(net::UnixStream::from_std(stream)?);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_BUFFER).keep_alive(false);
-    let answer = service_fn(|_| async { Ok::<_, Infallible>(body::answer(StatusCode::BAD_GATEWAY)) });
-    http.serve_connection(stream, answer).await.map_err(io::Error::other)
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER_SIZE).keep_alive(false);
+    let service = service_fn(|_| async { Ok::<_, Infallible>(body::answer(StatusCode::BAD_GATEWAY)) });
+    http.serve_connection(stream, service).await.map_err(io::Error::other)
 }

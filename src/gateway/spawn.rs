@@ -1,64 +1,75 @@
-//! Programs that are started while their maker goes on.
+//! Starts programs while the caller goes on.
 //!
-//! fork(2) copies this process's page tables, and vfork(2), which posix_spawn(3) is made of, holds its caller up until the
-//! program runs: of many requests at once, none of the others is looked at meanwhile. Here clone(2) is called with CLONE_VM
-//! alone: the new process shares this one's memory until execve(2), as after vfork, but both go on.
+//! fork(2) copies the caller's page tables, and vfork(2), which posix_spawn(3) and the standard library use, suspends the
+//! calling thread until the program runs. This file calls clone(2) with CLONE_VM alone: the child shares the caller's
+//! memory until execve(2), as after vfork(2), but both run. `cargo bench --bench spawn` compares it with the standard library.
 //!
-//! Until then it must do nothing but system calls of its own: no allocation, no lock, no panic, and no errno, which is the
-//! calling thread's. This is the project's only unsafe code.
+//! Until execve(2) the child must do nothing but system calls: no allocation, no lock, no panic, and no errno, which is
+//! the calling thread's. This is the project's only unsafe code.
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use rustix::process::Pid;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use rustix::param::page_size;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use syscalls::{Errno, Sysno, syscall};
 
-/// Of a new process until its program runs; it calls a few functions deep.
-const STACK: usize = 32 << 10;
-/// What this process handles or ignores, and programs expect to be as it is by default, signal(7).
-const RESET: &[c_int] = &[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGPIPE];
-/// `sizeof (sigset_t)` of the kernel.
-const SIGSET: usize = 8;
+/// Bytes of a child's stack, a multiple of every page size of Linux. The child calls a few functions deep.
+const STACK_SIZE: usize = 64 << 10;
+/// Bytes of the kernel's `sigset_t`, which is smaller than the C library's, and signals that fit in it, signal(7).
+const SIGSET_SIZE: usize = size_of::<SignalSet>();
+const SIGNALS: c_int = SignalSet::BITS as c_int;
 
-/// Strings as execve(2) takes them, in one piece.
+/// The kernel's `sigset_t` where it knows 64 signals.
+type SignalSet = u64;
+/// At least as large as the kernel's `struct sigaction`: handler, flags, restorer and mask. Zeros are SIG_DFL.
+type SignalAction = [u64; 4];
+
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+compile_error!("the kernel's sigset_t has 128 signals on MIPS");
+const _: () = assert!(SIGSET_SIZE == 8 && SIGSET_SIZE <= size_of::<libc::sigset_t>());
+const _: () = assert!(size_of::<SignalAction>() >= 3 * size_of::<usize>() + SIGSET_SIZE);
+const _: () = assert!(libc::SIG_DFL == 0);
+
+/// NUL-terminated strings in one allocation, as execve(2) takes them.
 #[derive(Default)]
-pub struct Strings {
+pub(crate) struct StringBlock {
     bytes: Vec<u8>,
     starts: Vec<usize>,
 }
 
-impl Strings {
-    /// Adds one, of these parts.
+impl StringBlock {
+    /// Adds one string, the concatenation of `parts`.
     ///
     /// # Errors
-    /// A NUL would end it.
-    pub fn push(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+    /// `InvalidInput` if a part contains a NUL byte.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> io::Result<()> {
         let start = self.bytes.len();
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
         if self.bytes[start..].contains(&0) {
             self.bytes.truncate(start);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a NUL in what a program is given"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an argument or variable contains a NUL byte"));
         }
         self.bytes.push(0);
         self.starts.push(start);
         Ok(())
     }
 
-    /// Adds `name=value`.
+    /// Adds the environment variable `name=value`.
     ///
     /// # Errors
-    /// As above.
-    pub fn set(&mut self, name: &[u8], value: &[u8]) -> io::Result<()> {
+    /// `InvalidInput` if the name or the value contains a NUL byte.
+    pub(crate) fn push_variable(&mut self, name: &[u8], value: &[u8]) -> io::Result<()> {
         self.push(&[name, b"=", value])
     }
 
@@ -68,148 +79,207 @@ impl Strings {
     }
 }
 
-/// What a process becomes. Pointers point into what is beside them.
-pub struct Image {
+/// The arguments of execve(2) and the working directory. The pointers point into the strings beside them.
+pub(crate) struct Image {
     path: CString,
     dir: CString,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
-    _strings: (Strings, Strings),
+    _strings: (StringBlock, StringBlock),
 }
 
 impl Image {
+    /// Describes the program at `path`, started in `dir`.
+    ///
     /// # Errors
-    /// A NUL in one of the paths.
-    pub fn new(path: &Path, dir: &Path, words: Strings, variables: Strings) -> io::Result<Self> {
+    /// `InvalidInput` if a path contains a NUL byte.
+    pub(crate) fn new(path: &Path, dir: &Path, arguments: StringBlock, variables: StringBlock) -> io::Result<Self> {
         let terminated = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
         Ok(Self {
             path: terminated(path.as_os_str())?,
             dir: terminated(dir.as_os_str())?,
-            argv: words.pointers(),
+            argv: arguments.pointers(),
             envp: variables.pointers(),
-            _strings: (words, variables),
+            _strings: (arguments, variables),
         })
     }
 }
 
-#[repr(align(16))]
-struct Stack(#[allow(dead_code)] [u8; STACK]);
+/// A child's stack: an inaccessible page, then `STACK_SIZE` bytes.
+struct Stack(NonNull<c_void>);
 
-/// What both processes see.
+// SAFETY: it owns its mapping, which no thread is bound to.
+unsafe impl Send for Stack {}
+
+/// Stacks of children that have ended, for the next ones: mmap(2) and the first write to a page are slow. There are never
+/// more than children that ran at the same time.
+static FREE_STACKS: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
+
+impl Stack {
+    fn take() -> io::Result<Self> {
+        let free = FREE_STACKS.lock().expect("no holder panics").pop();
+        free.map_or_else(Self::map, Ok)
+    }
+
+    fn map() -> io::Result<Self> {
+        let size = page_size() + STACK_SIZE;
+        // SAFETY: the kernel chooses an address that nothing else uses; the mapping is dropped with this value.
+        unsafe {
+            let flags = MapFlags::PRIVATE | MapFlags::STACK;
+            let start = mmap_anonymous(ptr::null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, flags)?;
+            let stack = Self(NonNull::new(start).expect("mmap(2) without MAP_FIXED never returns address 0"));
+            mprotect(start, page_size(), MprotectFlags::empty())?; // the stack grows down to it
+            Ok(stack)
+        }
+    }
+
+    fn top(&self) -> *mut c_void {
+        self.0.as_ptr().wrapping_byte_add(page_size() + STACK_SIZE)
+    }
+
+    fn give_back(self) {
+        FREE_STACKS.lock().expect("no holder panics").push(self);
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's, and no child runs on it: `ChildMemory` leaks the stacks of those that do.
+        let _ = unsafe { munmap(self.0.as_ptr(), page_size() + STACK_SIZE) };
+    }
+}
+
+/// What the parent and the child both access.
 struct Shared {
-    /// Of what failed before the program ran.
+    /// The errno of what failed before execve(2), or 0.
     error: AtomicI32,
     image: Image,
     stdin: RawFd,
     stdout: RawFd,
-    /// Signals that the caller had blocked.
-    mask: UnsafeCell<u64>,
-    /// A box's.
-    stack: *mut MaybeUninit<Stack>,
+    /// The signals that the calling thread blocks, for the program to inherit.
+    mask: SignalSet,
+    stack: Stack,
 }
 
-/// A new process's part of this one's memory. It may read it until it is waited for: dropped before, it is leaked.
-pub struct Slot(NonNull<Shared>);
+/// The memory that a child uses until execve(2). `free` releases it; dropping it leaks it, as a child may still use it.
+pub(crate) struct ChildMemory(NonNull<Shared>);
 
-// It is one process's and its maker's; what either writes while both are there is atomic.
-unsafe impl Send for Slot {}
+// SAFETY: the child and the parent only read it, but for `error`, which is atomic.
+unsafe impl Send for ChildMemory {}
 
-/// How a process is made.
+/// When `spawn` returns.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// It runs while its maker goes on.
-    Beside,
-    /// Its maker waits until its program runs, or cannot.
-    First,
+pub(crate) enum Return {
+    /// As soon as the child exists. Whether its program runs is known when the child has ended.
+    AtOnce,
+    /// After execve(2), or when it has failed.
+    AfterExec,
 }
 
-/// Makes a process that leads a process group of its own and becomes `image`.
+/// Starts a child that leads a process group of its own and executes `image`. Its stderr is the caller's. The caller must
+/// free the returned memory after it has waited for the child.
 ///
 /// # Errors
-/// What clone(2) says.
-pub fn spawn(image: Image, stdin: &OwnedFd, stdout: &OwnedFd, start: Start) -> io::Result<(Pid, Slot)> {
-    let shared = Box::into_raw(Box::new(Shared {
-        error: AtomicI32::new(0),
-        image,
-        stdin: stdin.as_raw_fd(),
-        stdout: stdout.as_raw_fd(),
-        mask: UnsafeCell::new(0),
-        stack: Box::into_raw(Box::new_uninit()), // never written here, which would take longer than all the rest
-    }));
-    // SAFETY: a box is never at 0.
-    let slot = Slot(unsafe { NonNull::new_unchecked(shared) });
-    let vfork = if start == Start::First { libc::CLONE_VFORK } else { 0 };
-    // SAFETY: the stack grows down from its end, is aligned, and lives as long as the slot, which outlives the process.
-    // The other process runs none of this one's signal handlers in this one's memory.
-    let made = unsafe {
-        let (mask, top) = ((*shared).mask.get(), (*shared).stack.cast::<u8>().add(STACK));
-        let all = !0_u64;
-        syscall!(Sysno::rt_sigprocmask, libc::SIG_BLOCK, &raw const all, mask, SIGSET).map_err(os_error)?;
-        let made = libc::clone(child, top.cast(), libc::CLONE_VM | libc::SIGCHLD | vfork, shared.cast());
-        let made = if made < 0 { Err(io::Error::last_os_error()) } else { Ok(made) };
-        syscall!(Sysno::rt_sigprocmask, libc::SIG_SETMASK, mask, 0_usize, SIGSET).map_err(os_error)?;
-        made
-    };
-    match made.map(Pid::from_raw) {
-        Ok(pid) => Ok((pid.expect("a number of a process"), slot)),
+/// What mmap(2) and clone(2) return. Whether chdir(2) or execve(2) failed in the child, `ChildMemory::error` says.
+pub(crate) fn spawn(image: Image, stdin: &OwnedFd, stdout: &OwnedFd, when: Return) -> io::Result<(Pid, ChildMemory)> {
+    let stack = Stack::take()?;
+    let top = stack.top();
+    // Blocked until the child has reset the handlers: they would run in the caller's memory.
+    let mask = set_mask(libc::SIG_BLOCK, !0)?;
+    let (error, stdin, stdout) = (AtomicI32::new(0), stdin.as_raw_fd(), stdout.as_raw_fd());
+    let shared = Box::leak(Box::new(Shared { error, image, stdin, stdout, mask, stack }));
+    let memory = ChildMemory(NonNull::from(shared));
+    let vfork = if when == Return::AfterExec { libc::CLONE_VFORK } else { 0 };
+    // SAFETY: the stack is aligned to a page and lives, as all that the child reads, until `memory` is freed.
+    let made = unsafe { libc::clone(child, top, libc::CLONE_VM | libc::SIGCHLD | vfork, memory.0.as_ptr().cast()) };
+    let made = if made < 0 { Err(io::Error::last_os_error()) } else { Ok(made) };
+    let restored = set_mask(libc::SIG_SETMASK, mask);
+    match made.map(|pid| Pid::from_raw(pid).expect("clone(2) returns a process ID")) {
+        Ok(pid) => match restored {
+            Ok(_) => Ok((pid, memory)),
+            Err(error) => {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+                memory.free();
+                Err(error)
+            }
+        },
         Err(error) => {
-            slot.free();
+            memory.free();
             Err(error)
         }
     }
 }
 
-impl Slot {
-    fn shared(&self) -> &Shared {
-        // SAFETY: it is there until it is freed, which takes this.
-        unsafe { self.0.as_ref() }
-    }
+/// Changes the calling thread's signal mask, and returns the former one. The C library's function leaves out the signals
+/// that it uses itself.
+fn set_mask(how: c_int, set: SignalSet) -> io::Result<SignalSet> {
+    let mut former = 0;
+    // SAFETY: both sets are as large as the kernel expects.
+    let outcome = unsafe { syscall!(Sysno::rt_sigprocmask, how, &raw const set, &raw mut former, SIGSET_SIZE) };
+    outcome.map(|_| former).map_err(|errno| io::Error::from_raw_os_error(errno.into_raw()))
+}
 
-    /// Why the program does not run.
-    pub fn error(&self) -> Option<io::Error> {
-        let number = self.shared().error.load(Ordering::Acquire);
+impl ChildMemory {
+    /// Returns why the program does not run. Without an error it runs, or the child has not come to execve(2) yet.
+    pub(crate) fn error(&self) -> Option<io::Error> {
+        // SAFETY: only `free`, which takes this value, releases it.
+        let number = unsafe { self.0.as_ref() }.error.load(Ordering::Acquire);
         (number != 0).then(|| io::Error::from_raw_os_error(number))
     }
 
-    /// To be called when the process has been waited for: nobody else reads it any more.
-    pub fn free(self) {
-        // SAFETY: both were boxes, and this is taken.
-        unsafe {
-            let shared = Box::from_raw(self.0.as_ptr());
-            drop(Box::from_raw(shared.stack));
-        }
+    /// Releases the memory. Must be called after the child has been waited for: it reads and writes there.
+    pub(crate) fn free(self) {
+        // SAFETY: it was a box, and this value was the only one that pointed to it.
+        let shared = unsafe { Box::from_raw(self.0.as_ptr()) };
+        shared.stack.give_back();
     }
 }
 
-fn os_error(errno: Errno) -> io::Error {
-    io::Error::from_raw_os_error(errno.into_raw())
-}
-
-/// All that the new process does.
+/// Runs in the child, on its own stack.
 extern "C" fn child(shared: *mut c_void) -> c_int {
-    // SAFETY: it is there until this process has been waited for, and what is written here is atomic.
+    // SAFETY: the parent keeps it until it has waited for this process; all that changes there is atomic.
     let shared = unsafe { &*shared.cast::<Shared>() };
-    // SAFETY: of system calls that change this process alone.
-    let failed = unsafe { become_program(shared) }.err();
+    // SAFETY: its system calls change this process alone.
+    let failed = unsafe { execute(shared) }.err();
     shared.error.store(failed.map_or(0, Errno::into_raw), Ordering::Release);
-    // SAFETY: not exit(3), whose handlers are the other process's.
+    // SAFETY: exit(3) would run the handlers of the parent, exit_group(2) runs none.
     let _ = unsafe { syscall!(Sysno::exit_group, 127) };
     127
 }
 
-unsafe fn become_program(shared: &Shared) -> Result<(), Errno> {
+unsafe fn execute(shared: &Shared) -> Result<(), Errno> {
+    // SAFETY: all pointers point to what lives in `shared` or on this stack, and are as large as the kernel expects.
     unsafe {
         syscall!(Sysno::setpgid, 0, 0)?;
-        syscall!(Sysno::dup3, shared.stdin, 0, 0)?;
-        syscall!(Sysno::dup3, shared.stdout, 1, 0)?;
-        let default = [0_u64; 4]; // the kernel's struct sigaction: SIG_DFL
-        for signal in RESET {
-            syscall!(Sysno::rt_sigaction, *signal, default.as_ptr(), 0_usize, SIGSET)?;
+        let mut stdout = shared.stdout;
+        if stdout == 0 {
+            // stdin takes that number first.
+            stdout = syscall!(Sysno::fcntl, stdout, libc::F_DUPFD_CLOEXEC, 3)? as RawFd;
+        }
+        move_descriptor(shared.stdin, 0)?;
+        move_descriptor(stdout, 1)?;
+        let default = SignalAction::default();
+        for signal in (1..=SIGNALS).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP)) {
+            syscall!(Sysno::rt_sigaction, signal, default.as_ptr(), 0_usize, SIGSET_SIZE)?;
         }
         let image = &shared.image;
         syscall!(Sysno::chdir, image.dir.as_ptr())?;
-        syscall!(Sysno::rt_sigprocmask, libc::SIG_SETMASK, shared.mask.get(), 0_usize, SIGSET)?;
+        syscall!(Sysno::rt_sigprocmask, libc::SIG_SETMASK, &raw const shared.mask, 0_usize, SIGSET_SIZE)?;
         syscall!(Sysno::execve, image.path.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr())?;
+    }
+    Ok(())
+}
+
+/// Makes `to` a descriptor of what `from` is one of, and leaves it open in the program.
+unsafe fn move_descriptor(from: RawFd, to: RawFd) -> Result<(), Errno> {
+    // SAFETY: neither call takes a pointer.
+    unsafe {
+        if from == to {
+            syscall!(Sysno::fcntl, from, libc::F_SETFD, 0)?; // dup3(2) refuses equal ones
+        } else {
+            syscall!(Sysno::dup3, from, to, 0)?;
+        }
     }
     Ok(())
 }
@@ -218,22 +288,28 @@ unsafe fn become_program(shared: &Shared) -> Result<(), Errno> {
 mod tests {
     use super::*;
     use rustix::pipe::{PipeFlags, pipe_with};
-    use rustix::process::{WaitOptions, WaitStatus, waitpid};
-    use std::fs::File;
+    use rustix::process::WaitStatus;
+    use std::fs::{self, File};
     use std::io::Read;
+    use std::mem::ManuallyDrop;
+    use std::os::fd::FromRawFd;
 
-    fn image(path: &str, words: &[&str], variables: &[(&str, &str)]) -> Image {
-        let (mut argv, mut envp) = (Strings::default(), Strings::default());
-        for word in [path].iter().chain(words) {
-            argv.push(&[word.as_bytes()]).expect("no NUL");
+    fn image(path: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Image {
+        let (mut argv, mut envp) = (StringBlock::default(), StringBlock::default());
+        for argument in [path].iter().chain(arguments) {
+            argv.push(&[argument.as_bytes()]).expect("no NUL");
         }
         for (name, value) in variables {
-            envp.set(name.as_bytes(), value.as_bytes()).expect("no NUL");
+            envp.push_variable(name.as_bytes(), value.as_bytes()).expect("no NUL");
         }
         Image::new(path.as_ref(), "/usr".as_ref(), argv, envp).expect("no NUL")
     }
 
-    fn nothing() -> OwnedFd {
+    fn shell(line: &str) -> Image {
+        image("/bin/sh", &["-c", line], &[("PATH", "/usr/bin:/bin")])
+    }
+
+    fn null() -> OwnedFd {
         File::open("/dev/null").expect("/dev/null").into()
     }
 
@@ -242,59 +318,104 @@ mod tests {
         (reader.into(), writer)
     }
 
-    fn ended(pid: Pid, slot: Slot) -> (WaitStatus, Option<io::Error>) {
-        let (_, status) = waitpid(Some(pid), WaitOptions::empty()).expect("a child").expect("an end");
-        let error = slot.error();
-        slot.free();
+    fn wait_for(pid: Pid, memory: ChildMemory) -> (WaitStatus, Option<io::Error>) {
+        let (_, status) = waitpid(Some(pid), WaitOptions::empty()).expect("a child").expect("a status");
+        let error = memory.error();
+        memory.free();
         (status, error)
     }
 
-    #[test]
-    fn a_program_has_its_words_its_variables_and_its_directory() {
-        for start in [Start::Beside, Start::First] {
-            let (mut reader, writer) = pipe();
-            let image = image("/bin/sh", &["-c", "echo \"$A|$1|$PWD\"", "sh", "a b"], &[("A", "1=2"), ("PWD", "/usr")]);
-            let (pid, slot) = spawn(image, &nothing(), &writer, start).expect("a process");
-            drop(writer);
-            let mut text = String::new();
-            reader.read_to_string(&mut text).expect("text");
-            let (status, error) = ended(pid, slot);
-            assert_eq!((text.as_str(), status.exit_status()), ("1=2|a b|/usr\n", Some(0)));
-            assert!(error.is_none());
-        }
-    }
-
-    #[test]
-    fn what_cannot_run_says_why() {
-        for (path, kind) in [("/nowhere", io::ErrorKind::NotFound), ("/etc/passwd", io::ErrorKind::PermissionDenied)] {
-            let (_reader, writer) = pipe();
-            let (pid, slot) = spawn(image(path, &[], &[]), &nothing(), &writer, Start::First).expect("a process");
-            assert_eq!(slot.error().map(|error| error.kind()), Some(kind), "it is known at once");
-            assert_eq!(ended(pid, slot).0.exit_status(), Some(127));
-            let (pid, slot) = spawn(image(path, &[], &[]), &nothing(), &writer, Start::Beside).expect("a process");
-            assert_eq!(ended(pid, slot).1.map(|error| error.kind()), Some(kind));
-        }
-    }
-
-    #[test]
-    fn a_program_has_none_of_its_makers_descriptors_and_signals_as_by_default() {
+    /// What a program writes, and how it ends.
+    fn output(image: Image, when: Return) -> (String, WaitStatus) {
         let (mut reader, writer) = pipe();
-        let line = format!("test -e /proc/$$/fd/{} || echo closed", reader.as_raw_fd());
-        let line = format!("{line}; grep SigBlk /proc/self/status; kill -PIPE $$");
-        let image = image("/bin/sh", &["-c", &line], &[("PATH", "/usr/bin:/bin")]);
-        let (pid, slot) = spawn(image, &nothing(), &writer, Start::Beside).expect("a process");
+        let (pid, memory) = spawn(image, &null(), &writer, when).expect("a process");
         drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("text");
-        assert_eq!(text, "closed\nSigBlk:\t0000000000000000\n");
-        assert_eq!(ended(pid, slot).0.terminating_signal(), Some(libc::SIGPIPE), "which this process ignores");
+        let (status, error) = wait_for(pid, memory);
+        assert!(error.is_none(), "{error:?}");
+        (text, status)
+    }
+
+    #[test]
+    fn a_program_has_its_arguments_variables_and_directory() {
+        for when in [Return::AtOnce, Return::AfterExec] {
+            let arguments = ["-c", "echo \"$A|$1|$PWD\"", "sh", "a b"];
+            let (text, status) = output(image("/bin/sh", &arguments, &[("A", "1=2"), ("PWD", "/usr")]), when);
+            assert_eq!((text.as_str(), status.exit_status()), ("1=2|a b|/usr\n", Some(0)));
+        }
+    }
+
+    #[test]
+    fn errors_of_execve_are_reported() {
+        for (path, kind) in [("/nowhere", io::ErrorKind::NotFound), ("/etc/passwd", io::ErrorKind::PermissionDenied)] {
+            let (_reader, writer) = pipe();
+            let (pid, memory) = spawn(image(path, &[], &[]), &null(), &writer, Return::AfterExec).expect("a process");
+            assert_eq!(memory.error().map(|error| error.kind()), Some(kind), "known when spawn returns");
+            assert_eq!(wait_for(pid, memory).0.exit_status(), Some(127));
+            let (pid, memory) = spawn(image(path, &[], &[]), &null(), &writer, Return::AtOnce).expect("a process");
+            assert_eq!(wait_for(pid, memory).1.map(|error| error.kind()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn a_program_inherits_no_descriptor_and_no_signal_disposition() {
+        let (reader, _writer) = pipe();
+        let line = format!("test -e /proc/$$/fd/{} || echo closed", reader.as_raw_fd());
+        let line = format!("{line}; grep -E 'Sig(Blk|Ign)' /proc/self/status; kill -PIPE $$");
+        let (text, status) = output(shell(&line), Return::AtOnce);
+        let zeros = "0".repeat(16);
+        assert_eq!(text, format!("closed\nSigBlk:\t{zeros}\nSigIgn:\t{zeros}\n"));
+        assert_eq!(status.terminating_signal(), Some(libc::SIGPIPE), "which this process ignores");
+    }
+
+    #[test]
+    fn standard_streams_may_be_the_callers_own() {
+        let link =
+            |number: i32| fs::read_link(format!("/proc/self/fd/{number}")).expect("a link").display().to_string();
+        // SAFETY: they stay open, as nothing drops them.
+        let [zero, one] = [0, 1].map(|number| ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) }));
+        let check = |stdin: &str, stdout: &str| {
+            shell(&format!(
+                "[ \"$(readlink /proc/$$/fd/0)\" = '{stdin}' ] && [ \"$(readlink /proc/$$/fd/1)\" = '{stdout}' ]"
+            ))
+        };
+        let null = null();
+        let cases: [(&OwnedFd, &OwnedFd, String, String); 4] = [
+            (&zero, &one, link(0), link(1)),
+            (&one, &zero, link(1), link(0)),
+            (&null, &zero, "/dev/null".into(), link(0)),
+            (&one, &null, link(1), "/dev/null".into()),
+        ];
+        for (stdin, stdout, first, second) in cases {
+            let (pid, memory) = spawn(check(&first, &second), stdin, stdout, Return::AtOnce).expect("a process");
+            assert_eq!(wait_for(pid, memory).0.exit_status(), Some(0), "{first} {second}");
+        }
+    }
+
+    #[test]
+    fn an_inaccessible_page_is_below_a_stack() {
+        let stack = Stack::take().expect("a stack");
+        let guard = stack.0.as_ptr() as usize;
+        let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
+        let of = |address: usize| {
+            let contains = |line: &&str| {
+                let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+                let [start, end] = [start, end].map(|it| usize::from_str_radix(it, 16).expect("an address"));
+                (start..end).contains(&address)
+            };
+            maps.lines().find(contains).and_then(|line| line.split(' ').nth(1)).map(str::to_owned)
+        };
+        assert_eq!(of(guard).as_deref(), Some("---p"));
+        assert_eq!(of(guard + page_size()).as_deref(), Some("rw-p"));
+        assert_eq!(of(stack.top() as usize - 1).as_deref(), Some("rw-p"));
     }
 
     #[test]
     fn a_nul_is_refused() {
-        let mut strings = Strings::default();
-        assert!(strings.set(b"A", b"1\x002").is_err());
-        strings.set(b"B", b"2").expect("no NUL");
+        let mut strings = StringBlock::default();
+        assert!(strings.push_variable(b"A", b"1\x002").is_err());
+        strings.push_variable(b"B", b"2").expect("no NUL");
         assert_eq!(strings.bytes, b"B=2\0");
     }
 }

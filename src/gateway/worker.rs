@@ -1,5 +1,5 @@
-//! Who speaks HTTP itself: programs that are kept warm, given one request after the other, and replaced in time; or the
-//! units of an isolated function, one a request.
+//! Workers: programs that speak HTTP and serve one request after the other, and the units of an isolated function, which
+//! serve one request each.
 
 use std::fs;
 use std::io;
@@ -18,44 +18,46 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 
+use crate::gateway::admission::Permit;
 use crate::gateway::body::{Body, Watched};
-use crate::gateway::container::this_program;
+use crate::gateway::executable::this_program;
 use crate::gateway::fault::Fault;
-use crate::gateway::function::Turn;
 use crate::gateway::header::is_hop_by_hop;
-use crate::gateway::process::{Children, Process, Program, Streams, scratch};
-use crate::model::function::{Function, Talk};
+use crate::gateway::process::{Children, Process, Streams};
+use crate::gateway::program::Program;
+use crate::gateway::scratch;
+use crate::model::function::{Function, Transport};
 use crate::target::systemd::function::STAND_BY;
 
-/// A worker beyond those that are kept warm is ended when it has had nothing to do for so long.
-const IDLE: Duration = Duration::from_secs(10);
-/// Whom nobody needs any more is told by the end of its input, and given so long.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Workers beyond `preload` are ended after this time without a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A worker whose input has ended is killed after this time.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// All workers of a function.
-pub struct Workers {
+/// The workers of a function.
+pub(crate) struct Workers {
     source: Source,
     children: Arc<Children>,
     preload: u32,
     max_requests: u32,
     idle: Mutex<Vec<(Worker, Instant)>>,
-    /// Workers that live, idle or not.
+    /// Workers that run, idle or not.
     count: Arc<AtomicU32>,
-    /// Held while more are started.
-    warming: tokio::sync::Mutex<()>,
+    /// Locked by the task that starts missing workers.
+    starting: tokio::sync::Mutex<()>,
 }
 
 /// Where workers come from.
 enum Source {
-    /// A process each, on its stdin and stdout.
+    /// Each worker is a process, on its stdin and stdout.
     Processes(Program),
-    /// Connections to some processes that accept from one socket.
+    /// Each worker is a connection to one of some processes that accept from the same socket.
     Shared(Shared, Program),
-    /// A unit each: systemd accepts there, and starts it for the connection.
+    /// Each worker is a connection to the socket with this path, for which systemd starts a unit.
     Units(PathBuf),
 }
 
-/// The socket that programs accept from, and those that do.
+/// The socket that several processes accept from, and the processes.
 struct Shared {
     listener: UnixListener,
     path: PathBuf,
@@ -63,7 +65,7 @@ struct Shared {
     _dir: TempDir,
 }
 
-/// Somebody to send a request to: a process of its own, or a connection to one of several.
+/// A connection to send requests to; and the process, if it is on the other end alone.
 struct Worker {
     sender: SendRequest<Incoming>,
     process: Option<Process>,
@@ -71,6 +73,7 @@ struct Worker {
     _counted: Counted,
 }
 
+/// Counts a worker until it is dropped.
 struct Counted(Arc<AtomicU32>);
 
 impl Counted {
@@ -87,74 +90,84 @@ impl Drop for Counted {
 }
 
 impl Workers {
-    /// Starts those that are kept warm. Needs a runtime.
+    /// Starts `preload` workers of a function's program. Needs a tokio runtime.
     ///
     /// # Errors
-    /// What the kernel refuses.
-    pub fn new(function: &Function, program: Program, children: Arc<Children>) -> Result<Arc<Self>, String> {
+    /// If the kernel refuses the socket that they accept from.
+    pub(crate) fn new(function: &Function, program: Program, children: Arc<Children>) -> Result<Arc<Self>, String> {
         let source = match function.listen {
-            Talk::Stdio => Source::Processes(program),
-            Talk::Socket => {
-                let shared = Shared::bind().map_err(|error| format!("no socket for its programs: {error}"))?;
-                Source::Shared(shared, handed_over(program).map_err(|error| error.to_string())?)
+            Transport::Stdio => Source::Processes(program),
+            Transport::Socket => {
+                let shared = Shared::bind().map_err(|error| format!("could not bind the workers' socket: {error}"))?;
+                Source::Shared(shared, listening(program).map_err(|error| error.to_string())?)
             }
         };
-        Ok(Self::of(source, children, function.preload, function.max_requests))
+        Ok(Self::from_source(source, children, function.preload, function.max_requests))
     }
 
-    /// Those of an isolated function: each connection to this socket becomes a unit, for one request. So many are there
-    /// before it: of a request's time systemd's for a unit and its sandbox would be the most. Needs a runtime.
-    pub fn units(function: &Function, socket: PathBuf, children: Arc<Children>) -> Arc<Self> {
-        Self::of(Source::Units(socket), children, function.preload, 1)
+    /// Connects to `socket` for each request of an isolated function, and `preload` times in advance: systemd would take most of
+    /// a request's time to start a unit and its sandbox. Needs a tokio runtime.
+    pub(crate) fn of_units(function: &Function, socket: PathBuf, children: Arc<Children>) -> Arc<Self> {
+        Self::from_source(Source::Units(socket), children, function.preload, 1)
     }
 
-    fn of(source: Source, children: Arc<Children>, preload: u32, max_requests: u32) -> Arc<Self> {
-        let (idle, count, warming) = Default::default();
-        let workers = Arc::new(Self { source, children, preload, max_requests, idle, count, warming });
-        workers.warm();
+    fn from_source(source: Source, children: Arc<Children>, preload: u32, max_requests: u32) -> Arc<Self> {
+        let (idle, count, starting) = Default::default();
+        let workers = Arc::new(Self { source, children, preload, max_requests, idle, count, starting });
+        workers.start_missing();
         workers
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Worker, Instant)>> {
-        self.idle.lock().expect("nobody panics while holding it")
+        self.idle.lock().expect("no holder panics")
     }
 
-    /// Has a request answered.
+    /// Answers a request.
     ///
     /// # Errors
-    /// Why no worker answers it.
-    pub async fn respond(self: &Arc<Self>, head: Parts, body: Incoming, turn: Turn) -> Result<Response<Body>, Fault> {
+    /// 502 if no worker starts, or the worker does not answer in HTTP.
+    pub(crate) async fn respond(
+        self: &Arc<Self>,
+        head: Parts,
+        body: Incoming,
+        permit: Permit,
+    ) -> Result<Response<Body>, Fault> {
         let mut request = Request::from_parts(head, body);
-        strip(request.headers_mut());
+        remove_hop_by_hop(request.headers_mut());
         *request.version_mut() = hyper::Version::HTTP_11;
         loop {
             let (mut worker, is_fresh) = self.take().await?;
             if matches!(self.source, Source::Units(_)) {
-                self.warm(); // none serves twice
+                self.start_missing(); // a unit serves one request
             }
             if worker.sender.ready().await.is_err() {
                 if is_fresh {
-                    return Err(Fault::program("it ended before its first request".to_owned()));
+                    return Err(Fault::program("the program ended before its first request"));
                 }
                 continue;
             }
             match worker.sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.clone().answer(response, worker, turn)),
+                Ok(response) => return Ok(self.clone().answer(response, worker, permit)),
                 Err(mut unsent) => match unsent.take_message() {
-                    // It had closed its end before it could read anything.
+                    // The worker closed the connection before hyper wrote anything.
                     Some(message) if !is_fresh => request = message,
-                    _ => return Err(Fault::program(format!("it did not answer in HTTP: {}", unsent.into_error()))),
+                    _ => {
+                        return Err(Fault::program(format!(
+                            "the program did not answer in HTTP: {}",
+                            unsent.into_error()
+                        )));
+                    }
                 },
             }
         }
     }
 
-    fn answer(self: Arc<Self>, response: Response<Incoming>, worker: Worker, turn: Turn) -> Response<Body> {
+    fn answer(self: Arc<Self>, response: Response<Incoming>, worker: Worker, permit: Permit) -> Response<Body> {
         let (mut head, body) = response.into_parts();
-        strip(&mut head.headers);
-        let deadline = turn.deadline;
+        remove_hop_by_hop(&mut head.headers);
+        let deadline = permit.deadline;
         let end = move || {
-            drop(turn);
+            drop(permit);
             self.give_back(worker);
         };
         if hyper::body::Body::is_end_stream(&body) {
@@ -164,23 +177,23 @@ impl Workers {
         Response::from_parts(head, Watched::new(body, deadline, end).boxed())
     }
 
-    /// The worker that was used last, or another one.
+    /// Returns the idle worker that was used last, or a new one; and whether it is new.
     async fn take(&self) -> Result<(Worker, bool), Fault> {
         while let Some((worker, _)) = { self.idle().pop() } {
             if !worker.sender.is_closed() {
                 return Ok((worker, false));
             }
         }
-        let failed = |error: io::Error| Fault::program(self.cannot_be_started(&error));
+        let failed = |error: io::Error| Fault::program(self.start_failed(&error));
         Ok((self.start().await.map_err(failed)?, true))
     }
 
     fn give_back(self: Arc<Self>, mut worker: Worker) {
         worker.served += 1;
-        let is_spent = !matches!(self.source, Source::Shared(..)) && worker.served >= self.max_requests;
-        if is_spent || worker.sender.is_closed() {
-            retire(worker);
-            self.warm();
+        let must_end = !matches!(self.source, Source::Shared(..)) && worker.served >= self.max_requests;
+        if must_end || worker.sender.is_closed() {
+            end(worker);
+            self.start_missing();
         } else {
             self.idle().push((worker, Instant::now()));
         }
@@ -197,7 +210,7 @@ impl Workers {
                 (tokio::net::UnixStream::from_std(ours)?, Some(process))
             }
             Source::Shared(shared, program) => {
-                shared.keep(self.preload.max(1) as usize, program, &self.children)?;
+                shared.start_missing(self.preload.max(1) as usize, program, &self.children)?;
                 (tokio::net::UnixStream::connect(&shared.path).await?, None)
             }
             Source::Units(socket) => (tokio::net::UnixStream::connect(socket).await?, None),
@@ -207,52 +220,52 @@ impl Workers {
         Ok(Worker { sender, process, served: 0, _counted: counted })
     }
 
-    fn cannot_be_started(&self, error: &io::Error) -> String {
+    fn start_failed(&self, error: &io::Error) -> String {
         let (Source::Processes(Program { path, .. }) | Source::Shared(_, Program { path, .. }) | Source::Units(path)) =
             &self.source;
-        format!("{} cannot be started: {error}", path.display())
+        format!("could not start {}: {error}", path.display())
     }
 
-    /// Whether there are fewer than are to be kept warm: of those that serve again, or of those that nobody has yet.
+    /// Returns whether `preload` is not reached: by the workers that run, or, of units, by those that have no request yet.
     fn is_missing(&self) -> bool {
-        let there = match self.source {
+        let count = match self.source {
             Source::Units(_) => self.idle().len() as u32,
             Source::Processes(_) | Source::Shared(..) => self.count.load(Ordering::Acquire),
         };
-        there < self.preload
+        count < self.preload
     }
 
-    /// Starts those that are missing, aside.
-    fn warm(self: &Arc<Self>) {
+    /// Starts workers in a task of its own, until `preload` is reached.
+    fn start_missing(self: &Arc<Self>) {
         let workers = self.clone();
-        tokio::spawn(async move { workers.keep_warm().await });
+        tokio::spawn(async move { workers.start_until_preloaded().await });
     }
 
-    async fn keep_warm(&self) {
-        let _one_at_a_time = self.warming.lock().await;
+    async fn start_until_preloaded(&self) {
+        let _one_at_a_time = self.starting.lock().await;
         while self.is_missing() {
             match self.start().await {
                 Ok(worker) => self.idle().push((worker, Instant::now())),
-                Err(error) => return eprintln!("{}", self.cannot_be_started(&error)),
+                Err(error) => return eprintln!("{}", self.start_failed(&error)),
             }
         }
     }
 
-    /// Ends workers that have had nothing to do for too long, and replaces those that have ended.
-    pub fn tend(self: &Arc<Self>) {
+    /// Ends workers that have been idle for too long, and replaces those that have ended. To be called now and then.
+    pub(crate) fn tend(self: &Arc<Self>) {
         let mut idle = self.idle();
         idle.retain(|(worker, _)| !worker.sender.is_closed());
         let (limit, most) = match self.source {
-            // One has not for ever, RuntimeMaxSec=.
+            // RuntimeMaxSec= of a unit includes this time.
             Source::Units(_) => (STAND_BY, idle.len()),
-            Source::Processes(_) | Source::Shared(..) => (IDLE, self.beyond_preload()),
+            Source::Processes(_) | Source::Shared(..) => (IDLE_TIMEOUT, self.beyond_preload()),
         };
-        // Who was used last is at the end.
-        let over = idle.iter().take(most).take_while(|(_, since)| since.elapsed() > limit).count();
-        let over: Vec<_> = idle.drain(..over).collect();
+        // The longest idle one is first.
+        let count = idle.iter().take(most).take_while(|(_, since)| since.elapsed() > limit).count();
+        let ended: Vec<_> = idle.drain(..count).collect();
         drop(idle);
-        over.into_iter().for_each(|(worker, _)| retire(worker));
-        self.warm();
+        ended.into_iter().for_each(|(worker, _)| end(worker));
+        self.start_missing();
     }
 
     fn beyond_preload(&self) -> usize {
@@ -262,16 +275,15 @@ impl Workers {
 
 impl Shared {
     fn bind() -> io::Result<Self> {
-        let dir = scratch(|dir| TempDir::with_prefix_in("conductor-", dir))?;
+        let dir = scratch::create(|dir| TempDir::with_prefix_in("conductor-", dir))?;
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path)?;
-        fs::metadata(&path)?;
         Ok(Self { listener, path, processes: Mutex::default(), _dir: dir })
     }
 
-    /// Starts as many programs as are missing.
-    fn keep(&self, wanted: usize, program: &Program, children: &Arc<Children>) -> io::Result<()> {
-        let mut processes = self.processes.lock().expect("nobody panics while holding it");
+    /// Starts processes until there are `wanted` ones.
+    fn start_missing(&self, wanted: usize, program: &Program, children: &Arc<Children>) -> io::Result<()> {
+        let mut processes = self.processes.lock().expect("no holder panics");
         processes.retain(Process::is_running);
         while processes.len() < wanted {
             let stdin = self.listener.try_clone()?.into();
@@ -282,30 +294,29 @@ impl Shared {
     }
 }
 
-/// The program through `conductor cgi _listen`, which hands the socket on its stdin over as sd_listen_fds(3) has it.
-fn handed_over(program: Program) -> io::Result<Program> {
-    let mut own = this_program()?.into_iter().chain(["cgi", "_listen", "--"].map(Into::into));
-    let path = own.next().unwrap_or_default().into();
-    let arguments = own.chain([program.path.into_os_string()]).chain(program.arguments).collect();
+/// Returns `conductor cgi _listen` with the program: it passes the socket on its stdin to the program by sd_listen_fds(3).
+fn listening(program: Program) -> io::Result<Program> {
+    let mut command = this_program()?.into_iter().chain(["cgi", "_listen", "--"].map(Into::into));
+    let path = command.next().unwrap_or_default().into();
+    let arguments = command.chain([program.path.into_os_string()]).chain(program.arguments).collect();
     Ok(Program { path, arguments, ..program })
 }
 
-/// Lets a worker end by itself.
-fn retire(worker: Worker) {
+/// Closes a worker's connection, and kills the process if it does not exit then.
+fn end(worker: Worker) {
     tokio::spawn(async move {
         let Worker { sender, process, served: _, _counted } = worker;
         drop((sender, _counted));
         if let Some(mut process) = process {
-            let _ = tokio::time::timeout(FAREWELL, process.ended()).await;
+            let _ = tokio::time::timeout(EXIT_TIMEOUT, process.ended()).await;
         }
     });
 }
 
-/// Takes out what belongs to one connection alone.
-fn strip(headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
-    // Whether a body is chunked hyper knows from the body, and says anew.
-    for name in own {
+/// Removes the fields that belong to one connection, RFC 9110 section 7.6.1. hyper adds Transfer-Encoding again where it is due.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }

@@ -23,15 +23,15 @@ pub enum Interface {
     Http,
 }
 
-/// Where an `http` program talks.
+/// How an `http` program receives its requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Talk {
-    /// On stdin and stdout, one request after the other.
+pub enum Transport {
+    /// From stdin, one after the other; it answers on stdout.
     #[default]
     Stdio,
-    /// On connections that it accepts from file descriptor 3, sd_listen_fds(3): many requests at once.
+    /// On connections that it accepts from file descriptor 3, sd_listen_fds(3), many at a time.
     Socket,
 }
 
@@ -66,7 +66,7 @@ pub struct Function {
     pub aliases: Vec<Alias>,
     pub tls: Tls,
     pub interface: Interface,
-    pub listen: Talk,
+    pub listen: Transport,
     pub mode: Mode,
     pub preload: u32,
     pub max_requests: u32,

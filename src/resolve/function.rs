@@ -9,7 +9,7 @@ use crate::document::Path;
 use crate::key::mismatch::mismatch;
 use crate::layout::Scope;
 use crate::model::alias::Alias;
-use crate::model::function::{Function, Interface, Mode, Talk};
+use crate::model::function::{Function, Interface, Mode, Transport};
 use crate::model::{Engine, Process, Pull, User};
 use crate::path;
 use crate::resolve::{MAX_SLOTS, Resolver};
@@ -109,16 +109,16 @@ impl Resolver<'_> {
     }
 
     /// What makes no sense together.
-    fn fit_function(&mut self, interface: Interface, listen: Talk, mode: Mode, preload: u32) {
+    fn fit_function(&mut self, interface: Interface, listen: Transport, mode: Mode, preload: u32) {
         if interface == Interface::Cgi && mode == Mode::Pooled && preload > 0 {
             let remedy = "take it out, or write interface = \"http\" or mode = \"isolated\"";
             self.key_error(&path!["preload"], "a CGI program serves one request: none can be kept warm", remedy);
         }
-        if interface == Interface::Cgi && listen == Talk::Socket {
+        if interface == Interface::Cgi && listen == Transport::Socket {
             let remedy = "take it out, or write interface = \"http\"";
             self.key_error(&path!["listen"], "a CGI program talks on stdin and stdout", remedy);
         }
-        if mode == Mode::Isolated && listen == Talk::Socket {
+        if mode == Mode::Isolated && listen == Transport::Socket {
             let remedy = "take it out: an isolated program has the request on stdin";
             self.key_error(&path!["listen"], "an isolated function has a connection a process", remedy);
         }

@@ -134,8 +134,8 @@ fn all_in_one(m: &mut Machine) {
     assert_eq!(get(m, "/app"), (200, "v0\n".into()));
     assert!(!served(&alone));
     let log = m.run("journalctl --sync; journalctl --unit=all --output=cat");
-    assert!(log.contains(&format!("{systemds}: not served: systemd has its socket")), "{log}");
-    assert!(log.contains(&format!("{alone}: not served: an isolated function is systemd's alone")), "{log}");
+    assert!(log.contains(&format!("{systemds}: not serving: systemd has its socket")), "{log}");
+    assert!(log.contains(&format!("{alone}: not serving: only systemd runs isolated functions")), "{log}");
 
     // One of another name comes beside it, the alias moves, and what had it goes.
     let other = declare("other", ACT, EXEC);

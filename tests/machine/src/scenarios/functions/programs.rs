@@ -56,7 +56,7 @@ fn programs_that_fail(m: &mut Machine) {
         let log = m.run(&format!(
             "journalctl --sync; journalctl CONDUCTOR_FUNCTION={id} CONDUCTOR_FUNCTION_NAME=act --output=cat"
         ));
-        ["about to exit", "ran-on", "502: it wrote no header: it exited with 3", "504: "]
+        ["about to exit", "ran-on", "502: the program wrote no header: it exited with status 3", "504: "]
             .iter()
             .all(|words| log.contains(words))
     });

@@ -1,0 +1,103 @@
+//! The body of a request, as a CGI program reads it from stdin.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::{Body, Incoming};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe::Sender;
+use tokio::time::timeout;
+
+use crate::gateway::fault::Fault;
+use crate::gateway::scratch;
+
+/// Bytes of the largest body that stays in memory.
+const MAX_IN_MEMORY: usize = 64 << 10;
+/// Bytes that any pipe has room for, pipe(7).
+const PIPE_CAPACITY: usize = 4096;
+
+/// The complete body of a request.
+pub(crate) enum Input {
+    None,
+    Memory(Bytes),
+    /// A temporary file, and its length in bytes.
+    File(File, u64),
+}
+
+impl Input {
+    /// Receives a request's whole body, before its program starts: slow clients hold no process, the program gets the length
+    /// (RFC 3875 section 4.1.2), and no answer begins before its request has ended. When an answer begins, Caddy, as any
+    /// server with Go's net/http, closes the rest of a body that it still passes on, and the connection with it.
+    ///
+    /// # Errors
+    /// 400 if the client does not send all of it, 507 if there is no room for it.
+    pub(crate) async fn receive(mut body: Incoming) -> Result<Self, Fault> {
+        let incomplete = |error: hyper::Error| Fault::client(format!("could not read the request's body: {error}"));
+        let full = |error: io::Error| {
+            Fault::new(StatusCode::INSUFFICIENT_STORAGE, format!("could not store the request's body: {error}"))
+        };
+        if body.is_end_stream() {
+            return Ok(Self::None);
+        }
+        let mut first = BytesMut::new();
+        let mut spool = None::<(File, u64)>;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(incomplete)?.into_data() else { continue };
+            match &mut spool {
+                Some((file, size)) => {
+                    *size += data.len() as u64;
+                    file.write_all(&data).map_err(full)?;
+                }
+                None => first.extend_from_slice(&data),
+            }
+            if spool.is_none() && first.len() > MAX_IN_MEMORY {
+                let mut file = scratch::create(|dir| tempfile::tempfile_in(dir)).map_err(full)?;
+                file.write_all(&first).map_err(full)?;
+                spool = Some((file, first.len() as u64));
+            }
+        }
+        match spool {
+            None => Ok(Self::Memory(first.freeze())),
+            Some((mut file, size)) => {
+                file.rewind().map_err(full)?;
+                Ok(Self::File(file, size))
+            }
+        }
+    }
+
+    /// Returns the length in bytes, None without a body.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Memory(bytes) => Some(bytes.len() as u64),
+            Self::File(_, size) => Some(*size),
+        }
+    }
+
+    /// Returns the program's stdin, None without a body. A task writes what a pipe has no room for, for as long as `limit`.
+    ///
+    /// # Errors
+    /// If the kernel refuses a pipe.
+    pub(crate) fn into_stdin(self, limit: Duration) -> io::Result<Option<OwnedFd>> {
+        let bytes = match self {
+            Self::None => return Ok(None),
+            Self::File(file, _) => return Ok(Some(file.into())),
+            Self::Memory(bytes) => bytes,
+        };
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        if bytes.len() <= PIPE_CAPACITY {
+            File::from(writer).write_all(&bytes)?;
+        } else {
+            let mut sender = Sender::from_owned_fd(writer)?;
+            // An error is none of the request: a program need not read its input.
+            tokio::spawn(timeout(limit, async move { drop(sender.write_all(&bytes).await) }));
+        }
+        Ok(Some(reader))
+    }
+}

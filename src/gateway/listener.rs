@@ -1,0 +1,41 @@
+//! The listening socket of a function: systemd's, or one that the gateway binds itself.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use camino::Utf8Path;
+
+use crate::atomic;
+use crate::deployment::prepare::give_to_proxy;
+use crate::names::FunctionId;
+
+/// Returns the listening socket that is stdin, `StandardInput=socket` of systemd.exec(5). None if stdin is something else.
+pub(crate) fn inherited() -> Option<UnixListener> {
+    let stdin = io::stdin();
+    let listens = rustix::net::sockopt::socket_acceptconn(stdin.as_fd()).unwrap_or(false);
+    let socket: OwnedFd = listens.then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()?;
+    Some(socket.into())
+}
+
+/// Binds the socket of a function in `dir`, for functions whose socket systemd does not have.
+///
+/// # Errors
+/// If another process serves the function, or the kernel refuses the socket.
+pub(crate) fn bind(dir: &Utf8Path, id: &FunctionId) -> Result<UnixListener, String> {
+    let path = dir.join(id.as_str());
+    let failed = |error: io::Error| format!("could not bind {path}: {error}");
+    if UnixStream::connect(&path).is_ok() {
+        return Err(format!("another process serves {path}"));
+    }
+    fs::create_dir_all(dir).map_err(failed)?;
+    atomic::remove_file(&path).map_err(failed)?;
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    // As SocketGroup= and SocketMode= of the function's unit. Only root may give a file away; others serve no proxy.
+    if give_to_proxy(&path).is_ok() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    }
+    Ok(listener)
+}

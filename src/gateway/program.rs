@@ -1,0 +1,99 @@
+//! The program of a function, with what does not depend on the request.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use crate::model::function::Compiled;
+use crate::model::{Command, Engine};
+use crate::target::systemd::units::program_path;
+
+/// Variables of the gateway that programs inherit. All others come from the manifest and the request.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "CREDENTIALS_DIRECTORY",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+];
+/// Variables that a container's programs do not inherit: they are the gateway's, sd_listen_fds(3) and sd_notify(3).
+const NOT_INHERITED: &[&str] = &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
+/// The search path of programs where the environment has none.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program and its arguments, working directory and environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) dir: PathBuf,
+    pub(crate) environment: BTreeMap<OsString, OsString>,
+}
+
+impl Program {
+    /// Returns the program of an `[exec]` section.
+    ///
+    /// # Errors
+    /// If the function has a container, or the search path has no such program.
+    pub(crate) fn on_host(compiled: &Compiled) -> Result<Self, String> {
+        let Compiled { function, dir, .. } = compiled;
+        let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?)));
+        let mut environment: BTreeMap<_, _> = inherited.collect();
+        environment.entry("PATH".into()).or_insert_with(|| SEARCH_PATH.into());
+        environment.extend(function.process.environment.iter().map(|(name, value)| (name.into(), value.into())));
+        let Engine::Exec { command: Command(command) } = &function.process.engine else {
+            return Err("the function's program is in its container".to_owned());
+        };
+        let (name, arguments) = command.split_first().ok_or("the command is empty")?;
+        let path = find(program_path(dir, name).as_str(), SEARCH_PATH.as_ref())?;
+        Ok(Self::new(compiled, path, arguments, environment, dir.into()))
+    }
+
+    /// Returns the program of a container that this process runs in, with the container's environment and directory.
+    ///
+    /// # Errors
+    /// If the search path has no such program, or the working directory is gone.
+    pub(crate) fn in_container(compiled: &Compiled, command: &[String]) -> Result<Self, String> {
+        let (name, arguments) = command.split_first().ok_or("the command is empty")?;
+        let search_path = env::var_os("PATH").unwrap_or_else(|| SEARCH_PATH.into());
+        let path = find(name, &search_path)?;
+        let is_inherited = |name: &OsStr| !NOT_INHERITED.iter().any(|it| name == *it);
+        let environment = env::vars_os().filter(|(name, _)| is_inherited(name)).collect();
+        let dir = env::current_dir().map_err(|error| format!("could not find the working directory: {error}"))?;
+        Ok(Self::new(compiled, path, arguments, environment, dir))
+    }
+
+    fn new(
+        compiled: &Compiled,
+        path: PathBuf,
+        arguments: &[String],
+        mut environment: BTreeMap<OsString, OsString>,
+        dir: PathBuf,
+    ) -> Self {
+        environment.insert("CONDUCTOR_FUNCTION".into(), compiled.id.as_str().into());
+        // RFC 3875 does not define it, but php-cgi(1) and others need it.
+        environment.insert("SCRIPT_FILENAME".into(), path.clone().into());
+        Self { path, arguments: arguments.iter().map(Into::into).collect(), dir, environment }
+    }
+
+    /// Returns whether the program writes a complete HTTP response, RFC 3875 section 5: its name begins with `nph-`.
+    pub(crate) fn is_nph(&self) -> bool {
+        self.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("nph-"))
+    }
+}
+
+/// Returns the path of a program. A name without a slash is searched for.
+fn find(program: &str, search_path: &OsStr) -> Result<PathBuf, String> {
+    if program.contains('/') {
+        return Ok(program.into());
+    }
+    let path = env::split_paths(search_path).map(|dir| dir.join(program)).find(|path| path.is_file());
+    path.ok_or_else(|| format!("no program {program} in {}", search_path.display()))
+}
