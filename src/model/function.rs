@@ -11,15 +11,15 @@ use crate::model::alias::Alias;
 use crate::model::{Directive, File, Process, Tls};
 use crate::names::{FunctionId, hex};
 
-/// What a program is to its caller.
+/// The protocol that the gateway speaks with a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Interface {
-    /// RFC 3875: a process a request.
+    /// CGI, RFC 3875: a process for each request.
     #[default]
     Cgi,
-    /// HTTP/1.1, over stdin and stdout or a socket that is passed.
+    /// HTTP/1.1, by one of the transports.
     Http,
 }
 
@@ -35,6 +35,7 @@ pub enum Transport {
     Socket,
 }
 
+/// How many units serve a function's requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -42,7 +43,7 @@ pub enum Mode {
     /// One unit for all requests, started by the first.
     #[default]
     Pooled,
-    /// One unit a request.
+    /// One unit for each request.
     Isolated,
 }
 
