@@ -1,26 +1,20 @@
 //! systemctl(1), for managers that are on no message bus: a user's, and the system's where dbus is not installed or
-//! has left already, at shutdown. Only systemd's own programs can talk to a manager's private socket.
+//! has left already, at shutdown. systemctl talks to a manager's private socket; zbus cannot, since the manager signs its
+//! messages there with a name that D-Bus does not allow for a sender.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::layout::Scope;
 use crate::systemd::job::Job;
 use crate::systemd::{Failure, Listed, Result};
 
-/// What systemctl says when the manager executes itself anew: whom it was talking to is gone, and the answer with it.
-const GONE: [&str; 8] = [
-    "Connection refused",
-    "Connection reset by peer",
-    "Transport endpoint is not connected",
-    "disconnected from message bus",
-    "Connection terminated",
-    "Broken pipe",
-    "Failed to connect to bus: No such file or directory",
-    "via local transport: No such file or directory",
-];
-
-const NO_SUCH_UNIT: [&str; 2] = [" not found.", " not loaded."];
+/// The exit code for a unit that there is not: systemctl(1) translates `org.freedesktop.systemd1.NoSuchUnit` into it.
+const NO_SUCH_UNIT: i32 = 5;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Systemctl(pub Scope);
@@ -31,6 +25,7 @@ impl Systemctl {
         if self.0 == Scope::User {
             command.arg("--user");
         }
+        let before = self.manager();
         let output = command
             .args(arguments)
             .output()
@@ -38,13 +33,29 @@ impl Systemctl {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let said = |some: &[&str]| some.iter().any(|said| words.contains(said));
-        Err(match () {
-            () if said(&GONE) => Failure::Gone(words),
-            () if said(&NO_SUCH_UNIT) => Failure::NoSuchUnit(words),
-            () => Failure::Refused(words),
+        let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(match output.status.code() {
+            Some(NO_SUCH_UNIT) => Failure::NoSuchUnit(text),
+            _ if before.is_none() || self.manager() != before => Failure::Gone(text),
+            _ => Failure::Refused(text),
         })
+    }
+
+    /// The manager's private socket, by the number of its inode; None while nobody listens there.
+    ///
+    /// A manager that executes itself anew closes all connections and binds the socket anew. systemctl only says in
+    /// words that it was disconnected; another inode says it reliably.
+    fn manager(self) -> Option<u64> {
+        let path = match self.0 {
+            Scope::System => PathBuf::from("/run/systemd/private"),
+            Scope::User => PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR")?).join("systemd/private"),
+        };
+        let inode = path.metadata().ok()?.ino();
+        match UnixStream::connect(path).map_err(|error| error.kind()) {
+            Err(ErrorKind::ConnectionRefused | ErrorKind::NotFound) => None,
+            // Users may not connect to the system's manager, which is there all the same.
+            Ok(_) | Err(_) => Some(inode),
+        }
     }
 
     pub fn reload(self) -> Result<()> {
@@ -60,9 +71,15 @@ impl Systemctl {
         let arguments: Vec<_> = [job.verb(), "--"].into_iter().chain(units.iter().map(String::as_str)).collect();
         match self.call(&arguments) {
             Ok(_) => Ok(Vec::new()),
-            // What is not there has stopped.
-            Err(Failure::NoSuchUnit(_)) if job == Job::Stop => Ok(Vec::new()),
-            Err(Failure::Refused(words) | Failure::NoSuchUnit(words)) => Ok(vec![words]),
+            // What is not there has stopped. The exit code is that of one unit: the others are asked for again.
+            Err(Failure::NoSuchUnit(_)) if job == Job::Stop => match units {
+                [] | [_] => Ok(Vec::new()),
+                several => {
+                    let failed = several.iter().map(|unit| self.run(job, std::slice::from_ref(unit)));
+                    Ok(failed.collect::<Result<Vec<_>>>()?.concat())
+                }
+            },
+            Err(Failure::Refused(text) | Failure::NoSuchUnit(text)) => Ok(vec![text]),
             Err(gone @ Failure::Gone(_)) => Err(gone),
         }
     }
