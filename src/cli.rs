@@ -12,6 +12,7 @@ mod environment;
 mod explain;
 mod journal;
 mod new;
+mod output;
 mod paint;
 mod plan;
 mod progress;
@@ -32,6 +33,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::diagnostic::Diagnostics;
 use crate::error::Error;
 use crate::layout::{Layout, Scope};
+use crate::log;
 use crate::names::ServiceName;
 use crate::source::search::{self, Location};
 use crate::systemd::{self, Manager};
@@ -114,8 +116,6 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // What a compiler said is an error with its name already.
-            Self::Failed(why) | Self::Usage(why) if why.starts_with("error: ") => out.write_str(why),
             Self::Failed(why) | Self::Usage(why) => write!(out, "error: {why}"),
             Self::Declaration(errors) => errors.fmt(out),
             Self::Exit(code) => write!(out, "exit code {code}"),
@@ -198,13 +198,32 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    // A reader that goes away (`| head`) ends us quietly, like any other filter.
-    reset_sigpipe();
     // Hooks inherit the sandbox's UMask=0077, but the proxy has to walk through the slots.
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     complete::answer();
-    let cli = Cli::parse();
-    let outcome = Context::new(&cli).and_then(|context| match cli.noun {
+    let outcome = run();
+    let written = output::finish();
+    match outcome.and(written) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Exit(code)) => ExitCode::from(code),
+        Err(failure) => {
+            log::line(format_args!("{}", paint::error(&failure.to_string())));
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run() -> Outcome {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => error.exit(),
+        // What was asked for: help, or the version.
+        Err(asked) => {
+            output::write_coloured(format_args!("{}", asked.render().ansi()));
+            return Ok(());
+        }
+    };
+    Context::new(&cli).and_then(|context| match cli.noun {
         Noun::DaemonReload => context.must_be_this_machine().and_then(|()| daemon_reload::run(&context)),
         Noun::Doctor(arguments) => context.must_be_this_machine().and_then(|()| doctor::run(&context, &arguments)),
         Noun::New(arguments) => new::run(&arguments),
@@ -219,15 +238,7 @@ pub fn main() -> ExitCode {
         Noun::Cgi(verb) => cgi::run(&context, verb),
         Noun::Completions { shell } => complete::print(shell),
         Noun::Proxy(verb) => proxy::run(&context, verb),
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Exit(code)) => ExitCode::from(code),
-        Err(failure) => {
-            anstream::eprintln!("{}", paint::error(&failure.to_string()));
-            ExitCode::from(failure.code())
-        }
-    }
+    })
 }
 
 /// `VAR=VAL` words.
@@ -259,17 +270,4 @@ fn name_of(dir: &Utf8Path, given: Option<&str>) -> Result<ServiceName, Failure> 
     let full = dir.canonicalize_utf8().map_err(|error| Failure::Failed(format!("{dir}: {error}")))?;
     let name = full.file_name().unwrap_or("");
     ServiceName::new(name).map_err(|why| Failure::Usage(format!("{why}; give one with --name")))
-}
-
-/// Rust ignores SIGPIPE; a program that prints should end by it.
-fn reset_sigpipe() {
-    // Without unsafe there is no sigaction; a panic on a closed stdout is turned into a quiet end.
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
-        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
-            std::process::exit(0);
-        }
-        default(panic);
-    }));
 }

@@ -23,6 +23,8 @@ pub mod source;
 pub mod resolve;
 pub mod live;
 #[cfg(feature = "cli")]
+pub mod log;
+#[cfg(feature = "cli")]
 pub mod error;
 #[cfg(feature = "cli")]
 pub mod atomic;

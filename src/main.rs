@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
-use conductor::cli;
 use conductor::engine::podman;
+use conductor::{cli, log};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match arguments.next().as_deref().and_then(podman::runtime::called_as) {
         Some(name) => {
             let Err(error) = podman::runtime::become_real(name, arguments.collect());
-            eprintln!("conductor, before {name}: {error}");
+            log::line(format_args!("conductor, before {name}: {error}"));
             ExitCode::FAILURE
         }
         None => cli::main(),

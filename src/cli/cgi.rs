@@ -10,6 +10,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Subcommand;
 
+use crate::cli::output::outln;
 use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::functions::{load_function, load_stored_function};
 use crate::compile::host::Host;
@@ -87,7 +88,7 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
     match verb {
         Verb::Declare(arguments) => declare::run(context, &arguments),
         Verb::Identify { manifest, variables } => {
-            println!("{}", with_gathered(context, &manifest, &variables, |compiled, _| Ok(compiled.id.clone()))?);
+            outln!("{}", with_gathered(context, &manifest, &variables, |compiled, _| Ok(compiled.id.clone()))?);
             Ok(())
         }
         Verb::List { json } => list::run(context, json),

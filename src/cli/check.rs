@@ -4,6 +4,7 @@ use camino::Utf8Path;
 use clap::Args;
 
 use crate::cli::declare::pod_error;
+use crate::cli::output::outln;
 use crate::cli::render::{is_directory, with_rendered};
 use crate::cli::{Context, Failure, Outcome, cgi, split_words};
 use crate::compile::host::Compiled;
@@ -65,13 +66,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     errors.into_result()?;
     if checked > 0 || checked_functions == 0 {
-        println!("{checked} {} in order", if checked == 1 { "service is" } else { "services are" });
+        outln!("{checked} {} in order", if checked == 1 { "service is" } else { "services are" });
     }
     if checked_functions > 0 {
-        println!(
-            "{checked_functions} {} in order",
-            if checked_functions == 1 { "function is" } else { "functions are" }
-        );
+        outln!("{checked_functions} {} in order", if checked_functions == 1 { "function is" } else { "functions are" });
     }
     Ok(())
 }

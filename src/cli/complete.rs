@@ -9,6 +9,7 @@ use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::Shells;
 
+use crate::cli::output::out;
 use crate::cli::{Cli, Context, Failure, Outcome, service};
 use crate::live;
 use crate::names::{GenerationId, ServiceName};
@@ -49,7 +50,7 @@ pub fn print(shell: Shell) -> Outcome {
     let completer = shells.completer(shell.name()).ok_or_else(|| Failure::Failed("no such shell".to_owned()))?;
     let mut script = Vec::new();
     completer.write_registration("COMPLETE", "conductor", "conductor", "conductor", &mut script)?;
-    print!("{}", String::from_utf8_lossy(&script));
+    out!("{}", String::from_utf8_lossy(&script));
     Ok(())
 }
 

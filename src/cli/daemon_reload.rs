@@ -6,6 +6,7 @@ use std::thread;
 
 use rustix::process::setpriority_process;
 
+use crate::cli::output::outln;
 use crate::cli::service::report;
 use crate::cli::{Context, Failure, Outcome, cgi, declare, progress};
 use crate::compile::host::Host;
@@ -82,7 +83,7 @@ fn carry_out(context: &Context, plans: &BTreeMap<ServiceName, Plan>) -> Outcome 
         manager.daemon_reload()?;
     }
     for name in due(Job::Stop) {
-        println!("{name}: stopped, it is not declared any more");
+        outln!("{name}: stopped, it is not declared any more");
     }
     let dependency: Vec<_> = due(Job::Start).chain(due(Job::Reload)).cloned().collect();
     let (started, reloaded) = progress::during(manager, &dependency, || {
@@ -96,7 +97,7 @@ fn carry_out(context: &Context, plans: &BTreeMap<ServiceName, Plan>) -> Outcome 
         }
     }
     if plans.values().all(|plan| plan.job == Job::Nothing) {
-        println!("every service is as declared");
+        outln!("every service is as declared");
     }
     if !failed.is_empty() {
         return Err(Failure::Failed(failed.join("\n\n")));

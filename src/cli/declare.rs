@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::atomic::{self, Staging};
+use crate::cli::output::outln;
 use crate::cli::render::must_be_declaration;
 use crate::cli::service::image::{self, Pins};
 use crate::cli::service::{bring, remove, report};
@@ -20,6 +21,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::pod::Setting;
 use crate::layout::Layout;
 use crate::live::Target;
+use crate::log::note;
 use crate::model::{Engine, Service};
 use crate::names::{Deployment, ServiceName};
 use crate::proxy::publish;
@@ -118,9 +120,9 @@ fn declare(
     let same = is_same(&place, &dir)?;
     for Compiled { service, id, .. } in &services {
         match (same, arguments.no_start) {
-            (true, true) => println!("{}: declared already, as generation {id}", service.name),
-            (true, false) => println!("{}: generation {id}, declared already", service.name),
-            (false, _) => println!("{}: generation {id}", service.name),
+            (true, true) => outln!("{}: declared already, as generation {id}", service.name),
+            (true, false) => outln!("{}: generation {id}, declared already", service.name),
+            (false, _) => outln!("{}: generation {id}", service.name),
         }
     }
     if same && arguments.no_start {
@@ -137,7 +139,7 @@ fn declare(
         let restored = pins.undo(&context.layout).map_err(Failure::from);
         let restored = restored.and_then(|()| put_back(context, name, &services, &place, before));
         if let Err(second) = restored {
-            eprintln!("{second}");
+            note!("{second}");
         }
         return Err(failure);
     }
@@ -145,7 +147,7 @@ fn declare(
         return Ok(());
     }
     report(context, name)?;
-    println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+    outln!("{name}: {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -183,7 +185,7 @@ fn bring_along(
         let (dir, no_start) = (from, arguments.no_start);
         let child = Arguments { dir, variables: Vec::new(), name: Some(dependency.name.to_string()), no_start };
         run_for(context, &child, dependency.vars.clone(), &bringers)
-            .inspect_err(|_| eprintln!("{name}: not declared, because it brings {} along", dependency.name))?;
+            .inspect_err(|_| note!("{name}: not declared, because it brings {} along", dependency.name))?;
     }
     Ok(())
 }
@@ -238,7 +240,7 @@ pub fn release(context: &Context, bringer: &ServiceName, keep: &[ServiceName]) -
             provenance::write(&place, &provenance)?;
             continue;
         }
-        println!("{name}: nothing brings it along any more");
+        outln!("{name}: nothing brings it along any more");
         drop(held);
         if layout.root() == "/" {
             remove::run(context, &name)?;
@@ -344,12 +346,12 @@ fn put_back(
             hook::forget(layout, name)?;
         }
         publish::republish(*manager)?;
-        eprintln!("{name}: the declaration is taken back; nothing of it runs");
+        note!("{name}: the declaration is taken back; nothing of it runs");
         return Ok(());
     };
     drop(atomic::replace_dir(before, place)?);
     manager.daemon_reload()?;
-    eprintln!("{name}: the previous declaration stands again");
+    note!("{name}: the previous declaration stands again");
     // The rollout has turned back already; this is for what failed after it. Who stopped the service
     // in the middle of it has the last word.
     let state = manager.property(&unit, "ActiveState")?;

@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::output::{self, outln};
 use crate::cli::{Context, Failure, Outcome, paint, table};
 use crate::compile::host::Host;
 use crate::deployment::{drain, slot, state};
@@ -87,9 +88,9 @@ fn print(finding: &Finding) {
         Verdict::Bad => "BAD",
     };
     let style = paint::of_state(word);
-    anstream::println!("{style}{word:4}{style:#}  {}", finding.what);
+    output::write_coloured(format_args!("{style}{word:4}{style:#}  {}\n", finding.what));
     if let Some(mend) = &finding.mend {
-        println!("      {mend}");
+        outln!("      {mend}");
     }
 }
 

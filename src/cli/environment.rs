@@ -1,5 +1,6 @@
 //! An environment as people read it.
 
+use crate::cli::output::outln;
 use crate::cli::{Outcome, table};
 use crate::environment::Environment;
 
@@ -9,10 +10,10 @@ pub fn print(environment: &Environment, json: bool) -> Outcome {
         return table::print_json(&environment.variables);
     }
     for (name, value) in &environment.variables {
-        println!("{name}={value}");
+        outln!("{name}={value}");
     }
     for line in &environment.beside {
-        println!("# {line}");
+        outln!("# {line}");
     }
     Ok(())
 }

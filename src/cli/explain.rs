@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::output::outln;
 use crate::cli::render::{is_directory, with_rendered};
 use crate::cli::{Context, Failure, Outcome, cgi, split_words, table};
 use crate::compile;
@@ -71,7 +72,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let mut name = None;
     for one in &explanations {
         if name.is_some_and(|before| before != &one.name) {
-            println!("\n# {}\n", one.name);
+            outln!("\n# {}\n", one.name);
         }
         name = Some(&one.name);
         print(one);
@@ -80,20 +81,20 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
 }
 
 fn print(one: &Explanation) {
-    println!("{} = {}  ({}:{})", one.key, one.value, one.file, one.line);
+    outln!("{} = {}  ({}:{})", one.key, one.value, one.file, one.line);
     let Some(became) = &one.became else {
-        return println!("    its lines cannot be told: without it, or with another value, nothing compiles");
+        return outln!("    its lines cannot be told: without it, or with another value, nothing compiles");
     };
     if became.is_empty() {
-        println!("    no line: it is as by default, or conductor itself heeds it");
+        outln!("    no line: it is as by default, or conductor itself heeds it");
     }
     for (file, lines) in became {
-        println!("    {file}");
+        outln!("    {file}");
         for line in lines.iter().take(SHOWN) {
-            println!("        {line}");
+            outln!("        {line}");
         }
         if lines.len() > SHOWN {
-            println!("        … and {} more lines", lines.len() - SHOWN);
+            outln!("        … and {} more lines", lines.len() - SHOWN);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use camino::Utf8PathBuf;
 use clap::Args;
 
+use crate::cli::output::outln;
 use crate::cli::{Failure, Outcome};
 use crate::names::ServiceName;
 use crate::source::DECLARATION;
@@ -84,12 +85,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
         if *executable {
             fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
         }
-        println!("{path}");
+        outln!("{path}");
     }
     if arguments.cgi {
-        println!("\nconductor cgi declare {dir}\ncurl http://localhost/{name}");
+        outln!("\nconductor cgi declare {dir}\ncurl http://localhost/{name}");
     } else {
-        println!("\nconductor service declare {dir}\ncurl http://{name}.localhost/");
+        outln!("\nconductor service declare {dir}\ncurl http://{name}.localhost/");
     }
     Ok(())
 }

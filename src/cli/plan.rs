@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::output::outln;
 use crate::cli::service::members;
 use crate::cli::{Context, Failure, Outcome};
 use crate::compile;
@@ -155,32 +156,32 @@ fn print(output: &Output, each: bool) {
         }
     } else if !stay.is_empty() {
         let (number, verb) = if stay.len() == 1 { ("service", "stays") } else { ("services", "stay") };
-        println!("{} {number} {verb} as {}", stay.len(), if stay.len() == 1 { "it is" } else { "they are" });
+        outln!("{} {number} {verb} as {}", stay.len(), if stay.len() == 1 { "it is" } else { "they are" });
         for row in stay {
             if let Some(note) = &row.note {
-                println!("  {}: {note}", row.name);
+                outln!("  {}: {note}", row.name);
             }
         }
     } else if output.services.is_empty() && output.errors.is_empty() {
-        println!("no service is declared; `conductor service declare DIR` declares one");
+        outln!("no service is declared; `conductor service declare DIR` declares one");
     }
     if output.proxy.republish {
-        println!("the proxy's configuration is published anew");
+        outln!("the proxy's configuration is published anew");
     }
 }
 
 fn print_row(row: &Row) {
     let actions: Vec<_> = row.actions.iter().map(|action| action.word()).collect();
-    println!("{}: {}", row.name, if actions.is_empty() { "nothing".to_owned() } else { actions.join(", ") });
+    outln!("{}: {}", row.name, if actions.is_empty() { "nothing".to_owned() } else { actions.join(", ") });
     if let Some(note) = &row.note {
-        println!("  {note}");
+        outln!("  {note}");
     }
     for change in &row.changes {
-        println!("  {}", line(change));
+        outln!("  {}", line(change));
     }
     for (verb, units) in [("starts", &row.start), ("stops", &row.stop)] {
         if !units.is_empty() {
-            println!("  {verb} {}", units.join(" "));
+            outln!("  {verb} {}", units.join(" "));
         }
     }
     if let Some(Gap { start_seconds, drain_seconds }) = &row.gap {
@@ -188,7 +189,7 @@ fn print_row(row: &Row) {
             || "not known, nothing running says how long it took to start".to_owned(),
             |seconds| format!("about {seconds:.1} s, as long as the running ones took to start"),
         );
-        println!("  gap: {start}; before that at most {drain_seconds} s for requests in flight");
+        outln!("  gap: {start}; before that at most {drain_seconds} s for requests in flight");
     }
 }
 

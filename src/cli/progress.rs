@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::log::note;
 use crate::names::ServiceName;
 use crate::systemd::Manager;
 
@@ -64,7 +65,7 @@ impl<'a> Display<'a> {
 
     fn show(&mut self, name: &'a ServiceName, text: &str) {
         let Some(bars) = &self.bars else {
-            eprintln!("{name}: {text}");
+            note!("{name}: {text}");
             return;
         };
         let line = self.lines.entry(name).or_insert_with(|| {

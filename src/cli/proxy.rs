@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::cli::output::outln;
 use crate::cli::{Context, Outcome};
 use crate::proxy::driver::Driver;
 use crate::proxy::publish::{self, Published};
@@ -18,8 +19,8 @@ pub fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::Publish => {
             let Context { layout, manager } = context;
             match publish::publish(layout, *manager)? {
-                Published::Changed => println!("published; {} reloads", Driver::of_host().title()),
-                Published::Unchanged => println!("nothing changed"),
+                Published::Changed => outln!("published; {} reloads", Driver::of_host().title()),
+                Published::Unchanged => outln!("nothing changed"),
             }
         }
     }

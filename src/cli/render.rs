@@ -6,6 +6,7 @@ use std::mem;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
+use crate::cli::output::{out, outln};
 use crate::cli::{Context, Failure, Outcome, cgi, name_of, split_words, variables};
 use crate::compile::host::Compiled;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -124,8 +125,8 @@ fn show(tree: &Tree) {
     for (index, (path, entry)) in tree.iter().enumerate() {
         let gap = if index == 0 { "" } else { "\n" };
         match entry {
-            Entry::File { content, .. } => print!("{gap}## {path}\n{}", String::from_utf8_lossy(content)),
-            Entry::Symlink { target } => println!("{gap}## {path} -> {target}"),
+            Entry::File { content, .. } => out!("{gap}## {path}\n{}", String::from_utf8_lossy(content)),
+            Entry::Symlink { target } => outln!("{gap}## {path} -> {target}"),
         }
     }
 }

@@ -9,6 +9,7 @@ use camino::Utf8Path;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::output::outln;
 use crate::cli::table::{self, print_json};
 use crate::cli::{Context, Failure, Outcome};
 use crate::compile::host::Compiled;
@@ -203,7 +204,7 @@ fn list(service: &Service, json: bool) -> Outcome {
         return print_json(&service.commands);
     }
     if service.commands.is_empty() {
-        println!("{} has no commands; [commands.NAME] in its service.toml declares one", service.name);
+        outln!("{} has no commands; [commands.NAME] in its service.toml declares one", service.name);
         return Ok(());
     }
     let rows = service.commands.iter().map(|(name, RunCommand { description, exec, scope })| {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::output::outln;
 use crate::cli::service::{held_back, members};
 use crate::cli::{Context, Failure, Outcome, table};
 use crate::compile;
@@ -142,12 +143,12 @@ fn print(page: &Page) -> Outcome {
             if page.published { "published" } else { "not published yet" }
         )
     });
-    println!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
+    outln!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
     if page.services.is_empty() {
-        println!("no service is declared; `conductor new NAME` writes a declaration to begin with");
+        outln!("no service is declared; `conductor new NAME` writes a declaration to begin with");
         return Ok(());
     }
-    println!();
+    outln!();
     let headers = ["NAME", "STATE", "GENERATION", "READY", "SLOTS", "HEALTH", "MEMORY", "CPU", "LAST ROLLOUT"];
     let rows = page.services.iter().map(|row| {
         vec![
@@ -165,7 +166,7 @@ fn print(page: &Page) -> Outcome {
     table::print(&headers, rows.collect());
     for row in &page.services {
         if let Some(failure) = &row.failure {
-            println!("\n{}: {failure}\n  conductor service status {}", row.name, row.name);
+            outln!("\n{}: {failure}\n  conductor service status {}", row.name, row.name);
         }
     }
     Ok(())

@@ -4,11 +4,12 @@ use anstream::{AutoStream, ColorChoice};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use crate::cli::output::{out, outln};
 use crate::cli::{Failure, Outcome, paint};
 
 /// Prints rows under headers; on a terminal they fit its width.
 pub fn print(headers: &[&str], rows: Vec<Vec<String>>) {
-    print!("{}", text(headers, rows));
+    out!("{}", text(headers, rows));
 }
 
 /// The lines of such a table.
@@ -39,6 +40,6 @@ fn cell(text: String, coloured: bool) -> Cell {
 
 pub fn print_json(value: &impl Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Failed(error.to_string()))?;
-    println!("{text}");
+    outln!("{text}");
     Ok(())
 }

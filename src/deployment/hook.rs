@@ -13,6 +13,7 @@ use crate::deployment::{health, prepare, slot};
 use crate::engine::podman::host;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::log::note;
 use crate::model::{Check, ListenKind, Service};
 use crate::names::Deployment;
 use crate::systemd::{self, Manager};
@@ -133,7 +134,7 @@ pub fn stop(
     let network = state::read(layout, deployment).and_then(|runtime| runtime.network);
     if let Err(error) = state::set_state(layout, deployment, State::Leaving) {
         // Without space to say that it leaves, it is none that may hold slots. It has to drain all the same.
-        eprintln!("{}: {error}", deployment.unit());
+        note!("{}: {error}", deployment.unit());
         state::remove(layout, deployment)?;
     }
     if service_stops(layout, manager, deployment) {
@@ -148,13 +149,13 @@ pub fn stop(
     match drain::wait(&layout.at(&deployment.socket(layout)), network.as_deref(), deadline) {
         Ok(()) => Ok(()),
         Err(DrainError::TimedOut { left }) => {
-            eprintln!("{}: stopping although {left} after {timeout:?}", deployment.unit());
+            note!("{}: stopping although {left} after {timeout:?}", deployment.unit());
             Ok(())
         }
         Err(DrainError::Unknown(error)) => {
             // Not knowing is not zero: requests get the time they are allowed.
             let rest = deadline.saturating_duration_since(Instant::now());
-            eprintln!("{}: requests in flight are unknown ({error}); waiting {rest:?}", deployment.unit());
+            note!("{}: requests in flight are unknown ({error}); waiting {rest:?}", deployment.unit());
             std::thread::sleep(rest);
             Ok(())
         }
@@ -227,7 +228,7 @@ pub fn remove_left(layout: &Layout, deployment: &Deployment) {
     if let Some(arguments) = podman::remove(&model.process.engine, &deployment.to_string(), dir.as_str())
         && let Err(error) = host::podman(&arguments)
     {
-        eprintln!("{}: {error}", deployment.unit());
+        note!("{}: {error}", deployment.unit());
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use crate::log::note;
 use crate::gateway::fault::Fault;
 use crate::model::function::Function;
 
@@ -40,7 +41,7 @@ pub(crate) struct Permit {
 impl Permit {
     /// Writes a line about the request to the journal.
     pub(crate) fn log(&self, text: &str) {
-        eprintln!("{}: {text}", self.request);
+        note!("{}: {text}", self.request);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::gateway::listener::bind;
 use crate::gateway::process::Children;
 use crate::gateway::server::{Server, Termination, runtime};
 use crate::layout::Layout;
+use crate::log::note;
 use crate::model::function::{Compiled, Mode};
 use crate::names::FunctionId;
 use crate::source::functions;
@@ -75,7 +76,7 @@ impl All<'_> {
         for id in self.served.keys().cloned().collect::<Vec<_>>() {
             let is_of_systemd = of_systemd.contains(&id);
             if !found.contains_key(&id) || is_of_systemd {
-                eprintln!("{id}: stopped serving");
+                note!("{id}: stopped serving");
                 self.stop(&id, !is_of_systemd).await;
             }
         }
@@ -86,9 +87,9 @@ impl All<'_> {
             match outcome {
                 Ok(name) => {
                     self.reported.remove(id);
-                    eprintln!("{id}: serving {name:?}");
+                    note!("{id}: serving {name:?}");
                 }
-                Err(reason) if self.reported.insert(id.clone()) => eprintln!("{id}: not serving: {reason}"),
+                Err(reason) if self.reported.insert(id.clone()) => note!("{id}: not serving: {reason}"),
                 Err(_) => {}
             }
         }

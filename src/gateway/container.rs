@@ -14,6 +14,7 @@ use crate::engine::podman::image;
 use crate::gateway::executable::Bundle;
 use crate::gateway::refuse;
 use crate::layout::Layout;
+use crate::log::note;
 use crate::model::function::Compiled;
 use crate::model::{Container, Engine};
 use crate::names::FunctionId;
@@ -34,7 +35,7 @@ const SYSTEMD_VARIABLES: &[&str] = &["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID
 pub(crate) fn start(layout: &Layout, id: &FunctionId, instance: Option<&str>) -> Result<(), String> {
     let outcome = try_start(layout, id, instance);
     if let Err(reason) = &outcome {
-        eprintln!("502: {reason}");
+        note!("502: {reason}");
         refuse::run()?;
     }
     outcome

@@ -10,6 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tokio::time::{timeout, timeout_at};
 
+use crate::log::note;
 use crate::gateway::admission::Admission;
 use crate::gateway::body::{Body, answer};
 use crate::gateway::cgi::Cgi;
@@ -88,7 +89,7 @@ impl Gateway {
         match self.try_handle(head, body, &name).await {
             Ok(response) => Ok(response),
             Err(Fault { status, reason }) => {
-                eprintln!("{name}: {}: {reason}", status.as_u16());
+                note!("{name}: {}: {reason}", status.as_u16());
                 Ok(answer(status))
             }
         }

@@ -18,6 +18,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 
+use crate::log::note;
 use crate::gateway::admission::Permit;
 use crate::gateway::body::{Body, Watched};
 use crate::gateway::executable::this_program;
@@ -246,7 +247,7 @@ impl Workers {
         while self.is_missing() {
             match self.start().await {
                 Ok(worker) => self.idle().push((worker, Instant::now())),
-                Err(error) => return eprintln!("{}", self.start_failed(&error)),
+                Err(error) => return note!("{}", self.start_failed(&error)),
             }
         }
     }

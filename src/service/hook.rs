@@ -12,6 +12,7 @@ use crate::deployment::{slot, state};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live::{self, Target};
+use crate::log::note;
 use crate::model::Service;
 use crate::names::{Deployment, ServiceName};
 use crate::service::plan::{Plan, Present};
@@ -76,7 +77,7 @@ impl<'a> Hook<'a> {
         if let Err(error) = &outcome
             && let Err(unnoted) = note_failure(self.layout, &self.name, Some(error))
         {
-            eprintln!("{unnoted}");
+            note!("{unnoted}");
         }
         outcome
     }

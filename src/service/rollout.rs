@@ -18,6 +18,7 @@ use crate::engine::podman::image;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live::Target;
+use crate::log::note;
 use crate::model::Strategy;
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
@@ -218,7 +219,7 @@ impl Rollout<'_> {
             };
             let socket = self.layout.at(&deployment.socket(self.layout));
             if let Err(error) = drain::wait(&socket, runtime.network.as_deref(), deadline) {
-                eprintln!("{}: stopping although it is {state:?} and {error}", deployment.unit());
+                note!("{}: stopping although it is {state:?} and {error}", deployment.unit());
             }
         }
     }

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::cli::cgi::{manifest, name, parent};
+use crate::cli::output::outln;
 use crate::cli::{Context, Failure, Outcome, variables};
 use crate::compile::functions::load_function;
 use crate::compile::host::Host;
@@ -78,7 +79,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     for alias in moving {
         store::give(layout, alias, &compiled.id)?;
     }
-    println!("{}", compiled.id);
+    outln!("{}", compiled.id);
     Ok(())
 }
 

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+use crate::cli::output::outln;
 use crate::cli::{Context, Outcome, table};
 use crate::compile::functions::load_stored_function;
 use crate::function::store;
+use crate::log::note;
 use crate::model::alias::Alias;
 use crate::model::function::{Interface, Mode};
 use crate::names::FunctionId;
@@ -48,7 +50,7 @@ pub fn run(context: &Context, json: bool) -> Outcome {
         return table::print_json(&rows);
     }
     if rows.is_empty() {
-        println!("no function is declared; `conductor cgi declare MANIFEST` declares one");
+        outln!("no function is declared; `conductor cgi declare MANIFEST` declares one");
         return Ok(());
     }
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "?".to_owned());
@@ -65,7 +67,7 @@ pub fn run(context: &Context, json: bool) -> Outcome {
     table::print(&["ID", "NAME", "MODE", "INTERFACE", "STATE", "ALIASES"], cells.collect());
     for row in &rows {
         if let Some(error) = &row.error {
-            eprintln!("{}: does not compile: {error}", row.id.short());
+            note!("{}: does not compile: {error}", row.id.short());
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::cgi::declare::{lock, publish};
 use crate::cli::cgi::find;
+use crate::cli::output::outln;
 use crate::cli::{Context, Failure, Outcome};
 use crate::compile::functions::load_function;
 use crate::function::store;
@@ -41,7 +42,7 @@ pub fn run(context: &Context, word: &str) -> Outcome {
         manager.daemon_reload()?;
         publish(context)?;
     }
-    println!("{id}");
+    outln!("{id}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::cli::deployment::row::{self, Row};
+use crate::cli::output::outln;
 use crate::cli::service::members;
 use crate::cli::{Context, Failure, Outcome, display, table};
 use crate::deployment::state;
@@ -26,7 +27,7 @@ pub fn list(context: &Context, service: Option<&str>, json: bool) -> Outcome {
         return table::print_json(&rows);
     }
     if rows.is_empty() {
-        println!("no deployment runs");
+        outln!("no deployment runs");
         return Ok(());
     }
     let columns = display::columns(rows.iter().map(|row| &row.display));
@@ -58,7 +59,7 @@ pub fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
     if json {
         return table::print_json(&row);
     }
-    println!("{}", row.unit);
+    outln!("{}", row.unit);
     let lines = [
         ("service", row.service.to_string()),
         ("generation", row.generation.clone()),
@@ -73,13 +74,13 @@ pub fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
         ("directory", deployment.dir(layout).to_string()),
     ];
     for (name, value) in lines {
-        println!("{name:>10}: {}", if value.is_empty() { "-" } else { value.as_str() });
+        outln!("{name:>10}: {}", if value.is_empty() { "-" } else { value.as_str() });
     }
     for (name, value) in &row.display {
-        println!("{name:>10}: {value}");
+        outln!("{name:>10}: {value}");
     }
     if let Some(failure) = state::failure(layout, deployment) {
-        println!("\n{failure}");
+        outln!("\n{failure}");
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use toml::Value;
 
+use crate::cli::output::outln;
 use crate::cli::{Context, Failure};
 use crate::compile::host::Compiled;
 use crate::diagnostic::Diagnostics;
@@ -65,7 +66,7 @@ fn pin(context: &Context, service: &Service) -> Result<Option<Changes>, Failure>
         return Ok(None);
     }
     if let Some(digest) = digest {
-        println!("{name}: the image is {digest}");
+        outln!("{name}: the image is {digest}");
     }
     Ok(Some(changes.write(&context.layout, name)?))
 }

@@ -1,11 +1,13 @@
 //! `conductor service start|stop|reload`: systemd's verbs, with the reason when they fail.
 
 use crate::cli::declare::lock_declared;
+use crate::cli::output::outln;
 use crate::cli::service::{held_back, image, members};
 use crate::cli::{Context, Failure, Outcome, progress};
 use crate::compile;
 use crate::deployment::state;
 use crate::live::{self, Target};
+use crate::log::note;
 use crate::names::ServiceName;
 use crate::service::hook;
 use crate::source::search;
@@ -37,7 +39,7 @@ pub fn stop(context: &Context, name: &ServiceName) -> Outcome {
     must_exist(context, name)?;
     let ran = context.manager.property(&name.unit(), "ActiveState")? != "inactive";
     context.manager.stop(&[name.unit()])?;
-    println!("{name}: {}", if ran { "stopped" } else { "was not running" });
+    outln!("{name}: {}", if ran { "stopped" } else { "was not running" });
     Ok(())
 }
 
@@ -86,11 +88,11 @@ pub fn report(context: &Context, name: &ServiceName) -> Outcome {
 fn report_one(context: &Context, name: &ServiceName) -> Outcome {
     if let Some(target) = Target::read(&context.layout, name)? {
         let ready = state::ready(&context.layout, name)?.len();
-        println!("{name}: generation {} serves with {ready} of {} deployments", target.generation, target.concurrency);
+        outln!("{name}: generation {} serves with {ready} of {} deployments", target.generation, target.concurrency);
     } else if let Some(location) = search::find_one(&context.layout, name) {
         let compiled = compile::compile_located(&context.layout, &location, context.systemd())?;
         if let Some(why) = held_back(context, &compiled.service, "inactive") {
-            println!("{name}: {why}");
+            outln!("{name}: {why}");
         }
     }
     Ok(())
@@ -101,7 +103,7 @@ fn report_one(context: &Context, name: &ServiceName) -> Outcome {
 pub fn follow(context: &Context, name: &ServiceName, put_back: impl FnOnce() -> Outcome) -> Outcome {
     let followed = context.manager.daemon_reload().map_err(Failure::from).and_then(|()| {
         if !is_to_run(context, name)? {
-            println!("{name}: is not running; `conductor service start {name}` starts it so");
+            outln!("{name}: is not running; `conductor service start {name}` starts it so");
             return Ok(());
         }
         bring(context, name)?;
@@ -110,12 +112,12 @@ pub fn follow(context: &Context, name: &ServiceName, put_back: impl FnOnce() -> 
     let Err(failure) = followed else { return Ok(()) };
     let restored = put_back().and_then(|()| {
         context.manager.daemon_reload()?;
-        eprintln!("{name}: what was declared before stands again");
+        note!("{name}: what was declared before stands again");
         // Who stopped it in the middle of this has the last word.
         if is_to_run(context, name)? { bring(context, name) } else { Ok(()) }
     });
     if let Err(second) = restored {
-        eprintln!("{second}");
+        note!("{second}");
     }
     Err(failure)
 }

@@ -6,6 +6,7 @@ use std::thread;
 
 use serde::Serialize;
 
+use crate::cli::output::outln;
 use crate::cli::service::held_back;
 use crate::cli::{Context, Outcome, display, table};
 use crate::compile;
@@ -13,6 +14,7 @@ use crate::compile::host::Compiled;
 use crate::deployment::state;
 use crate::environment::Environment;
 use crate::live::{self, Target};
+use crate::log::note;
 use crate::model::Route;
 use crate::names::ServiceName;
 use crate::tree::Tree;
@@ -78,7 +80,7 @@ pub fn run(context: &Context, json: bool) -> Outcome {
         return table::print_json(&rows);
     }
     if rows.is_empty() {
-        println!("no service is declared; `conductor service declare DIR` declares one");
+        outln!("no service is declared; `conductor service declare DIR` declares one");
         return Ok(());
     }
     let columns = display::columns(rows.iter().map(|row| &row.display));
@@ -97,7 +99,7 @@ pub fn run(context: &Context, json: bool) -> Outcome {
     table::print(&headers, cells.collect());
     for row in &rows {
         if let Some(error) = &row.error {
-            eprintln!("{}: does not compile: {error}", row.name);
+            note!("{}: does not compile: {error}", row.name);
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use clap::Args;
 use toml::{Table, Value};
 
 use crate::cli::declare::{compile_proposed, lock_declared};
+use crate::cli::output::outln;
 use crate::cli::service::lifecycle::follow;
 use crate::cli::{Context, Failure, Outcome};
 use crate::compile::host::Compiled;
@@ -59,7 +60,7 @@ pub fn enable(context: &Context, name: &ServiceName) -> Outcome {
     }
     write_installation(context, name, &changes)?;
     let already = if changes.is_empty() { " already" } else { "" };
-    println!("{name}: enabled{already}: {} starts it; nothing was started now", wanted_by.join(", "));
+    outln!("{name}: enabled{already}: {} starts it; nothing was started now", wanted_by.join(", "));
     Ok(())
 }
 
@@ -72,7 +73,7 @@ pub fn disable(context: &Context, name: &ServiceName) -> Outcome {
     }
     write_installation(context, name, &changes)?;
     let already = if changes.is_empty() { " already" } else { "" };
-    println!("{name}: disabled{already}: nothing starts it at boot; nothing was stopped now");
+    outln!("{name}: disabled{already}: nothing starts it at boot; nothing was stopped now");
     Ok(())
 }
 
@@ -119,7 +120,7 @@ pub fn set(context: &Context, arguments: &SetArguments) -> Outcome {
     let given = assignments.iter().filter(|(_, value)| value.is_some());
     check(context, &changes, &location, &given.map(|(keys, _)| (SET, path_of(keys))).collect::<Vec<_>>())?;
     for key in unknown {
-        println!("{name}: {key} was not set by `conductor service set`");
+        outln!("{name}: {key} was not set by `conductor service set`");
     }
     if !arguments.no_start {
         return write_and_follow(context, name, &changes);
@@ -128,7 +129,7 @@ pub fn set(context: &Context, arguments: &SetArguments) -> Outcome {
     if context.layout.root() == "/" {
         context.manager.daemon_reload()?;
     }
-    println!("{name}: {}", if changes.is_empty() { "set already" } else { "set; nothing was rolled" });
+    outln!("{name}: {}", if changes.is_empty() { "set already" } else { "set; nothing was rolled" });
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::cli::output::outln;
 use crate::cli::service::members;
 use crate::cli::{Context, Failure, Outcome, declare};
 use crate::names::ServiceName;
@@ -40,6 +41,6 @@ pub fn run(context: &Context, name: &ServiceName) -> Outcome {
     }
     atomic::remove_file(&layout.at(&layout.declaring(name)))?;
     publish::republish(*manager)?;
-    println!("{name}: removed");
+    outln!("{name}: removed");
     declare::release(context, name, &[])
 }

@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::cli::declare::{compile_proposed, lock};
+use crate::cli::output::outln;
 use crate::cli::service::lifecycle::follow;
 use crate::cli::service::members;
 use crate::cli::{Context, Failure, Outcome, table};
@@ -34,15 +35,15 @@ pub fn run(context: &Context, name: &ServiceName, generation: Option<&str>) -> O
     let changes = Changes::to_generation(layout, name, &chosen.overrides()?)?;
     let location = changes.lay(layout, search::new_location(layout, name));
     let compiled = compile_proposed(context, &location, &dir, &layout.declaration(name))?.remove(0);
-    println!("{name}: back to generation {}, of {}", chosen.id, humantime::format_rfc3339_seconds(chosen.served));
+    outln!("{name}: back to generation {}, of {}", chosen.id, humantime::format_rfc3339_seconds(chosen.served));
     if compiled.id != chosen.id {
-        println!(
+        outln!(
             "{name}: its declaration compiles to {} now: conductor.toml, a drop-in of a package or conductor is another",
             compiled.id
         );
     }
     for hidden in location.shadowed(layout).iter().filter(|_| !place.exists()) {
-        println!("{name}: {} hides {hidden} from now on", layout.declaration(name).join(DECLARATION));
+        outln!("{name}: {} hides {hidden} from now on", layout.declaration(name).join(DECLARATION));
     }
     let undo = changes.write(layout, name)?;
     let before = atomic::replace_dir(staged, &place)?;

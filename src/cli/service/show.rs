@@ -1,5 +1,6 @@
 //! `conductor service show`
 
+use crate::cli::output::outln;
 use crate::cli::{Context, Outcome};
 use crate::diagnostic::{Diagnostics, Position};
 use crate::document::{Node, Value};
@@ -20,9 +21,9 @@ pub fn run(context: &Context, name: &str, sources: bool) -> Outcome {
         match place.as_ref().filter(|_| sources) {
             Some(place) => {
                 let gap = " ".repeat(width.saturating_sub(text.chars().count()));
-                println!("{text}{gap}  # {}:{}", place.source.path, place.position().0);
+                outln!("{text}{gap}  # {}:{}", place.source.path, place.position().0);
             }
-            None => println!("{text}"),
+            None => outln!("{text}"),
         }
     }
     Ok(())
@@ -31,14 +32,14 @@ pub fn run(context: &Context, name: &str, sources: bool) -> Outcome {
 /// The files that a declaration is made of, the most important last.
 fn print_files(context: &Context, location: &Location) {
     for shadowed in location.shadowed(&context.layout) {
-        println!("# shadowed:     {shadowed}");
+        outln!("# shadowed:     {shadowed}");
     }
-    println!("# declared in:  {}", location.dir.join(DECLARATION));
+    outln!("# declared in:  {}", location.dir.join(DECLARATION));
     for file in location.drop_ins() {
         let what = if file.as_str().ends_with(".toml") { "laid over it:" } else { "of its units:" };
-        println!("# {what} {file}");
+        outln!("# {what} {file}");
     }
-    println!();
+    outln!();
 }
 
 struct Line {

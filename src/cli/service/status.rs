@@ -4,6 +4,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::cli::deployment::row::{self, Row};
+use crate::cli::output::outln;
 use crate::cli::service::{held_back, members};
 use crate::cli::{Context, Failure, Outcome, table};
 use crate::compile;
@@ -48,9 +49,9 @@ pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
     if json {
         return table::print_json(&InParts { name: name.clone(), state, parts });
     }
-    println!("{name}: in {} parts\n   state: {state}", parts.len());
+    outln!("{name}: in {} parts\n   state: {state}", parts.len());
     for part in &parts {
-        println!();
+        outln!();
         print_status(part)?;
     }
     Ok(())
@@ -84,30 +85,27 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
 
 fn print_status(status: &Status) -> Outcome {
     let gap = if status.description.is_empty() { "" } else { ": " };
-    println!("{}{gap}{}", status.name, status.description);
-    println!("   state: {}", status.state);
+    outln!("{}{gap}{}", status.name, status.description);
+    outln!("   state: {}", status.state);
     if let Some(source) = &status.source {
-        println!("declared: {source}");
+        outln!("declared: {source}");
     }
     match (&status.generation, &status.declared) {
         (Some(runs), Some(declared)) if runs != declared => {
-            println!(
-                "   serves: generation {runs}; {declared} is declared, `conductor service reload {}`",
-                status.name
-            );
+            outln!("   serves: generation {runs}; {declared} is declared, `conductor service reload {}`", status.name);
         }
-        (Some(runs), _) => println!("  serves: generation {runs}"),
-        (None, Some(declared)) => println!("  would serve generation {declared}"),
+        (Some(runs), _) => outln!("  serves: generation {runs}"),
+        (None, Some(declared)) => outln!("  would serve generation {declared}"),
         (None, None) => {}
     }
     if !status.deployments.is_empty() {
-        println!();
+        outln!();
         let rows =
             status.deployments.iter().map(|row| vec![row.unit.clone(), row.state.clone(), row.pid(), row.slots()]);
         table::print(&["DEPLOYMENT", "STATE", "PID", "SLOTS"], rows.collect());
     }
     if let Some(failure) = &status.failure {
-        println!("\n{failure}");
+        outln!("\n{failure}");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::engine::podman::{exists, podman};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live;
+use crate::log::note;
 use crate::model::{Container, Engine, Pull, Service, without_tag};
 use crate::names::{Deployment, GenerationId};
 
@@ -57,7 +58,7 @@ fn get(name: &str, image: &str, policy: Policy) -> Result<()> {
     if policy == Policy::Never {
         return Err(Error(format!("the image {image} is not on this machine, and is never to be pulled")));
     }
-    eprintln!("{name}: pulling {image}");
+    note!("{name}: pulling {image}");
     let pulled = podman(&["pull", "--quiet", image]);
     pulled.map(drop).map_err(|error| Error(format!("the image {image} cannot be had: {error}")))
 }
@@ -119,7 +120,7 @@ pub fn newest(container: &Container) -> Result<String> {
         if !exists("image", image) {
             return Err(Error(format!("the image {image} cannot be had: {error}")));
         }
-        eprintln!("{image}: what this machine has of it is used: {error}");
+        note!("{image}: what this machine has of it is used: {error}");
     }
     let digest = podman(&["image", "inspect", "--format", "{{.Digest}}", image])?;
     // When its name moves on podman finds it by its digest no longer, and `podman image prune` would remove it: what
