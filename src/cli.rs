@@ -111,6 +111,15 @@ impl Failure {
             Self::Exit(code) => *code,
         }
     }
+
+    /// What is told of it, for a terminal.
+    fn coloured(&self) -> String {
+        match self {
+            Self::Failed(why) | Self::Usage(why) => format!("{} {why}", paint::error_label()),
+            Self::Declaration(errors) => errors.coloured(),
+            Self::Exit(_) => String::new(),
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -207,7 +216,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Exit(code)) => ExitCode::from(code),
         Err(failure) => {
-            log::line(format_args!("{}", paint::error(&failure.to_string())));
+            log::line(format_args!("{}", failure.coloured()));
             ExitCode::from(failure.code())
         }
     }

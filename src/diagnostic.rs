@@ -1,11 +1,18 @@
 //! What is wrong with a declaration: where, what, and what to write instead.
 
+#[cfg(feature = "cli")]
+mod render;
+
 use std::collections::BTreeSet;
+#[cfg(feature = "cli")]
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+
+#[cfg(feature = "cli")]
+use crate::diagnostic::render::Colours;
 
 /// A file's text together with the path that people know it by.
 #[derive(Debug)]
@@ -42,10 +49,13 @@ impl Position {
         text[start..].lines().next().unwrap_or("")
     }
 
-    /// How many characters of its first line the stretch covers, at least one.
-    fn width(&self) -> usize {
-        let text = self.source.text.get(self.span.clone()).unwrap_or("");
-        text.lines().next().unwrap_or("").chars().count().max(1)
+    /// The part of the stretch that is on its first line.
+    #[cfg(feature = "cli")]
+    fn first_line(&self) -> Range<usize> {
+        let text = &self.source.text;
+        let start = self.span.start.min(text.len());
+        let length = text.get(start..self.span.end).and_then(|text| text.lines().next()).map_or(0, str::len);
+        start..start + length
     }
 }
 
@@ -118,24 +128,21 @@ impl Diagnostic {
     }
 }
 
+#[cfg(feature = "cli")]
+impl Diagnostic {
+    fn render(&self, label: bool, colours: Colours) -> String {
+        let marked = match &self.location {
+            Location::Position(position) => Some((position.source.text.as_str(), position.first_line())),
+            Location::File(_) => None,
+        };
+        render::render(&self.headline(), marked, &self.remedy, label, colours)
+    }
+}
+
+#[cfg(feature = "cli")]
 impl fmt::Display for Diagnostic {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "error: {}", self.headline())?;
-        if let Location::Position(position) = &self.location {
-            let (line, column) = position.position();
-            let number = line.to_string();
-            let margin = " ".repeat(number.len());
-            let room = (position.line().chars().count() + 1).saturating_sub(column - 1).max(1);
-            let marks = "^".repeat(position.width().min(room));
-            // A tab moves the marks as it moves the text; what else is no text must not reach a terminal.
-            let blank = |c| if c == '\t' { c } else { ' ' };
-            let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-            let line: String = position.line().chars().map(shown).collect();
-            let before: String = line.chars().take(column - 1).map(blank).collect();
-            writeln!(out, "{margin} |\n{number} | {line}")?;
-            writeln!(out, "{margin} | {before}{marks}")?;
-        }
-        write!(out, "  help: {}", self.remedy)
+        out.write_str(&self.render(true, Colours::None))
     }
 }
 
@@ -152,7 +159,7 @@ impl Diagnostics {
     /// Each once: what stands outside of a declaration's parts is wrong for all of them.
     pub fn distinct(mut self) -> Self {
         let mut said = BTreeSet::new();
-        self.0.retain(|one| said.insert(one.to_string()));
+        self.0.retain(|one| said.insert((one.headline(), one.remedy.clone())));
         self
     }
 
@@ -168,6 +175,21 @@ impl From<Diagnostic> for Diagnostics {
     }
 }
 
+#[cfg(feature = "cli")]
+impl Diagnostics {
+    /// All errors, for a terminal.
+    pub(crate) fn coloured(&self) -> String {
+        self.0.iter().map(|one| one.render(true, Colours::Terminal)).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// All errors; whoever passes them on puts `error: ` before the first.
+    pub(crate) fn without_label(&self) -> String {
+        let texts = self.0.iter().enumerate().map(|(index, one)| one.render(index > 0, Colours::None));
+        texts.collect::<Vec<_>>().join("\n\n")
+    }
+}
+
+#[cfg(feature = "cli")]
 impl fmt::Display for Diagnostics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.0.iter().enumerate() {
@@ -178,4 +200,5 @@ impl fmt::Display for Diagnostics {
     }
 }
 
+#[cfg(feature = "cli")]
 impl std::error::Error for Diagnostics {}

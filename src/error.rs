@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::diagnostic::Diagnostics;
 use crate::systemd;
 
 #[derive(Debug)]
@@ -27,5 +28,11 @@ impl From<io::Error> for Error {
 impl From<systemd::Error> for Error {
     fn from(error: systemd::Error) -> Self {
         Self(error.to_string())
+    }
+}
+
+impl From<Diagnostics> for Error {
+    fn from(errors: Diagnostics) -> Self {
+        Self(errors.without_label())
     }
 }

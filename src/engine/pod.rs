@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use self::manifest::{Container, ControllerSpec, Fields, Metadata, Named, Object, PodSpec, PodTemplate, Volume};
 use self::yaml::Document;
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Path;
 use crate::engine::podman;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout::Layout;
 use crate::model::{ListenKind, Pod, Service};
 use crate::names::Deployment;
@@ -47,7 +47,7 @@ pub fn write(layout: &Layout, deployment: &Deployment, model: &Service, pod: &Po
     let setting = Setting { layout, deployment, model, pod, files: &files, shown: &files };
     let dir = layout.at(&deployment.dir(layout));
     let all = || Ok((setting.objects()?, setting.config_map()?));
-    let (mut objects, config_map) = all().map_err(|error: Diagnostic| Error(error.to_string()))?;
+    let (mut objects, config_map) = all().map_err(|error: Diagnostic| Diagnostics::from(error))?;
     // podman makes a volume of a claim, and refuses one that it has made before.
     objects.retain(|object| object["kind"] != "PersistentVolumeClaim" || !podman::exists("volume", name(object)));
     for (name, objects) in [("pod.yaml", Some(objects)), ("configmap.yaml", config_map)] {

@@ -87,7 +87,7 @@ impl<'a> Hook<'a> {
     }
 
     fn parts(&self) -> Result<Vec<ServiceName>> {
-        search::parts(self.layout, &self.location()?).map_err(|errors| Error(errors.to_string()))
+        Ok(search::parts(self.layout, &self.location()?)?)
     }
 
     /// Brings every part to what is declared, and stops those that are not declared any more. One that its
@@ -123,8 +123,7 @@ impl<'a> Hook<'a> {
     fn compile(&self) -> Result<Compiled> {
         let location = self.location()?;
         let systemd = crate::directive::systemd_version(self.layout.root().as_std_path());
-        let compiled =
-            compile::compile_located(self.layout, &location, systemd).map_err(|errors| Error(errors.to_string()))?;
+        let compiled = compile::compile_located(self.layout, &location, systemd)?;
         store::store(self.layout, &compiled, &self.layout.at(&location.dir))
             .map_err(|error| Error(format!("the generation {} cannot be stored: {error}", compiled.id)))?;
         Ok(compiled)

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::compile::host::Compiled;
 use crate::deployment::state;
+use crate::diagnostic::Diagnostics;
 use crate::engine::pod::{Policy, Setting};
 use crate::engine::podman::{exists, podman};
 use crate::error::{Error, Result};
@@ -104,7 +105,7 @@ fn images(layout: &Layout, service: &Service, id: &GenerationId) -> Result<Vec<(
             let deployment = &Deployment::new(&service.name, id, 1);
             let files = &layout.at(&layout.files(&service.name, id));
             let setting = Setting { layout, deployment, model: service, pod, files, shown: files };
-            setting.images().map_err(|error| Error(error.to_string()))
+            Ok(setting.images().map_err(Diagnostics::from)?)
         }
     }
 }
