@@ -1,4 +1,4 @@
-//! Compares how the gateway starts programs, src/gateway/spawn.rs, with the standard library's spawn: `cargo bench --bench spawn`.
+//! Compares how the gateway starts programs, src/gateway/spawn.rs, with the standard library: `cargo bench --bench spawn`.
 //!
 //! A server on one thread answers each HTTP request with the output of a process, as the gateway does for a CGI program. Only
 //! the call that starts the process differs: clone(2) of the gateway; `std::process::Command` on tokio's pool of blocking

@@ -160,7 +160,7 @@ impl Children {
         }
     }
 
-    /// Kills the orphans of requests that are over and that the last search found as well, and returns the orphans of this one.
+    /// Kills the orphans of requests that are over, if the last search found them as well. Returns those that this one found.
     fn sweep(&self, before: &HashSet<Pid>) -> HashSet<Pid> {
         let mut orphans = HashSet::new();
         for pid in children_of_this_process() {
@@ -252,7 +252,7 @@ impl Process {
         Poll::Ready(end)
     }
 
-    /// Returns how the process ended, if it has. This does not wait for the signal and for wait(2), which take the kernel a while.
+    /// Returns how the process ended, if it has, without the signal and wait(2), which come a while later.
     ///
     /// # Panics
     /// If its end has been returned before.

@@ -106,8 +106,8 @@ impl Workers {
         Ok(Self::from_source(source, children, function.preload, function.max_requests))
     }
 
-    /// Connects to `socket` for each request of an isolated function, and `preload` times in advance: systemd would take most of
-    /// a request's time to start a unit and its sandbox. Needs a tokio runtime.
+    /// Connects to `socket` for each request of an isolated function, and `preload` times in advance: otherwise systemd would
+    /// take most of a request's time to start a unit and its sandbox. Needs a tokio runtime.
     pub(crate) fn of_units(function: &Function, socket: PathBuf, children: Arc<Children>) -> Arc<Self> {
         Self::from_source(Source::Units(socket), children, function.preload, 1)
     }
@@ -314,7 +314,7 @@ fn end(worker: Worker) {
     });
 }
 
-/// Removes the fields that belong to one connection, RFC 9110 section 7.6.1. hyper adds Transfer-Encoding again where it is due.
+/// Removes the fields that belong to one connection, RFC 9110 section 7.6.1. hyper adds Transfer-Encoding where it is due.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let names: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
     for name in names {

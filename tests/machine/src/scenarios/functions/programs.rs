@@ -79,6 +79,12 @@ fn assert_cut_answers_are_seen(m: &Machine, id: &str) {
         let is_late = matches!(path, "killed" | "short-late");
         assert!(was_cut || !is_late && seen.stdout.ends_with("502"), "{path}: {seen}");
     }
+    for line in ["GET /killed: after its header, the program was killed", "GET /short-late: the program wrote less"] {
+        m.until("the journal says why", Duration::from_secs(5), || {
+            let log = format!("journalctl --sync; journalctl CONDUCTOR_FUNCTION={id} --output=cat");
+            m.run(&log).contains(line)
+        });
+    }
 }
 
 fn callers_that_leave(m: &mut Machine) {
