@@ -76,7 +76,7 @@ impl fmt::Display for Failed {
         let Self { check, attempts, last, .. } = self;
         let elapsed = rounded(self.elapsed);
         let after = if self.elapsed < AT_ONCE { "at once".to_owned() } else { format!("after {elapsed:?}") };
-        let attempts = format_args!("{attempts} attempt{}", if *attempts == 1 { "" } else { "s" });
+        let attempts = format!("{attempts} attempt{}", if *attempts == 1 { "" } else { "s" });
         match self.cause {
             Cause::TimedOut => write!(f, "health check ({check}) did not pass within {elapsed:?} ({attempts}): {last}"),
             Cause::Retried => write!(f, "health check ({check}) failed {attempts} within {elapsed:?}: {last}"),

@@ -204,12 +204,13 @@ pub fn render(layout: &Layout, service: &Service, id: &GenerationId, systemd: Op
 fn of_the_group(layout: &Layout, service: &Service, group: &Group) -> Tree {
     let mut tree = Tree::default();
     let Group { name, description, dependencies, conditions, slice: lines, wanted_by } = group;
+    let dir = layout.declaration(name);
     let unit = GroupUnit {
         common: Common { name: name.as_str(), description: Text(description), ..Common::new(layout, service) },
         dependencies: dependencies.iter().map(|dependency| dependency.name.as_str()).collect(),
         conditions: conditions.iter().map(|Directive { name, value }| Line::new(name, Text(value))).collect(),
         program: &layout.program(),
-        dir: Argument(&layout.declaration(name)),
+        dir: Argument(&dir),
     };
     tree.file(format!("{name}.service"), finish(&unit));
     tree.file(format!("conductor-{}.slice", UnitNamePart(name.as_str())), slice(layout, service, description, lines));
