@@ -1,10 +1,9 @@
-//! Why something that touches the machine did not succeed, in words for people.
+//! Why something that touches the machine failed, as text for people.
 
 use std::fmt;
 use std::io;
 
 use crate::diagnostic::Diagnostics;
-use crate::systemd;
 
 #[derive(Debug)]
 pub struct Error(pub String);
@@ -21,12 +20,6 @@ impl std::error::Error for Error {}
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<systemd::Error> for Error {
-    fn from(error: systemd::Error) -> Self {
         Self(error.to_string())
     }
 }

@@ -17,8 +17,9 @@ use zbus::proxy::{self, CacheProperties, MethodFlags};
 use zbus::zvariant::{DynamicDeserialize, DynamicType, OwnedObjectPath, OwnedValue};
 use zbus::{Connection, MatchRule, MessageStream, Proxy};
 
+use crate::systemd::failure::{Failure, Result};
 use crate::systemd::job::Job;
-use crate::systemd::{Failure, Listed, Result};
+use crate::systemd::unit::Listed;
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::layout::Scope;
+use crate::systemd::failure::{Failure, Result};
 use crate::systemd::job::Job;
-use crate::systemd::{Failure, Listed, Result};
+use crate::systemd::unit::Listed;
 
 /// The exit code for a unit that there is not: systemctl(1) translates `org.freedesktop.systemd1.NoSuchUnit` into it.
 const NO_SUCH_UNIT: i32 = 5;

@@ -1,0 +1,195 @@
+//! The manager and its journal: all that conductor asks of systemd.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::layout::Scope;
+use crate::names::{Deployment, ServiceName};
+use crate::systemd::bus::{self, Bus};
+use crate::systemd::failure::{Error, Failure, Result};
+use crate::systemd::job::Job;
+use crate::systemd::systemctl::Systemctl;
+use crate::systemd::unit::{Listed, Listing, State};
+
+/// The system's manager or the caller's own.
+#[derive(Debug, Clone, Copy)]
+pub struct Manager {
+    scope: Scope,
+}
+
+/// How often a call is repeated when the manager executes itself anew (`systemctl daemon-reexec`, or an upgrade of its
+/// package) and leaves it without an answer, and the pause before. Every call may be repeated: systemd does nothing twice.
+const REPEATS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Manager {
+    pub fn new(scope: Scope) -> Self {
+        Self { scope }
+    }
+
+    pub fn scope(self) -> Scope {
+        self.scope
+    }
+
+    /// Asks on the message bus, and through systemctl(1) where there is none or the manager has left it.
+    fn ask<T>(
+        self,
+        call: &str,
+        bus: impl AsyncFn(&Bus) -> Result<T>,
+        systemctl: impl Fn(Systemctl) -> Result<T>,
+    ) -> Result<T, Error> {
+        let on_bus = (self.scope == Scope::System).then(|| bus::ask(&bus)).flatten();
+        let mut repeats = 0..REPEATS;
+        let mut answer = on_bus.unwrap_or_else(|| systemctl(Systemctl(self.scope)));
+        while matches!(answer, Err(Failure::Gone(_))) && is_booted() && repeats.next().is_some() {
+            thread::sleep(PAUSE);
+            answer = systemctl(Systemctl(self.scope));
+        }
+        answer.map_err(|failure| Error(format!("{call}: {}", failure.into_text())))
+    }
+
+    /// Runs jobs and waits for them.
+    fn run(self, job: Job, units: &[String]) -> Result<(), Error> {
+        if units.is_empty() {
+            return Ok(());
+        }
+        let call = job.verb();
+        let failed = self.ask(call, async |bus| bus.run(job, units).await, |systemctl| systemctl.run(job, units))?;
+        if failed.is_empty() { Ok(()) } else { Err(Error(failed.join("\n"))) }
+    }
+
+    /// Runs the generators and loads all units again.
+    pub fn daemon_reload(self) -> Result<(), Error> {
+        self.ask("daemon-reload", async |bus| bus.reload().await, Systemctl::reload)
+    }
+
+    /// Starts units and waits until they are active; an error if one of them is not.
+    pub fn start(self, units: &[String]) -> Result<(), Error> {
+        self.run(Job::Start, units)
+    }
+
+    /// Stops units and waits until they are inactive.
+    pub fn stop(self, units: &[String]) -> Result<(), Error> {
+        self.run(Job::Stop, units)
+    }
+
+    /// Reloads units and waits; an error if one of them could not.
+    pub fn reload(self, units: &[String]) -> Result<(), Error> {
+        self.run(Job::Reload, units)
+    }
+
+    /// Starts a unit, or reloads it if it runs.
+    pub fn reload_or_start(self, unit: &str) -> Result<(), Error> {
+        self.run(Job::ReloadOrRestart, &[unit.to_owned()])
+    }
+
+    /// Asks for a reload of a unit that runs and does not wait: for units that are ordered before it.
+    pub fn ask_reload(self, unit: &str) -> Result<(), Error> {
+        let job = Job::TryReloadOrRestart;
+        let call = format!("{} {unit}", job.verb());
+        // A unit that does not exist has nothing to reload.
+        let if_there = |outcome| if matches!(outcome, Err(Failure::NoSuchUnit(_))) { Ok(()) } else { outcome };
+        self.ask(&call, async |bus| if_there(bus.enqueue(job, unit).await), |one| if_there(one.enqueue(job, unit)))
+    }
+
+    /// Asks for a unit to be stopped and does not wait; a unit that does not exist has stopped.
+    pub fn ask_stop(self, unit: &str) {
+        let job = Job::Stop;
+        drop(self.ask(job.verb(), async |bus| bus.enqueue(job, unit).await, |one| one.enqueue(job, unit)));
+    }
+
+    /// Resets the failed state of units; a unit that never failed is no error.
+    pub fn reset_failed(self, units: &[String]) {
+        for unit in units {
+            let forgotten =
+                self.ask("reset-failed", async |bus| bus.reset_failed(unit).await, |one| one.reset_failed(unit));
+            drop(forgotten);
+        }
+    }
+
+    /// Returns properties of a unit; a unit that is not loaded has them, too.
+    pub fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>, Error> {
+        let call = format!("show {unit}");
+        self.ask(&call, async |bus| bus.show(unit, properties).await, |systemctl| systemctl.show(unit, properties))
+    }
+
+    /// Returns one property of a unit.
+    pub fn property(self, unit: &str, name: &str) -> Result<String, Error> {
+        Ok(self.show(unit, &[name])?.remove(name).unwrap_or_default())
+    }
+
+    /// Tells whether a job to stop the unit is pending.
+    pub fn is_to_stop(self, unit: &str) -> bool {
+        let stops = self.ask("list-jobs", async |bus| bus.is_to_stop(unit).await, |one| one.is_to_stop(unit));
+        stops.unwrap_or(false)
+    }
+
+    /// Returns `ActiveState=` of several units, in their order.
+    pub fn states(self, units: &[String]) -> Result<Vec<State>, Error> {
+        let listed = self.ask("list-units", async |bus| bus.list_named(units).await, |one| one.list_named(units))?;
+        Ok(listed.into_iter().map(|one| one.state).collect())
+    }
+
+    /// Lists the deployments of a service that systemd has in memory, whatever their state.
+    pub fn deployments(self, name: &ServiceName) -> Result<Vec<(Deployment, State)>, Error> {
+        let pattern = format!("{name}-*@*.service");
+        Ok(self.list(&pattern)?.deployments(name).to_vec())
+    }
+
+    /// Lists every service that systemd has in memory, in one answer.
+    pub fn listing(self) -> Result<Listing, Error> {
+        self.list("*.service")
+    }
+
+    /// Lists the units that match and are neither inactive nor failed.
+    pub fn active(self, pattern: &str) -> Result<Vec<String>, Error> {
+        let patterns = [pattern];
+        let listed = self.ask("list-units", async |bus| bus.list(&patterns).await, |one| one.list(&patterns))?;
+        let is_up = |one: &Listed| !matches!(one.state.as_str(), "inactive" | "failed");
+        Ok(listed.into_iter().filter(is_up).map(|one| one.unit).collect())
+    }
+
+    fn list(self, pattern: &str) -> Result<Listing, Error> {
+        let patterns = [pattern];
+        let listed = self.ask("list-units", async |bus| bus.list(&patterns).await, |one| one.list(&patterns))?;
+        Ok(Listing::of(listed))
+    }
+
+    /// Returns a command that runs journalctl(1), to be completed.
+    pub fn journalctl(self) -> Command {
+        let mut command = Command::new("journalctl");
+        if self.scope == Scope::User {
+            command.arg("--user");
+        }
+        command
+    }
+
+    /// Returns the last lines that a unit and its hooks logged.
+    pub fn journal(self, unit: &str, lines: u32) -> String {
+        // What was written a moment ago may still be on its way to the journal.
+        let _ = self.journalctl().arg("--sync").output();
+        // podman's events would crowd out its messages.
+        let count = (lines * 5).to_string();
+        let arguments = ["--unit", unit, "--lines", &count, "--output", "cat", "--no-pager", "--quiet"];
+        match self.journalctl().args(arguments).output() {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                let lines_of_unit: Vec<_> = text.lines().filter(|line| !is_podman_event(line)).collect();
+                lines_of_unit[lines_of_unit.len().saturating_sub(lines as usize)..].join("\n")
+            }
+            Err(error) => format!("could not run journalctl: {error}"),
+        }
+    }
+}
+
+/// Recognizes `2026-11-25 12:57:52.867619427 +0000 UTC m=+0.177659177 volume remove public`, podman-events(1).
+fn is_podman_event(line: &str) -> bool {
+    line.split(' ').nth(4).is_some_and(|word| word.starts_with("m=+"))
+}
+
+/// Tells whether systemd runs this machine, sd_booted(3).
+fn is_booted() -> bool {
+    std::path::Path::new("/run/systemd/system").is_dir()
+}
