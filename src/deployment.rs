@@ -1,5 +1,6 @@
 //! One deployment: an instance of a generation's template.
 
+pub mod connections;
 pub mod context;
 pub mod drain;
 pub mod endpoint;
@@ -8,6 +9,8 @@ pub mod hook;
 pub mod prepare;
 pub mod state;
 pub mod slot;
+#[cfg(test)]
+mod sockets;
 pub mod wake;
 
 use crate::error::{Error, Result};

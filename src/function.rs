@@ -1,3 +1,8 @@
-//! What is done with functions: storing and removing them.
+//! Functions on this machine: finding, declaring, storing and removing them.
 
+pub(crate) mod converge;
+pub(crate) mod declare;
+pub(crate) mod find;
+pub(crate) mod remove;
+pub(crate) mod render;
 pub mod store;

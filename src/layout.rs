@@ -237,19 +237,19 @@ impl Layout {
         self.live().join(name.as_str()).join("target.json")
     }
 
-    /// Services whose generations' files are kept.
-    pub fn all_kept(&self) -> Utf8PathBuf {
+    /// Returns the directory of all services' stored generations.
+    pub fn histories(&self) -> Utf8PathBuf {
         self.state.join("generations")
     }
 
-    /// The generations whose files are kept.
-    pub fn kept(&self, name: &ServiceName) -> Utf8PathBuf {
-        self.all_kept().join(name.as_str())
+    /// Returns the directory of a service's stored generations.
+    pub fn history(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.histories().join(name.as_str())
     }
 
     /// A generation's files and declaration.
     pub fn stored(&self, name: &ServiceName, id: &GenerationId) -> Utf8PathBuf {
-        self.kept(name).join(id.as_str())
+        self.history(name).join(id.as_str())
     }
 
     /// Working directory of a generation's processes.
@@ -284,18 +284,18 @@ impl Layout {
         self.runtime.join("failures")
     }
 
-    /// What a service did when it last had something to do.
-    pub fn last(&self, name: &ServiceName) -> Utf8PathBuf {
-        self.runtime.join("last").join(name.as_str())
+    /// Returns the record of a service's last rollout.
+    pub fn record(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.runtime.join("records").join(name.as_str())
     }
 
     pub fn locks(&self) -> Utf8PathBuf {
         self.runtime.join("locks")
     }
 
-    /// Files whose holders bring a service somewhere, whichever.
-    pub fn turns(&self) -> Utf8PathBuf {
-        self.runtime.join("turns")
+    /// Returns the directory of locks that limit how many services start, roll or stop at a time.
+    pub fn permits(&self) -> Utf8PathBuf {
+        self.runtime.join("permits")
     }
 
     /// The container runtime that podman chose.
@@ -323,8 +323,8 @@ impl Layout {
         self.locks().join(FUNCTIONS_LOCK)
     }
 
-    /// Held by whoever declares a service or removes it.
-    pub fn declaring(&self, name: &ServiceName) -> Utf8PathBuf {
+    /// Returns the lock that whoever declares or removes a service holds.
+    pub fn declaration_lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.declaration_lock())
     }
 

@@ -1,14 +1,31 @@
-//! A service as a whole: what is to be done, and doing it.
+//! Services on this machine: what is to be done to bring them to what is declared, and doing it.
 
-pub mod change;
-pub mod condition;
-pub mod hook;
-pub mod history;
-pub mod record;
-pub mod overrides;
-pub mod plan;
-pub mod ports;
-pub mod provenance;
-pub mod rollout;
+pub(crate) mod action;
+pub(crate) mod change;
+pub(crate) mod condition;
+pub(crate) mod converge;
+pub(crate) mod declare;
+pub(crate) mod dependencies;
+pub(crate) mod event;
+pub(crate) mod failure;
+pub(crate) mod history;
+pub(crate) mod hook;
+pub(crate) mod lifecycle;
+pub(crate) mod lock;
+pub(crate) mod machine;
+pub(crate) mod modify;
+pub(crate) mod notes;
+pub(crate) mod overrides;
+pub(crate) mod parts;
+pub(crate) mod permit;
+pub(crate) mod pins;
+pub(crate) mod plan;
+pub(crate) mod ports;
+pub(crate) mod proposal;
+pub(crate) mod provenance;
+pub(crate) mod record;
+pub(crate) mod remove;
+pub(crate) mod rollback;
+pub(crate) mod rollout;
+pub(crate) mod run;
 pub mod store;
-pub mod permit;

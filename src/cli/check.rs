@@ -3,37 +3,38 @@
 use camino::Utf8Path;
 use clap::Args;
 
-use crate::cli::declare::pod_error;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::input::{is_directory, is_function, with_function, with_rendered};
 use crate::cli::output::outln;
-use crate::cli::render::{is_directory, with_rendered};
-use crate::cli::{Context, Failure, Outcome, cgi, split_words};
+use crate::cli::words;
+use crate::compile;
 use crate::compile::host::Compiled;
 use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::function::Compiled as Function;
 use crate::proxy::publish;
+use crate::service::proposal::pod_error;
 use crate::source::functions::MANIFEST;
 use crate::source::search::Location;
-use crate::{compile, source, verify};
+use crate::{source, verify};
 
 #[derive(Args)]
-pub struct Arguments {
-    /// Declared directories or manifests, with variables for their templates, or names of services and IDs of
-    /// functions; everything
-    /// that is declared when left out
+pub(crate) struct Arguments {
+    /// Directories or manifests with variables for them, names of services or IDs of functions [default: all]
     #[arg(value_name = "DIR|NAME|FUNCTION|VAR=VAL")]
     words: Vec<String>,
 }
 
-pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let (things, assignments) = split_words(&arguments.words);
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let (things, assignments) = words::split(&arguments.words);
     let mut errors = Diagnostics::default();
     let (mut checked, mut checked_functions) = (0, 0);
     if things.is_empty() {
         let host = compile::compile(&context.layout, context.systemd());
         for compiled in host.services.values() {
             let dir = compiled.service.source.parent().unwrap_or(Utf8Path::new("/"));
-            errors.0.extend(opinion(context, compiled, &context.layout.at(dir), &compiled.service.source)?);
+            errors.0.extend(external_errors(context, compiled, &context.layout.at(dir), &compiled.service.source)?);
             checked += 1;
         }
         for compiled in host.functions.values() {
@@ -43,9 +44,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
         errors.0.extend(host.into_errors().0);
     }
     for thing in &things {
-        if cgi::is_function(context, thing) {
-            match cgi::with_function(context, thing, &assignments, |compiled, dir| of_function(context, compiled, dir))
-            {
+        if is_function(context, thing) {
+            match with_function(context, thing, &assignments, |compiled, dir| of_function(context, compiled, dir)) {
                 Ok(found) => {
                     errors.0.extend(found);
                     checked_functions += 1;
@@ -74,16 +74,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     Ok(())
 }
 
-/// What systemd itself says of a function's units.
+/// Collects systemd's errors in a function's units.
 fn of_function(context: &Context, compiled: &Function, dir: &Utf8Path) -> Result<Vec<Diagnostic>, Failure> {
     let lines = verify::verify_function(&context.layout, compiled, dir, context.systemd())
-        .map_err(|error| Failure::Failed(format!("systemd-analyze cannot be run: {error}")))?;
-    let remedy = "mend what the unit comes from; `conductor render` shows it";
+        .map_err(|error| Failure::Failed(format!("could not run systemd-analyze: {error}")))?;
+    let remedy = "correct the key that the line comes from; `conductor explain` shows it";
     let shown = compiled.dir.join(MANIFEST);
-    Ok(lines.iter().map(|line| Diagnostic::of_file(&shown, format!("systemd says: {line}"), remedy)).collect())
+    Ok(lines.iter().map(|line| Diagnostic::of_file(&shown, format!("systemd: {line}"), remedy)).collect())
 }
 
-/// How many services a thing is, and what is wrong with them.
+/// Checks what a word names. Returns the number of services and their errors.
 fn one(context: &Context, thing: &str, assignments: &[String]) -> Result<(usize, Vec<Diagnostic>), Failure> {
     let path = Utf8Path::new(thing);
     if is_directory(thing) {
@@ -105,13 +105,13 @@ fn each(
     for compiled in &services {
         others.refuse(compiled.service.declared_as(), location)?;
         others.refuse(&compiled.service.name, location)?;
-        found.extend(opinion(context, compiled, dir, &shown.join(source::DECLARATION))?);
+        found.extend(external_errors(context, compiled, dir, &shown.join(source::DECLARATION))?);
     }
     Ok((services.len(), found))
 }
 
-/// What systemd itself says of the units, and of the proxy that they are behind.
-fn opinion(
+/// Collects systemd's errors in the units of a service, and what keeps the proxy from reaching it.
+fn external_errors(
     context: &Context,
     compiled: &Compiled,
     dir: &Utf8Path,
@@ -119,12 +119,12 @@ fn opinion(
 ) -> Result<Vec<Diagnostic>, Failure> {
     let of_pod = pod_error(&context.layout, compiled, dir, shown.parent().unwrap_or(shown));
     let lines = verify::verify(&context.layout, compiled, dir, context.systemd())
-        .map_err(|error| Failure::Failed(format!("systemd-analyze cannot be run: {error}")))?;
-    let remedy = "mend what the unit comes from; `conductor render` shows it";
-    let of_systemd = lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd says: {line}"), remedy));
+        .map_err(|error| Failure::Failed(format!("could not run systemd-analyze: {error}")))?;
+    let remedy = "correct the key that the line comes from; `conductor explain` shows it";
+    let of_systemd = lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd: {line}"), remedy));
     let routed = !compiled.service.routes.is_empty() && context.layout.root() == "/";
-    let hidden = if routed { publish::uncountable(context.manager) } else { None };
-    let remedy = "take that out of the unit; `systemctl cat` shows where it is";
-    let of_proxy = hidden.map(|why| Diagnostic::of_file(shown, why, remedy));
+    let uncountable = if routed { publish::uncountable(context.manager) } else { None };
+    let remedy = "remove that from the unit; `systemctl cat` shows where it is";
+    let of_proxy = uncountable.map(|why| Diagnostic::of_file(shown, why, remedy));
     Ok(of_pod.into_iter().chain(of_systemd).chain(of_proxy).collect())
 }

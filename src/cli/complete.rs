@@ -1,24 +1,26 @@
-//! What shells offer behind the cursor: `conductor completions SHELL`.
+//! `conductor completions SHELL`, and the answers to shells that complete a command line.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
 use clap::builder::PossibleValue;
-use clap::{Arg, Command, CommandFactory, ValueEnum};
+use clap::{Arg, Command, ValueEnum};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::Shells;
 
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::out;
-use crate::cli::{Cli, Context, Failure, Outcome, service};
 use crate::live;
 use crate::names::{GenerationId, ServiceName};
 use crate::service::history;
+use crate::service::parts::members;
 use crate::source::{functions, search};
 
-/// The shells that completions are written for.
+/// Shells that completions are generated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shell {
+pub(crate) enum Shell {
     Bash,
     Fish,
     Zsh,
@@ -44,8 +46,8 @@ impl ValueEnum for Shell {
     }
 }
 
-/// Prints what a shell reads; it asks this program again at each completion.
-pub fn print(shell: Shell) -> Outcome {
+/// Prints a script for the shell, which calls this program at each completion.
+pub(crate) fn print(shell: Shell) -> Outcome {
     let shells = Shells::builtins();
     let completer = shells.completer(shell.name()).ok_or_else(|| Failure::Failed("no such shell".to_owned()))?;
     let mut script = Vec::new();
@@ -54,21 +56,17 @@ pub fn print(shell: Shell) -> Outcome {
     Ok(())
 }
 
-/// Answers a shell that asks, and ends then.
-pub fn answer() {
-    CompleteEnv::with_factory(command).complete();
+/// Answers a shell that asks for completions of a command line, and ends this program then.
+pub(crate) fn answer(command: impl Fn() -> Command) {
+    CompleteEnv::with_factory(|| with_names(command())).complete();
 }
 
-/// The command line, and who knows its words.
-fn command() -> Command {
-    with_names(Cli::command())
-}
-
+/// Adds completers to the arguments of a command and its subcommands.
 fn with_names(command: Command) -> Command {
     command.mut_args(with_name).mut_subcommands(with_names)
 }
 
-/// Arguments are called by what they name.
+/// Adds the completer of an argument, which its name tells.
 fn with_name(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
         "name" if arg.is_positional() => arg.add(ArgValueCompleter::new(services)),
@@ -83,17 +81,17 @@ fn with_name(arg: Arg) -> Arg {
     }
 }
 
-/// What can be asked without parsing a line that is not whole yet.
+/// Creates a context without parsing the command line, which is not complete yet.
 fn context() -> Option<Context> {
     let user = std::env::args().any(|word| word == "--user");
-    Context::new(&Cli { user, root: "/".into(), noun: super::Noun::DaemonReload }).ok()
+    Context::new(user, "/".into()).ok()
 }
 
 fn names(context: &Context) -> BTreeSet<ServiceName> {
     let layout = &context.layout;
     let declared = search::find(layout).0.into_iter().map(|location| location.name);
     let all: BTreeSet<_> = declared.chain(live::all(layout).into_keys()).collect();
-    let parts: Vec<_> = all.iter().flat_map(|name| service::members(layout, name)).collect();
+    let parts: Vec<_> = all.iter().flat_map(|name| members(layout, name)).collect();
     all.into_iter().chain(parts).collect()
 }
 
@@ -114,7 +112,7 @@ fn deployments(word: &OsStr) -> Vec<CompletionCandidate> {
     candidates(word, units)
 }
 
-/// Their IDs, and where they are reached.
+/// IDs and aliases.
 fn functions(word: &OsStr) -> Vec<CompletionCandidate> {
     let Some(context) = context() else { return Vec::new() };
     let ids = functions::find(&context.layout).into_keys().map(|id| id.to_string());
@@ -122,11 +120,11 @@ fn functions(word: &OsStr) -> Vec<CompletionCandidate> {
     candidates(word, ids.chain(aliases))
 }
 
-/// Of the services on the line.
+/// Generations of the services on the command line.
 fn generations(word: &OsStr) -> Vec<CompletionCandidate> {
     let Some(context) = context() else { return Vec::new() };
     let words: BTreeSet<_> = std::env::args().skip(1).collect();
     let named = names(&context).into_iter().filter(|name| words.contains(name.as_str()));
-    let kept = named.flat_map(|name| history::all(&context.layout, &name).unwrap_or_default());
-    candidates(word, kept.map(|kept| GenerationId::to_string(&kept.id)))
+    let past = named.flat_map(|name| history::all(&context.layout, &name).unwrap_or_default());
+    candidates(word, past.map(|past| GenerationId::to_string(&past.id)))
 }

@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use crate::environment::Environment;
 use crate::model::Service;
 
-/// Their values.
-pub fn values(service: &Service, environment: &Environment) -> BTreeMap<String, String> {
+/// Returns the values of the variables that a service lists under `display`.
+pub(crate) fn values(service: &Service, environment: &Environment) -> BTreeMap<String, String> {
     let value = |name: &String| Some((name.clone(), environment.variables.get(name)?.clone()));
     service.display.iter().filter_map(value).collect()
 }
 
-/// The columns of a listing: what any of its rows shows, in the order of their names.
-pub fn columns<'a>(rows: impl Iterator<Item = &'a BTreeMap<String, String>>) -> Vec<&'a str> {
+/// Returns the columns of a listing: the variables that any of its rows has, sorted by name.
+pub(crate) fn columns<'a>(rows: impl Iterator<Item = &'a BTreeMap<String, String>>) -> Vec<&'a str> {
     let mut columns: Vec<_> = rows.flat_map(BTreeMap::keys).map(String::as_str).collect();
     columns.sort_unstable();
     columns.dedup();
     columns
 }
 
-/// A row's cells below such columns, each in one line.
-pub fn cells(columns: &[&str], row: &BTreeMap<String, String>) -> Vec<String> {
+/// Returns the cells of a row for these columns, each in one line.
+pub(crate) fn cells(columns: &[&str], row: &BTreeMap<String, String>) -> Vec<String> {
     let cell = |column: &&str| row.get(*column).map_or_else(|| "-".to_owned(), |value| value.replace('\n', " "));
     columns.iter().map(cell).collect()
 }

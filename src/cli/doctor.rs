@@ -1,4 +1,4 @@
-//! `conductor doctor`: is this host ready, and what to do if not.
+//! `conductor doctor`: checks that this host is ready, and says what to do if not.
 
 use fs_err as fs;
 use std::path::Path;
@@ -8,27 +8,30 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{self, outln};
-use crate::cli::{Context, Failure, Outcome, paint, table};
+use crate::cli::{paint, table};
+use crate::compile;
 use crate::compile::host::Host;
-use crate::deployment::{drain, slot, state};
+use crate::deployment::{connections, slot, state};
 use crate::engine::podman;
 use crate::layout::{LIBRARY, RUNTIMES, Scope};
 use crate::names::PROXY_GROUP;
 use crate::proxy::driver::Driver;
 use crate::proxy::files::OUTPUT;
 use crate::proxy::publish;
-use crate::service::hook;
-use crate::{atomic, compile, live};
+use crate::service::notes;
+use crate::{atomic, live};
 
-/// The oldest systemd that runs what is compiled.
+/// The oldest systemd that runs the compiled units.
 const OLDEST: u16 = 252;
-/// What limits of services need.
+/// The control group controllers that services' limits need.
 const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
 #[derive(Args)]
-pub struct Arguments {
-    /// As JSON, for programs
+pub(crate) struct Arguments {
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -37,32 +40,32 @@ pub struct Arguments {
 #[serde(rename_all = "lowercase")]
 enum Verdict {
     Good,
-    /// It works without.
+    /// Services work without it.
     Note,
     Bad,
 }
 
-/// What was looked at, and what to do about it.
+/// The result of one check, and what to do about it.
 #[derive(Serialize)]
 struct Finding {
     verdict: Verdict,
     what: String,
-    mend: Option<String>,
+    remedy: Option<String>,
 }
 
 fn good(what: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Good, what: what.into(), mend: None }
+    Finding { verdict: Verdict::Good, what: what.into(), remedy: None }
 }
 
-fn note(what: impl Into<String>, mend: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Note, what: what.into(), mend: Some(mend.into()) }
+fn note(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { verdict: Verdict::Note, what: what.into(), remedy: Some(remedy.into()) }
 }
 
-fn bad(what: impl Into<String>, mend: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Bad, what: what.into(), mend: Some(mend.into()) }
+fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { verdict: Verdict::Bad, what: what.into(), remedy: Some(remedy.into()) }
 }
 
-pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let host = compile::compile(&context.layout, context.systemd());
     let mut findings = vec![systemd(context), control_groups(), generator(context)];
     if context.layout.scope == Scope::System {
@@ -89,8 +92,8 @@ fn print(finding: &Finding) {
     };
     let style = paint::of_state(word);
     output::write_coloured(format_args!("{style}{word:4}{style:#}  {}\n", finding.what));
-    if let Some(mend) = &finding.mend {
-        outln!("      {mend}");
+    if let Some(remedy) = &finding.remedy {
+        outln!("      {remedy}");
     }
 }
 
@@ -130,18 +133,18 @@ fn generator(context: &Context) -> Finding {
         Some(path) if fs::canonicalize(path).is_ok_and(|target| target == Path::new("/dev/null")) => {
             bad(format!("the generator is masked by {path}"), format!("rm {path}"))
         }
-        Some(_) if !output.exists() => bad("the generator has not run yet", "systemctl daemon-reload"),
+        Some(_) if !output.exists() => bad("the generator has not run", "systemctl daemon-reload"),
         Some(path) => good(format!("the generator {path} has run")),
     }
 }
 
-/// Drains ask the kernel who is connected.
+/// Drains ask the kernel for connections.
 fn connections() -> Finding {
-    match drain::in_flight("/run/systemd/private".into()) {
-        Ok(_) => good("the kernel tells connections of unix sockets"),
+    match connections::in_flight("/run/systemd/private".into()) {
+        Ok(_) => good("the kernel lists connections of unix sockets"),
         Err(error) => bad(
-            format!("the kernel does not tell connections of unix sockets: {error}"),
-            "modprobe unix_diag; without it no deployment is ever known to be drained",
+            format!("the kernel does not list connections of unix sockets: {error}"),
+            "modprobe unix_diag; without it the end of draining is unknown",
         ),
     }
 }
@@ -168,17 +171,17 @@ fn proxy(context: &Context, host: &Host) -> Vec<Finding> {
     };
     let get = |key: &str| unit.get(key).map_or("", String::as_str);
     if get("LoadState") != "loaded" {
-        let mend = format!("apt-get install {name}; services with [[route]] are not reached without it");
+        let remedy = format!("apt-get install {name}; services with [[route]] are not reached without it");
         let what = format!("{title} is not installed");
-        return vec![if routed { bad(what, mend) } else { note(what, mend) }];
+        return vec![if routed { bad(what, remedy) } else { note(what, remedy) }];
     }
     if !get("DropInPaths").contains("conductor.conf") {
-        let mend = format!("systemctl daemon-reload && systemctl restart {name}");
-        return vec![bad(format!("{} lacks the conductor.conf drop-in", driver.unit()), mend)];
+        let remedy = format!("systemctl daemon-reload && systemctl restart {name}");
+        return vec![bad(format!("{} lacks the conductor.conf drop-in", driver.unit()), remedy)];
     }
     if get("ActiveState") != "active" {
-        let mend = format!("systemctl start {name}; journalctl -u {name}");
-        return vec![bad(format!("{title} is {}", get("ActiveState")), mend)];
+        let remedy = format!("systemctl start {name}; journalctl -u {name}");
+        return vec![bad(format!("{title} is {}", get("ActiveState")), remedy)];
     }
     let mut findings = vec![good(format!("{title} runs, with the routes of services"))];
     let uncountable = publish::uncountable(manager);
@@ -244,28 +247,28 @@ fn declarations(host: &Host) -> Option<Finding> {
     let number = host.services.len();
     let broken: Vec<_> = host.errors.keys().map(|name| name.as_ref().map_or("a file", |name| name.as_str())).collect();
     if broken.is_empty() {
-        return (number > 0).then(|| good(format!("{number} services are declared, and compile")));
+        return (number > 0).then(|| good(format!("{number} services are declared and compile")));
     }
-    Some(bad(format!("what is declared does not compile: {}", broken.join(", ")), "conductor check"))
+    Some(bad(format!("declarations do not compile: {}", broken.join(", ")), "conductor check"))
 }
 
-/// What is there of services that are not, and what commands that were killed left.
+/// Checks for leftovers of services that are gone and of commands that were killed.
 fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
     let layout = &context.layout;
     let mut findings = Vec::new();
     let mut gone: Vec<_> = live::all(layout).into_keys().filter(|name| !host.declares(name)).collect();
-    gone.extend(hook::remembered(layout)?.into_iter().filter(|name| !host.declares(name)));
+    gone.extend(notes::remembered(layout)?.into_iter().filter(|name| !host.declares(name)));
     gone.sort();
     gone.dedup();
     if !gone.is_empty() {
         let names: Vec<_> = gone.iter().map(|name| name.as_str()).collect();
         findings.push(bad(
-            format!("something is left of services that are not declared: {}", names.join(", ")),
-            "conductor daemon-reload stops and forgets them",
+            format!("leftovers of services that are not declared: {}", names.join(", ")),
+            "conductor daemon-reload stops and removes them",
         ));
     }
     for (name, compiled) in &host.services {
-        if let Some(why) = hook::failure(layout, name) {
+        if let Some(why) = notes::failure(layout, name) {
             let first = why.lines().next().unwrap_or_default().to_owned();
             findings.push(bad(
                 format!("{name}: the last start or reload failed: {first}"),
@@ -281,21 +284,21 @@ fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
             ));
         }
     }
-    let halves = [layout.live(), layout.all_kept()].into_iter().flat_map(|dir| {
+    let halves = [layout.live(), layout.histories()].into_iter().flat_map(|dir| {
         let services = atomic::entries(&layout.at(&dir)).unwrap_or_default();
-        services.into_iter().flat_map(|service| hidden(service.path())).collect::<Vec<_>>()
+        services.into_iter().flat_map(|service| unfinished(service.path())).collect::<Vec<_>>()
     });
     if let Some(path) = halves.into_iter().next() {
         findings.push(note(format!("a command that was killed left {path}"), "conductor daemon-reload removes it"));
     }
     if findings.is_empty() {
-        findings.push(good("nothing is left of services that are gone, and none failed"));
+        findings.push(good("no leftovers, and no service failed"));
     }
     Ok(findings)
 }
 
-/// Half-written things have names that begin with a dot.
-fn hidden(dir: &camino::Utf8Path) -> Vec<Utf8PathBuf> {
+/// Lists half-written files, whose names begin with a dot.
+fn unfinished(dir: &camino::Utf8Path) -> Vec<Utf8PathBuf> {
     let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_name().starts_with('.')).map(|entry| entry.path().to_owned()).collect()
 }

@@ -1,11 +1,12 @@
-//! An environment as people read it.
+//! Printing an environment.
 
+use crate::cli::failure::Outcome;
 use crate::cli::output::outln;
-use crate::cli::{Outcome, table};
+use crate::cli::table;
 use crate::environment::Environment;
 
-/// Prints `NAME=value` lines in order, what comes from elsewhere as comments behind them.
-pub fn print(environment: &Environment, json: bool) -> Outcome {
+/// Prints `NAME=value` lines, then comments on what systemd adds.
+pub(crate) fn print(environment: &Environment, json: bool) -> Outcome {
     if json {
         return table::print_json(&environment.variables);
     }

@@ -1,7 +1,7 @@
-//! `conductor explain`: from each declared key to the unit and proxy lines that it became.
+//! `conductor explain`: the unit and proxy lines that each declared key produced.
 //!
-//! Nobody keeps a table of that: the declaration is compiled once more without each of its keys, or with another value
-//! where it is needed, and the lines that are there no more are what the key became.
+//! There is no table of these: the declaration is compiled again without each of its keys, or with another value where a
+//! key is required, and the lines that are missing then are those that the key produced.
 
 use std::collections::BTreeMap;
 
@@ -9,56 +9,59 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::input::{is_directory, is_function, with_function, with_rendered};
 use crate::cli::output::outln;
-use crate::cli::render::{is_directory, with_rendered};
-use crate::cli::{Context, Failure, Outcome, cgi, split_words, table};
+use crate::cli::{table, words};
 use crate::compile;
 use crate::compile::functions::compile_function;
 use crate::compile::host::Compiled;
 use crate::document::{Node, Path, Step, Value};
+use crate::function::render::render;
 use crate::model::function;
 use crate::proxy::files::{self, MANIFEST};
 use crate::source::functions;
 use crate::source::search::{self, Location};
 use crate::tree::{Entry, Tree};
 
-/// So many lines of a file are shown for a key.
+/// How many lines of a file are shown for a key.
 const SHOWN: usize = 6;
 
 #[derive(Args)]
-pub struct Arguments {
-    /// A directory to declare from, with variables for it, a declared service, or a function by its ID
+pub(crate) struct Arguments {
+    /// Directory with variables for it, name of a declared service, or ID of a function
     #[arg(value_name = "DIR|NAME|ID] [VAR=VAL", required = true)]
     words: Vec<String>,
-    /// As JSON, for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// The lines of each file that something compiles to.
+/// The compiled lines, by file.
 type Lines = BTreeMap<Utf8PathBuf, Vec<String>>;
 
-/// A key and what became of it.
+/// A key and the lines that it produced.
 #[derive(Serialize)]
 struct Explanation {
-    /// Of the service or function.
+    /// Name of the service or function.
     name: String,
     key: String,
     value: String,
-    /// Where it is written.
+    /// The file that declares it.
     file: Utf8PathBuf,
     line: usize,
-    /// Lines by the file that they are in, below the generator's directory. None: nothing else compiles in its place.
+    /// Lines by file, below the generator's directory. None: nothing compiles without the key or with another value.
     became: Option<Lines>,
 }
 
-pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let (things, assignments) = split_words(&arguments.words);
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let (things, assignments) = words::split(&arguments.words);
     let [thing] = things.as_slice() else {
         return Err(Failure::Usage("one service or function at a time; variables are VAR=VAL".to_owned()));
     };
     let path = Utf8Path::new(thing);
-    let explanations = if cgi::is_function(context, thing) {
+    let explanations = if is_function(context, thing) {
         explain_function(context, thing, &assignments)?
     } else if is_directory(thing) {
         with_rendered(context, path, None, &assignments, |location, dir| explain(context, location, dir, path))?
@@ -83,10 +86,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
 fn print(one: &Explanation) {
     outln!("{} = {}  ({}:{})", one.key, one.value, one.file, one.line);
     let Some(became) = &one.became else {
-        return outln!("    its lines cannot be told: without it, or with another value, nothing compiles");
+        return outln!("    unit lines unknown: nothing compiles without this key or with another value");
     };
     if became.is_empty() {
-        outln!("    no line: it is as by default, or conductor itself heeds it");
+        outln!("    no unit line: default, or used by conductor itself");
     }
     for (file, lines) in became {
         outln!("    {file}");
@@ -124,7 +127,7 @@ fn explain(
 
 fn explain_function(context: &Context, word: &str, assignments: &[String]) -> Result<Vec<Explanation>, Failure> {
     let systemd = context.systemd();
-    cgi::with_function(context, word, assignments, |base, dir| {
+    with_function(context, word, assignments, |base, dir| {
         let document = functions::document(dir, &base.dir.join(functions::MANIFEST))?;
         let variant = |document| {
             let variant = compile_function(&context.layout, document, dir, &base.dir, systemd).ok()?;
@@ -134,7 +137,7 @@ fn explain_function(context: &Context, word: &str, assignments: &[String]) -> Re
     })
 }
 
-/// What each key of a document became: the lines that other documents do not become.
+/// Explains each key of a document by the lines that are missing without it.
 fn explain_keys(
     name: &str,
     document: &Node,
@@ -156,7 +159,7 @@ fn explain_keys(
     keys(document).into_iter().map(explanation).collect()
 }
 
-/// Values that are no tables; a list of tables has those in it.
+/// Lists the keys of values that are not tables, also those in arrays of tables.
 fn keys(document: &Node) -> Vec<Path> {
     let mut keys = Vec::new();
     collect(document, &Path::default(), &mut keys);
@@ -178,7 +181,7 @@ fn collect(node: &Node, here: &Path, keys: &mut Vec<Path>) {
     }
 }
 
-/// The document without a key, and with other values of it for where it is needed.
+/// Returns the document without a key, and with other values of a key that is required.
 fn others(document: &Node, key: &Path) -> Vec<Node> {
     let value = &document.find(key).value;
     let replacements = match value {
@@ -200,9 +203,9 @@ fn others(document: &Node, key: &Path) -> Vec<Node> {
     std::iter::once(None).chain(replacements.into_iter().map(Some)).map(changed).collect()
 }
 
-/// Gives the node at the end of a way another value, or takes it out.
-fn change(node: &mut Node, way: &[Step], value: Option<Value>) {
-    let Some((step, rest)) = way.split_first() else { return };
+/// Sets the value at the end of a path, or removes it.
+fn change(node: &mut Node, path: &[Step], value: Option<Value>) {
+    let Some((step, rest)) = path.split_first() else { return };
     match (&mut node.value, step) {
         (Value::Table(entries), Step::Key(key)) if rest.is_empty() => match value {
             Some(value) => drop(entries.get_mut(key).map(|node| node.value = value)),
@@ -222,22 +225,22 @@ fn change(node: &mut Node, way: &[Step], value: Option<Value>) {
     }
 }
 
-/// The generation's name, in which every change shows, is left out.
+/// Returns the compiled lines of a service, without the generation's ID, which every change changes.
 fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
     let mut tree: Tree = compiled.units.clone();
     tree.extend(files::render(&context.layout, &[&compiled.service], None));
     lines(&tree, |text| text.replace(compiled.id.as_str(), "GENERATION"))
 }
 
-/// The same of a function's ID, and of all that has a part of it.
+/// Returns the compiled lines of a function, without its ID, which every change changes.
 fn lines_of_function(context: &Context, compiled: &function::Compiled) -> Lines {
-    let (id, tree) = (&compiled.id, cgi::render_one(&context.layout, compiled, context.systemd()));
+    let (id, tree) = (&compiled.id, render(&context.layout, compiled, context.systemd()));
     lines(&tree, |text| {
         text.replace(id.as_str(), "ID").replace(&id.user(), "conductor-cgi-ID").replace(id.short(), "ID")
     })
 }
 
-/// The lines of each file, without what changes with everything.
+/// Returns the lines of each file, without the IDs in them.
 fn lines(tree: &Tree, anonymous: impl Fn(&str) -> String) -> Lines {
     let files = tree.iter().filter(|(path, _)| !path.as_str().ends_with(MANIFEST));
     files
@@ -253,7 +256,7 @@ fn lines(tree: &Tree, anonymous: impl Fn(&str) -> String) -> Lines {
         .collect()
 }
 
-/// The lines of one that another has not.
+/// Returns the lines of one compilation that another does not have.
 fn gone(one: &Lines, other: &Lines) -> Lines {
     let mut gone = BTreeMap::new();
     for (path, lines) in one {
@@ -264,7 +267,7 @@ fn gone(one: &Lines, other: &Lines) -> Lines {
                 there.remove(position);
                 false
             }
-            // Titles and comments come with what is below them.
+            // Section titles and comments follow from the lines below them.
             None => !line.is_empty() && !line.starts_with(['#', '[']),
         });
         if !missing.is_empty() {

@@ -1,26 +1,27 @@
-//! Logs, by journalctl(1).
+//! Logs, shown by journalctl(1).
 
 use std::os::unix::process::CommandExt;
 
 use clap::Args;
 
-use crate::cli::{Context, Failure, Outcome};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
 
 #[derive(Args)]
-pub struct Options {
-    /// Go on with what is logged from now on
+pub(crate) struct Options {
+    /// Follow the log
     #[arg(short, long)]
     follow: bool,
-    /// So many of the last lines; all when left out
+    /// Show the last N lines [default: all]
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<u32>,
-    /// Options of journalctl's
+    /// Pass options to journalctl
     #[arg(last = true, value_name = "OPTION")]
     others: Vec<String>,
 }
 
-/// Becomes journalctl, which shows what matches.
-pub fn show(context: &Context, matches: &[String], options: &Options) -> Outcome {
+/// Becomes journalctl, which shows the matching lines.
+pub(crate) fn show(context: &Context, matches: &[String], options: &Options) -> Outcome {
     let mut command = context.manager.journalctl();
     if options.follow {
         command.arg("--follow");
@@ -29,5 +30,5 @@ pub fn show(context: &Context, matches: &[String], options: &Options) -> Outcome
         command.arg(format!("--lines={lines}"));
     }
     let error = command.args(&options.others).args(matches).exec();
-    Err(Failure::Failed(format!("journalctl cannot be run: {error}")))
+    Err(Failure::Failed(format!("could not run journalctl: {error}")))
 }

@@ -6,35 +6,35 @@ use std::os::unix::fs::PermissionsExt;
 use camino::Utf8PathBuf;
 use clap::Args;
 
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
-use crate::cli::{Failure, Outcome};
 use crate::names::ServiceName;
 use crate::source::DECLARATION;
 use crate::source::functions::MANIFEST;
 
 #[derive(Args)]
-pub struct Arguments {
-    /// The service's or function's name; its declaration is written into a directory that is called so
+pub(crate) struct Arguments {
+    /// Name of the service or function, and of the directory that is created
     #[arg(value_name = "NAME")]
     new: String,
-    /// A program is run; the one that is written is a small web server in Python
+    /// Create a service that runs a program, a small web server in Python [default]
     #[arg(long, group = "engine")]
     exec: bool,
-    /// An image's container is run, by podman
+    /// Create a service that runs a container with podman
     #[arg(long, group = "engine")]
     container: bool,
-    /// A Kubernetes pod is run, by podman
+    /// Create a service that runs a Kubernetes pod with podman
     #[arg(long, group = "engine")]
     pod: bool,
-    /// A CGI function: a program is run for each request
+    /// Create a CGI function, which runs a program for each request
     #[arg(long, group = "engine")]
     cgi: bool,
-    /// Where the directory is made, instead of here
+    /// Create the directory below DIR [default: the current directory]
     #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
     directory: Utf8PathBuf,
 }
 
-/// A file of a declaration, `NAME` for the service's name in it.
+/// A file of a declaration, in which `NAME` stands for the service's name.
 struct File {
     path: &'static str,
     text: &'static str,
@@ -64,8 +64,8 @@ const CGI: &[File] = &[
     File { path: "NAME.sh", text: include_str!("../../templates/new/function.sh"), executable: true },
 ];
 
-/// Writes a declaration that works as it is, with what one may want to change said beside it.
-pub fn run(arguments: &Arguments) -> Outcome {
+/// Creates a declaration that works as it is, with comments on what to change.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let name = ServiceName::new(&arguments.new).map_err(Failure::Usage)?;
     let dir = arguments.directory.join(name.as_str());
     let files = match (arguments.container, arguments.pod, arguments.cgi) {
@@ -74,9 +74,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
         (_, _, true) => CGI,
         _ => EXEC,
     };
-    // Into an empty directory that somebody has made, but over nothing of theirs.
+    // An existing directory must be empty: no file of its owner is overwritten.
     if dir.read_dir_utf8().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Failure::Failed(format!("{dir} is there already, and not empty; choose another name")));
+        return Err(Failure::Failed(format!("{dir} already exists and is not empty; choose another name")));
     }
     for File { path, text, executable } in files {
         let path = dir.join(path.replace("NAME", name.as_str()));

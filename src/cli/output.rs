@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 
 static FIRST_ERROR: Mutex<Option<io::Error>> = Mutex::new(None);
 

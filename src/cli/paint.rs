@@ -1,4 +1,4 @@
-//! Colours of what people read on a terminal. Whoever prints it takes them out elsewhere, and where NO_COLOR is set.
+//! Colours for a terminal. What prints them removes them elsewhere, and where NO_COLOR is set.
 
 use anstyle::{AnsiColor, Style};
 
@@ -11,8 +11,8 @@ pub(crate) fn error_label() -> String {
     format!("{ERROR}error:{ERROR:#}")
 }
 
-/// The style of a word that says how something is: a unit's state, a finding's verdict.
-pub fn of_state(word: &str) -> Style {
+/// Returns the style of a unit's state or a finding's verdict.
+pub(crate) fn of_state(word: &str) -> Style {
     match word {
         "active" | "ready" | "ok" => GOOD,
         "failed" | "BAD" | "broken" => ERROR,

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
-use crate::cli::service::members;
-use crate::cli::{Context, Failure, Outcome};
+use crate::cli::{table, words};
 use crate::compile;
 use crate::compile::host::{Compiled, Host};
 use crate::deployment::state;
@@ -15,19 +16,21 @@ use crate::live::{self, Target};
 use crate::model::Strategy;
 use crate::names::{Deployment, ServiceName};
 use crate::proxy::publish;
+use crate::service::action::Action;
 use crate::service::change::{self, Change, Kind};
-use crate::service::plan::{self, Action, Job, Plan};
+use crate::service::parts::members;
+use crate::service::plan::{self, Job, Plan};
 use crate::service::provenance;
 use crate::source::search;
 
 #[derive(Args)]
-pub struct Arguments {
-    /// Services; all when left out
+pub(crate) struct Arguments {
+    /// Names of services [default: all]
     names: Vec<String>,
-    /// Exit with 4 when something would change
+    /// Exit with code 4 if something would change
     #[arg(long)]
     exit_code: bool,
-    /// As JSON, for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -36,42 +39,41 @@ pub struct Arguments {
 struct Output {
     services: Vec<Row>,
     proxy: Proxy,
-    /// What does not compile; what runs of it stays.
+    /// Errors of declarations that do not compile; what runs of these stays.
     errors: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct Proxy {
-    /// Whether its configuration will be another.
+    /// Whether its configuration will be published.
     republish: bool,
 }
 
-/// What would be done about one service.
+/// The plan of one service.
 #[derive(Serialize)]
 struct Row {
     name: ServiceName,
-    /// Nothing when empty.
+    /// Empty if nothing changes.
     actions: BTreeSet<Action>,
     start: Vec<String>,
     stop: Vec<String>,
     changes: Vec<Change>,
     note: Option<String>,
-    /// With the recreate strategy: nobody serves for so long.
+    /// How long nothing serves, with the recreate strategy.
     gap: Option<Gap>,
 }
 
 #[derive(Serialize)]
 struct Gap {
-    /// What the running deployments took from their process's start to ready; null: not known.
+    /// The time from the start of the running deployments' processes until they were ready; null if unknown.
     start_seconds: Option<f64>,
-    /// What requests in flight may take before, at most.
+    /// The time that requests in flight may take before, at most.
     drain_seconds: f64,
 }
 
-pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let Context { layout, manager } = context;
-    let names: Vec<_> =
-        arguments.names.iter().map(|name| ServiceName::new(name)).collect::<Result<_, _>>().map_err(Failure::Usage)?;
+    let names = words::services(&arguments.names)?;
     let mut host = compile::compile(layout, context.systemd());
     let plans = plan::all(layout, &host, &manager.listing()?)?;
     for name in &names {
@@ -86,11 +88,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let services = rows.collect::<Result<Vec<_>, Failure>>()?;
     let republish = !publish::is_published(layout, &host.tree);
     let errors = host.into_errors();
-    let told = errors.0.iter().map(|error| error.headline()).collect();
-    let output = Output { services, proxy: Proxy { republish }, errors: told };
+    let headlines = errors.0.iter().map(|error| error.headline()).collect();
+    let output = Output { services, proxy: Proxy { republish }, errors: headlines };
     let changes = republish || output.services.iter().any(|row| !row.actions.is_empty());
     if arguments.json {
-        super::table::print_json(&output)?
+        table::print_json(&output)?
     } else {
         print(&output, !names.is_empty())
     }
@@ -119,7 +121,7 @@ fn row(context: &Context, host: &Host, plan: &Plan) -> Result<Row, Failure> {
     Ok(row)
 }
 
-/// From the generation that the service was brought to.
+/// Returns what changed since the generation that serves.
 fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Change> {
     let Context { layout, .. } = context;
     let name = &compiled.service.name;
@@ -128,7 +130,7 @@ fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Chang
     }
     let location = search::find_one(layout, name);
     let document = location.and_then(|location| search::stored_document(layout, &location).ok());
-    // One that an older conductor wrote in another form: its format says why.
+    // A snapshot of an older conductor may not be readable: its format then is the change.
     let live = live::model(layout, name, &target.generation);
     let mut changes =
         live.map_or_else(|_| Vec::new(), |live| change::between(&live, &compiled.service, document.as_ref()));
@@ -144,19 +146,19 @@ fn gap(context: &Context, compiled: &Compiled, plan: &Plan) -> Gap {
     }
 }
 
-/// What changes, service by service, and how many stay; of named services, also those that stay.
-fn print(output: &Output, each: bool) {
+/// Prints what changes, service by service, and how many services do not change. If services were named, prints these, too.
+fn print(output: &Output, named: bool) {
     let (stay, change): (Vec<_>, Vec<_>) = output.services.iter().partition(|row| row.actions.is_empty());
     for row in change {
         print_row(row);
     }
-    if each {
+    if named {
         for row in &stay {
             print_row(row);
         }
     } else if !stay.is_empty() {
-        let (number, verb) = if stay.len() == 1 { ("service", "stays") } else { ("services", "stay") };
-        outln!("{} {number} {verb} as {}", stay.len(), if stay.len() == 1 { "it is" } else { "they are" });
+        let services = if stay.len() == 1 { "service" } else { "services" };
+        outln!("no changes ({} {services})", stay.len());
         for row in stay {
             if let Some(note) = &row.note {
                 outln!("  {}: {note}", row.name);
@@ -166,13 +168,13 @@ fn print(output: &Output, each: bool) {
         outln!("no service is declared; `conductor service declare DIR` declares one");
     }
     if output.proxy.republish {
-        outln!("the proxy's configuration is published anew");
+        outln!("the proxy's configuration will be published");
     }
 }
 
 fn print_row(row: &Row) {
-    let actions: Vec<_> = row.actions.iter().map(|action| action.word()).collect();
-    outln!("{}: {}", row.name, if actions.is_empty() { "nothing".to_owned() } else { actions.join(", ") });
+    let actions: Vec<_> = row.actions.iter().map(|action| action.name()).collect();
+    outln!("{}: {}", row.name, if actions.is_empty() { "no changes".to_owned() } else { actions.join(", ") });
     if let Some(note) = &row.note {
         outln!("  {note}");
     }
@@ -186,14 +188,14 @@ fn print_row(row: &Row) {
     }
     if let Some(Gap { start_seconds, drain_seconds }) = &row.gap {
         let start = start_seconds.map_or_else(
-            || "not known, nothing running says how long it took to start".to_owned(),
+            || "unknown, no running deployment recorded how long it took to start".to_owned(),
             |seconds| format!("about {seconds:.1} s, as long as the running ones took to start"),
         );
         outln!("  gap: {start}; before that at most {drain_seconds} s for requests in flight");
     }
 }
 
-/// One change, for people.
+/// Describes one change.
 fn line(change: &Change) -> String {
     let Change { input, name, old, new, place, actions: _ } = change;
     let what = match input {
@@ -210,7 +212,7 @@ fn line(change: &Change) -> String {
             format!("{old} -> {new}")
         }
         (None, Some(new)) if values => format!("{} (new)", shortened("", new).1),
-        (Some(old), None) if values => format!("{} (taken out)", shortened(old, "").0),
+        (Some(old), None) if values => format!("{} (removed)", shortened(old, "").0),
         (Some(_), Some(_)) => "changed".to_owned(),
         (None, _) => "added".to_owned(),
         (Some(_), None) => "removed".to_owned(),
@@ -219,10 +221,10 @@ fn line(change: &Change) -> String {
     format!("{what}: {how}{place}")
 }
 
-/// A value on a line is at most so long.
+/// The longest value on a line, in characters.
 const WIDTH: usize = 48;
 
-/// Two values, cut to where they begin to differ when they are long.
+/// Cuts long values to where they begin to differ.
 fn shortened(old: &str, new: &str) -> (String, String) {
     let common = old.chars().zip(new.chars()).take_while(|(one, other)| one == other).count();
     let long = |text: &str| text.chars().count() > WIDTH;

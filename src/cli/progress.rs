@@ -1,5 +1,5 @@
-//! What services do while somebody waits: `StatusText=` of their units, which the hooks write. On a terminal a line a
-//! service that stays in its place, elsewhere a line of standard error each time it changes.
+//! Progress of services while a command waits: `StatusText=` of their units, which the hooks write. On a terminal each
+//! service has one line that is updated, elsewhere each change is a line of standard error.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -13,14 +13,14 @@ use crate::log::note;
 use crate::names::ServiceName;
 use crate::systemd::Manager;
 
-/// Between two looks: often enough for eyes, and seldom enough for a log.
+/// The time between two looks at the units.
 const ON_TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_millis(500);
-/// So many services are looked at in one look: more fit no terminal, and each is a question to systemd.
+/// How many services are shown at once: more do not fit a terminal, and each is a request to systemd.
 const MOST: usize = 16;
 
-/// Has something done, and shows what services say of themselves meanwhile.
-pub fn during<T>(manager: Manager, names: &[ServiceName], work: impl FnOnce() -> T) -> T {
+/// Runs `work` and shows the status of services meanwhile.
+pub(crate) fn during<T>(manager: Manager, names: &[ServiceName], work: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         let (working, is_over) = mpsc::channel();
         scope.spawn(move || watch(manager, names, &is_over));
@@ -33,18 +33,18 @@ pub fn during<T>(manager: Manager, names: &[ServiceName], work: impl FnOnce() ->
 fn watch(manager: Manager, names: &[ServiceName], is_over: &Receiver<()>) {
     let mut display = Display::new();
     let every = if display.bars.is_some() { ON_TERMINAL } else { ELSEWHERE };
-    let mut said: BTreeMap<&ServiceName, String> = BTreeMap::new();
+    let mut shown: BTreeMap<&ServiceName, String> = BTreeMap::new();
     let units: Vec<_> = names.iter().map(ServiceName::unit).collect();
     while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
         let states = manager.states(&units).unwrap_or_default();
-        // Of a unit that does nothing it says what the last time came to.
+        // The status text of an idle unit is that of its last job.
         let is_busy = |state: &str| matches!(state, "activating" | "reloading" | "deactivating");
         let busy = names.iter().zip(&units).zip(states).filter(|(_, state)| is_busy(state));
         for ((name, unit), _) in busy.take(MOST) {
             let text = manager.property(unit, "StatusText").unwrap_or_default();
-            if !text.is_empty() && said.get(name) != Some(&text) {
+            if !text.is_empty() && shown.get(name) != Some(&text) {
                 display.show(name, &text);
-                said.insert(name, text);
+                shown.insert(name, text);
             }
         }
     }
@@ -52,7 +52,7 @@ fn watch(manager: Manager, names: &[ServiceName], is_over: &Receiver<()>) {
 }
 
 struct Display<'a> {
-    /// None where nobody looks.
+    /// None without a terminal.
     bars: Option<MultiProgress>,
     lines: BTreeMap<&'a ServiceName, ProgressBar>,
 }

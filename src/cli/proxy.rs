@@ -2,19 +2,20 @@
 
 use clap::Subcommand;
 
+use crate::cli::context::Context;
+use crate::cli::failure::Outcome;
 use crate::cli::output::outln;
-use crate::cli::{Context, Outcome};
 use crate::proxy::driver::Driver;
 use crate::proxy::publish::{self, Published};
 
 #[derive(Subcommand)]
-pub enum Verb {
-    /// ExecStart= and ExecReload= of conductor-proxy.service
+pub(crate) enum Verb {
+    /// Run ExecStart= and ExecReload= of conductor-proxy.service
     #[command(name = "_publish")]
     Publish,
 }
 
-pub fn run(context: &Context, verb: Verb) -> Outcome {
+pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
     match verb {
         Verb::Publish => {
             let Context { layout, manager } = context;

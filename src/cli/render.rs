@@ -1,48 +1,51 @@
 //! `conductor render`
 
-use std::collections::BTreeSet;
 use std::mem;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::input::{is_directory, is_function, with_function, with_rendered};
 use crate::cli::output::{out, outln};
-use crate::cli::{Context, Failure, Outcome, cgi, name_of, split_words, variables};
+use crate::cli::words;
+use crate::compile;
 use crate::compile::host::Compiled;
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::names::ServiceName;
+use crate::diagnostic::Diagnostics;
 use crate::proxy::files;
-use crate::service::provenance::{self, Provenance};
-use crate::source::{self, search};
 use crate::tree::{Entry, Tree};
-use crate::{compile, template, write};
+use crate::{function, write};
 
 #[derive(Args)]
-pub struct Arguments {
-    /// A declared directory, the name of a service, or a function (its manifest or ID); everything that is declared when left out
+pub(crate) struct Arguments {
+    /// Directory or manifest with variables for it, name of a service, or ID of a function [default: all that is declared]
     #[arg(value_name = "DIR|NAME|FUNCTION] [VAR=VAL")]
     words: Vec<String>,
-    /// Write the files below DIR, which must not have them yet, instead of showing them
+    /// Write the files below DIR, which must not contain them yet [default: show them]
     #[arg(long, value_name = "DIR")]
     output: Option<Utf8PathBuf>,
-    /// The service's name, if it is not the directory's
+    /// Set the service's name [default: the directory's name]
     #[arg(long)]
     name: Option<String>,
-    /// Render for a host with this version of systemd instead of this one
+    /// Render for this version of systemd [default: this host's]
     #[arg(long, value_name = "VERSION")]
     target_systemd: Option<u16>,
 }
 
-pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let systemd = arguments.target_systemd.or_else(|| context.systemd());
-    let (things, assignments) = split_words(&arguments.words);
+    let (things, assignments) = words::split(&arguments.words);
     let (tree, errors) = match things.as_slice() {
         [] => {
             let mut host = compile::compile(&context.layout, systemd);
             (mem::take(&mut host.tree), host.into_errors())
         }
-        [thing] if cgi::is_function(context, thing) => {
-            (cgi::rendered(context, thing, &assignments, systemd)?, Diagnostics::default())
+        [thing] if is_function(context, thing) => {
+            let tree = with_function(context, thing, &assignments, |compiled, _| {
+                Ok(function::render::render(&context.layout, compiled, systemd))
+            })?;
+            (tree, Diagnostics::default())
         }
         [thing] => {
             let services = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
@@ -83,42 +86,6 @@ fn one(
     }
     let location = context.location(thing)?;
     Ok(compile::compile_all(&context.layout, &location, &context.layout.at(&location.dir), &location.dir, systemd)?)
-}
-
-/// Whether a word is the path of a directory to declare from, and not the name of a service.
-pub fn is_directory(thing: &str) -> bool {
-    let has_declaration = || Utf8Path::new(thing).join(source::DECLARATION).exists();
-    thing.contains('/') || ServiceName::new(thing).is_err() || has_declaration()
-}
-
-/// Renders a directory's templates into a scratch directory and works on that.
-pub fn with_rendered<T>(
-    context: &Context,
-    path: &Utf8Path,
-    name: Option<&str>,
-    assignments: &[String],
-    work: impl FnOnce(&search::Location, &Utf8Path) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let variables = variables(assignments)?;
-    must_be_declaration(path)?;
-    let name = name_of(path, name)?;
-    let scratch = tempfile::tempdir()?;
-    let dir = Utf8Path::from_path(scratch.path()).ok_or_else(|| Failure::Failed("TMPDIR is not UTF-8".to_owned()))?;
-    template::render_dir(path, dir, &variables)?;
-    let declared = Provenance { dir: path.to_owned(), variables, by_itself: true, brought_by: BTreeSet::new() };
-    provenance::write(dir, &declared)?;
-    work(&search::new_location(&context.layout, &name), dir)
-}
-
-/// # Errors
-/// If there is no `service.toml` in the directory.
-pub fn must_be_declaration(dir: &Utf8Path) -> Outcome {
-    if dir.join(source::DECLARATION).is_file() {
-        return Ok(());
-    }
-    let remedy = "name a directory that has a service.toml";
-    let message = if dir.is_dir() { "there is no service.toml in it" } else { "there is no such directory" };
-    Err(Failure::Declaration(Diagnostic::of_file(dir, message, remedy).into()))
 }
 
 fn show(tree: &Tree) {

@@ -1,118 +1,152 @@
 //! `conductor service …`
 
+mod declare;
 mod env;
-pub mod image;
-mod lifecycle;
 mod list;
 mod logs;
-mod overrides;
-pub mod remove;
 mod rollback;
+mod set;
 mod show;
 mod status;
-
-use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
 use clap::Subcommand;
 
-use crate::cli::{Context, Failure, Outcome, declare};
-use crate::layout::Layout;
-use crate::live;
-use crate::model::Service;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::outln;
+use crate::cli::{journal, words};
 use crate::names::{GenerationId, ServiceName};
-use crate::service::condition;
 use crate::service::hook::Hook;
-use crate::source::search;
-
-pub use lifecycle::{bring, report};
+use crate::service::modify::{self, Installed};
+use crate::service::parts::{group_of, members};
+use crate::service::{lifecycle, remove};
 
 #[derive(Subcommand)]
-pub enum Verb {
-    /// Declare a service, or a new version of it, and bring it into service
+pub(crate) enum Verb {
+    /// Declare a service or a new version of it, and apply it
     Declare(declare::Arguments),
-    /// List the declared services and what runs of them
+    /// List the declared services and their deployments
     List {
-        /// As JSON, for programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show one service: its deployments and who holds the slots
+    /// Show a service, its deployments and the slots they hold
     Status {
+        /// Name of the service
         name: String,
-        /// As JSON, for programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show the declaration as it is in force, drop-ins included, as TOML
+    /// Show the declaration in force, drop-ins included, as TOML
     Show {
+        /// Name of the service
         name: String,
-        /// Say of each value which file it comes from
+        /// Show the file that each value comes from
         #[arg(long)]
         sources: bool,
     },
-    /// Print the environment that all its processes and hooks get; systemd adds its own, systemd.exec(5)
+    /// Print the environment of its processes and hooks, without what systemd adds, systemd.exec(5)
     Env {
+        /// Name of the service
         name: String,
-        /// As JSON, for programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show the log of all its deployments, journalctl(1)
+    /// Show the log of its deployments, journalctl(1)
     Logs {
+        /// Name of the service
         name: String,
-        /// Only of this generation
+        /// Show this generation only
         #[arg(long)]
         generation: Option<GenerationId>,
         #[command(flatten)]
-        options: super::journal::Options,
+        options: journal::Options,
     },
-    /// Start a service and wait until it serves: `systemctl start`, and why if it fails
-    Start { name: String },
-    /// Stop a service and wait until the last request is answered: `systemctl stop`
-    Stop { name: String },
-    /// Bring a running service to what is declared: `systemctl reload`, and why if it fails
-    Reload { name: String },
-    /// Roll the same configuration: new deployments take over from those that run
-    Restart { name: String },
-    /// Run another number of deployments side by side
-    Scale {
+    /// Start a service and wait until it serves
+    Start {
+        /// Name of the service
         name: String,
-        /// How many, 1 to the service's slots
+    },
+    /// Stop a service and wait until its last request is answered
+    Stop {
+        /// Name of the service
+        name: String,
+    },
+    /// Apply the declaration to a service that runs
+    Reload {
+        /// Name of the service
+        name: String,
+    },
+    /// Replace all deployments by new ones of the same configuration
+    Restart {
+        /// Name of the service
+        name: String,
+    },
+    /// Change how many deployments run side by side
+    Scale {
+        /// Name of the service
+        name: String,
+        /// Number of deployments, from 1 to the service's slots
         #[arg(value_name = "N")]
         concurrency: u32,
     },
-    /// Have a service started at boot; starts nothing now
-    Enable { name: String },
-    /// Have a service not started at boot; stops nothing now
-    Disable { name: String },
-    /// Lay values over the declaration, and bring the service to them
-    Set(overrides::SetArguments),
-    /// Go back to a generation that has served before
-    Rollback {
+    /// Start a service at boot; starts nothing now
+    Enable {
+        /// Name of the service
         name: String,
-        /// Its name or the beginning of it; the one before the present one when left out
+    },
+    /// Do not start a service at boot; stops nothing now
+    Disable {
+        /// Name of the service
+        name: String,
+    },
+    /// Override declared values and apply them
+    Set(set::Arguments),
+    /// Roll back to a generation that has served before
+    Rollback {
+        /// Name of the service
+        name: String,
+        /// ID of the generation, or the beginning of it [default: the one that served before]
         generation: Option<String>,
     },
     /// Stop a service and remove its declaration
-    Rm { name: String },
-    /// ExecStart= of a service
+    Rm {
+        /// Name of the service
+        name: String,
+    },
+    /// Run ExecStart= of a service
     #[command(name = "_start", hide = true)]
-    StartHook { dir: Utf8PathBuf },
-    /// ExecReload= of a service
+    StartHook {
+        /// Stored directory of the service
+        dir: Utf8PathBuf,
+    },
+    /// Run ExecReload= of a service
     #[command(name = "_reload", hide = true)]
-    ReloadHook { dir: Utf8PathBuf },
-    /// ExecStop= of a service
+    ReloadHook {
+        /// Stored directory of the service
+        dir: Utf8PathBuf,
+    },
+    /// Run ExecStop= of a service
     #[command(name = "_stop", hide = true)]
-    StopHook { dir: Utf8PathBuf },
-    /// ExecStopPost= of a service
+    StopHook {
+        /// Stored directory of the service
+        dir: Utf8PathBuf,
+    },
+    /// Run ExecStopPost= of a service
     #[command(name = "_cleanup", hide = true)]
-    CleanupHook { dir: Utf8PathBuf },
+    CleanupHook {
+        /// Stored directory of the service
+        dir: Utf8PathBuf,
+    },
 }
 
 impl Verb {
-    /// Whether it does not talk to the running systemd, or need not.
-    fn is_only_about_files(&self) -> bool {
+    /// Tells whether it works without the running systemd.
+    fn works_on_files(&self) -> bool {
         match self {
             Self::Declare(arguments) => arguments.no_start,
             Self::Set(arguments) => arguments.no_start,
@@ -124,87 +158,84 @@ impl Verb {
     }
 }
 
-pub fn run(context: &Context, verb: Verb) -> Outcome {
-    if !verb.is_only_about_files() {
+pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
+    if !verb.works_on_files() {
         context.must_be_this_machine()?;
     }
-    let hook = |dir: &Utf8PathBuf| Hook::new(&context.layout, context.manager, dir);
-    let named = |name: &str| ServiceName::new(name).map_err(Failure::Usage);
     match verb {
-        Verb::Declare(arguments) => declare::run(context, &arguments),
         Verb::List { json } => list::run(context, json),
-        Verb::Status { name, json } => status::run(context, &named(&name)?, json),
+        Verb::Status { name, json } => status::run(context, &words::service(&name)?, json),
         Verb::Show { name, sources } => show::run(context, &name, sources),
-        Verb::Env { name, json } => env::run(context, &named(&name)?, json),
-        Verb::Logs { name, generation, options } => logs::run(context, &named(&name)?, generation.as_ref(), &options),
-        Verb::Start { name } => lifecycle::start(context, &named(&name)?),
-        Verb::Stop { name } => lifecycle::stop(context, &named(&name)?),
-        Verb::Reload { name } => lifecycle::reload(context, &named(&name)?),
-        Verb::Restart { name } => overrides::restart(context, &named(&name)?),
-        Verb::Scale { name, concurrency } => {
-            let name = named(&name)?;
-            must_be_one(context, &name)?;
-            overrides::scale(context, &name, concurrency)
+        Verb::Env { name, json } => env::run(context, &words::service(&name)?, json),
+        Verb::Logs { name, generation, options } => {
+            logs::run(context, &words::service(&name)?, generation.as_ref(), &options)
         }
-        Verb::Enable { name } => {
-            let name = named(&name)?;
-            must_be_whole(context, &name, "enable")?;
-            overrides::enable(context, &name)
-        }
-        Verb::Disable { name } => {
-            let name = named(&name)?;
-            must_be_whole(context, &name, "disable")?;
-            overrides::disable(context, &name)
-        }
-        Verb::Set(arguments) => overrides::set(context, &arguments),
-        Verb::Rollback { name, generation } => rollback::run(context, &named(&name)?, generation.as_deref()),
-        Verb::Rm { name } => {
-            let name = named(&name)?;
-            must_be_whole(context, &name, "rm")?;
-            remove::run(context, &name)
-        }
-        Verb::StartHook { dir } => Ok(hook(&dir)?.start()?),
-        Verb::ReloadHook { dir } => Ok(hook(&dir)?.reload()?),
-        Verb::StopHook { dir } => Ok(hook(&dir)?.stop()?),
-        Verb::CleanupHook { dir } => Ok(hook(&dir)?.cleanup()?),
+        Verb::StartHook { dir } => Ok(Hook::new(context.machine(), &dir)?.start()?),
+        Verb::ReloadHook { dir } => Ok(Hook::new(context.machine(), &dir)?.reload()?),
+        Verb::StopHook { dir } => Ok(Hook::new(context.machine(), &dir)?.stop()?),
+        Verb::CleanupHook { dir } => Ok(Hook::new(context.machine(), &dir)?.cleanup()?),
+        verb => change(context, verb),
     }
 }
 
-/// The services that a name stands for: its parts, declared or running, where it has some, else itself.
-pub fn members(layout: &Layout, name: &ServiceName) -> Vec<ServiceName> {
-    let mut parts: BTreeSet<_> = live::parts_of(layout, name).into_iter().collect();
-    // Parts that cannot be told are told of where somebody compiles them.
-    let location = search::find_one(layout, name);
-    parts.extend(location.and_then(|location| search::parts(layout, &location).ok()).unwrap_or_default());
-    if parts.is_empty() { vec![name.clone()] } else { parts.into_iter().collect() }
+/// Runs a verb that changes a service.
+fn change(context: &Context, verb: Verb) -> Outcome {
+    let machine = &context.machine();
+    match verb {
+        Verb::Declare(arguments) => declare::run(context, arguments),
+        Verb::Start { name } => Ok(lifecycle::start(machine, &words::service(&name)?)?),
+        Verb::Stop { name } => {
+            let ran = lifecycle::stop(machine, &words::service(&name)?)?;
+            outln!("{name}: {}", if ran { "stopped" } else { "was not running" });
+            Ok(())
+        }
+        Verb::Reload { name } => Ok(lifecycle::reload(machine, &words::service(&name)?)?),
+        Verb::Restart { name } => Ok(modify::restart(machine, &words::service(&name)?)?),
+        Verb::Scale { name, concurrency } => Ok(modify::scale(machine, &without_parts(context, &name)?, concurrency)?),
+        Verb::Enable { name } => {
+            let Installed { wanted_by, is_unchanged } = modify::enable(machine, &group(context, &name, "enable")?)?;
+            let already = if is_unchanged { " already" } else { "" };
+            outln!("{name}: enabled{already}: {} starts it; nothing was started now", wanted_by.join(", "));
+            Ok(())
+        }
+        Verb::Disable { name } => {
+            let Installed { is_unchanged, .. } = modify::disable(machine, &group(context, &name, "disable")?)?;
+            let already = if is_unchanged { " already" } else { "" };
+            outln!("{name}: disabled{already}: nothing starts it at boot; nothing was stopped now");
+            Ok(())
+        }
+        Verb::Set(arguments) => set::run(context, &arguments),
+        Verb::Rollback { name, generation } => rollback::run(context, &words::service(&name)?, generation.as_deref()),
+        Verb::Rm { name } => Ok(remove::remove(machine, &group(context, &name, "rm")?)?),
+        _ => Ok(()),
+    }
 }
 
+/// Parses the name of a service without parts.
+///
 /// # Errors
-/// If the service has parts: what is asked for has one answer for each.
-fn must_be_one(context: &Context, name: &ServiceName) -> Outcome {
-    let members = members(&context.layout, name);
-    if members.contains(name) {
-        return Ok(());
+/// If the service has parts: each has a value of its own.
+fn without_parts(context: &Context, name: &str) -> Result<ServiceName, Failure> {
+    let name = words::service(name)?;
+    let members = members(&context.layout, &name);
+    if members.contains(&name) {
+        return Ok(name);
     }
     let names: Vec<_> = members.iter().map(ServiceName::as_str).collect();
     Err(Failure::Usage(format!("{name} has parts; name one of them: {}", names.join(", "))))
 }
 
+/// Parses the name of a service that is not a part of another.
+///
 /// # Errors
-/// If the service is a part of another: what is asked for is for all parts together.
-fn must_be_whole(context: &Context, name: &ServiceName, verb: &str) -> Outcome {
-    match search::find_one(&context.layout, name).and_then(|location| location.group) {
+/// If it is a part: the verb applies to all parts together.
+fn group(context: &Context, name: &str, verb: &str) -> Result<ServiceName, Failure> {
+    let name = words::service(name)?;
+    match group_of(&context.layout, &name) {
         Some(group) => {
-            let group = &group.name;
-            let why = format!("{name} is a part of {group}; `conductor service {verb} {group}` is for all of it");
+            let why = format!("{name} is a part of {group}; `conductor service {verb} {group}` applies to all parts");
             Err(Failure::Usage(why))
         }
-        None => Ok(()),
+        None => Ok(name),
     }
-}
-
-/// What stands for the state of a service that is not running and may not, on this machine.
-pub fn held_back(context: &Context, service: &Service, state: &str) -> Option<String> {
-    let why = (state == "inactive").then(|| condition::held_back(context.layout.scope, service))??;
-    Some(format!("held back: {why}"))
 }

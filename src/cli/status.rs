@@ -1,4 +1,4 @@
-//! `conductor status`: everything that is declared and runs, on one page.
+//! `conductor status`: all services on one page.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
-use crate::cli::service::{held_back, members};
-use crate::cli::{Context, Failure, Outcome, table};
+use crate::cli::{table, words};
 use crate::compile;
 use crate::compile::host::Host;
 use crate::deployment::{slot, state};
@@ -18,19 +19,21 @@ use crate::model::{Check, Service};
 use crate::names::ServiceName;
 use crate::proxy::driver::Driver;
 use crate::proxy::publish;
-use crate::service::hook;
+use crate::service::condition::held_back;
+use crate::service::notes;
+use crate::service::parts::members;
 use crate::service::record::{self, Record};
 
-/// So many of the inputs that made a rollout are named.
+/// How many of the inputs that caused a rollout are named.
 const NAMED: usize = 2;
-/// What systemd says where it does not count.
+/// systemd's value for what it does not count.
 const UNKNOWN: u64 = u64::MAX;
 
 #[derive(Args)]
-pub struct Arguments {
-    /// Services; all when left out
+pub(crate) struct Arguments {
+    /// Names of services [default: all]
     names: Vec<String>,
-    /// As JSON, for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +43,7 @@ struct Page {
     systemd: Option<u16>,
     /// `ActiveState=` of the proxy; null for a user's manager.
     proxy: Option<String>,
-    /// Whether what it serves by is what is declared.
+    /// Whether the proxy has the declared routes.
     published: bool,
     services: Vec<Row>,
 }
@@ -50,27 +53,26 @@ struct Row {
     name: ServiceName,
     state: String,
     generation: Option<String>,
-    /// How its deployments are found to be healthy.
+    /// How its health is checked.
     health: String,
     ready: usize,
     concurrency: u32,
-    /// Slots that somebody holds, of all.
+    /// Number of slots that deployments hold.
     held: usize,
     slots: u32,
-    /// Of its slice, in bytes; null where systemd does not count.
+    /// Memory of its slice, in bytes; null where systemd does not count it.
     memory: Option<u64>,
-    /// Likewise, in nanoseconds.
+    /// CPU time of its slice, in nanoseconds; null where systemd does not count it.
     cpu: Option<u64>,
     last: Option<Record>,
     /// Why the declaration does not compile, or the last start or reload failed.
     failure: Option<String>,
 }
 
-pub fn run(context: &Context, arguments: &Arguments) -> Outcome {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let Context { layout, manager } = context;
     let host = compile::compile(layout, context.systemd());
-    let asked: Vec<_> =
-        arguments.names.iter().map(|name| ServiceName::new(name)).collect::<Result<_, _>>().map_err(Failure::Usage)?;
+    let asked = words::services(&arguments.names)?;
     let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
     names.extend(host.errors.keys().flatten().cloned());
     names.extend(live::all(layout).into_keys());
@@ -105,9 +107,9 @@ fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Resu
         Some((number("MemoryCurrent"), number("CPUUsageNSec")))
     });
     let (memory, cpu) = usage.filter(|_| target.is_some()).unwrap_or_default();
-    let held_back = service.as_ref().and_then(|service| held_back(context, service, &state));
+    let held_back = service.as_ref().and_then(|service| held_back(layout.scope, service, &state));
     let broken = host.errors.get(&Some(name.clone())).and_then(|errors| errors.0.first()).map(|error| error.headline());
-    let failure = || hook::failure(layout, &name).map(|why| why.lines().next().unwrap_or_default().to_owned());
+    let failure = || notes::failure(layout, &name).map(|why| why.lines().next().unwrap_or_default().to_owned());
     Ok(Row {
         state: held_back.unwrap_or(state),
         generation: target.as_ref().map(|target| target.generation.to_string()),
@@ -145,7 +147,7 @@ fn print(page: &Page) -> Outcome {
     });
     outln!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
     if page.services.is_empty() {
-        outln!("no service is declared; `conductor new NAME` writes a declaration to begin with");
+        outln!("no service is declared; `conductor new NAME` creates a starter declaration");
         return Ok(());
     }
     outln!();
@@ -172,7 +174,7 @@ fn print(page: &Page) -> Outcome {
     Ok(())
 }
 
-/// `2 min ago, 1.4 s: config.LOG_LEVEL, file app`
+/// Describes a rollout: `2 min ago, 1.4 s: config.LOG_LEVEL, file app`.
 fn last_rollout(last: &Record) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let ago = match now.as_secs().saturating_sub(last.at) {
@@ -181,7 +183,7 @@ fn last_rollout(last: &Record) -> String {
     };
     let why = match (last.why.as_slice(), &last.from) {
         ([], None) => "started".to_owned(),
-        ([], Some(_)) => last.actions.iter().map(|action| action.word()).collect::<Vec<_>>().join(", "),
+        ([], Some(_)) => last.actions.iter().map(|action| action.name()).collect::<Vec<_>>().join(", "),
         (why, _) if why.len() > NAMED => format!("{} and {} more", why[..NAMED].join(", "), why.len() - NAMED),
         (why, _) => why.join(", "),
     };
@@ -189,7 +191,7 @@ fn last_rollout(last: &Record) -> String {
     format!("{ago}, {}{failed}: {why}", span(last.took))
 }
 
-/// As systemd writes sizes: `34.5M`.
+/// Writes a size as systemd does: `34.5M`.
 fn bytes(bytes: u64) -> String {
     let units = ["B", "K", "M", "G", "T"];
     let power = (0..units.len()).rev().find(|power| bytes >> (10 * power) > 0).unwrap_or(0);
@@ -197,7 +199,7 @@ fn bytes(bytes: u64) -> String {
     if power == 0 { format!("{bytes}B") } else { format!("{value:.1}{}", units[power]) }
 }
 
-/// To the precision that somebody who looks at it wants.
+/// Writes a time span in its largest unit.
 fn span(span: Duration) -> String {
     match span.as_secs() {
         0 => format!("{}ms", span.as_millis()),

@@ -1,19 +1,20 @@
-//! Listings: aligned columns for people, JSON for programs.
+//! Listings: aligned columns, or JSON.
 
 use anstream::{AutoStream, ColorChoice};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{out, outln};
-use crate::cli::{Failure, Outcome, paint};
+use crate::cli::paint;
 
 /// Prints rows under headers; on a terminal they fit its width.
-pub fn print(headers: &[&str], rows: Vec<Vec<String>>) {
+pub(crate) fn print(headers: &[&str], rows: Vec<Vec<String>>) {
     out!("{}", text(headers, rows));
 }
 
-/// The lines of such a table.
-pub fn text(headers: &[&str], rows: Vec<Vec<String>>) -> String {
+/// Returns the lines of a table.
+pub(crate) fn text(headers: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -38,7 +39,7 @@ fn cell(text: String, coloured: bool) -> Cell {
     if coloured { Cell::new(text).fg(colour) } else { Cell::new(text) }
 }
 
-pub fn print_json(value: &impl Serialize) -> Outcome {
+pub(crate) fn print_json(value: &impl Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Failed(error.to_string()))?;
     outln!("{text}");
     Ok(())

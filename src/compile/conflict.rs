@@ -177,12 +177,12 @@ fn refuse_cycles(layout: &Layout, host: &mut Host) {
         let dependency = brought_by(host, &name).position(|dependency| *dependency == cycle[1]);
         let at = path!["service", dependency.unwrap_or_default()];
         let names: Vec<_> = cycle.iter().map(ServiceName::as_str).collect();
-        let message = format!("services bring each other along: {}", names.join(" → "));
+        let message = format!("services depend on each other: {}", names.join(" → "));
         let Some(location) = search::find_one(layout, &name) else { continue };
         let document = search::stored_document(layout, &location);
         let error = document.map_or_else(
             |error| error,
-            |document| document.key_error(&at, message, "take one of them out of the circle"),
+            |document| document.key_error(&at, message, "remove one of these dependencies"),
         );
         let mine: Vec<_> = host.declared_as(&name).map(|it| it.service.name.clone()).collect();
         for name in mine {

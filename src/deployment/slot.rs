@@ -1,7 +1,7 @@
-//! Slots: the proxy's fixed upstreams, each a symlink to the socket of some deployment.
+//! Slots: the proxy's fixed upstreams, each a symlink to the socket of a deployment.
 //!
-//! Who holds which slot is a function of which deployments are ready; every change of that settles
-//! the slots again. A change is a rename(2) a slot: there is no moment without an upstream.
+//! Which deployments are ready determines who holds which slot, and each change of that assigns the slots again. A change
+//! is one rename(2) a slot: there is no moment without an upstream.
 
 use fs_err as fs;
 use std::io;
@@ -15,7 +15,7 @@ use crate::live::Target;
 use crate::model::Strategy;
 use crate::names::{Deployment, ServiceName};
 
-/// Who holds each slot, the first slot first. Slot i belongs to instance ((i − 1) mod concurrency) + 1,
+/// Returns the holder of each slot, the first slot first. Slot i belongs to instance ((i − 1) mod concurrency) + 1,
 /// of the target generation if that one is ready, else of another, else to a ready sibling. An old
 /// deployment that restarts late therefore takes nothing back. Blue-green, another generation gets
 /// slots only when nothing of the target is ready: callers see one or the other.
@@ -37,9 +37,8 @@ pub fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option<&'a De
     (1..=*slots).map(holder).collect()
 }
 
-/// Brings the slots of a service in line with which of its deployments are ready. While none is,
-/// slots stay as they are: a deployment that crashed is restarted behind its socket, where its
-/// callers wait.
+/// Assigns the slots of a service to its ready deployments. While none is ready, slots stay as they are: systemd restarts
+/// a deployment that crashed behind its socket, where its callers wait.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -60,7 +59,7 @@ pub fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     unlink(&dir, |slot, _| slot > target.slots)
 }
 
-/// Takes a deployment's slots away without giving them to anybody.
+/// Removes a deployment's slots without giving them to another.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -70,7 +69,7 @@ pub fn withdraw(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     unlink(&layout.at(&layout.slots(&deployment.service)), |_, held| held == socket)
 }
 
-/// Takes all slots of a service away.
+/// Removes all slots of a service.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -79,7 +78,7 @@ pub fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_dir(&layout.at(&layout.slots(name)))
 }
 
-/// Slots by number, and the deployment that holds each.
+/// Returns the slots that are held, by number, with their deployments.
 pub fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)> {
     let dir = layout.at(&layout.slots(name));
     let mut held = Vec::new();
@@ -96,15 +95,15 @@ fn guard(layout: &Layout, name: &ServiceName) -> io::Result<std::fs::File> {
     atomic::lock(&layout.at(&layout.slots_lock(name)))
 }
 
-fn unlink(dir: &Utf8Path, condemned: impl Fn(u32, &Utf8Path) -> bool) -> io::Result<()> {
+fn unlink(dir: &Utf8Path, is_stale: impl Fn(u32, &Utf8Path) -> bool) -> io::Result<()> {
     for entry in atomic::entries(dir)? {
         let held = entry.path().read_link_utf8();
-        // What is no slot was to become one, by somebody who is gone: the guard is ours.
-        let is_condemned = match (entry.file_name().parse(), held) {
-            (Ok(slot), Ok(held)) => condemned(slot, &held),
+        // Any other file is half a slot of a process that was killed: this one holds the lock.
+        let goes = match (entry.file_name().parse(), held) {
+            (Ok(slot), Ok(held)) => is_stale(slot, &held),
             (parsed, _) => parsed.is_err(),
         };
-        if is_condemned {
+        if goes {
             fs::remove_file(entry.path())?;
         }
     }

@@ -16,30 +16,32 @@ use crate::names::{Deployment, ServiceName};
 const RUNTIME: &str = "runtime.json";
 const FAILURE: &str = "failure";
 
+/// The state of a deployment, as its hooks record it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Not healthy yet, or crashed and to be restarted.
     Starting,
-    /// May hold slots.
+    /// Healthy: may hold slots.
     Ready,
-    /// Stopped until somebody connects: holds its slots.
+    /// Stopped while it is idle, until a connection starts it: keeps its slots.
     Resting,
-    /// Stopping for good: takes no slot any more.
+    /// Stopping for good: takes no slots.
     Leaving,
 }
 
+/// The runtime data of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runtime {
     pub state: State,
     /// Where it listens: the path of a unix socket, or an address with a port.
     pub endpoint: Option<String>,
-    /// The network namespace in which it does, if that is not the host's.
+    /// The network namespace in which it listens, if that is not the host's.
     pub network: Option<String>,
     pub main_pid: Option<u32>,
-    /// Seconds since 1970.
+    /// When it started, in seconds since 1970.
     pub started_at: u64,
-    /// From its process's start until it was ready.
+    /// The time from its process's start until it was ready.
     pub took: Option<Duration>,
 }
 
@@ -72,6 +74,8 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     }
 }
 
+/// Writes the runtime data of a deployment.
+///
 /// # Errors
 /// What the file system refuses.
 pub fn write(layout: &Layout, deployment: &Deployment, runtime: &Runtime) -> io::Result<()> {
@@ -79,19 +83,19 @@ pub fn write(layout: &Layout, deployment: &Deployment, runtime: &Runtime) -> io:
     atomic::write(&path, &serde_json::to_vec(runtime)?)
 }
 
-/// None if the deployment has written nothing yet.
+/// Reads the runtime data of a deployment; None if it has none yet.
 pub fn read(layout: &Layout, deployment: &Deployment) -> Option<Runtime> {
     let bytes = fs::read(layout.at(&deployment.dir(layout)).join(RUNTIME)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
-/// For how long a deployment has been in its state.
+/// Returns how long a deployment has been in its state.
 pub fn age(layout: &Layout, deployment: &Deployment) -> Duration {
     let written = fs::metadata(layout.at(&deployment.dir(layout)).join(RUNTIME)).and_then(|file| file.modified());
     written.ok().and_then(|since| since.elapsed().ok()).unwrap_or_default()
 }
 
-/// Sets the state, where there is runtime data.
+/// Sets the state of a deployment that has runtime data.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -102,7 +106,7 @@ pub fn set_state(layout: &Layout, deployment: &Deployment, state: State) -> io::
     }
 }
 
-/// Notes that a deployment may hold slots, and how long that took.
+/// Records that a deployment is ready, and how long that took.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -112,9 +116,9 @@ pub fn set_ready(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     write(layout, deployment, &Runtime { state: State::Ready, took, ..runtime })
 }
 
-/// For how long a process has been there, proc(5).
+/// Returns how long a process has been running, proc(5).
 fn process_age(pid: u32) -> Option<Duration> {
-    // `starttime` counts in these, whatever the kernel's own clock ticks.
+    // `starttime` counts in these ticks on every kernel.
     const USER_HZ: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is a name in parentheses, which may hold anything.
@@ -123,7 +127,7 @@ fn process_age(pid: u32) -> Option<Duration> {
     Duration::try_from_secs_f64(uptime - starttime / USER_HZ).ok()
 }
 
-/// Leaves word for the rollout why a start failed.
+/// Notes why a start failed, for the rollout.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -131,12 +135,13 @@ pub fn write_failure(layout: &Layout, deployment: &Deployment, why: &str) -> io:
     atomic::write(&layout.at(&deployment.dir(layout)).join(FAILURE), why.as_bytes())
 }
 
+/// Reads why a start failed; None if it did not.
 pub fn failure(layout: &Layout, deployment: &Deployment) -> Option<String> {
     fs::read_to_string(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()
 }
 
-/// Removes the DEPLOYMENTDIR, and a file that systemd forgets: versions 252 to 257 write what
-/// LogExtraFields= says to one name and unlink another. With every generation /run would fill.
+/// Removes the DEPLOYMENTDIR, and a file that systemd 252 to 257 leaves: they write LogExtraFields= to one name and unlink
+/// another. It would fill /run, generation by generation.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -146,7 +151,7 @@ pub fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     atomic::remove_dir(&layout.at(&deployment.dir(layout)))
 }
 
-/// All deployments of a service that have a directory, in order.
+/// Lists all deployments of a service that have a directory, in order.
 ///
 /// # Errors
 /// A directory that cannot be listed.
@@ -158,7 +163,7 @@ pub fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> 
     Ok(deployments)
 }
 
-/// Those of them that are stopped until somebody connects.
+/// Lists the deployments of a service that are stopped while they are idle.
 ///
 /// # Errors
 /// A directory that cannot be listed.
@@ -168,7 +173,7 @@ pub fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment
     Ok(deployments)
 }
 
-/// Those of them that may hold slots.
+/// Lists the deployments of a service that may hold slots.
 ///
 /// # Errors
 /// A directory that cannot be listed.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::log::note;
 use crate::gateway::fault::Fault;
+use crate::log::note;
 use crate::model::function::Function;
 
 /// Counts the requests of a function, and limits them.

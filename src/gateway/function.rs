@@ -10,7 +10,6 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tokio::time::{timeout, timeout_at};
 
-use crate::log::note;
 use crate::gateway::admission::Admission;
 use crate::gateway::body::{Body, answer};
 use crate::gateway::cgi::Cgi;
@@ -20,6 +19,7 @@ use crate::gateway::mount::Mount;
 use crate::gateway::process::Children;
 use crate::gateway::program::Program;
 use crate::gateway::worker::Workers;
+use crate::log::note;
 use crate::model::function::{Compiled, Interface};
 use crate::target::systemd::function::MARGIN;
 

@@ -18,7 +18,6 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 
-use crate::log::note;
 use crate::gateway::admission::Permit;
 use crate::gateway::body::{Body, Watched};
 use crate::gateway::executable::this_program;
@@ -27,6 +26,7 @@ use crate::gateway::header::is_hop_by_hop;
 use crate::gateway::process::{Children, Process, Streams};
 use crate::gateway::program::Program;
 use crate::gateway::scratch;
+use crate::log::note;
 use crate::model::function::{Function, Transport};
 use crate::target::systemd::function::STAND_BY;
 

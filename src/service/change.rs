@@ -1,4 +1,4 @@
-//! Which input of a service is another than what runs was compiled from, and what that asks for.
+//! Which inputs of a service differ from those that the running generation was compiled from, and what that requires.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::model::{
     Check, Deploy, Directive, DropIn, Engine, File, FileKind, Group, Health, Hooks, Listen, Passthrough, Process,
     Route, Service, Tls, User,
 };
+use crate::service::action::Action;
 use crate::service::condition;
-use crate::service::plan::Action;
 use crate::{directive, path, timespan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A variable of `service declare`.
     Variable,
     /// A key of `service.toml` or of a drop-in over it.
@@ -35,21 +35,21 @@ pub enum Kind {
 
 /// One input that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub(crate) struct Change {
     pub input: Kind,
     /// A dotted key, a path, the name of a variable.
     pub name: String,
-    /// What runs has; a file's digest. None: it is new.
+    /// The value that runs; a file's digest. None: it is new.
     pub old: Option<String>,
-    /// What is declared. None: it is gone, or the default again.
+    /// The declared value. None: it was removed, or is the default again.
     pub new: Option<String>,
     /// `FILE:LINE` of the new value.
     pub place: Option<String>,
     pub actions: BTreeSet<Action>,
 }
 
-/// What changed from the model that runs to the one that is declared. The document says where.
-pub fn between(old: &Service, new: &Service, document: Option<&Node>) -> Vec<Change> {
+/// Returns what changed from the model that runs to the declared one. The document has the positions.
+pub(crate) fn between(old: &Service, new: &Service, document: Option<&Node>) -> Vec<Change> {
     let (mut before, after) = (Inputs::of(old).0, Inputs::of(new).0);
     let mut changes = Vec::new();
     for (key, Input { path, action, value }) in after {
@@ -80,8 +80,8 @@ fn change(
     Change { input, name, old, new, place, actions: BTreeSet::from([action]) }
 }
 
-/// What changed beside the model: variables that made other things change, and the renderer.
-pub fn beside(target: &Target, variables: &BTreeMap<String, String>, changes: &mut Vec<Change>) {
+/// Adds what changed beside the model: variables that made other inputs change, and the format of the units.
+pub(crate) fn beside(target: &Target, variables: &BTreeMap<String, String>, changes: &mut Vec<Change>) {
     let actions: BTreeSet<_> = changes.iter().flat_map(|change| change.actions.iter().copied()).collect();
     let names: BTreeSet<_> = target.variables.keys().chain(variables.keys()).collect();
     let changed = names.into_iter().filter(|name| target.variables.get(*name) != variables.get(*name));
@@ -111,14 +111,13 @@ pub fn beside(target: &Target, variables: &BTreeMap<String, String>, changes: &m
 }
 
 struct Input {
-    /// Where in the document it may be, the likeliest first.
+    /// Where it may be in the document, the likeliest first.
     path: Vec<Path>,
     action: Action,
     value: String,
 }
 
-/// All inputs of a service. Every field of the model is placed here; a new one does not compile until
-/// it is.
+/// All inputs of a service. Every field of the model is placed here: this does not compile until a new one is.
 struct Inputs(BTreeMap<(Kind, String), Input>);
 
 impl Inputs {
@@ -188,7 +187,7 @@ impl Inputs {
         inputs
     }
 
-    /// What stands beside the parts of a service, under its name: `shop.description` is that of all of it.
+    /// Places what is declared beside the parts of a service, under its name: `shop.description` is that of the group.
     fn group(&mut self, group: &Group) {
         let Group { name, description, dependencies, conditions, slice, wanted_by } = group;
         let at = path![name.as_str()];
@@ -270,12 +269,12 @@ impl Inputs {
         }
     }
 
-    /// Keys of a section that are called in the model as in the declaration; those without a value say nothing.
+    /// Places keys of a section that have the same names in the model; keys without a value are left out.
     fn engine(&mut self, section: &str, engine: &impl Serialize) {
         let serde_json::Value::Object(keys) = serde_json::to_value(engine).expect("a model serializes") else { return };
         for (key, value) in keys {
-            let says_nothing = value.is_null() || value == false || value.as_array().is_some_and(Vec::is_empty);
-            if !says_nothing {
+            let is_unset = value.is_null() || value == false || value.as_array().is_some_and(Vec::is_empty);
+            if !is_unset {
                 self.key(Action::Roll, path![section, key.as_str()], &value);
             }
         }
@@ -351,7 +350,7 @@ fn file(kind: &FileKind) -> String {
     }
 }
 
-/// The values of each directive, in their order.
+/// Groups the values of each directive, in their order.
 fn by_name(directives: &[Directive]) -> BTreeMap<&str, Vec<&str>> {
     let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for Directive { name, value } in directives {

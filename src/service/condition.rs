@@ -1,4 +1,4 @@
-//! What keeps a service from running on this machine, by systemd's own judgement of its conditions.
+//! Conditions that keep a service from running on this machine, as systemd evaluates them.
 
 use std::process::{Command, Stdio};
 
@@ -7,13 +7,19 @@ use crate::escape::Text;
 use crate::layout::Scope;
 use crate::model::{Directive, Service};
 
-/// The conditions that do not hold, as they are declared: `host = "web*"`. None if the service may run, or
+/// Returns the state that listings show of a service which its conditions keep from running.
+pub(crate) fn held_back(scope: Scope, service: &Service, state: &str) -> Option<String> {
+    let unmet = (state == "inactive").then(|| unmet(scope, service))??;
+    Some(format!("held back: {unmet}"))
+}
+
+/// Returns the conditions that do not hold, as they are declared: `host = "web*"`. None if the service may run, or
 /// if systemd-analyze(1) cannot be asked.
-pub fn held_back(scope: Scope, service: &Service) -> Option<String> {
+pub(crate) fn unmet(scope: Scope, service: &Service) -> Option<String> {
     let is_choice = |condition: &&Directive| condition.value.starts_with('|');
     let (choices, all): (Vec<_>, Vec<_>) = service.conditions.iter().partition(is_choice);
     let unmet: Vec<_> = all.into_iter().filter(|condition| !holds(scope, condition)).collect();
-    // Of those with a bar in front one is enough.
+    // Of the conditions with a leading bar one is enough.
     let none_holds = !choices.is_empty() && !choices.iter().any(|condition| holds(scope, condition));
     let unmet: Vec<_> = unmet.into_iter().chain(choices.into_iter().filter(|_| none_holds)).map(declared).collect();
     (!unmet.is_empty()).then(|| unmet.join(", "))
@@ -34,8 +40,8 @@ fn declared(condition: &Directive) -> String {
     format!("{} = {:?}", key(&condition.name), condition.value)
 }
 
-/// The key in `[condition]` that a directive is declared by.
-pub fn key(directive: &str) -> String {
+/// Returns the key in `[condition]` that a directive is declared by.
+pub(crate) fn key(directive: &str) -> String {
     match snake(directive).trim_start_matches("condition_") {
         "path_exists" => "path".to_owned(),
         key => key.to_owned(),
@@ -47,10 +53,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_are_told_as_they_are_declared() {
-        let told = |name: &str, value: &str| declared(&Directive { name: name.to_owned(), value: value.to_owned() });
-        assert_eq!(told("ConditionHost", "web*"), r#"host = "web*""#);
-        assert_eq!(told("ConditionPathExists", "!/etc/off"), r#"path = "!/etc/off""#);
-        assert_eq!(told("ConditionKernelVersion", ">= 5"), r#"kernel_version = ">= 5""#);
+    fn conditions_are_shown_as_they_are_declared() {
+        let shown = |name: &str, value: &str| declared(&Directive { name: name.to_owned(), value: value.to_owned() });
+        assert_eq!(shown("ConditionHost", "web*"), r#"host = "web*""#);
+        assert_eq!(shown("ConditionPathExists", "!/etc/off"), r#"path = "!/etc/off""#);
+        assert_eq!(shown("ConditionKernelVersion", ">= 5"), r#"kernel_version = ">= 5""#);
     }
 }

@@ -1,4 +1,4 @@
-//! Generations that are kept for a way back.
+//! Stored generations that have served, to roll back to.
 
 use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,39 +17,39 @@ use crate::source::{DECLARATION, PROVENANCE, files, read};
 use crate::tree::Entry;
 use crate::{atomic, write};
 
-/// A generation that has served and is there whole.
+/// A generation that has served and whose files are still stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
+pub(crate) struct PastGeneration {
     pub id: GenerationId,
     /// When it last came into service.
     pub served: SystemTime,
-    /// Its place on this machine.
+    /// Its directory, below the root.
     place: Utf8PathBuf,
 }
 
-/// The kept generations of a service, the youngest first.
+/// Lists the past generations of a service, the one that served last first.
 ///
 /// # Errors
 /// A directory that cannot be listed.
-pub fn all(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Past>> {
-    let mut kept = Vec::new();
-    for entry in atomic::entries(&layout.at(&layout.kept(name)))? {
+pub(crate) fn all(layout: &Layout, name: &ServiceName) -> io::Result<Vec<PastGeneration>> {
+    let mut past = Vec::new();
+    for entry in atomic::entries(&layout.at(&layout.history(name)))? {
         let place = entry.path().to_owned();
         let served = fs::metadata(place.join(SERVED)).and_then(|file| file.modified());
         if let (Some(id), Ok(served)) = (GenerationId::new(entry.file_name()), served) {
-            kept.push(Past { id, served, place });
+            past.push(PastGeneration { id, served, place });
         }
     }
-    kept.sort_by_key(|one| std::cmp::Reverse(one.served));
-    Ok(kept)
+    past.sort_by_key(|one| std::cmp::Reverse(one.served));
+    Ok(past)
 }
 
-impl Past {
+impl PastGeneration {
     /// Puts its declaration into an empty directory, files and all.
     ///
     /// # Errors
     /// What cannot be read or written.
-    pub fn restore(&self, dir: &camino::Utf8Path) -> io::Result<()> {
+    pub(crate) fn restore(&self, dir: &camino::Utf8Path) -> io::Result<()> {
         let mut tree = write::read_tree(&self.place.join(DECLARED))?;
         tree.retain(|path| path == DECLARATION || path == PROVENANCE);
         // Directories that are empty are part of a declaration, too.
@@ -63,7 +63,7 @@ impl Past {
     ///
     /// # Errors
     /// What cannot be read.
-    pub fn overrides(&self) -> io::Result<BTreeMap<String, Entry>> {
+    pub(crate) fn overrides(&self) -> io::Result<BTreeMap<String, Entry>> {
         let dir = self.place.join(DECLARED).join(OVERRIDES);
         if !dir.exists() {
             return Ok(BTreeMap::new());
@@ -76,10 +76,10 @@ impl Past {
     ///
     /// # Errors
     /// What cannot be read or parsed, of either.
-    pub fn differences(&self, layout: &Layout, declared: &Location) -> Result<BTreeSet<String>, Diagnostics> {
+    pub(crate) fn differences(&self, layout: &Layout, declared: &Location) -> Result<BTreeSet<String>, Diagnostics> {
         let overrides = self.overrides().and_then(|wanted| Changes::to_generation(layout, &declared.name, &wanted));
         let overrides = overrides.map_err(|error| read::unreadable(&self.place, &error))?;
-        let location = overrides.lay(layout, declared.clone());
+        let location = overrides.apply(layout, declared.clone());
         let there = layout.at(&declared.dir);
         let (declaration, files) = (self.place.join(DECLARED), self.place.join(FILES));
         let mine = (search::document(layout, &location, &declaration, &declaration)?, files::files(&files, &files)?);

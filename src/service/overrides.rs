@@ -15,54 +15,58 @@ use crate::source::read;
 use crate::source::search::{Location, Proposal};
 use crate::tree::Entry;
 
-/// What `service declare` and `reload` write, with `pull = "newer"`.
-pub const IMAGE: &str = "50-image.toml";
-/// What `service restart` writes.
-pub const RESTART: &str = "50-restart.toml";
-/// What `service scale` writes; no part of a generation.
-pub const SCALE: &str = "50-scale.toml";
-/// What `service enable` and `disable` write; no part of a generation.
-pub const INSTALL: &str = "50-install.toml";
-/// What `service set` writes.
-pub const SET: &str = "60-set.toml";
+/// The drop-in of `service declare` and `reload`, with `pull = "newer"`.
+pub(crate) const IMAGE: &str = "50-image.toml";
+/// The drop-in of `service restart`.
+pub(crate) const RESTART: &str = "50-restart.toml";
+/// The drop-in of `service scale`; not a part of a generation.
+pub(crate) const SCALE: &str = "50-scale.toml";
+/// The drop-in of `service enable` and `disable`; not a part of a generation.
+pub(crate) const INSTALL: &str = "50-install.toml";
+/// The drop-in of `service set`.
+pub(crate) const SET: &str = "60-set.toml";
 
-/// The administrator's drop-ins of a service.
-pub fn dir(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {
+/// Returns the directory of the administrator's drop-ins for a service.
+pub(crate) fn dir(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {
     layout.declaration_dirs()[0].join(format!("{name}.d"))
 }
 
-/// The administrator's drop-ins that are part of a generation, by file name: text, or a mask.
+/// Reads the administrator's drop-ins that are part of a generation, by file name: text, or a mask.
 ///
 /// # Errors
 /// What cannot be read.
-pub fn of_generation(layout: &Layout, name: &ServiceName) -> io::Result<BTreeMap<String, Entry>> {
+pub(crate) fn of_generation(layout: &Layout, name: &ServiceName) -> io::Result<BTreeMap<String, Entry>> {
     let mut overrides = BTreeMap::new();
-    for entry in atomic::entries(&layout.at(&dir(layout, name)))? {
-        let file = entry.file_name();
+    for found in atomic::entries(&layout.at(&dir(layout, name)))? {
+        let file = found.file_name();
         let is_drop_in = (file.ends_with(".toml") || file.ends_with(".conf")) && !file.starts_with('.');
         if !is_drop_in || [SCALE, INSTALL].contains(&file) {
             continue;
         }
-        let kept = if read::is_mask(entry.path()) {
+        let entry = if read::is_mask(found.path()) {
             Entry::Symlink { target: "/dev/null".into() }
         } else {
-            Entry::File { content: fs::read(entry.path())?.into(), mode: 0o644 }
+            Entry::File { content: fs::read(found.path())?.into(), mode: 0o644 }
         };
-        overrides.insert(file.to_owned(), kept);
+        overrides.insert(file.to_owned(), entry);
     }
     Ok(overrides)
 }
 
 /// Changes of a service's drop-ins, by file name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes(BTreeMap<String, Proposal>);
+pub(crate) struct Changes(BTreeMap<String, Proposal>);
 
 impl Changes {
-    /// What makes the drop-ins those of a generation; scale and installation stay.
+    /// Computes the changes that make the drop-ins those of a generation; scale and installation stay.
     ///
     /// # Errors
     /// What cannot be read.
-    pub fn to_generation(layout: &Layout, name: &ServiceName, wanted: &BTreeMap<String, Entry>) -> io::Result<Self> {
+    pub(crate) fn to_generation(
+        layout: &Layout,
+        name: &ServiceName,
+        wanted: &BTreeMap<String, Entry>,
+    ) -> io::Result<Self> {
         let there = of_generation(layout, name)?;
         let gone = there.keys().filter(|file| !wanted.contains_key(*file));
         let mut changes: BTreeMap<_, _> = gone.map(|file| (file.clone(), Proposal::Gone)).collect();
@@ -80,7 +84,7 @@ impl Changes {
     ///
     /// # Errors
     /// A drop-in that is there already and cannot be read or is not TOML.
-    pub fn edit(
+    pub(crate) fn edit(
         &mut self,
         layout: &Layout,
         name: &ServiceName,
@@ -98,18 +102,17 @@ impl Changes {
             Proposal::Gone
         } else {
             let text = toml::to_string(&table).expect("a table of TOML's own values");
-            Proposal::Text(format!("# Written by a command of `conductor service`; comments are not kept.\n{text}"))
+            Proposal::Text(format!("# Written by a command of `conductor service`; comments are lost.\n{text}"))
         };
         self.0.insert(file.to_owned(), proposal);
         Ok(())
     }
 
-    /// Gives one key a value, or takes it out. What `service set` said of the key is withdrawn: the last
-    /// command has the last word.
+    /// Sets one key, or removes it. Its override by `service set` is removed: the latest command wins.
     ///
     /// # Errors
     /// A drop-in that is there already and cannot be read or is not TOML.
-    pub fn of_key(
+    pub(crate) fn of_key(
         layout: &Layout,
         name: &ServiceName,
         file: &str,
@@ -130,29 +133,29 @@ impl Changes {
         Ok(changes)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The site as it will be.
-    pub fn lay(&self, layout: &Layout, location: Location) -> Location {
+    /// Returns the location as it will be with the changes.
+    pub(crate) fn apply(&self, layout: &Layout, location: Location) -> Location {
         self.0.iter().fold(location, |location, (file, proposal)| location.with(layout, file, proposal))
     }
 
-    /// Carries the changes out, file by file; returns those that undo them.
+    /// Writes the changes, file by file, and returns those that undo them.
     ///
     /// # Errors
     /// What the file system refuses; what was written before that is undone.
-    pub fn write(&self, layout: &Layout, name: &ServiceName) -> io::Result<Self> {
+    pub(crate) fn write(&self, layout: &Layout, name: &ServiceName) -> io::Result<Self> {
         let dir = layout.at(&dir(layout, name));
         let mut undo = Self::default();
         for (file, proposal) in &self.0 {
-            let outcome = there(&dir.join(file)).and_then(|there| {
-                undo.0.insert(file.clone(), there);
+            let outcome = current(&dir.join(file)).and_then(|current| {
+                undo.0.insert(file.clone(), current);
                 put(&dir, file, proposal)
             });
             if let Err(error) = outcome {
-                // What could not be written has to be told, not what followed from it.
+                // The first error is reported, not one of undoing.
                 let _ = undo.0.iter().try_for_each(|(file, proposal)| put(&dir, file, proposal));
                 return Err(io::Error::new(error.kind(), format!("{}: {error}", dir.join(file))));
             }
@@ -165,8 +168,8 @@ fn text(content: Vec<u8>) -> io::Result<String> {
     String::from_utf8(content).map_err(io::Error::other)
 }
 
-/// What is at a path, as a proposal to put it there again.
-fn there(path: &Utf8Path) -> io::Result<Proposal> {
+/// Returns what is at a path, as a proposal to put it there again.
+fn current(path: &Utf8Path) -> io::Result<Proposal> {
     if read::is_mask(path) {
         return Ok(Proposal::Mask);
     }
@@ -176,7 +179,7 @@ fn there(path: &Utf8Path) -> io::Result<Proposal> {
     }
 }
 
-/// A directory that no drop-in is left in goes with the last.
+/// Writes or removes a drop-in, and removes its directory with the last one.
 fn put(dir: &Utf8Path, file: &str, proposal: &Proposal) -> io::Result<()> {
     let path = dir.join(file);
     match proposal {
@@ -200,7 +203,7 @@ fn put(dir: &Utf8Path, file: &str, proposal: &Proposal) -> io::Result<()> {
     }
 }
 
-/// The keys of a drop-in; one that is not there, or a mask, has none.
+/// Reads the keys of a drop-in; one that does not exist, or a mask, has none.
 fn read(layout: &Layout, path: &Utf8Path) -> Result<Table, Diagnostic> {
     match read::drop_in(layout, path)? {
         Some(node) => Ok(node.plain().as_table().cloned().unwrap_or_default()),
@@ -208,8 +211,8 @@ fn read(layout: &Layout, path: &Utf8Path) -> Result<Table, Diagnostic> {
     }
 }
 
-/// Gives a key a value; what is no table on the way becomes one.
-pub fn insert(table: &mut Table, keys: &[String], value: Value) {
+/// Sets a key; values on its path that are not tables become tables.
+pub(crate) fn insert(table: &mut Table, keys: &[String], value: Value) {
     match keys {
         [] => {}
         [key] => drop(table.insert(key.clone(), value)),
@@ -223,8 +226,8 @@ pub fn insert(table: &mut Table, keys: &[String], value: Value) {
     }
 }
 
-/// Takes a key out, and tables that are then empty; false if it is not there.
-pub fn remove(table: &mut Table, keys: &[String]) -> bool {
+/// Removes a key, and tables that are then empty; false if there is no such key.
+pub(crate) fn remove(table: &mut Table, keys: &[String]) -> bool {
     match keys {
         [] => false,
         [key] => table.remove(key).is_some(),
@@ -246,7 +249,7 @@ mod tests {
     const FILES: &[&str] = &[RESTART, SCALE, SET];
 
     fn contents(layout: &Layout, name: &ServiceName) -> Vec<Proposal> {
-        FILES.iter().map(|file| there(&layout.at(&dir(layout, name)).join(file)).expect("readable")).collect()
+        FILES.iter().map(|file| current(&layout.at(&dir(layout, name)).join(file)).expect("readable")).collect()
     }
 
     #[test]

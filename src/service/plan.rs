@@ -1,21 +1,20 @@
-//! What a reload has to do. A function of what is declared and what is there.
+//! Plans: what a reload has to do, as a function of what is declared and what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-
-use serde::{Deserialize, Serialize};
 
 use crate::compile::host::{Compiled, Host};
 use crate::deployment::{slot, state};
 use crate::layout::Layout;
 use crate::live::{self, Target};
 use crate::names::{Deployment, GenerationId, ServiceName};
-use crate::service::{condition, hook};
+use crate::service::action::Action;
+use crate::service::{condition, notes};
 use crate::systemd::{Listing, State};
 
-/// What is there.
+/// What is there of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Present {
+pub(crate) struct Present {
     /// Active deployments, in order.
     pub active: Vec<Deployment>,
     /// Deployments in any other state: failed, crashed, half started.
@@ -23,7 +22,7 @@ pub struct Present {
     pub target: Option<Target>,
     /// Generations that have a snapshot.
     pub live: Vec<GenerationId>,
-    /// Slots that somebody holds.
+    /// Number of slots that deployments hold.
     pub held: usize,
 }
 
@@ -32,7 +31,7 @@ impl Present {
     ///
     /// # Errors
     /// A target that cannot be read.
-    pub fn read(layout: &Layout, name: &ServiceName, deployments: &[(Deployment, State)]) -> io::Result<Self> {
+    pub(crate) fn read(layout: &Layout, name: &ServiceName, deployments: &[(Deployment, State)]) -> io::Result<Self> {
         let mut present = Self {
             active: Vec::new(),
             broken: Vec::new(),
@@ -47,7 +46,7 @@ impl Present {
                 _ => present.broken.push(deployment.clone()),
             }
         }
-        // What rests is not in systemd's memory, or inactive there; its socket waits.
+        // A deployment that is stopped while it is idle is inactive or not in systemd's memory; its socket waits.
         let resting = state::resting(layout, name)?;
         present.active.extend(
             resting
@@ -59,53 +58,24 @@ impl Present {
         Ok(present)
     }
 
-    /// Not so after a rollout that was killed at its very end, or when somebody removed slots.
+    fn holds_all_slots(&self, compiled: &Compiled) -> bool {
+        self.held == compiled.service.slots as usize
+    }
+
+    /// Tells whether only the declared generation is live and all slots are held. They are not after a rollout that was
+    /// killed at its very end, or when somebody removed slots.
     fn is_complete(&self, compiled: &Compiled) -> bool {
-        self.live.iter().all(|id| *id == compiled.id) && self.held == compiled.service.slots as usize
+        self.live.iter().all(|id| *id == compiled.id) && self.holds_all_slots(compiled)
     }
 
-    fn everything(&self) -> impl Iterator<Item = &Deployment> {
+    fn deployments(&self) -> impl Iterator<Item = &Deployment> {
         self.active.iter().chain(&self.broken)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Deployments start that do not run.
-    Start,
-    /// Deployments stop that nothing replaces.
-    Stop,
-    /// Another generation takes over.
-    Roll,
-    /// The proxy's configuration changes.
-    Republish,
-    /// The number of deployments changes.
-    Rescale,
-    /// Limits, timeouts and the like: nothing starts or stops.
-    Refresh,
-    /// What is kept of a service that is gone is removed.
-    Forget,
-}
-
-impl Action {
-    /// As it is written, for people and in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Roll => "roll",
-            Self::Republish => "republish",
-            Self::Rescale => "rescale",
-            Self::Refresh => "refresh",
-            Self::Forget => "forget",
-        }
     }
 }
 
 /// What systemd is asked to do with `NAME.service`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Job {
+pub(crate) enum Job {
     Nothing,
     Start,
     Reload,
@@ -114,9 +84,9 @@ pub enum Job {
 
 /// What to do about one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub name: ServiceName,
-    /// What it is a part of and starts or stops together with.
+    /// The service that it is a part of and starts or stops together with.
     pub with: Option<ServiceName>,
     pub job: Job,
     pub actions: BTreeSet<Action>,
@@ -124,20 +94,20 @@ pub struct Plan {
     pub start: Vec<Deployment>,
     /// Deployments to drain and stop: of other generations, or beyond the concurrency.
     pub stop: Vec<Deployment>,
-    /// Why, where no input says it.
+    /// Why, for what no input explains.
     pub note: Option<String>,
 }
 
 impl Plan {
-    /// Brings a service that runs to what is declared.
-    pub fn reload(compiled: &Compiled, present: &Present) -> Self {
+    /// Plans the reload of a service that runs.
+    pub(crate) fn reload(compiled: &Compiled, present: &Present) -> Self {
         let Compiled { service, digests, id, units: _ } = compiled;
         let wanted: Vec<_> = (1..=service.concurrency).map(|i| Deployment::new(&service.name, id, i)).collect();
-        let stop: Vec<_> = present.everything().filter(|there| !wanted.contains(there)).cloned().collect();
+        let stop: Vec<_> = present.deployments().filter(|there| !wanted.contains(there)).cloned().collect();
         let start: Vec<_> = wanted.into_iter().filter(|wanted| !present.active.contains(wanted)).collect();
         let target = present.target.as_ref();
         let same = |same: fn(&Target, &Compiled) -> bool| target.is_some_and(|target| same(target, compiled));
-        // One whose old deployments had stopped already when it was interrupted still rolls.
+        // An interrupted rollout goes on, even if its old deployments have stopped already.
         let rolls =
             target.is_some_and(|target| target.generation != *id) || stop.iter().any(|there| there.generation != *id);
         let rescales = !same(|target, compiled| target.digests.scale == compiled.digests.scale);
@@ -151,15 +121,16 @@ impl Plan {
             (Action::Refresh, target.is_some_and(|target| target.digests.settings != digests.settings)),
         ];
         let actions: BTreeSet<_> = actions.into_iter().filter(|(_, holds)| *holds).map(|(action, _)| action).collect();
-        let is_left = actions.is_empty() && target.is_some() && !present.is_complete(compiled);
-        let actions = if is_left { BTreeSet::from([Action::Refresh]) } else { actions };
+        let is_unfinished = actions.is_empty() && target.is_some() && !present.is_complete(compiled);
+        let actions = if is_unfinished { BTreeSet::from([Action::Refresh]) } else { actions };
         let as_declared = same(|target, compiled| target.digests == compiled.digests);
         let note = match target {
             _ if actions.is_empty() => None,
-            _ if is_left => Some("what an interrupted rollout left is to be removed, or slots are missing"),
-            _ if as_declared && rolls => Some("a rollout was interrupted"),
-            _ if as_declared => Some("not every deployment runs"),
-            Some(target) if target.digests.routes.is_empty() => Some("its routes are not published"),
+            _ if is_unfinished && !present.holds_all_slots(compiled) => Some("create missing slots"),
+            _ if is_unfinished => Some("clean up after an interrupted rollout"),
+            _ if as_declared && rolls => Some("finish an interrupted rollout"),
+            _ if as_declared => Some("start missing deployments"),
+            Some(target) if target.digests.routes.is_empty() => Some("publish its routes"),
             _ => None,
         };
         Self {
@@ -173,11 +144,11 @@ impl Plan {
         }
     }
 
-    pub fn rolls(&self) -> bool {
+    pub(crate) fn rolls(&self) -> bool {
         self.actions.contains(&Action::Roll)
     }
 
-    pub fn republishes(&self) -> bool {
+    pub(crate) fn republishes(&self) -> bool {
         self.actions.contains(&Action::Republish)
     }
 
@@ -193,26 +164,26 @@ impl Plan {
         }
     }
 
-    /// A declared service that does not run.
-    fn at_rest(compiled: &Compiled, state: &str, is_stopped: bool) -> Self {
+    /// Plans the start of a declared service that is not running.
+    fn start(compiled: &Compiled, state: &str, is_stopped: bool) -> Self {
         let name = &compiled.service.name;
         if state == "deactivating" {
-            return Self::nothing(name, Some("it is being stopped"));
+            return Self::nothing(name, Some("it is stopping"));
         }
         if is_stopped {
             let note = format!("its administrator stopped it; `systemctl start {name}` starts it");
             return Self::nothing(name, Some(&note));
         }
         if compiled.service.wanted_by().is_empty() {
-            return Self::nothing(name, Some("it does not run, and install.wanted_by is empty"));
+            return Self::nothing(name, Some("it is not running, and install.wanted_by is empty"));
         }
-        let nobody = Present { active: Vec::new(), broken: Vec::new(), target: None, live: Vec::new(), held: 0 };
-        let mut plan = Self::reload(compiled, &nobody);
+        let nothing = Present { active: Vec::new(), broken: Vec::new(), target: None, live: Vec::new(), held: 0 };
+        let mut plan = Self::reload(compiled, &nothing);
         if compiled.service.routes.is_empty() {
             plan.actions.remove(&Action::Republish);
         }
         let with = compiled.service.group.as_ref().map(|group| group.name.clone());
-        Self { with, job: Job::Start, note: Some("it does not run".to_owned()), ..plan }
+        Self { with, job: Job::Start, note: Some("it is not running".to_owned()), ..plan }
     }
 
     fn undeclared(name: &ServiceName, with: Option<ServiceName>, present: &Present) -> Self {
@@ -222,17 +193,17 @@ impl Plan {
             job: Job::Stop,
             actions: BTreeSet::from([Action::Stop, Action::Forget]),
             start: Vec::new(),
-            stop: present.everything().cloned().collect(),
-            note: Some("it is not declared any more".to_owned()),
+            stop: present.deployments().cloned().collect(),
+            note: Some("it is no longer declared".to_owned()),
         }
     }
 }
 
-/// The plans of all services that compile, run, or of which something is kept; by name.
+/// Plans all services that compile, run or have stored generations; by name.
 ///
 /// # Errors
 /// What cannot be read of what is there.
-pub fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeMap<ServiceName, Plan>> {
+pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeMap<ServiceName, Plan>> {
     let present = |name| Present::read(layout, name, listing.deployments(name));
     let mut plans = BTreeMap::new();
     for (name, compiled) in &host.services {
@@ -240,11 +211,11 @@ pub fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeM
             "active" | "reloading" => Plan::reload(compiled, &present(name)?),
             state => {
                 let is_stopped =
-                    [name, compiled.service.declared_as()].iter().any(|name| hook::is_stopped(layout, name));
-                let plan = Plan::at_rest(compiled, state, is_stopped);
-                let held_back = (plan.job == Job::Start).then(|| condition::held_back(layout.scope, &compiled.service));
-                match held_back.flatten() {
-                    Some(why) => Plan::nothing(name, Some(&format!("held back: {why}"))),
+                    [name, compiled.service.declared_as()].iter().any(|name| notes::is_stopped(layout, name));
+                let plan = Plan::start(compiled, state, is_stopped);
+                let unmet = (plan.job == Job::Start).then(|| condition::unmet(layout.scope, &compiled.service));
+                match unmet.flatten() {
+                    Some(unmet) => Plan::nothing(name, Some(&format!("held back: {unmet}"))),
                     None => plan,
                 }
             }
@@ -257,10 +228,10 @@ pub fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeM
         let with = group.map(|group| group.name).filter(|group| !host.declares(group));
         gone.push(Plan::undeclared(&live.name, with, &present(&live.name)?));
     }
-    for name in hook::remembered(layout)?.iter().filter(|name| !host.declares(name)) {
+    for name in notes::remembered(layout)?.iter().filter(|name| !host.declares(name)) {
         if !gone.iter().any(|plan| plan.name == *name) {
             let actions = BTreeSet::from([Action::Forget]);
-            let note = "it is not declared any more; files of its generations are still kept";
+            let note = "it is no longer declared; its generations are still stored";
             gone.push(Plan { actions, ..Plan::nothing(name, Some(note)) });
         }
     }
@@ -316,41 +287,41 @@ mod tests {
         deployments.iter().map(|deployment| deployment.instance).collect()
     }
 
-    fn words(plan: &Plan) -> (Vec<u32>, Vec<u32>, Vec<Action>) {
+    fn summary(plan: &Plan) -> (Vec<u32>, Vec<u32>, Vec<Action>) {
         (instances(&plan.start), instances(&plan.stop), plan.actions.iter().copied().collect())
     }
 
     #[test]
     fn another_generation_rolls() {
         let plan = plan(&[(Some(OLD), 1), (Some(OLD), 2)], &[], (Some(OLD), 2), 2);
-        assert_eq!(words(&plan), (vec![1, 2], vec![1, 2], vec![Action::Roll]));
+        assert_eq!(summary(&plan), (vec![1, 2], vec![1, 2], vec![Action::Roll]));
     }
 
     #[test]
     fn scaling_rolls_nothing() {
         let up = plan(&[(None, 1), (None, 2)], &[], (None, 2), 4);
-        assert_eq!(words(&up), (vec![3, 4], vec![], vec![Action::Rescale]));
+        assert_eq!(summary(&up), (vec![3, 4], vec![], vec![Action::Rescale]));
         let down = plan(&[(None, 1), (None, 2), (None, 3)], &[], (None, 3), 1);
-        assert_eq!(words(&down), (vec![], vec![2, 3], vec![Action::Rescale]));
+        assert_eq!(summary(&down), (vec![], vec![2, 3], vec![Action::Rescale]));
     }
 
     #[test]
     fn what_is_as_declared_stays() {
         let plan = plan(&[(None, 1), (None, 2)], &[], (None, 2), 2);
-        assert_eq!((plan.job, words(&plan)), (Job::Nothing, (vec![], vec![], vec![])));
+        assert_eq!((plan.job, summary(&plan)), (Job::Nothing, (vec![], vec![], vec![])));
     }
 
     #[test]
     fn a_deployment_that_is_down_starts() {
         let plan = plan(&[(None, 1)], &[(None, 2)], (None, 2), 2);
-        assert_eq!(words(&plan), (vec![2], vec![], vec![Action::Start]));
+        assert_eq!(summary(&plan), (vec![2], vec![], vec![Action::Start]));
     }
 
     #[test]
     fn an_interrupted_rollout_goes_on() {
         let rolling = plan(&[(None, 1), (Some(OLD), 2)], &[(None, 2)], (None, 2), 2);
-        assert_eq!(words(&rolling), (vec![2], vec![2], vec![Action::Roll]));
+        assert_eq!(summary(&rolling), (vec![2], vec![2], vec![Action::Roll]));
         let recreating = plan(&[], &[], (Some(OLD), 2), 2);
-        assert_eq!(words(&recreating), (vec![1, 2], vec![], vec![Action::Roll]));
+        assert_eq!(summary(&recreating), (vec![1, 2], vec![], vec![Action::Roll]));
     }
 }

@@ -1,4 +1,4 @@
-//! `[[port]]`: sockets of a service that lead to its first slot, with no reverse proxy between.
+//! `[[port]]`: sockets of a service that lead to its first slot without a reverse proxy.
 
 use crate::error::Result;
 use crate::model::Service;
@@ -7,11 +7,11 @@ use crate::systemd::Manager;
 
 const SOCKET: &str = ".socket";
 
-/// Opens what is declared, once the service serves, and closes what is not any more. A port that is open stays so.
+/// Opens the declared ports of a service that serves, and closes those that are no longer declared. Open ports stay open.
 ///
 /// # Errors
-/// What systemd refuses: somebody else's port, say.
-pub fn open(manager: Manager, service: &Service) -> Result<()> {
+/// What systemd refuses, such as a port that is in use.
+pub(crate) fn open(manager: Manager, service: &Service) -> Result<()> {
     let wanted: Vec<_> = service.ports.iter().map(|listen| format!("{}{SOCKET}", service.name.port(listen))).collect();
     let mut gone = manager.active(&format!("{}{SOCKET}", service.name.port_pattern()))?;
     gone.retain(|unit| !wanted.contains(unit));
@@ -20,22 +20,22 @@ pub fn open(manager: Manager, service: &Service) -> Result<()> {
     Ok(manager.start(&wanted)?)
 }
 
-/// Takes no more callers; those that are connected stay so for as long as the units do that are returned.
+/// Closes the ports of a service. Returns the units that connect the present callers until they are stopped.
 ///
 /// # Errors
 /// What systemd refuses.
-pub fn close(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
+pub(crate) fn close(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
     let units = manager.active(&name.port_pattern())?;
     let (open, mut connected): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.ends_with(SOCKET));
     manager.stop(&open)?;
-    // A last caller may have come meanwhile.
+    // A last caller may have connected meanwhile.
     connected.extend(relays(&open));
     connected.sort();
     connected.dedup();
     Ok(connected)
 }
 
-/// What connects the callers of sockets.
+/// Returns the units that connect the callers of sockets.
 fn relays(sockets: &[String]) -> Vec<String> {
     sockets.iter().map(|unit| unit.replace(SOCKET, ".service")).collect()
 }

@@ -1,4 +1,4 @@
-//! Where a stored declaration came from, in a file beside it.
+//! Where a stored declaration came from: a file beside it.
 
 use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,45 +12,50 @@ use crate::layout::Layout;
 use crate::names::ServiceName;
 use crate::source::{PROVENANCE, search};
 
+/// Where a stored declaration came from, and which services need it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
+pub(crate) struct Provenance {
+    /// The directory that it was declared from.
     pub dir: Utf8PathBuf,
+    /// The variables of its templates.
     pub variables: BTreeMap<String, String>,
-    /// Somebody declared it, whoever brings it along besides.
-    pub by_itself: bool,
-    /// Services that bring it along.
-    pub brought_by: BTreeSet<ServiceName>,
+    /// Whether somebody declared the service itself, and not only one that depends on it.
+    pub declared_directly: bool,
+    /// Services that have it as a dependency.
+    pub required_by: BTreeSet<ServiceName>,
 }
 
-/// Of the declaration stored at `place`; None if somebody wrote that by hand.
-pub fn read(place: &Utf8Path) -> Option<Provenance> {
-    serde_json::from_slice(&fs::read(place.join(PROVENANCE)).ok()?).ok()
+/// Reads the provenance of the declaration stored in `dir`; None for one that was written by hand.
+pub(crate) fn read(dir: &Utf8Path) -> Option<Provenance> {
+    serde_json::from_slice(&fs::read(dir.join(PROVENANCE)).ok()?).ok()
 }
 
-/// The variables that a service was declared with; what was not declared from elsewhere has none.
-pub fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String, String> {
+/// Returns the variables that a service was declared with; empty for one that was written by hand.
+pub(crate) fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String, String> {
     let provenance = search::find_one(layout, name).and_then(|location| read(&layout.at(&location.dir)));
     provenance.map(|provenance| provenance.variables).unwrap_or_default()
 }
 
+/// Writes the provenance of the declaration stored in `dir`.
+///
 /// # Errors
 /// What the file system refuses.
-pub fn write(place: &Utf8Path, provenance: &Provenance) -> io::Result<()> {
-    atomic::write(&place.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
+pub(crate) fn write(dir: &Utf8Path, provenance: &Provenance) -> io::Result<()> {
+    atomic::write(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
 }
 
-/// Stored services that are brought along by another.
+/// Lists stored services that `dependent` has as dependencies.
 ///
 /// # Errors
 /// A directory that cannot be listed.
-pub fn brought_by(layout: &Layout, bringer: &ServiceName) -> io::Result<Vec<ServiceName>> {
-    let mut dependency = Vec::new();
+pub(crate) fn dependencies_of(layout: &Layout, dependent: &ServiceName) -> io::Result<Vec<ServiceName>> {
+    let mut dependencies = Vec::new();
     for entry in atomic::entries(&layout.at(&layout.declaration_dirs()[0]))? {
         let provenance = read(entry.path());
-        if provenance.is_some_and(|provenance| provenance.brought_by.contains(bringer)) {
-            dependency.extend(ServiceName::new(entry.file_name()).ok());
+        if provenance.is_some_and(|provenance| provenance.required_by.contains(dependent)) {
+            dependencies.extend(ServiceName::new(entry.file_name()).ok());
         }
     }
-    dependency.sort();
-    Ok(dependency)
+    dependencies.sort();
+    Ok(dependencies)
 }

@@ -1,4 +1,4 @@
-//! The last rollout of a service: when, from where to where, why, and how it ended.
+//! The record of a service's last rollout: when, from and to which generation, why, and how it ended.
 
 use fs_err as fs;
 use std::collections::BTreeSet;
@@ -8,52 +8,53 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
-use crate::compile::host::Compiled;
 use crate::layout::Layout;
-use crate::model::Service;
 use crate::names::{GenerationId, ServiceName};
-use crate::service::change;
-use crate::service::plan::{Action, Plan};
+use crate::service::action::Action;
+use crate::service::change::Change;
 
-/// What `NAME.service` did when it last had something to do.
+/// The last rollout of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Seconds since 1970 when it ended.
+pub(crate) struct Record {
+    /// When it ended, in seconds since 1970.
     pub at: u64,
     pub took: Duration,
-    /// What served before; None if nothing did.
+    /// The generation that served before; None if none did.
     pub from: Option<GenerationId>,
     pub to: GenerationId,
     pub actions: BTreeSet<Action>,
-    /// The inputs that changed: keys, files, variables.
+    /// Names of the inputs that changed: keys, files, variables.
     pub why: Vec<String>,
     /// The first line of why it failed; None if it did not.
     pub failure: Option<String>,
 }
 
 impl Record {
-    /// What is about to be done. `before` is the model of what served.
-    pub fn begun(compiled: &Compiled, from: Option<GenerationId>, before: Option<&Service>, plan: &Plan) -> Self {
-        let changes = before.map(|before| change::between(before, &compiled.service, None)).unwrap_or_default();
-        Self {
-            at: 0,
-            took: Duration::ZERO,
-            from,
-            to: compiled.id.clone(),
-            actions: plan.actions.clone(),
-            why: changes.into_iter().map(|change| change.name).collect(),
-            failure: None,
-        }
+    /// Creates the record of a rollout that is about to begin.
+    pub(crate) fn new(
+        from: Option<GenerationId>,
+        to: GenerationId,
+        actions: BTreeSet<Action>,
+        changes: &[Change],
+    ) -> Self {
+        let why = changes.iter().map(|change| change.name.clone()).collect();
+        Self { at: 0, took: Duration::ZERO, from, to, actions, why, failure: None }
     }
 
-    /// Writes down that it ended.
+    /// Writes the record of a rollout that has ended after `took`.
     ///
     /// # Errors
     /// What the file system refuses.
-    pub fn ended(self, layout: &Layout, name: &ServiceName, took: Duration, failure: Option<String>) -> io::Result<()> {
+    pub(crate) fn end(
+        self,
+        layout: &Layout,
+        name: &ServiceName,
+        took: Duration,
+        failure: Option<String>,
+    ) -> io::Result<()> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let failure = failure.map(|why| why.lines().next().unwrap_or_default().to_owned());
-        let path = layout.at(&layout.last(name));
+        let path = layout.at(&layout.record(name));
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -61,13 +62,15 @@ impl Record {
     }
 }
 
-/// The last one of a service, None if there was none since boot.
-pub fn read(layout: &Layout, name: &ServiceName) -> Option<Record> {
-    serde_json::from_slice(&fs::read(layout.at(&layout.last(name))).ok()?).ok()
+/// Reads the record of a service's last rollout; None if there was none since boot.
+pub(crate) fn read(layout: &Layout, name: &ServiceName) -> Option<Record> {
+    serde_json::from_slice(&fs::read(layout.at(&layout.record(name))).ok()?).ok()
 }
 
+/// Removes the record of a service's last rollout.
+///
 /// # Errors
 /// What the file system refuses.
-pub fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
-    atomic::remove_file(&layout.at(&layout.last(name)))
+pub(crate) fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+    atomic::remove_file(&layout.at(&layout.record(name)))
 }

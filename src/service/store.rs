@@ -1,4 +1,4 @@
-//! Generations on disk: kept for as long as a process may need them, and a few beyond.
+//! Stored generations: for as long as a process may need their files, and the last few to roll back to.
 
 use fs_err as fs;
 use std::io;
@@ -15,15 +15,15 @@ use crate::source::{DECLARATION, PROVENANCE, files};
 use crate::tree::Tree;
 use crate::{atomic, live, write};
 
-/// So many generations' files are kept for a way back.
-const KEPT: usize = 5;
+/// How many generations stay stored to roll back to.
+const HISTORY: usize = 5;
 /// Below a stored generation: its files, the working directory of its processes.
 pub const FILES: &str = "files";
-/// Below a stored generation: what declares it, for a way back.
+/// Below a stored generation: its declaration, to roll back to.
 pub const DECLARED: &str = "declared";
-/// Below that: the administrator's drop-ins that are part of it.
+/// Below the stored declaration: the administrator's drop-ins that are part of the generation.
 pub const OVERRIDES: &str = "overrides";
-/// Below a stored generation: was written when it last came into service.
+/// Below a stored generation: a file whose time says when it last came into service.
 pub const SERVED: &str = "served";
 
 /// Stores a generation before its first process starts: its files, then its snapshot, with which it
@@ -61,7 +61,7 @@ pub fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::
     atomic::replace_dir(staging, &stored).map(drop)
 }
 
-/// What declares a generation beside its files.
+/// Reads what declares a generation beside its files.
 fn declared(layout: &Layout, name: &ServiceName, dir: &Utf8Path) -> io::Result<Tree> {
     let mut tree = Tree::default();
     tree.file(DECLARATION, fs::read(dir.join(DECLARATION))?);
@@ -75,7 +75,7 @@ fn declared(layout: &Layout, name: &ServiceName, dir: &Utf8Path) -> io::Result<T
     Ok(tree)
 }
 
-/// The same generation may be declared anew: with other routes, say.
+/// Updates the stored declaration of a generation, which may be declared again with other routes.
 fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
     if write::read_tree(place).is_ok_and(|there| there == *declared) {
         return Ok(());
@@ -86,7 +86,7 @@ fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
     atomic::replace_dir(staging, place).map(drop)
 }
 
-/// Remembers that a generation came into service.
+/// Notes that a generation came into service.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -94,7 +94,7 @@ pub fn served(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Res
     atomic::write(&layout.at(&layout.stored(name, id)).join(SERVED), b"")
 }
 
-/// A generation that is used again is the youngest.
+/// Makes a generation that is used again the youngest.
 fn touch(stored: &Utf8Path) -> io::Result<()> {
     let now = std::time::SystemTime::now();
     fs::File::open(stored)?.set_times(std::fs::FileTimes::new().set_modified(now))
@@ -125,8 +125,8 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result<()> {
     Ok(())
 }
 
-/// The snapshot speaks for the service when its declaration does not compile; it is written anew
-/// when something about it changed that is no new generation: routes, scale, settings.
+/// Writes the snapshot, which stands in for a declaration that does not compile. It is written again when something
+/// changed that makes no new generation: routes, scale, settings.
 fn store_snapshot(layout: &Layout, compiled: &Compiled) -> io::Result<()> {
     let Compiled { service, digests: _, id, units } = compiled;
     let snapshot = layout.at(&layout.snapshot(&service.name, id));
@@ -135,7 +135,7 @@ fn store_snapshot(layout: &Layout, compiled: &Compiled) -> io::Result<()> {
     }
     let model = serde_json::to_vec(service)?;
     if write::read_tree(&snapshot.join(live::UNITS)).is_ok_and(|stored| stored == *units) {
-        // systemd has these files loaded: new ones would make it ask for a daemon-reload.
+        // systemd has loaded these files: new ones would make it ask for a daemon-reload.
         return atomic::write(&snapshot.join(live::MODEL), &model);
     }
     let staging = atomic::staging(&snapshot)?;
@@ -146,8 +146,8 @@ fn store_snapshot(layout: &Layout, compiled: &Compiled) -> io::Result<()> {
     link_units(layout, &service.name, id)
 }
 
-/// Links a live generation's deployment units where systemd finds them without the generator:
-/// should that write nothing at all, what runs keeps its sockets and its restarts.
+/// Links a live generation's deployment units where systemd finds them without the generator: if that writes nothing
+/// at all, running deployments keep their sockets and restarts.
 fn link_units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
     let dir = layout.at(layout.runtime_units());
     fs::create_dir_all(&dir)?;
@@ -167,7 +167,7 @@ fn linked_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
     name.templates(id).iter().flat_map(|template| kinds.map(|kind| format!("{template}.{kind}"))).collect()
 }
 
-/// Forgets snapshots of generations that are neither wanted nor running.
+/// Removes the snapshots of a service's generations, except those that are needed.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -184,7 +184,7 @@ pub fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> i
     Ok(())
 }
 
-/// Forgets everything live of a service.
+/// Removes all snapshots of a service.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -193,36 +193,36 @@ pub fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_dir(&layout.at(&layout.live().join(name.as_str())))
 }
 
-/// Removes the files of all but those needed and the youngest that have served.
+/// Removes stored generations, except those that are needed and the youngest that have served.
 ///
 /// # Errors
 /// What the file system refuses.
 pub fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
-    let mut kept = Vec::new();
-    let dir = layout.at(&layout.kept(name));
+    let mut stored = Vec::new();
+    let dir = layout.at(&layout.history(name));
     for entry in dir.read_dir_utf8().into_iter().flatten() {
         let entry = entry?;
         if let Some(id) = GenerationId::new(entry.file_name()) {
-            kept.push((entry.metadata()?.modified()?, id));
+            stored.push((entry.metadata()?.modified()?, id));
         }
     }
-    kept.sort();
-    // One that never served is no way back.
+    stored.sort();
+    // Nothing rolls back to a generation that never served.
     let (served, failed): (Vec<_>, Vec<_>) =
-        kept.into_iter().map(|(_, id)| id).partition(|id| dir.join(id.as_str()).join(SERVED).exists());
-    let superfluous = served.len().saturating_sub(KEPT);
+        stored.into_iter().map(|(_, id)| id).partition(|id| dir.join(id.as_str()).join(SERVED).exists());
+    let superfluous = served.len().saturating_sub(HISTORY);
     for id in served.into_iter().take(superfluous).chain(failed).filter(|id| !needed.contains(id)) {
         atomic::remove_dir(&dir.join(id.as_str()))?;
     }
     Ok(())
 }
 
-/// Removes what commands that were killed had begun to store, of all services.
+/// Removes what killed commands had begun to store, for all services.
 ///
 /// # Errors
 /// What the file system refuses.
 pub fn sweep(layout: &Layout) -> io::Result<()> {
-    for dir in [layout.live(), layout.all_kept()] {
+    for dir in [layout.live(), layout.histories()] {
         for service in atomic::entries(&layout.at(&dir))? {
             atomic::sweep(service.path())?;
         }

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use crate::cli::context::Context;
+use crate::cli::failure::Outcome;
 use crate::cli::output::outln;
-use crate::cli::{Context, Outcome, table};
+use crate::cli::table;
 use crate::compile::functions::load_stored_function;
 use crate::function::store;
 use crate::log::note;
@@ -19,7 +21,7 @@ struct Row {
     name: Option<String>,
     mode: Option<Mode>,
     interface: Option<Interface>,
-    /// Those that lead to it now.
+    /// Aliases that lead to it now.
     aliases: Vec<String>,
     /// `running`, `idle`: it waits for a request, or `stopped`.
     state: String,
@@ -27,7 +29,7 @@ struct Row {
     error: Option<String>,
 }
 
-pub fn run(context: &Context, json: bool) -> Outcome {
+pub(crate) fn run(context: &Context, json: bool) -> Outcome {
     let layout = &context.layout;
     let mut rows = Vec::new();
     for (id, dir) in functions::find(layout) {
@@ -44,7 +46,7 @@ pub fn run(context: &Context, json: bool) -> Outcome {
         });
     }
     if layout.root() == "/" {
-        tell_states(context, &mut rows);
+        read_states(context, &mut rows);
     }
     if json {
         return table::print_json(&rows);
@@ -73,8 +75,8 @@ pub fn run(context: &Context, json: bool) -> Outcome {
     Ok(())
 }
 
-/// Without a systemd to ask, states stay unknown.
-fn tell_states(context: &Context, rows: &mut [Row]) {
+/// Fills in the states; they stay unknown where systemd does not answer.
+fn read_states(context: &Context, rows: &mut [Row]) {
     let sockets: Vec<_> = rows.iter().map(|row| format!("{}.socket", row.id.unit())).collect();
     let (Ok(states), Ok(running)) =
         (context.manager.states(&sockets), context.manager.active("conductor-cgi-*.service"))

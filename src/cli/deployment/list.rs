@@ -2,18 +2,20 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::cli::deployment::row::{self, Row};
+use crate::cli::context::Context;
+use crate::cli::failure::Outcome;
 use crate::cli::output::outln;
-use crate::cli::service::members;
-use crate::cli::{Context, Failure, Outcome, display, table};
+use crate::cli::row::{self, Row};
+use crate::cli::{display, table, words};
 use crate::deployment::state;
 use crate::live;
-use crate::names::{Deployment, ServiceName};
+use crate::names::Deployment;
+use crate::service::parts::members;
 
-pub fn list(context: &Context, service: Option<&str>, json: bool) -> Outcome {
+pub(crate) fn list(context: &Context, service: Option<&str>, json: bool) -> Outcome {
     let names = match service {
         Some(name) => {
-            let name = ServiceName::new(name).map_err(Failure::Usage)?;
+            let name = words::service(name)?;
             let names = members(&context.layout, &name);
             if names.iter().all(|name| live::of(&context.layout, name).is_none()) {
                 context.location(name.as_str())?;
@@ -46,10 +48,10 @@ fn started(row: &Row) -> String {
     row.started_at.map_or_else(|| "-".to_owned(), time)
 }
 
-pub fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
+pub(crate) fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
     let layout = &context.layout;
     if !layout.at(&deployment.dir(layout)).exists() {
-        return Err(super::unknown(deployment));
+        return Err(row::unknown(deployment));
     }
     let state = match context.manager.property(&deployment.unit(), "ActiveState") {
         Ok(state) if layout.root() == "/" => state,

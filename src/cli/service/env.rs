@@ -1,12 +1,14 @@
 //! `conductor service env`
 
-use crate::cli::{Context, Failure, Outcome, environment};
+use crate::cli::context::Context;
+use crate::cli::environment;
+use crate::cli::failure::{Failure, Outcome};
 use crate::environment::Environment;
 use crate::names::ServiceName;
 use crate::{compile, live};
 
-/// What all deployments have in common, of the generation that serves or else would.
-pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
+/// Prints the environment that all deployments have in common, of the generation that serves or else is declared.
+pub(crate) fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
     let layout = &context.layout;
     let environment = match live::of(layout, name) {
         Some(live) => {

@@ -6,9 +6,10 @@ use std::thread;
 
 use serde::Serialize;
 
+use crate::cli::context::Context;
+use crate::cli::failure::Outcome;
 use crate::cli::output::outln;
-use crate::cli::service::held_back;
-use crate::cli::{Context, Outcome, display, table};
+use crate::cli::{display, table};
 use crate::compile;
 use crate::compile::host::Compiled;
 use crate::deployment::state;
@@ -17,6 +18,7 @@ use crate::live::{self, Target};
 use crate::log::note;
 use crate::model::Route;
 use crate::names::ServiceName;
+use crate::service::condition::held_back;
 use crate::tree::Tree;
 
 /// One row of `list`.
@@ -25,7 +27,7 @@ struct Row {
     name: ServiceName,
     /// `ActiveState=` of its unit.
     state: String,
-    /// What it is brought to, or would be.
+    /// The generation that serves, or would.
     generation: Option<String>,
     ready: usize,
     concurrency: u32,
@@ -37,7 +39,7 @@ struct Row {
     display: BTreeMap<String, String>,
 }
 
-pub fn run(context: &Context, json: bool) -> Outcome {
+pub(crate) fn run(context: &Context, json: bool) -> Outcome {
     let Context { layout, manager } = context;
     // Without a running systemd (`--root`, a build machine) the declarations can still be listed.
     let has_systemd = layout.root() == "/";
@@ -58,7 +60,7 @@ pub fn run(context: &Context, json: bool) -> Outcome {
             let live = live::of(layout, &name)?;
             live.model(layout, live.current(layout)).ok()
         });
-        let held_back = shown.as_ref().and_then(|service| held_back(context, service, &state));
+        let held_back = shown.as_ref().and_then(|service| held_back(layout.scope, service, &state));
         rows.push(Row {
             state: held_back.unwrap_or(state),
             generation: target.as_ref().map(|target| target.generation.to_string()),
@@ -105,7 +107,7 @@ pub fn run(context: &Context, json: bool) -> Outcome {
     Ok(())
 }
 
-/// Of what serves, else of what would.
+/// Returns the values of displayed variables, of the generation that serves, or else of the declared one.
 fn displayed(context: &Context, name: &ServiceName, compiled: Option<&Compiled>) -> BTreeMap<String, String> {
     let layout = &context.layout;
     let live = live::of(layout, name).and_then(|live| {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::service::members;
-use crate::cli::{Context, Outcome, journal};
+use crate::cli::context::Context;
+use crate::cli::failure::Outcome;
+use crate::cli::journal;
 use crate::layout::Scope;
 use crate::names::{GenerationId, ServiceName};
+use crate::service::parts::members;
 
-/// What its processes and hooks logged, and what systemd says of the service itself.
-pub fn run(
+/// Shows what the service's processes and hooks logged, and what systemd logged about the service.
+pub(crate) fn run(
     context: &Context,
     name: &ServiceName,
     generation: Option<&GenerationId>,

@@ -1,13 +1,14 @@
 //! `conductor service show`
 
+use crate::cli::context::Context;
+use crate::cli::failure::Outcome;
 use crate::cli::output::outln;
-use crate::cli::{Context, Outcome};
 use crate::diagnostic::{Diagnostics, Position};
 use crate::document::{Node, Value};
 use crate::source::DECLARATION;
 use crate::source::search::{self, Location};
 
-pub fn run(context: &Context, name: &str, sources: bool) -> Outcome {
+pub(crate) fn run(context: &Context, name: &str, sources: bool) -> Outcome {
     let layout = &context.layout;
     let location = context.location(name)?;
     let document = search::stored_document(layout, &location).map_err(Diagnostics::from)?;
@@ -29,14 +30,14 @@ pub fn run(context: &Context, name: &str, sources: bool) -> Outcome {
     Ok(())
 }
 
-/// The files that a declaration is made of, the most important last.
+/// Prints the files that a declaration consists of, the one with the highest precedence last.
 fn print_files(context: &Context, location: &Location) {
     for shadowed in location.shadowed(&context.layout) {
         outln!("# shadowed:     {shadowed}");
     }
     outln!("# declared in:  {}", location.dir.join(DECLARATION));
     for file in location.drop_ins() {
-        let what = if file.as_str().ends_with(".toml") { "laid over it:" } else { "of its units:" };
+        let what = if file.as_str().ends_with(".toml") { "overridden by:" } else { "unit drop-in: " };
         outln!("# {what} {file}");
     }
     outln!();
@@ -44,18 +45,18 @@ fn print_files(context: &Context, location: &Location) {
 
 struct Line {
     text: String,
-    /// Where the value comes from, for a line that has one.
+    /// Where the value comes from, for a line with a value.
     place: Option<Position>,
 }
 
 impl Line {
-    /// Columns up to the place; long values do not move those of all others.
+    /// Columns up to the position; long values do not move the positions of other lines.
     fn width(&self) -> usize {
         if self.place.is_some() { self.text.chars().count().min(60) } else { 0 }
     }
 }
 
-/// The lines of a table: its values, then the tables below it.
+/// Adds the lines of a table: its values, then the tables below it.
 fn section(table: &Node, path: &str, lines: &mut Vec<Line>) {
     let Value::Table(entries) = &table.value else { return };
     for (key, node) in entries.iter().filter(|(_, node)| !is_section(node)) {
@@ -92,7 +93,7 @@ fn is_array_of_tables(node: &Node) -> bool {
     !node.items().is_empty() && node.items().iter().all(|item| matches!(item.value, Value::Table(_)))
 }
 
-/// Whether a table has to be named for more than the tables below it.
+/// Tells whether a table needs a header of its own, because it has values or is empty.
 fn has_values(node: &Node) -> bool {
     let Value::Table(entries) = &node.value else { return false };
     entries.is_empty() || entries.values().any(|node| !is_section(node))
@@ -106,7 +107,7 @@ fn quoted(key: &str) -> String {
     in_one_line(key)
 }
 
-/// Each value in one line, so that its source can stand behind it.
+/// Writes a value in one line, so that its position fits behind it.
 fn written(node: &Node) -> String {
     match &node.value {
         Value::String(text) if text.contains('\n') => in_one_line(text),
@@ -114,7 +115,7 @@ fn written(node: &Node) -> String {
     }
 }
 
-/// JSON's strings are TOML's basic strings.
+/// Writes a string in one line; JSON's strings are TOML's basic strings.
 fn in_one_line(text: &str) -> String {
     serde_json::Value::String(text.to_owned()).to_string()
 }

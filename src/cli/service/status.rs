@@ -3,14 +3,17 @@
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use crate::cli::deployment::row::{self, Row};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
-use crate::cli::service::{held_back, members};
-use crate::cli::{Context, Failure, Outcome, table};
+use crate::cli::row::{self, Row};
+use crate::cli::table;
 use crate::compile;
 use crate::live::{self, Target};
 use crate::names::ServiceName;
-use crate::service::hook;
+use crate::service::condition::held_back;
+use crate::service::notes;
+use crate::service::parts::members;
 use crate::source::{self, search};
 
 /// `status` of one service.
@@ -18,9 +21,9 @@ use crate::source::{self, search};
 struct Status {
     name: ServiceName,
     state: String,
-    /// What is declared.
+    /// The declared generation.
     declared: Option<String>,
-    /// What runs.
+    /// The generation that serves.
     generation: Option<String>,
     description: String,
     source: Option<Utf8PathBuf>,
@@ -38,7 +41,7 @@ struct InParts {
     parts: Vec<Status>,
 }
 
-pub fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
+pub(crate) fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
     let members = members(&context.layout, name);
     if members.contains(name) {
         let status = status(context, name)?;
@@ -67,10 +70,10 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
     let (compiled, broken) = match compiled {
         Some(Ok(compiled)) => (Some(compiled), None),
         Some(Err(errors)) => (None, Some(errors.to_string())),
-        None => (None, Some("it is not declared any more; `conductor daemon-reload` stops it".to_owned())),
+        None => (None, Some("no longer declared; `conductor daemon-reload` stops it".to_owned())),
     };
     let state = manager.property(&name.unit(), "ActiveState")?;
-    let held_back = compiled.as_ref().and_then(|compiled| held_back(context, &compiled.service, &state));
+    let held_back = compiled.as_ref().and_then(|compiled| held_back(layout.scope, &compiled.service, &state));
     Ok(Status {
         state: held_back.unwrap_or(state),
         declared: compiled.as_ref().map(|compiled| compiled.id.to_string()),
@@ -78,7 +81,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
         description: compiled.as_ref().map_or_else(String::new, |compiled| compiled.service.description.clone()),
         source: location.map(|location| location.dir.join(source::DECLARATION)),
         deployments: row::of_services(context, std::slice::from_ref(name))?,
-        failure: broken.or_else(|| hook::failure(layout, name)),
+        failure: broken.or_else(|| notes::failure(layout, name)),
         name: name.clone(),
     })
 }

@@ -21,7 +21,7 @@ pub async fn execute(command: &[String]) -> Answer {
     let [program, arguments @ ..] = command else { return Err("no command".into()) };
     match run(program, arguments).await {
         Ok((status, tail)) => {
-            let answer = joined(told(status), &last_line(&tail));
+            let answer = joined(describe(status), &last_line(&tail));
             if status.success() { Ok(answer) } else { Err(answer) }
         }
         Err(error) => Err(format!("cannot run {program}: {error}")),
@@ -98,7 +98,7 @@ fn last_line(bytes: &[u8]) -> String {
     bytes.split(|byte| *byte == b'\n').rev().map(excerpt).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-fn told(status: ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::deployment::drain;
+use crate::deployment::connections;
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::health::stream::Stream;
 
@@ -21,7 +21,7 @@ pub async fn be_accepted(endpoint: &Endpoint) -> io::Result<String> {
     };
     let mut pause = ACCEPT_PAUSE;
     loop {
-        if drain::is_accepted(&stream)? {
+        if connections::is_accepted(&stream)? {
             return Ok("connection accepted".into());
         }
         match stream.try_read(&mut [0]) {

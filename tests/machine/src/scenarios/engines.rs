@@ -298,7 +298,7 @@ fn fails(m: &Machine, engine: Engine, flags: &str, told: &str) {
     let load = m.load(shop::load());
     let output = shop.flags(flags).try_declare(m, "2");
     assert!(!output.success() && output.stderr.contains(told), "{output}");
-    assert!(output.stderr.contains("goes on serving"), "{output}");
+    assert!(output.stderr.contains("still serves"), "{output}");
     let seen = load.stop();
     assert_eq!((seen.failed, seen.versions.len()), (0, 1), "{seen}");
     shop::assert_serves(m, "1", 2);

@@ -69,7 +69,7 @@ fn update_that_fails(m: &mut Machine, flags: &str) -> Output {
     assert_eq!(seen.versions.keys().collect::<Vec<_>>(), ["1"]);
     m.note(&seen);
 
-    assert_eq!(m.run(&format!("cat {DECLARED}/service.toml")), declared, "the previous declaration stands again");
+    assert_eq!(m.run(&format!("cat {DECLARED}/service.toml")), declared, "the previous declaration is restored");
     assert_nothing_but(m, &good, &units);
     m.reboot();
     assert_eq!(shop::generation(m), good);

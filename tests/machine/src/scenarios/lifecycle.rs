@@ -167,7 +167,7 @@ fn conductor_daemon_reload_does_what_is_due(m: &mut Machine) {
     assert_eq!(output.status, 3, "{output}");
     assert!(output.stderr.contains("/etc/conductor/services/broken/service.toml:"), "{output}");
     assert!(output.stderr.contains("did you mean `max_surge`?"), "{output}");
-    assert!(output.stdout.contains("gone: stopped, it is not declared any more"), "{output}");
+    assert!(output.stdout.contains("gone: stopped: no longer declared"), "{output}");
     assert!(request.finish().starts_with("1 "), "a request in flight is answered");
     assert_eq!(serving(m, ["same", "broken"]), before, "nothing touched them");
     assert!(get(m, "fresh").starts_with("1 ") && get(m, "edited").starts_with("2 "));
@@ -220,9 +220,9 @@ fn removal_leaves_nothing(m: &mut Machine) {
     let after = m.run("find /etc/conductor /run/conductor /var/lib/conductor | sort");
     // What conductor keeps for all services stays; nothing has the name of this one.
     assert_eq!(m.run("find /etc/conductor /run /var/lib/conductor -name '*shop*'"), "");
-    let of_all = ["failures", "last", "locks", "stopped", "turns"].map(|name| format!("/run/conductor/{name}"));
+    let of_all = ["failures", "locks", "permits", "records", "stopped"].map(|name| format!("/run/conductor/{name}"));
     let is_new = |path: &&str| !before.lines().any(|there| there == *path);
-    let is_of_all = |path: &str| of_all.iter().any(|one| one == path) || path.starts_with("/run/conductor/turns/");
+    let is_of_all = |path: &str| of_all.iter().any(|one| one == path) || path.starts_with("/run/conductor/permits/");
     let new: Vec<_> = after.lines().filter(is_new).filter(|path| !is_of_all(path)).collect();
     assert_eq!(new, [""; 0]);
     assert_eq!(m.run("systemctl list-units --all --plain --no-legend '*shop*'; systemctl --failed --no-legend"), "");

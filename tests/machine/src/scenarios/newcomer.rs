@@ -37,7 +37,7 @@ fn from_package_to_rolling_update(m: &mut Machine) {
         m.run(&format!("cd /root; conductor new {kind} --{kind}; conductor check {kind}"));
     }
     let output = m.try_run("cd /root; conductor new pod --pod");
-    assert!(!output.success() && output.stderr.contains("pod is there already"), "{output}");
+    assert!(!output.success() && output.stderr.contains("pod already exists"), "{output}");
 }
 
 /// What the doctor says is bad.
@@ -84,13 +84,13 @@ fn doctor_finds_what_is_wrong(m: &mut Machine) {
     one(
         m,
         &format!("cp {0}/service.toml /root/; echo 'x =' >>{0}/service.toml", shop::DECLARED),
-        "does not compile: shop",
+        "declarations do not compile: shop",
         &format!("cp /root/service.toml {}/", shop::DECLARED),
     );
     one(
         m,
         &format!("mv {} /root/away; systemctl daemon-reload", shop::DECLARED),
-        "left of services that are not declared: shop",
+        "leftovers of services that are not declared: shop",
         &format!("mv /root/away {}; systemctl daemon-reload", shop::DECLARED),
     );
     one(

@@ -37,15 +37,15 @@ fn set_lays_values_over(m: &mut Machine) {
 
     assert_wrong_values_leave_nothing(m);
     let said = service(m, "set shop concurrency= exec.environment.VERSION= deploy.drain_timeout= nothing=");
-    assert!(said.contains("nothing was not set by `conductor service set`"), "{said}");
+    assert!(said.contains("nothing has no override to remove"), "{said}");
     service(m, "set shop systemd.service.ReadOnlyPaths= config.EMPTY= config.NAME=");
     assert!(!m.try_run(&format!("test -e {OVER}")).success(), "nothing is left over it");
     assert!(shop::get(m).starts_with("1 "));
     without_failures(m, load);
 
     let generation = shop::generation(m);
-    assert_eq!(service(m, "set shop config.LATER=1 --no-start"), "shop: set; nothing was rolled\n");
-    assert_eq!(service(m, "set shop config.LATER=1 --no-start"), "shop: set already\n");
+    assert_eq!(service(m, "set shop config.LATER=1 --no-start"), "shop: set, not applied\n");
+    assert_eq!(service(m, "set shop config.LATER=1 --no-start"), "shop: already set\n");
     assert_eq!(shop::generation(m), generation);
     m.run("conductor daemon-reload");
     assert_ne!(shop::generation(m), generation);
@@ -73,7 +73,7 @@ fn assert_wrong_values_leave_nothing(m: &Machine) {
         m,
         "set shop health.http=/nosuch health.status=[500] deploy.health_timeout=1s",
         1,
-        &["GET /nosuch", "what was declared before stands again"],
+        &["GET /nosuch", "restored the previous declaration"],
     );
     assert_eq!((declared(m), shop::generation(m), shop::deployments(m)), before);
 }

@@ -157,7 +157,7 @@ fn one_that_fails_takes_all_back(m: &mut Machine) {
     write(m, &mall("2", "2", ", \"--fail\""));
     let output = m.try_run(&format!("conductor service declare {DIR}"));
     assert!(!output.success() && output.stderr.contains("mall.api: "), "{output}");
-    assert!(output.stderr.contains("mall: the previous declaration stands again"), "{output}");
+    assert!(output.stderr.contains("mall: restored the previous declaration"), "{output}");
     assert_eq!(rolled(&before, &generations(m)), [false; 3]);
     assert_eq!([get(m, "web"), get(m, "api")], ["1", "1"]);
     assert_eq!(m.failed_units(), Vec::<String>::new());
@@ -212,8 +212,8 @@ fn verbs_of_the_whole_and_of_a_part(m: &mut Machine) {
         ("scale mall 2", "name one of them: mall.api, mall.image, mall.web"),
         ("rollback mall", "declare it as it was"),
         ("rollback mall.web", "declare it as it was"),
-        ("rm mall.web", "`conductor service rm mall` is for all of it"),
-        ("disable mall.web", "`conductor service disable mall` is for all of it"),
+        ("rm mall.web", "`conductor service rm mall` applies to all parts"),
+        ("disable mall.web", "`conductor service disable mall` applies to all parts"),
         ("env mall", "name one of them: mall.web, mall.api, mall.image"),
     ] {
         let output = m.try_run(&format!("conductor service {verb}"));

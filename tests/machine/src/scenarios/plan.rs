@@ -86,7 +86,7 @@ fn names_the_inputs(m: &mut Machine) {
     let text = m.run("conductor plan");
     assert!(text.contains(&format!("({DECLARED}.d/50-more.toml:1)")), "{text}");
     assert!(text.contains("  file app: changed\n  file new: added\n  drop-in 50-nice.conf: added\n"), "{text}");
-    assert!(text.ends_with("the proxy's configuration is published anew\n"), "{text}");
+    assert!(text.ends_with("the proxy's configuration will be published\n"), "{text}");
     m.run(&format!("conductor daemon-reload; rm -r {DECLARED}.d {DECLARED}/new"));
     assert!(changes(m).contains(&"[roll] key exec.environment.LEVEL \"info\" -".to_owned()), "{:?}", changes(m));
     m.run("conductor daemon-reload");

@@ -176,7 +176,7 @@ fn listings(m: &mut Machine) {
     let generation = status(m, "shop")["declared"].as_str().expect("a generation").to_owned();
     assert_eq!(
         m.run(&format!("{declare} --no-start")),
-        format!("shop: declared already, as generation {generation}\n")
+        format!("shop: generation {generation}, already declared\n")
     );
     m.run(&declare);
     assert_eq!(shop::generation(m), generation);

@@ -28,7 +28,7 @@ fn under_load(m: &mut Machine) {
     let load = m.load(shop::load());
 
     let said = service(m, "rollback shop");
-    assert!(said.starts_with(&format!("shop: back to generation {second}, of 20")), "{said}");
+    assert!(said.starts_with(&format!("shop: rolling back to generation {second}, which served from 20")), "{said}");
     assert!(said.ends_with(&format!("shop: generation {second} serves with 3 of 3 deployments\n")), "{said}");
     assert_eq!(shop::deployments(m), shop::active(&second, 1..=3));
     let stored = m.run(&format!("cd {}; ls; cat service.toml .declared.json", shop::DECLARED));
@@ -47,14 +47,14 @@ fn under_load(m: &mut Machine) {
     assert_eq!(seen.versions.len(), 3, "{:?}", seen.versions);
 
     let unknown =
-        refused(m, "rollback shop zz", 1, &["no generation \"zz\" is kept; there are", "GENERATION", "SINCE"]);
+        refused(m, "rollback shop zz", 1, &["no stored generation begins with \"zz\"", "GENERATION", "SINCE"]);
     let line = |id: &str| unknown.stderr.lines().find(|line| line.contains(id)).unwrap_or_default().to_owned();
     assert!(line(&first).ends_with("serves"), "{unknown}");
     for part in ["description, exec.environment.VERSION, more.txt", "Z"] {
         assert!(line(&third).contains(part), "{unknown}");
     }
     assert!(!line(&second).contains("more.txt"), "{unknown}");
-    refused(m, "rollback shop ''", 1, &["more than one generation \"\" is kept"]);
+    refused(m, "rollback shop ''", 1, &["several generations begin with \"\""]);
 }
 
 fn after_a_reboot(m: &mut Machine) {
@@ -114,7 +114,7 @@ fn brings_its_drop_ins(m: &mut Machine) {
     m.write("/usr/lib/conductor/services/shop.d/45-more.conf", "[Service]\nOOMScoreAdjust=100\n");
     let said = service(m, &format!("rollback shop {first}"));
     let now = shop::generation(m);
-    assert!(now != first && said.contains(&format!("its declaration compiles to {now} now")), "{said}");
+    assert!(now != first && said.contains(&format!("its declaration compiles to generation {now} now")), "{said}");
     assert!(shop::get(m).starts_with("1 "));
 }
 
@@ -134,7 +134,7 @@ fn that_fails(m: &mut Machine) {
         m,
         &format!("rollback shop {first}"),
         1,
-        &["shop: what was declared before stands again", "goes on serving"],
+        &["shop: restored the previous declaration", "still serves"],
     );
     assert_eq!(declared(m), before);
     assert_eq!(shop::deployments(m), shop::active(&generation, 1..=2));
@@ -154,7 +154,7 @@ fn of_a_packaged_service(m: &mut Machine) {
     assert!(shop::get(m).starts_with("2 "));
     let said = service(m, "rollback shop");
     assert!(
-        said.contains(&format!("{}/service.toml hides {vendor}/shop/service.toml from now on", shop::DECLARED)),
+        said.contains(&format!("{}/service.toml takes precedence over {vendor}/shop/service.toml from now on", shop::DECLARED)),
         "{said}"
     );
     assert_eq!(shop::generation(m), first);
@@ -168,7 +168,7 @@ fn five_generations_are_kept(m: &mut Machine) {
         shop.declare(m, &version.to_string());
         generations.push(shop::generation(m));
         // What failed is no way back, and takes no place.
-        refused(m, "set shop health.status=[500] deploy.health_timeout=500ms", 1, &["stands again"]);
+        refused(m, "set shop health.status=[500] deploy.health_timeout=500ms", 1, &["restored the previous declaration"]);
     }
     let kept = m.run("ls -t /var/lib/conductor/generations/shop");
     let kept: Vec<_> = kept.lines().collect();

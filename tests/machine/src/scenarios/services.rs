@@ -71,7 +71,7 @@ fn brought_along_first_and_removed_with_the_last(m: &mut Machine) {
     assert_eq!(list(m), active(&["blog", "disk", "redis"]), "blog brings redis along, too");
     write(m, "blog", "", "");
     let said = declared(m, "/root/blog");
-    assert!(said.contains("redis: nothing brings it along any more\nredis: removed\n"), "{said}");
+    assert!(said.contains("redis: no service depends on it any more\nredis: removed\n"), "{said}");
     assert_eq!(list(m), active(&["blog", "disk"]), "disk was declared by itself");
     m.run("conductor service rm blog; conductor service rm disk");
     assert_eq!(list(m), []);
@@ -105,7 +105,7 @@ fn circles_and_failures_touch_nothing(m: &mut Machine) {
     write(m, "shop", "", &brings(&["redis"]));
     let refused = declare(m, "/root/shop");
     assert_eq!(refused.status, 3, "{refused}");
-    assert!(refused.stderr.contains("services bring each other along: shop → redis → disk → shop"), "{refused}");
+    assert!(refused.stderr.contains("services depend on each other: shop → redis → disk → shop"), "{refused}");
     assert!(refused.stderr.contains("service.toml:2:7: service[0].dir"), "{refused}");
     assert_eq!(list(m), []);
 
@@ -117,7 +117,7 @@ fn circles_and_failures_touch_nothing(m: &mut Machine) {
     let refused = declare(m, "/root/shop");
     assert_eq!(refused.status, 1, "{refused}");
     assert!(refused.stderr.contains("500 Internal Server Error: out of order"), "{refused}");
-    assert!(refused.stderr.contains("shop: not declared, because it brings queue along"), "{refused}");
+    assert!(refused.stderr.contains("shop: not declared: its dependency queue failed"), "{refused}");
     assert_eq!(m.run("pgrep --exact app; cat /etc/conductor/services/shop/service.toml"), before);
     assert_eq!(list(m), active(&["disk", "redis", "shop"]));
 

@@ -159,7 +159,7 @@ fn declaration_deleted_by_hand(m: &mut Machine) {
     m.run(&format!("rm -r {DECLARED}; systemctl daemon-reload"));
     assert_eq!(shop::deployments(m).len(), 2, "it runs until conductor is told");
     let output = m.run("conductor daemon-reload");
-    assert!(output.contains("shop: stopped, it is not declared any more"), "{output}");
+    assert!(output.contains("shop: stopped: no longer declared"), "{output}");
     assert!(request.finish().starts_with("1 "), "a request in flight is answered");
     m.run("journalctl --sync");
     let stops = m.run("journalctl --output=cat --grep='^stopped$' CONDUCTOR_SERVICE=shop | wc -l");

@@ -54,7 +54,7 @@ fn blue_green_that_fails(m: &mut Machine) {
     let strategy = BLUE_GREEN.replace("20s", "2s");
     let output = Shop::new(3).flags("--unhealthy").extra(&strategy).try_declare(m, "2");
     assert_eq!(output.status, 1, "{output}");
-    assert!(output.stderr.contains(&format!("the generation {good} goes on serving")), "{output}");
+    assert!(output.stderr.contains(&format!("generation {good} still serves")), "{output}");
     let seen = load.stop();
     assert_eq!((seen.failed, seen.versions.keys().map(String::as_str).collect::<Vec<_>>()), (0, vec!["1"]), "{seen}");
     assert_eq!(shop::deployments(m), shop::active(&good, 1..=3));
@@ -158,7 +158,7 @@ fn recreate_that_fails(m: &mut Machine) {
     let output = writer("--unhealthy").try_declare(m, "2");
     assert_eq!(output.status, 1, "{output}");
     assert!(output.stderr.contains("is not healthy"), "{output}");
-    assert!(output.stderr.contains(&format!("the generation {good} serves again")), "{output}");
+    assert!(output.stderr.contains(&format!("generation {good} serves again")), "{output}");
     assert_eq!(shop::generation(m), good);
     assert_eq!(shop::deployments(m), shop::active(&good, 1..=2));
     assert!(shop::get(m).starts_with("1 "));
@@ -183,7 +183,7 @@ fn recreate_interrupted(m: &mut Machine) {
     interrupted("--unhealthy", "2");
     let output = m.try_run("conductor daemon-reload");
     assert_eq!(output.status, 1, "{output}");
-    assert!(output.stderr.contains(&format!("the generation {old} serves again")), "{output}");
+    assert!(output.stderr.contains(&format!("generation {old} serves again")), "{output}");
     assert_eq!(shop::deployments(m), shop::active(&old, 1..=2));
     assert!(shop::get(m).starts_with("1 "));
 

@@ -91,7 +91,7 @@ fn scale_changes_no_generation(m: &mut Machine) {
     refused(m, "scale shop 0", 3, &["0 is too small"]);
     refused(m, "scale shop many", 2, &["invalid value 'many'"]);
     m.write("/srv/full", "");
-    refused(m, "scale shop 4", 1, &["shop: what was declared before stands again"]);
+    refused(m, "scale shop 4", 1, &["shop: restored the previous declaration"]);
     assert_eq!(declared(m), before);
     assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
     without_failures(m, load);
@@ -134,7 +134,7 @@ fn verbs_below_another_root(m: &mut Machine) {
     let text = "concurrency = 2\n[exec]\ncommand = [\"/usr/local/bin/app\"]\n";
     m.write("/srv/root/etc/conductor/services/web/service.toml", text);
     let here = |words: &str| m.run(&format!("conductor --root /srv/root service {words}"));
-    assert_eq!(here("set web config.A=1 concurrency=3 --no-start"), "web: set; nothing was rolled\n");
+    assert_eq!(here("set web config.A=1 concurrency=3 --no-start"), "web: set, not applied\n");
     assert!(here("disable web").starts_with("web: disabled"));
     assert!(here("show web --sources").contains("60-set.toml:2"), "{}", here("show web --sources"));
     assert!(here("env web").contains("A=1\nCONDUCTOR_GENERATION="));

@@ -1,33 +1,35 @@
-//! What listings say of a deployment.
+//! What listings show of a deployment.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cli::{Context, Failure, display};
+use crate::cli::context::Context;
+use crate::cli::display;
+use crate::cli::failure::Failure;
 use crate::deployment::{endpoint, slot, state};
 use crate::environment::Environment;
 use crate::live::Live;
 use crate::names::{Deployment, ServiceName};
 
 #[derive(Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     pub unit: String,
     pub service: ServiceName,
     pub generation: String,
     pub instance: u32,
-    /// `ActiveState=` of its unit; "idle" of one that waits for callers.
+    /// `ActiveState=` of its unit; "idle" for one that waits for callers.
     pub state: String,
     pub main_pid: Option<u32>,
     /// Seconds since 1970.
     pub started_at: Option<u64>,
     pub slots: Vec<u32>,
-    /// The variables that its declaration chose.
+    /// Values of the variables that its declaration lists under `display`.
     pub display: BTreeMap<String, String>,
 }
 
 impl Row {
-    pub fn new(context: &Context, deployment: &Deployment, state: String) -> Self {
+    pub(crate) fn new(context: &Context, deployment: &Deployment, state: String) -> Self {
         let layout = &context.layout;
         let runtime = state::read(layout, deployment);
         let rests =
@@ -47,16 +49,22 @@ impl Row {
     }
 
     /// `1 4 7 10`
-    pub fn slots(&self) -> String {
+    pub(crate) fn slots(&self) -> String {
         self.slots.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    pub fn pid(&self) -> String {
+    /// The main process, `-` without one.
+    pub(crate) fn pid(&self) -> String {
         self.main_pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())
     }
 }
 
-/// What it has of a deployment that is not live any more is nothing.
+/// The error for a deployment that does not run.
+pub(crate) fn unknown(deployment: &Deployment) -> Failure {
+    Failure::Failed(format!("{} does not run; `conductor deployment list` shows what does", deployment.unit()))
+}
+
+/// The values of the columns that the declaration chose; None if it chose none or is not live any more.
 fn displayed(context: &Context, deployment: &Deployment) -> Option<BTreeMap<String, String>> {
     let layout = &context.layout;
     let model = crate::deployment::model(layout, deployment).ok()?;
@@ -66,15 +74,15 @@ fn displayed(context: &Context, deployment: &Deployment) -> Option<BTreeMap<Stri
     Some(display::values(&model, &environment(context, deployment).ok()?))
 }
 
-/// What a deployment's process and hooks get as environment.
+/// Returns the environment of a deployment's process and hooks.
 ///
 /// # Errors
 /// A generation that is not live.
-pub fn environment(context: &Context, deployment: &Deployment) -> Result<Environment, Failure> {
+pub(crate) fn environment(context: &Context, deployment: &Deployment) -> Result<Environment, Failure> {
     let Deployment { service, generation, instance } = deployment;
     let live = Live { name: service.clone(), generations: Vec::new() };
     let units = live.units(&context.layout, generation).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => super::unknown(deployment),
+        std::io::ErrorKind::NotFound => unknown(deployment),
         _ => error.into(),
     })?;
     let mut environment = Environment::of(&units, service, generation, Some(*instance));
@@ -83,11 +91,11 @@ pub fn environment(context: &Context, deployment: &Deployment) -> Result<Environ
     Ok(environment)
 }
 
-/// The deployments of services, by service, the older generation of a rollout last.
+/// Returns the deployments of services, sorted by service, generation and number.
 ///
 /// # Errors
 /// What systemd refuses.
-pub fn of_services(context: &Context, names: &[ServiceName]) -> Result<Vec<Row>, Failure> {
+pub(crate) fn of_services(context: &Context, names: &[ServiceName]) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for name in names {
         for (deployment, state) in deployments(context, name)? {
@@ -100,7 +108,7 @@ pub fn of_services(context: &Context, names: &[ServiceName]) -> Result<Vec<Row>,
     Ok(rows)
 }
 
-/// Without a running systemd (`--root`), those that have a directory.
+/// Returns the deployments of a service; without a running systemd (`--root`), those that have a directory.
 fn deployments(context: &Context, name: &ServiceName) -> Result<Vec<(Deployment, String)>, Failure> {
     if context.layout.root() == "/" {
         let mut there = context.manager.deployments(name)?;

@@ -1,0 +1,74 @@
+//! What operations report, as people read it.
+
+use crate::cli::failure::Failure;
+use crate::cli::output::outln;
+use crate::cli::progress;
+use crate::log::note;
+use crate::names::ServiceName;
+use crate::service::event::{Event, Observer};
+use crate::systemd::Manager;
+
+/// Prints events: results to standard output, what went wrong to standard error.
+pub(crate) struct Console;
+
+impl Observer for Console {
+    fn report(&self, event: Event) {
+        match text(event) {
+            Text::Result(text) => outln!("{text}"),
+            Text::Problem(text) => note!("{text}"),
+        }
+    }
+
+    fn watch(&self, manager: Manager, services: &[ServiceName], work: &mut dyn FnMut()) {
+        progress::during(manager, services, work);
+    }
+}
+
+enum Text {
+    Result(String),
+    Problem(String),
+}
+
+fn text(event: Event) -> Text {
+    match event {
+        Event::Compiled { service, generation, is_declared } => {
+            let already = if is_declared { ", already declared" } else { "" };
+            Text::Result(format!("{service}: generation {generation}{already}"))
+        }
+        Event::ImagePinned { service, digest } => Text::Result(format!("{service}: pinned the image to {digest}")),
+        Event::DependencyFailed { service, dependency } => {
+            Text::Problem(format!("{service}: not declared: its dependency {dependency} failed"))
+        }
+        Event::Unneeded { service } => Text::Result(format!("{service}: no service depends on it any more")),
+        Event::Removed { service } => Text::Result(format!("{service}: removed")),
+        Event::Serving { service, generation, ready, concurrency } => {
+            Text::Result(format!("{service}: generation {generation} serves with {ready} of {concurrency} deployments"))
+        }
+        Event::Applied { service, took } => Text::Result(format!("{service}: done in {:.1} s", took.as_secs_f64())),
+        Event::HeldBack { service, unmet } => Text::Result(format!("{service}: held back: {unmet}")),
+        Event::NotRunning { service } => {
+            Text::Result(format!("{service}: is not running; `conductor service start {service}` starts it"))
+        }
+        Event::RollingBack { service, generation, served } => {
+            let served = humantime::format_rfc3339_seconds(served);
+            Text::Result(format!("{service}: rolling back to generation {generation}, which served from {served}"))
+        }
+        Event::CompilesDifferently { service, generation } => Text::Result(format!(
+            "{service}: its declaration compiles to generation {generation} now: conductor.toml, a drop-in of a package \
+             or conductor itself has changed"
+        )),
+        Event::Shadows { service, declaration, shadowed } => {
+            Text::Result(format!("{service}: {declaration} takes precedence over {shadowed} from now on"))
+        }
+        Event::StoppedUndeclared { service } => Text::Result(format!("{service}: stopped: no longer declared")),
+        Event::Restored { service } => Text::Problem(format!("{service}: restored the previous declaration")),
+        Event::Withdrawn { service } => {
+            Text::Problem(format!("{service}: removed the failed declaration; nothing of it runs"))
+        }
+        Event::NotUndone(failure) => Text::Problem(Failure::from(failure).to_string()),
+        Event::NotDrained { deployment, why } => {
+            Text::Problem(format!("{}: stopping it although {why}", deployment.unit()))
+        }
+        Event::Unnoted(error) => Text::Problem(error.to_string()),
+    }
+}

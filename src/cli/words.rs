@@ -1,0 +1,61 @@
+//! Words of the command line.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+
+use crate::cli::failure::Failure;
+use crate::names::ServiceName;
+
+/// Parses `VAR=VAL` words.
+///
+/// # Errors
+/// If a word is not one of these.
+pub(crate) fn variables(words: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut variables = BTreeMap::new();
+    for word in words {
+        let Some((name, value)) = word.split_once('=') else {
+            return Err(Failure::Usage(format!("{word:?} is not VAR=VAL")));
+        };
+        let ok = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || index > 0 && c.is_ascii_digit();
+        if name.is_empty() || !name.chars().enumerate().all(ok) {
+            return Err(Failure::Usage(format!("{name:?} is not a name of a variable: use letters, digits and _")));
+        }
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(variables)
+}
+
+/// Separates words that name something from `VAR=VAL` words.
+pub(crate) fn split(words: &[String]) -> (Vec<String>, Vec<String>) {
+    words.iter().cloned().partition(|word| word.contains('/') || !word.contains('='))
+}
+
+/// Parses the name of a service.
+///
+/// # Errors
+/// If no service can have this name.
+pub(crate) fn service(name: &str) -> Result<ServiceName, Failure> {
+    ServiceName::new(name).map_err(Failure::Usage)
+}
+
+/// Parses the names of services.
+///
+/// # Errors
+/// If no service can have one of the names.
+pub(crate) fn services(names: &[String]) -> Result<Vec<ServiceName>, Failure> {
+    names.iter().map(|name| service(name)).collect()
+}
+
+/// Returns the name of the service that is declared from a directory: the directory's own, unless one is given.
+///
+/// # Errors
+/// If no service can have this name, or the directory does not exist.
+pub(crate) fn name_of(dir: &Utf8Path, given: Option<&str>) -> Result<ServiceName, Failure> {
+    if let Some(name) = given {
+        return service(name);
+    }
+    let full = dir.canonicalize_utf8().map_err(|error| Failure::Failed(format!("{dir}: {error}")))?;
+    let name = full.file_name().unwrap_or("");
+    ServiceName::new(name).map_err(|why| Failure::Usage(format!("{why}; give one with --name")))
+}

@@ -1,0 +1,217 @@
+//! Declaring functions: checking a manifest, storing it under its digest and giving it its aliases.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::process::{Command, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::compile;
+use crate::compile::functions::load_function;
+use crate::compile::host::Host;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::{Node, Value};
+use crate::engine::podman::image;
+use crate::function::converge::publish;
+use crate::function::find::name;
+use crate::function::store;
+use crate::layout::Layout;
+use crate::model::alias::Alias;
+use crate::model::function::Compiled;
+use crate::model::{Engine, User};
+use crate::names::FunctionId;
+use crate::proxy::routing::RouteConflict;
+use crate::service::failure::{Failure, Result};
+use crate::service::machine::Machine;
+use crate::source::functions::{self, MANIFEST, Owned};
+use crate::{atomic, path};
+
+/// Locks functions until dropped: one command at a time declares or removes one.
+///
+/// # Errors
+/// What the file system refuses.
+pub(crate) fn lock(layout: &Layout) -> io::Result<File> {
+    atomic::lock(&layout.at(&layout.functions_lock()))
+}
+
+/// Returns the path of a manifest, from it or its directory.
+fn manifest_of(path: &Utf8Path) -> Utf8PathBuf {
+    if path.is_dir() { path.join(MANIFEST) } else { path.to_owned() }
+}
+
+fn directory_of(manifest: &Utf8Path) -> &Utf8Path {
+    manifest.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
+}
+
+/// Compiles the function of a manifest, or of a directory with one, in a scratch directory and works on that.
+///
+/// # Errors
+/// What is wrong with the function, or what `work` returns.
+pub(crate) fn with_gathered<T, E: From<Failure>>(
+    machine: &Machine,
+    path: &Utf8Path,
+    variables: &BTreeMap<String, String>,
+    work: impl FnOnce(&Compiled, &Utf8Path) -> Result<T, E>,
+) -> Result<T, E> {
+    let scratch = tempfile::tempdir().map_err(Failure::from)?;
+    let dir = Utf8Path::from_path(scratch.path()).ok_or_else(|| Failure::failed("TMPDIR is not UTF-8"))?;
+    let manifest = manifest_of(path);
+    store::gather(&manifest, variables, dir).map_err(Failure::from)?;
+    let compiled = load_function(machine.layout, dir, directory_of(&manifest), machine.systemd());
+    work(&compiled.map_err(Failure::from)?, dir)
+}
+
+/// Declares the function of a manifest, or of a directory with one, and serves it if `starts`.
+///
+/// # Errors
+/// What is wrong with the function, or why it cannot be served; then it is not declared.
+pub(crate) fn declare(
+    machine: &Machine,
+    path: &Utf8Path,
+    variables: &BTreeMap<String, String>,
+    starts: bool,
+) -> Result<FunctionId> {
+    let layout = machine.layout;
+    let manifest = manifest_of(path);
+    let _lock = lock(layout)?;
+    let staged = store::staging(layout)?;
+    let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(Failure::failed)?;
+    store::gather(&manifest, variables, &dir)?;
+    let compiled = load_function(layout, &dir, directory_of(&manifest), machine.systemd())?;
+    let host = compile::compile(layout, machine.systemd());
+    let document = functions::document(&dir, &manifest)?;
+    refuse_taken(layout, &compiled, &host, &document)?;
+    if machine.is_running() {
+        provide(&compiled, &document)?;
+    }
+    let is_declared = host.functions.contains_key(&compiled.id);
+    if !is_declared {
+        store::put(layout, staged, &compiled)?;
+    }
+    // A new alias is published together with the socket; one that moves here moves when the function is ready.
+    let owners = functions::aliases(layout);
+    let (moving, new): (Vec<_>, Vec<_>) =
+        compiled.function.aliases.iter().partition(|alias| owners.contains_key(alias));
+    for alias in &new {
+        store::give(layout, alias, &compiled.id)?;
+    }
+    if let Err(failure) = take_effect(machine, &compiled, is_declared && new.is_empty(), starts) {
+        undo(machine, &compiled, is_declared, &new)?;
+        return Err(failure);
+    }
+    for alias in moving {
+        store::give(layout, alias, &compiled.id)?;
+    }
+    Ok(compiled.id)
+}
+
+/// Checks the user of a function and pulls its image.
+fn provide(compiled: &Compiled, document: &Node) -> Result<()> {
+    let process = &compiled.function.process;
+    if let User::Static(user) = &process.user {
+        must_be_known(user, document)?;
+    }
+    if let Engine::Container(container) = &process.engine {
+        image::provide_one(&compiled.function.name, container)?;
+    }
+    Ok(())
+}
+
+/// With an unknown user systemd would start the gateway again and again for each request.
+fn must_be_known(user: &str, document: &Node) -> Result<()> {
+    let is_known = || Command::new("getent").args(["passwd", "--", user]).stdout(Stdio::null()).status();
+    if user.is_empty() || is_known()?.success() {
+        return Ok(());
+    }
+    let message = format!("there is no user {user} on this machine");
+    let remedy = "create the user first, with useradd(8) or sysusers.d(5)";
+    Err(document.error(&path!["exec", "user"], message, remedy).into())
+}
+
+/// Loads and starts what was stored, on a running machine.
+fn take_effect(machine: &Machine, compiled: &Compiled, is_unchanged: bool, starts: bool) -> Result<()> {
+    if !machine.is_running() {
+        return Ok(());
+    }
+    if !is_unchanged {
+        machine.manager.daemon_reload()?;
+    }
+    if starts {
+        machine.manager.start(&[format!("{}.socket", compiled.id.unit())])?;
+    }
+    publish(machine)
+}
+
+/// Removes a function that could not be served, unless it was declared before.
+fn undo(machine: &Machine, compiled: &Compiled, was_declared: bool, new: &[&Alias]) -> Result<()> {
+    let Machine { layout, manager, .. } = *machine;
+    for alias in new {
+        store::take(layout, alias)?;
+    }
+    if !was_declared {
+        if machine.is_running() {
+            let _ = manager.stop(&[format!("{}.socket", compiled.id.unit())]);
+        }
+        store::remove(layout, &store::base(layout).join(compiled.id.as_str()))?;
+    }
+    if machine.is_running() {
+        manager.daemon_reload()?;
+    }
+    Ok(())
+}
+
+/// Refuses aliases that services or functions of another name have.
+fn refuse_taken(layout: &Layout, compiled: &Compiled, host: &Host, document: &Node) -> Result<(), Diagnostics> {
+    let mut errors = Diagnostics::default();
+    let function = &compiled.function;
+    for alias in &function.aliases {
+        let services = host.services.values().map(|it| &it.service);
+        if let Some((owner, _)) = RouteConflict::of_alias(alias, function.tls, services) {
+            let message = format!("{alias} is routed to the service {owner} already");
+            errors.0.push(at_alias(document, alias, message, "choose another alias"));
+        }
+        for (other, owned) in functions::aliases(layout) {
+            errors.0.extend(taken_by(layout, compiled, host, document, (alias, &other, &owned)));
+        }
+    }
+    errors.into_result()
+}
+
+/// What keeps a function from an alias because another function has `other`.
+fn taken_by(
+    layout: &Layout,
+    compiled: &Compiled,
+    host: &Host,
+    document: &Node,
+    (alias, other, owned): (&Alias, &Alias, &Owned),
+) -> Option<Diagnostic> {
+    if other.host != alias.host {
+        return None;
+    }
+    let function = &compiled.function;
+    let owner = host.functions.get(&owned.id).map(|it| &it.function);
+    let owner_name = owner.map_or_else(|| name(layout, &owned.id), |owner| owner.name.clone());
+    let is_same_function = owner_name == function.name;
+    if other.path.eq_ignore_ascii_case(&alias.path) && !(is_same_function && other == alias) {
+        let message = format!("{alias} belongs to the function {owner_name:?}, {}", owned.id);
+        return Some(at_alias(document, alias, message, "choose another alias, or remove that function"));
+    }
+    if alias.host.is_some() && !is_same_function && owner.is_some_and(|owner| owner.tls != function.tls) {
+        let id = owned.id.short();
+        let message = format!("the function {owner_name} ({id}) uses a different `tls` setting for this host");
+        return Some(at_alias(document, alias, message, "write the same tls for all aliases of a host"));
+    }
+    None
+}
+
+/// An error at the line of an alias.
+fn at_alias(document: &Node, alias: &Alias, message: String, remedy: &str) -> Diagnostic {
+    let items = document.get(&path!["aliases"]).map_or(&[][..], Node::items);
+    let is_it = |item: &Node| match &item.value {
+        Value::String(text) => text.trim_end_matches('/').eq_ignore_ascii_case(alias.to_string().trim_end_matches('/')),
+        _ => false,
+    };
+    let at = items.iter().position(is_it).map_or_else(|| path!["aliases"], |index| path!["aliases", index]);
+    document.error(&at, message, remedy)
+}

@@ -1,0 +1,103 @@
+//! What operations on services report while they run.
+
+use std::time::{Duration, SystemTime};
+
+use camino::Utf8PathBuf;
+
+use crate::names::{Deployment, GenerationId, ServiceName};
+use crate::service::failure::Failure;
+use crate::systemd::Manager;
+
+/// One step of an operation on a service.
+pub(crate) enum Event {
+    /// A declaration compiled to this generation; `is_declared` if it was declared before.
+    Compiled {
+        service: ServiceName,
+        generation: GenerationId,
+        is_declared: bool,
+    },
+    /// The newest image of a service became part of its declaration.
+    ImagePinned {
+        service: ServiceName,
+        digest: String,
+    },
+    /// A service was not declared because a dependency of it could not be.
+    DependencyFailed {
+        service: ServiceName,
+        dependency: ServiceName,
+    },
+    /// No service depends on a dependency any more; it is about to be removed.
+    Unneeded {
+        service: ServiceName,
+    },
+    Removed {
+        service: ServiceName,
+    },
+    /// So many of a service's deployments serve.
+    Serving {
+        service: ServiceName,
+        generation: GenerationId,
+        ready: usize,
+        concurrency: u32,
+    },
+    /// A declaration was applied within `took`.
+    Applied {
+        service: ServiceName,
+        took: Duration,
+    },
+    /// Conditions that do not hold keep a service from running.
+    HeldBack {
+        service: ServiceName,
+        unmet: String,
+    },
+    /// A change was written and not applied: the service does not run.
+    NotRunning {
+        service: ServiceName,
+    },
+    /// A rollback is about to begin. `served` is when the generation last came into service.
+    RollingBack {
+        service: ServiceName,
+        generation: GenerationId,
+        served: SystemTime,
+    },
+    /// The declaration of a past generation compiles to another one now.
+    CompilesDifferently {
+        service: ServiceName,
+        generation: GenerationId,
+    },
+    /// A declaration takes precedence over another from now on.
+    Shadows {
+        service: ServiceName,
+        declaration: Utf8PathBuf,
+        shadowed: Utf8PathBuf,
+    },
+    /// A service was stopped because it is not declared any more.
+    StoppedUndeclared {
+        service: ServiceName,
+    },
+    /// An operation failed; the previous declaration is in force again.
+    Restored {
+        service: ServiceName,
+    },
+    /// The first declaration of a service failed and was removed.
+    Withdrawn {
+        service: ServiceName,
+    },
+    /// An operation failed, and so did undoing it.
+    NotUndone(Failure),
+    /// A deployment is stopped although requests may be in flight.
+    NotDrained {
+        deployment: Deployment,
+        why: String,
+    },
+    /// The note why a start or reload failed could not be written.
+    Unnoted(std::io::Error),
+}
+
+/// Receives events and may show progress.
+pub(crate) trait Observer: Sync {
+    fn report(&self, event: Event);
+
+    /// Runs `work`; may show meanwhile what the units of `services` say of themselves.
+    fn watch(&self, manager: Manager, services: &[ServiceName], work: &mut dyn FnMut());
+}

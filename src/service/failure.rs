@@ -1,0 +1,58 @@
+//! Why an operation on services or functions failed.
+
+use std::io;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::error::Error;
+use crate::systemd;
+
+/// Why an operation on services or functions failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The operation does not apply to what it was asked for.
+    Usage(String),
+    /// The declaration has errors.
+    Declaration(Diagnostics),
+    /// The operating system refused something.
+    Io(io::Error),
+    /// Anything else, as text for people.
+    Failed(String),
+}
+
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    pub(crate) fn failed(why: impl ToString) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(errors: Diagnostics) -> Self {
+        Self::Declaration(errors)
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(error: Diagnostic) -> Self {
+        Self::Declaration(error.into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<systemd::Error> for Failure {
+    fn from(error: systemd::Error) -> Self {
+        Self::failed(error)
+    }
+}

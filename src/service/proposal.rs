@@ -1,0 +1,108 @@
+//! A declaration that is proposed: everything that can be checked before it takes effect.
+
+use camino::Utf8Path;
+
+use crate::compile;
+use crate::compile::conflict;
+use crate::compile::host::{Compiled, Host};
+use crate::compile::unit_files::UnitFiles;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::Node;
+use crate::engine::pod::Setting;
+use crate::layout::Layout;
+use crate::model::{Engine, Service};
+use crate::names::Deployment;
+use crate::proxy::routing::{PortConflict, RouteConflict};
+use crate::resolve::routes;
+use crate::service::machine::Machine;
+use crate::source::DECLARATION;
+use crate::source::functions;
+use crate::source::search::{self, Location};
+
+/// A declaration in `dir`, which errors call `shown`, that is to become that of `location`.
+struct Proposal<'a> {
+    layout: &'a Layout,
+    location: &'a Location,
+    dir: &'a Utf8Path,
+    shown: &'a Utf8Path,
+}
+
+/// Compiles the services of a proposed declaration in `dir` and checks them against all others of the host.
+///
+/// # Errors
+/// What is wrong with it, at lines of `shown`.
+pub(crate) fn compile(
+    machine: &Machine,
+    location: &Location,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<Vec<Compiled>, Diagnostics> {
+    let (layout, systemd) = (machine.layout, machine.systemd());
+    let services = compile::compile_all(layout, location, dir, shown, systemd)?;
+    let units = UnitFiles::list(layout);
+    units.refuse(&location.name, location)?;
+    let host = compile::compile(layout, systemd);
+    let proposal = Proposal { layout, location, dir, shown };
+    for compiled in &services {
+        units.refuse(&compiled.service.name, location)?;
+        proposal.check(compiled, &services, &host)?;
+    }
+    Ok(services)
+}
+
+impl Proposal<'_> {
+    fn check(&self, compiled: &Compiled, services: &[Compiled], host: &Host) -> Result<(), Diagnostics> {
+        let service = &compiled.service;
+        conflict::refuse_other_kind(self.layout, service)?;
+        if let Some(other) = host.services.get(&service.name).filter(|other| !self.replaces(&other.service)) {
+            let shown = self.shown.join(DECLARATION);
+            return Err(conflict::taken_name(&service.name, &shown, &other.service.source).into());
+        }
+        if let Some(error) = pod_error(self.layout, compiled, self.dir, self.shown) {
+            return Err(error.into());
+        }
+        let others = || host.services.values().filter(|other| !self.replaces(&other.service)).chain(services);
+        if let Some(conflict) = PortConflict::between(service, others().map(|it| &it.service)) {
+            return Err(conflict.error(&self.document(service)?).into());
+        }
+        if let Some((route, message)) = alias_conflict(self.layout, host, service) {
+            let document = self.document(service)?;
+            let remedy = "give the route another path, or remove the function's alias";
+            return Err(document.key_error(&routes::section(&document, route), message, remedy).into());
+        }
+        if let Some(conflict) = RouteConflict::between(service, others().map(|it| &it.service)) {
+            return Err(conflict.error(&self.document(service)?, service, &conflict.owner).into());
+        }
+        Ok(())
+    }
+
+    fn replaces(&self, other: &Service) -> bool {
+        match &self.location.group {
+            Some(_) => other.name == self.location.name,
+            None => *other.declared_as() == self.location.name,
+        }
+    }
+
+    /// Parses the declaration of one of the services again: only errors need its positions.
+    fn document(&self, service: &Service) -> Result<Node, Diagnostics> {
+        let location = search::part_of(self.layout, self.location, &service.name);
+        Ok(search::document(self.layout, &location, self.dir, self.shown)?)
+    }
+}
+
+/// Finds what is wrong with the pod file of a service, which is rendered when a deployment starts.
+pub(crate) fn pod_error(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, shown: &Utf8Path) -> Option<Diagnostic> {
+    let Compiled { service, id, .. } = compiled;
+    let Engine::Pod(pod) = &service.process.engine else { return None };
+    let deployment = &Deployment::new(&service.name, id, 1);
+    Setting { layout, deployment, model: service, pod, files: dir, shown }.check().err()
+}
+
+/// Finds a route of a service, by its index, that is an alias of a function.
+fn alias_conflict(layout: &Layout, host: &Host, service: &Service) -> Option<(usize, String)> {
+    functions::aliases(layout).into_iter().find_map(|(alias, owned)| {
+        let function = &host.functions.get(&owned.id)?.function;
+        let (_, route) = RouteConflict::of_alias(&alias, function.tls, std::iter::once(service))?;
+        Some((route, format!("{alias} belongs to the function {:?}, {}", function.name, owned.id)))
+    })
+}

@@ -1,0 +1,171 @@
+//! `[commands]`: runs a declared command as the deployments' processes run, in a transient unit.
+
+use fs_err as fs;
+use std::future::Future;
+use std::io::{self, IsTerminal};
+use std::process::{Child, Command};
+
+use camino::Utf8Path;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::compile::host::Compiled;
+use crate::deployment::context::of_processes;
+use crate::deployment::health::{exit_of, unless};
+use crate::deployment::state;
+use crate::layout::{Layout, Scope};
+use crate::live::{self, Target};
+use crate::model::{CommandScope, RunCommand, Service};
+use crate::names::{Deployment, GenerationId, ServiceName};
+use crate::service::failure::{Failure, Result};
+use crate::service::machine::Machine;
+use crate::service::store;
+use crate::target::systemd::units::program_path;
+use crate::tree::Tree;
+use crate::{atomic, compile};
+
+/// The generation of a service whose commands are run.
+pub(crate) struct Generation {
+    pub(crate) service: Service,
+    id: GenerationId,
+    units: Tree,
+    /// The deployment that was named.
+    deployment: Option<Deployment>,
+    /// Whether it serves, and is not only declared.
+    is_live: bool,
+}
+
+impl Generation {
+    /// Finds the generation of a deployment, or the one of a service that serves or else is declared.
+    ///
+    /// # Errors
+    /// If there is no such deployment or service, or it does not compile.
+    pub(crate) fn find(machine: &Machine, word: &str) -> Result<Self> {
+        let layout = machine.layout;
+        let deployment = Deployment::from_unit(word).or_else(|| Deployment::from_dir(Utf8Path::new(word)));
+        if let Some(deployment) = deployment.filter(|one| state::read(layout, one).is_some()) {
+            let (name, id) = (deployment.service.clone(), deployment.generation.clone());
+            return Self::live(layout, &name, id, Some(deployment));
+        }
+        let name = ServiceName::new(word).map_err(Failure::Usage)?;
+        let target = Target::read(layout, &name)?.map(|target| target.generation);
+        if let Some(id) = target.filter(|id| live::model(layout, &name, id).is_ok()) {
+            return Self::live(layout, &name, id, None);
+        }
+        let location = machine.location(&name)?;
+        let compiled = compile::compile_located(layout, &location, machine.systemd())?;
+        store::store_files(layout, &compiled, &layout.at(&location.dir))?;
+        let Compiled { service, digests: _, id, units } = compiled;
+        Ok(Self { service, id, units, deployment: None, is_live: false })
+    }
+
+    fn live(layout: &Layout, name: &ServiceName, id: GenerationId, deployment: Option<Deployment>) -> Result<Self> {
+        let live = live::Live { name: name.clone(), generations: vec![id.clone()] };
+        let (service, units) = (live.model(layout, &id)?, live.units(layout, &id)?);
+        Ok(Self { service, id, units, deployment, is_live: true })
+    }
+
+    /// Runs one of the commands with further arguments and returns its exit code.
+    ///
+    /// # Errors
+    /// If the command needs a deployment and none runs, or systemd-run(1) fails.
+    pub(crate) fn run(&self, machine: &Machine, name: &str, command: &RunCommand, given: &[String]) -> Result<u8> {
+        let deployment = match command.scope {
+            CommandScope::Service => None,
+            CommandScope::Deployment => Some(self.deployment(machine)?),
+        };
+        let unit = format!("{}-run-{name}-{}.service", self.service.name, std::process::id());
+        // systemd reads drop-ins of transient units, too: this one makes the unit like the deployments' unit.
+        let drop_in = machine.layout.runtime_units().join(format!("{unit}.d"));
+        fs::create_dir_all(&drop_in)
+            .and_then(|()| fs::write(drop_in.join("50-deployment.conf"), self.drop_in(deployment.as_ref())))
+            .map_err(|error| Failure::Failed(format!("could not write {drop_in}: {error}")))?;
+        let outcome = self.execute(machine, &unit, command, given);
+        atomic::remove_dir(&drop_in)?;
+        outcome
+    }
+
+    /// Returns the deployment that was named, else the first that is ready.
+    fn deployment(&self, machine: &Machine) -> Result<Deployment> {
+        if let Some(deployment) = &self.deployment {
+            return Ok(deployment.clone());
+        }
+        let name = &self.service.name;
+        let ready = if self.is_live { state::ready(machine.layout, name)? } else { Vec::new() };
+        ready.into_iter().find(|ready| ready.generation == self.id).ok_or_else(|| {
+            let remedy = format!("`systemctl start {name}`, or give the command scope = \"service\"");
+            Failure::Failed(format!("no deployment of {name} is running: {remedy}"))
+        })
+    }
+
+    /// Returns a drop-in with everything that the deployments' unit and its drop-ins set for their processes.
+    fn drop_in(&self, deployment: Option<&Deployment>) -> String {
+        let template = self.service.name.template(&self.id);
+        let texts = self.units.iter().filter(|(path, _)| path.as_str().starts_with(&format!("{template}.service")));
+        let instance = deployment.map(|deployment| deployment.instance);
+        let mut drop_in: String = texts
+            .filter_map(|(path, _)| compile::text(&self.units, path))
+            .map(|text| of_processes(text, instance))
+            .collect();
+        if self.is_live {
+            // The directory is the deployments': it stays when the command ends.
+            drop_in.push_str("RuntimeDirectoryPreserve=yes\n");
+        }
+        if let Some(deployment) = deployment {
+            drop_in.push_str(&format!("[Unit]\nJoinsNamespaceOf={}\n", deployment.unit()));
+        }
+        drop_in
+    }
+
+    /// Runs the command in a transient unit and returns its exit code.
+    fn execute(&self, machine: &Machine, unit: &str, command: &RunCommand, given: &[String]) -> Result<u8> {
+        let files = machine.layout.files(&self.service.name, &self.id);
+        let Some((program, arguments)) = command.exec.0.split_first() else { return Ok(0) };
+        let mut run = Command::new("systemd-run");
+        if machine.layout.scope == Scope::User {
+            run.arg("--user");
+        }
+        let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+        run.args(["--quiet", "--wait", "--collect", "--service-type=exec"])
+            .arg(if is_interactive { "--pty" } else { "--pipe" })
+            .arg(format!("--unit={unit}"))
+            .arg(format!("--description={}: {}", self.service.name, command.exec))
+            .env("SYSTEMD_TINT_BACKGROUND", "0")
+            .arg("--")
+            .arg(program_path(&files, program))
+            .args(arguments)
+            // systemd expands variables in the declared command, but must not in arguments of the command line.
+            .args(given.iter().map(|word| word.replace('$', "$$")));
+        let failed = |error: io::Error| Failure::Failed(format!("could not run systemd-run: {error}"));
+        let child = run.spawn().map_err(failed)?;
+        match wait(child).map_err(failed)? {
+            Some(code) => Ok(code),
+            None => {
+                machine.manager.stop(&[unit.to_owned()])?;
+                Err(Failure::Failed(format!("interrupted; stopped {unit}")))
+            }
+        }
+    }
+}
+
+/// Returns the exit code of systemd-run, which is the command's; None if a signal ends this program before.
+fn wait(mut child: Child) -> io::Result<Option<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended =
+        runtime.block_on(async { unless(interruption()?, exit_of(Some(child.id()))).await.ok().transpose() })?;
+    if ended.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(child.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// Waits for a signal that asks this program to end.
+fn interruption() -> io::Result<impl Future<Output = ()>> {
+    let mut signals = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        signals.push(signal(kind)?);
+    }
+    Ok(std::future::poll_fn(move |context| {
+        let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    }))
+}
