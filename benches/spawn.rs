@@ -5,6 +5,8 @@
 //! threads; the same on the server's own thread. Servers take turns in each round, and figures are medians of rounds. The
 //! clients are a process of their own. The gateway's code is worth its unsafe blocks while it gains a tenth.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
+
 #[allow(
     dead_code,
     unused_imports,
