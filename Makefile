@@ -7,7 +7,7 @@ BINDIR = $(PREFIX)/bin
 LIBDIR = $(PREFIX)/lib
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: all install deb rpm demo test bench bench-cgi fuzz
+.PHONY: all docs install deb rpm demo test bench bench-cgi fuzz
 
 # The units name the program where it is installed. The generator is built on its own, so that it
 # has none of the command line's features.
@@ -18,6 +18,10 @@ all:
 	rm -rf $(RELEASE)/pages $(RELEASE)/schemas && $(RELEASE)/conductor-pages docs $(RELEASE)/pages $(RELEASE)/schemas
 	set -e; mkdir -p $(RELEASE)/completions; for shell in bash fish zsh; do \
 		$(RELEASE)/conductor completions $$shell > $(RELEASE)/completions/$$shell; done
+
+# Writes the tables of keys in docs/ out of the descriptions in src/key/.
+docs:
+	$(CARGO) run --quiet --package conductor-pages -- --tables docs
 
 # Installs what `make` with the same PREFIX has built.
 install:

@@ -81,6 +81,15 @@ impl Path {
         steps.push(step.into());
         Self(steps)
     }
+
+    /// Returns the keys on the way, without the indices.
+    pub(crate) fn keys(&self) -> Vec<&str> {
+        let keys = self.0.iter().filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        });
+        keys.collect()
+    }
 }
 
 impl fmt::Display for Path {

@@ -18,6 +18,7 @@ use crate::declaration::{self, Declaration, OneOrMany, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
 use crate::document::{Node, Path};
+use crate::key::File;
 use crate::key::mismatch::{example, mismatch};
 use crate::layout::Scope;
 use crate::model::{Deploy, Directive, Group, Hook, Hooks, Passthrough, RunCommand, Service};
@@ -56,14 +57,14 @@ pub const VARIABLES: &[&str] = &[
 /// has only the one that stopped the reading.
 pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Service, Diagnostics> {
     let document = &declared.document;
-    let declaration: Declaration = document.read().map_err(|error| mismatch(document, error))?;
-    let mut resolver = Resolver { document, declared, systemd, errors: Diagnostics::default() };
+    let declaration: Declaration = document.read().map_err(|error| mismatch(File::Service, document, error))?;
+    let mut resolver = Resolver { file: File::Service, document, declared, systemd, errors: Diagnostics::default() };
     let mut service = resolver.service(declaration);
     let mut errors = resolver.errors;
     if let Some(group) = &declared.group {
         let document = &group.document;
-        let typed = document.read().map_err(|error| mismatch(document, error))?;
-        let mut resolver = Resolver { document, declared, systemd, errors };
+        let typed = document.read().map_err(|error| mismatch(File::Service, document, error))?;
+        let mut resolver = Resolver { file: File::Service, document, declared, systemd, errors };
         service.group = Some(resolver.group(group.name.clone(), typed));
         service.wanted_by = Vec::new(); // it starts with the group
         errors = resolver.errors;
@@ -87,6 +88,7 @@ fn unfit(text: &str) -> Option<(&'static str, &'static str)> {
 }
 
 struct Resolver<'a> {
+    file: File,
     document: &'a Node,
     declared: &'a Declared,
     systemd: Option<u16>,
@@ -100,6 +102,11 @@ impl Resolver<'_> {
 
     fn key_error(&mut self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) {
         self.errors.0.push(self.document.key_error(path, message, remedy));
+    }
+
+    /// Says what to write at a path.
+    fn example(&self, at: &Path) -> String {
+        example(self.file, at)
     }
 
     fn service(&mut self, declaration: Declaration) -> Service {
@@ -271,12 +278,12 @@ impl Resolver<'_> {
                 default
             }
             Some(span) if span > MAX_SPAN => {
-                self.error(at, format!("{text:?} is longer than a year"), example(at));
+                self.error(at, format!("{text:?} is longer than a year"), self.example(at));
                 default
             }
             Some(span) => span,
             None => {
-                self.error(at, format!("{text:?} is not a time span"), example(at));
+                self.error(at, format!("{text:?} is not a time span"), self.example(at));
                 default
             }
         }
@@ -296,7 +303,7 @@ impl Resolver<'_> {
 
     fn timestamp(&mut self, at: &Path, time: String) -> String {
         if humantime::parse_rfc3339(&time).is_err() {
-            self.error(at, format!("{time:?} is not a time in UTC as RFC 3339 has it"), example(at));
+            self.error(at, format!("{time:?} is not a time in UTC as RFC 3339 has it"), self.example(at));
         }
         time
     }
@@ -332,7 +339,7 @@ impl Resolver<'_> {
                 self.key_error(&at, "not a name of a command", "use letters, digits, '-', '_', '.' and ':'");
             }
             if exec.is_empty() {
-                self.error(&at.join("exec"), "the command is empty", example(&at.join("exec")));
+                self.error(&at.join("exec"), "the command is empty", self.example(&at.join("exec")));
             }
             let description = description.map(|text| self.line(&at.join("description"), &text));
             if let Some(exec) = self.command(&at.join("exec"), exec) {

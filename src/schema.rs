@@ -1,41 +1,124 @@
-//! JSON Schemas of the files that people write, draft 2020-12: what editors complete and check them with. They come from
-//! the types that read those files; what is written in more than one form is said here.
+//! JSON Schemas of the files that people write, draft 2020-12: what editors complete and check them with. Their structure
+//! comes from the types that read those files, their texts from the descriptions of keys.
 
 use std::borrow::Cow;
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::declaration::function::Manifest;
 use crate::declaration::host::Settings;
 use crate::declaration::{Declaration, Hook, OneOrMany, Scalar, TimeSpan};
+use crate::key::{Default, File, Key, Kind};
+use crate::source::part;
 
 /// Each file's name and its schema.
 pub fn all() -> [(&'static str, Value); 3] {
-    [
-        ("service.toml", with_parts(of::<Declaration>())),
-        ("function.toml", of::<Manifest>()),
-        ("conductor.toml", of::<Settings>()),
-    ]
+    File::ALL.map(|file| {
+        let schema = match file {
+            File::Service => with_parts(described::<Declaration>(file)),
+            File::Function => described::<Manifest>(file),
+            File::Host => described::<Settings>(file),
+        };
+        (file.name(), schema)
+    })
 }
 
-fn of<T: JsonSchema>() -> Value {
-    let generator = SchemaSettings::draft2020_12().into_generator();
-    generator.into_root_schema_for::<T>().to_value()
+/// The schema of a type, with what the descriptions say of each key in place of doc comments.
+fn described<T: JsonSchema>(file: File) -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    without_descriptions(&mut schema);
+    let mut root = schema.to_value();
+    root["title"] = file.name().into();
+    for section in file.sections() {
+        for key in section.keys {
+            for at in locations(&root, &format!("{}.{}", section.path, key.name)) {
+                describe(&mut root, &at, key);
+            }
+        }
+    }
+    root
+}
+
+fn without_descriptions(schema: &mut Schema) {
+    schema.remove("description");
+    transform_subschemas(&mut without_descriptions, schema);
+}
+
+/// Pointers to the schemas of a key; `*` stands for all that are beside each other.
+fn locations(root: &Value, path: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    for step in path.split('.').filter(|step| !step.is_empty()) {
+        let below = found.iter().flat_map(|at| {
+            let at = resolved(root, at);
+            let named = |name: &str| format!("{at}/properties/{name}");
+            let schema = &root.pointer(&at).unwrap_or(&Value::Null);
+            match (step, schema["properties"].as_object()) {
+                ("*", Some(all)) => all.keys().map(|name| named(name)).collect(),
+                ("*", None) => vec![format!("{at}/additionalProperties")],
+                _ => vec![named(step)],
+            }
+        });
+        found = below.filter(|at| root.pointer(at).is_some()).collect();
+    }
+    found
+}
+
+/// The pointer to what a schema is: what it refers to, as itself, as a choice, or as what an array has.
+fn resolved(root: &Value, at: &str) -> String {
+    let reference = ["", "/anyOf/0", "/items"].iter().find_map(|below| root.pointer(&format!("{at}{below}/$ref")));
+    match reference.and_then(Value::as_str) {
+        Some(target) => target.trim_start_matches('#').to_owned(),
+        None if root.pointer(&format!("{at}/items/properties")).is_some() => format!("{at}/items"),
+        None => at.to_owned(),
+    }
+}
+
+fn describe(root: &mut Value, at: &str, key: &Key) {
+    if let Kind::Words(words) = key.kind {
+        let choices = words.iter().map(|(word, meaning)| json!({ "const": word, "description": plain(meaning) }));
+        let choices: Vec<_> = choices.collect();
+        let definition = resolved(root, at);
+        root.pointer_mut(&definition).map(|schema| *schema = json!({ "type": "string", "oneOf": choices }));
+    }
+    let Some(schema) = root.pointer_mut(at) else { return };
+    schema["description"] = plain(key.meaning).into();
+    if let Default::Value(value) = key.default {
+        schema["default"] = from_toml(value);
+    }
+    if !key.example.is_empty() {
+        schema["examples"] = json!([from_toml(key.example)]);
+    }
+}
+
+/// A sentence without the links that only docs/ can follow.
+fn plain(meaning: &str) -> Cow<'_, str> {
+    let link = regex_lite::Regex::new(r"\[([^\[\]]+)\]\([^)]*\)").expect("a pattern");
+    link.replace_all(meaning, "$1")
+}
+
+fn from_toml(value: &str) -> Value {
+    let document: toml::Table = toml::from_str(&format!("value = {value}")).expect("descriptions are TOML");
+    serde_json::to_value(&document["value"]).expect("what TOML has JSON has")
 }
 
 /// A part is read when the document has no types yet: it takes what a service takes, but what concerns all together.
 fn with_parts(mut service: Value) -> Value {
     let properties = service["properties"].as_object().cloned().unwrap_or_default();
     let mut of_part: serde_json::Map<_, _> =
-        properties.into_iter().filter(|(key, _)| !crate::source::part::GROUP_KEYS.contains(&key.as_str())).collect();
-    of_part.insert("name".into(), json!({ "type": "string", "description": "What the part is called: NAME.PART." }));
-    service["properties"][crate::source::part::KEY] = json!({
+        properties.into_iter().filter(|(key, _)| !part::GROUP_KEYS.contains(&key.as_str())).collect();
+    of_part.insert("name".into(), json!({ "type": "string" }));
+    service["properties"][part::KEY] = json!({
         "type": "array",
-        "description": "Several engines side by side, each a service of its own.",
         "items": { "type": "object", "properties": of_part, "required": ["name"], "additionalProperties": false },
     });
+    for key in [&[part::KEY][..], &[part::KEY, "name"]] {
+        for at in locations(&service, &key.join(".")) {
+            describe(&mut service, &at, File::Service.key(key).expect("a key that is described"));
+        }
+    }
     service
 }
 

@@ -1,6 +1,6 @@
 //! Services on this machine: what is to be done to bring them to what is declared, and doing it.
 
-pub(crate) mod action;
+pub mod action;
 pub(crate) mod change;
 pub(crate) mod condition;
 pub(crate) mod converge;

@@ -11,7 +11,6 @@ use crate::declaration::{Deploy, Install, Scalar, Systemd, TimeSpan};
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Keys of `service.toml`, under those of each service. A part of a service is one of its own.
     #[serde(default)]
     pub service: Defaults,
 }
@@ -21,19 +20,12 @@ pub struct Settings {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Defaults {
-    /// How many fixed upstreams the proxy knows of a service.
     pub slots: Option<u32>,
-    /// Variables of all services.
     pub config: BTreeMap<String, Scalar>,
-    /// How one generation replaces another.
     pub deploy: Deploy,
-    /// How long hooks may take.
     pub hooks: HookDefaults,
-    /// Limits of each service: directives of its slice in snake case, systemd.resource-control(5).
     pub resources: BTreeMap<String, Scalar>,
-    /// What starts services at boot.
     pub install: Install,
-    /// Directives that are passed through.
     pub systemd: Systemd,
 }
 
@@ -42,6 +34,5 @@ pub struct Defaults {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct HookDefaults {
-    /// Of each hook that has none of its own.
     pub timeout: Option<TimeSpan>,
 }

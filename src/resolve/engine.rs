@@ -7,7 +7,6 @@ use camino::Utf8PathBuf;
 
 use crate::declaration::{self, Declaration, ListenKind, Scalar};
 use crate::document::Path;
-use crate::key::mismatch::example;
 use crate::layout::Scope;
 use crate::model::{Command, Container, Engine, FileKind, Listen, Pod, Process, Sandbox, User};
 use crate::path;
@@ -79,7 +78,7 @@ impl Resolver<'_> {
         let declaration::Exec { command, environment, user, credentials, credentials_encrypted, sandbox } = exec;
         let environment = self.environment("exec", config, environment);
         if command.is_empty() {
-            self.error(&path!["exec", "command"], "the command is empty", example(&path!["exec", "command"]));
+            self.error(&path!["exec", "command"], "the command is empty", self.example(&path!["exec", "command"]));
         }
         let command = self.command(&path!["exec", "command"], command).unwrap_or(Command(Vec::new()));
         Process {

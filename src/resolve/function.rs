@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::declaration::function::Manifest;
 use crate::diagnostic::Diagnostics;
 use crate::document::Path;
+use crate::key::File;
 use crate::key::mismatch::mismatch;
 use crate::layout::Scope;
 use crate::model::alias::Alias;
@@ -28,8 +29,8 @@ const RESERVED: &str = "/cgi";
 /// Every error of the manifest.
 pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Function, Diagnostics> {
     let document = &declared.document;
-    let manifest: Manifest = document.read().map_err(|error| mismatch(document, error))?;
-    let mut resolver = Resolver { document, declared, systemd, errors: Diagnostics::default() };
+    let manifest: Manifest = document.read().map_err(|error| mismatch(File::Function, document, error))?;
+    let mut resolver = Resolver { file: File::Function, document, declared, systemd, errors: Diagnostics::default() };
     let function = resolver.function(manifest);
     resolver.errors.sort();
     resolver.errors.into_result()?;

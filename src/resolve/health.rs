@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::document::Path;
-use crate::key::mismatch::example;
 use crate::model::{Check, Command, Health};
 use crate::resolve::Resolver;
 use crate::{declaration, path};
@@ -53,7 +52,7 @@ impl Resolver<'_> {
             },
             (_, Some(words)) => {
                 if words.is_empty() {
-                    self.error(&at.join("exec"), "the command is empty", example(&at.join("exec")));
+                    self.error(&at.join("exec"), "the command is empty", self.example(&at.join("exec")));
                 }
                 let command = self.command(&at.join("exec"), words).unwrap_or(Command(Vec::new()));
                 Check::Exec { command }

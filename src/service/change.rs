@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::document::{Node, Path};
 use crate::generation::FORMAT;
 use crate::live::Target;
 use crate::model::{
-    Check, Deploy, Directive, DropIn, Engine, File, FileKind, Group, Health, Hooks, Listen, Passthrough, Process,
-    Route, Service, Tls, User,
+    Check, Dependency, Directive, DropIn, Engine, File, FileKind, Group, Listen, Passthrough, Process, Route, Service,
+    Tls, User,
 };
 use crate::service::action::Action;
 use crate::service::condition;
-use crate::{directive, path, timespan};
+use crate::{directive, key, path, timespan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -117,7 +118,8 @@ struct Input {
     value: String,
 }
 
-/// All inputs of a service. Every field of the model is placed here: this does not compile until a new one is.
+/// All inputs of a service. A new field of the service does not compile until it is placed here; fields of a section are
+/// placed by the section's keys.
 struct Inputs(BTreeMap<(Kind, String), Input>);
 
 impl Inputs {
@@ -147,23 +149,26 @@ impl Inputs {
             group,
         } = service;
         let mut inputs = Self(BTreeMap::new());
-        inputs.key(Action::Refresh, path!["description"], description);
-        inputs.key(Action::Rescale, path!["concurrency"], concurrency);
-        inputs.key(Action::Republish, path!["slots"], slots);
+        inputs.key(path!["description"], description);
+        inputs.key(path!["concurrency"], concurrency);
+        inputs.key(path!["slots"], slots);
         inputs.process(process);
-        inputs.listen(listen);
-        inputs.health(health);
+        let Listen { kind, idle_timeout: _ } = listen;
+        inputs.key(path!["listen", "type"], kind);
+        inputs.section("listen", listen);
+        inputs.check(&health.check);
+        inputs.section("health", health);
         let routes: Vec<_> = routes.iter().map(route).collect();
-        inputs.key(Action::Republish, path!["route"], &routes);
-        inputs.key(Action::Refresh, path!["port"], ports);
-        inputs.deploy(deploy);
-        inputs.hooks(hooks);
+        inputs.key(path!["route"], &routes);
+        inputs.key(path!["port"], ports);
+        inputs.section("deploy", deploy);
+        inputs.section("hooks", hooks);
         inputs.slice(&path![], slice);
-        inputs.key(Action::Refresh, path!["install", "wanted_by"], wanted_by);
+        inputs.key(path!["install", "wanted_by"], wanted_by);
         let Passthrough { unit, service, socket } = passthrough;
         for (section, directives) in [("unit", unit), ("service", service), ("socket", socket)] {
             for (name, values) in by_name(directives) {
-                inputs.insert(Kind::Key, vec![path!["systemd", section, name]], Action::Roll, line(&values));
+                inputs.insert(&path![], vec![path!["systemd", section, name]], line(&values));
             }
         }
         for DropIn { name, content } in drop_ins {
@@ -174,13 +179,11 @@ impl Inputs {
         }
         inputs.other(Kind::Declaration, "service.toml", Action::Refresh, source.to_string());
         for (name, command) in commands {
-            inputs.key(Action::Refresh, path!["commands", name.as_str()], command);
+            inputs.key(path!["commands", name.as_str()], command);
         }
-        for dependency in dependencies {
-            inputs.key(Action::Refresh, path!["service", dependency.name.as_str()], dependency);
-        }
+        inputs.dependencies(&path![], dependencies);
         inputs.conditions(&path![], conditions);
-        inputs.key(Action::Refresh, path!["display"], display);
+        inputs.key(path!["display"], display);
         if let Some(group) = group {
             inputs.group(group);
         }
@@ -191,143 +194,138 @@ impl Inputs {
     fn group(&mut self, group: &Group) {
         let Group { name, description, dependencies, conditions, slice, wanted_by } = group;
         let at = path![name.as_str()];
-        self.key(Action::Refresh, at.join("description"), description);
+        self.insert(&at, vec![path!["description"]], json(description));
         self.slice(&at, slice);
         self.conditions(&at, conditions);
-        self.key(Action::Refresh, at.join("install").join("wanted_by"), wanted_by);
+        self.insert(&at, vec![path!["install", "wanted_by"]], json(wanted_by));
+        self.dependencies(&at, dependencies);
+    }
+
+    fn dependencies(&mut self, at: &Path, dependencies: &[Dependency]) {
         for dependency in dependencies {
-            self.key(Action::Refresh, at.join("service").join(dependency.name.as_str()), dependency);
+            self.insert(at, vec![path!["service", dependency.name.as_str()]], json(dependency));
         }
     }
 
     fn slice(&mut self, at: &Path, slice: &[Directive]) {
         for (name, values) in by_name(slice) {
-            let resource = at.join("resources").join(directive::snake(name).as_str());
-            let keys = vec![resource, at.join("systemd").join("slice").join(name)];
-            self.insert(Kind::Key, keys, Action::Refresh, line(&values));
+            let resource = path!["resources", directive::snake(name).as_str()];
+            self.insert(at, vec![resource, path!["systemd", "slice", name]], line(&values));
         }
     }
 
     fn conditions(&mut self, at: &Path, conditions: &[Directive]) {
         for (name, values) in by_name(conditions) {
-            let key = at.join("condition").join(condition::key(name).as_str());
-            self.insert(Kind::Key, vec![key], Action::Refresh, line(&values));
+            self.insert(at, vec![path!["condition", condition::key(name).as_str()]], line(&values));
         }
     }
 
-    fn insert(&mut self, kind: Kind, path: Vec<Path>, action: Action, value: String) {
-        let name = path.first().map_or_else(String::new, Path::to_string);
-        self.0.insert((kind, name), Input { path, action, value });
+    fn key(&mut self, path: Path, value: &impl Serialize) {
+        self.insert(&path![], vec![path], json(value));
     }
 
-    fn key(&mut self, action: Action, path: Path, value: &impl Serialize) {
-        self.insert(Kind::Key, vec![path], action, json(value));
-    }
-
-    fn optional(&mut self, action: Action, path: Path, value: Option<&impl Serialize>) {
-        if let Some(value) = value {
-            self.key(action, path, value);
-        }
+    /// A key that may be at any of these paths, below `at`. Its description says what a change of it asks for.
+    fn insert(&mut self, at: &Path, paths: Vec<Path>, value: String) {
+        let action = Action::from(paths.first().and_then(digest).expect("a key that is described"));
+        let paths: Vec<_> = paths.into_iter().map(|path| Path([at.0.clone(), path.0].concat())).collect();
+        let name = paths[0].to_string();
+        self.0.insert((Kind::Key, name), Input { path: paths, action, value });
     }
 
     fn other(&mut self, kind: Kind, name: &str, action: Action, value: String) {
         self.0.insert((kind, name.to_owned()), Input { path: Vec::new(), action, value });
     }
 
-    fn span(&mut self, action: Action, path: Path, span: Duration) {
-        self.key(action, path, &timespan::format(span));
+    /// Fields that are called as the keys of a section; those that are not are for others to place.
+    fn section(&mut self, name: &str, model: &impl Serialize) {
+        let Value::Object(fields) = value(model) else { return };
+        for (field, value) in fields {
+            if let Some(key) = key::File::Service.key(&[name, &field]) {
+                self.field(path![name, field.as_str()], key.kind, value);
+            }
+        }
+    }
+
+    fn field(&mut self, path: Path, kind: key::Kind, value: Value) {
+        match value {
+            Value::Null | Value::Bool(false) => {}
+            Value::Array(values) if values.is_empty() => {}
+            Value::Object(entries) if matches!(kind, key::Kind::Table(_)) => {
+                entries.into_iter().for_each(|(name, value)| self.key(path.join(name.as_str()), &value));
+            }
+            span if kind == key::Kind::TimeSpan => {
+                let span: Duration = serde_json::from_value(span).expect("a duration as serde writes it");
+                self.key(path, &timespan::format(span));
+            }
+            value => self.key(path, &value),
+        }
     }
 
     fn process(&mut self, process: &Process) {
         let Process { engine, environment, user, credentials, credentials_encrypted, sandbox } = process;
         let section = match engine {
             Engine::Exec { command } => {
-                self.key(Action::Roll, path!["exec", "command"], command);
+                self.key(path!["exec", "command"], command);
                 if let User::Static(user) = user {
-                    self.key(Action::Roll, path!["exec", "user"], user);
+                    self.key(path!["exec", "user"], user);
                 }
-                self.key(Action::Roll, path!["exec", "sandbox"], sandbox);
+                self.key(path!["exec", "sandbox"], sandbox);
                 "exec"
             }
             Engine::Container(container) => {
-                self.engine("container", container);
+                self.section("container", container);
                 "container"
             }
             Engine::Pod(pod) => {
-                self.engine("pod", pod);
+                self.section("pod", pod);
+                // No key: the variables of `service declare`, which a pod's template is rendered with.
+                self.other(Kind::Key, "pod.variables", Action::Roll, json(&pod.variables));
                 "pod"
             }
         };
         for (name, value) in environment {
             let keys = vec![path![section, "environment", name.as_str()], path!["config", name.as_str()]];
-            self.insert(Kind::Key, keys, Action::Roll, json(value));
+            self.insert(&path![], keys, json(value));
         }
         for (key, loaded) in [("credentials", credentials), ("credentials_encrypted", credentials_encrypted)] {
             for (name, file) in loaded {
-                self.key(Action::Roll, path![section, key, name.as_str()], file);
+                self.key(path![section, key, name.as_str()], file);
             }
         }
     }
 
-    /// Places keys of a section that have the same names in the model; keys without a value are left out.
-    fn engine(&mut self, section: &str, engine: &impl Serialize) {
-        let serde_json::Value::Object(keys) = serde_json::to_value(engine).expect("a model serializes") else { return };
-        for (key, value) in keys {
-            let is_unset = value.is_null() || value == false || value.as_array().is_some_and(Vec::is_empty);
-            if !is_unset {
-                self.key(Action::Roll, path![section, key.as_str()], &value);
-            }
-        }
-    }
-
-    fn listen(&mut self, listen: &Listen) {
-        let Listen { kind, idle_timeout } = listen;
-        self.key(Action::Roll, path!["listen", "type"], kind);
-        if let Some(span) = idle_timeout {
-            self.span(Action::Roll, path!["listen", "idle_timeout"], *span);
-        }
-    }
-
-    fn health(&mut self, health: &Health) {
-        let Health { check, interval, timeout, retries } = health;
+    fn check(&mut self, check: &Check) {
         match check {
-            Check::Http { path, status, headers, body } => {
-                self.key(Action::Roll, path!["health", "http"], path);
-                if !status.is_empty() {
-                    self.key(Action::Roll, path!["health", "status"], status);
-                }
-                for (name, value) in headers {
-                    self.key(Action::Roll, path!["health", "headers", name.as_str()], value);
-                }
-                self.optional(Action::Roll, path!["health", "body"], body.as_ref());
+            Check::Http { path, .. } => {
+                self.key(path!["health", "http"], path);
+                self.section("health", &value(check)["http"]);
             }
-            Check::Notify => self.key(Action::Roll, path!["health", "notify"], &true),
-            Check::Tcp => self.key(Action::Roll, path!["health", "tcp"], &true),
-            Check::Exec { command } => self.key(Action::Roll, path!["health", "exec"], command),
+            Check::Notify => self.key(path!["health", "notify"], &true),
+            Check::Tcp => self.key(path!["health", "tcp"], &true),
+            Check::Exec { command } => self.key(path!["health", "exec"], command),
         }
-        self.span(Action::Roll, path!["health", "interval"], *interval);
-        self.span(Action::Roll, path!["health", "timeout"], *timeout);
-        self.optional(Action::Roll, path!["health", "retries"], retries.as_ref());
     }
+}
 
-    fn deploy(&mut self, deploy: &Deploy) {
-        let Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
-        self.key(Action::Refresh, path!["deploy", "strategy"], strategy);
-        self.key(Action::Refresh, path!["deploy", "max_surge"], max_surge);
-        self.span(Action::Refresh, path!["deploy", "drain_timeout"], *drain_timeout);
-        self.span(Action::Refresh, path!["deploy", "health_timeout"], *health_timeout);
-        self.optional(Action::Roll, path!["deploy", "restarted_at"], restarted_at.as_ref());
-    }
-
-    fn hooks(&mut self, hooks: &Hooks) {
-        let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = hooks;
-        let limited =
-            [("pre_start", pre_start), ("post_start", post_start), ("pre_stop", pre_stop), ("post_stop", post_stop)];
-        for (name, hook) in limited {
-            self.optional(Action::Roll, path!["hooks", name], hook.as_ref());
+impl From<key::Digest> for Action {
+    fn from(digest: key::Digest) -> Self {
+        match digest {
+            key::Digest::Generation => Self::Roll,
+            key::Digest::Routes => Self::Republish,
+            key::Digest::Scale => Self::Rescale,
+            key::Digest::Settings => Self::Refresh,
         }
-        self.optional(Action::Roll, path!["hooks", "drain"], drain.as_ref());
     }
+}
+
+/// The digest that a key changes: that of its description, or of the key that it is an entry of.
+fn digest(path: &Path) -> Option<key::Digest> {
+    let keys = path.keys();
+    (1..=keys.len()).rev().find_map(|length| key::File::Service.key(&keys[..length])?.digest)
+}
+
+fn value(model: &impl Serialize) -> Value {
+    serde_json::to_value(model).expect("a model serializes")
 }
 
 fn json(value: &(impl Serialize + ?Sized)) -> String {

@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use crate::declaration::host::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::document::Node;
+use crate::key::File;
 use crate::key::mismatch::mismatch;
 use crate::layout::Layout;
 use crate::path;
@@ -22,6 +23,6 @@ fn place(layout: &Layout) -> Option<Utf8PathBuf> {
 pub fn defaults(layout: &Layout) -> Result<Option<Node>, Diagnostic> {
     let Some(path) = place(layout) else { return Ok(None) };
     let Some(document) = read::drop_in(layout, &path)? else { return Ok(None) };
-    document.read::<Settings>().map_err(|error| mismatch(&document, error))?;
+    document.read::<Settings>().map_err(|error| mismatch(File::Host, &document, error))?;
     Ok(document.get(&path!["service"]).cloned())
 }

@@ -1,9 +1,11 @@
 //! Writes the manual pages: of each command, from the command line itself, and of what docs/ describes; and the
 //! schemas of the files that people write.
 //! usage: conductor-pages DOCS PAGES SCHEMAS
+//!        conductor-pages --tables DOCS
 
 mod commands;
 mod prose;
+mod tables;
 mod tidy;
 
 use std::error::Error;
@@ -49,13 +51,18 @@ const PAGES: &[Page] = &[
     },
 ];
 
+const USAGE: &str = "usage: conductor-pages DOCS PAGES SCHEMAS, or conductor-pages --tables DOCS";
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: [String; 3] = std::env::args()
-        .skip(1)
-        .collect::<Vec<_>>()
-        .try_into()
-        .map_err(|_| "usage: conductor-pages DOCS PAGES SCHEMAS")?;
-    let [docs, dir, schemas] = arguments.each_ref().map(Path::new);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--tables", docs] => tables::update(docs.as_ref()),
+        [docs, dir, schemas] => write(docs.as_ref(), dir.as_ref(), schemas.as_ref()),
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn write(docs: &Path, dir: &Path, schemas: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(dir)?;
     for (name, text) in commands::pages() {
         fs::write(dir.join(name), tidy::tidy(&String::from_utf8(text)?, RELEASED))?;

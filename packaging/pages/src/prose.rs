@@ -99,20 +99,21 @@ impl Writer {
         }
     }
 
-    /// A row is an entry: what it is about, then the other columns with their names.
+    /// A row is an entry: what it is about, what that means, then the other columns with their names.
     fn row(&mut self) {
         let mut cells = std::mem::take(&mut self.state.row).into_iter().zip(&self.state.columns);
         let Some((first, _)) = cells.next() else { return };
-        let mut words = Vec::new();
-        for (cell, column) in cells.filter(|(cell, _)| !cell.is_empty()) {
-            if !words.is_empty() {
-                words.push(roman("; "));
-            }
-            if !column.is_empty() && column != "meaning" {
-                words.push(italic(format!("{column}: ")));
-            }
+        let (meaning, others): (Vec<_>, Vec<_>) =
+            cells.filter(|(cell, _)| !cell.is_empty()).partition(|(_, column)| *column == "meaning");
+        let mut words: Vec<_> = meaning.into_iter().flat_map(|(cell, _)| cell).collect();
+        let is_aside = !words.is_empty() && !others.is_empty();
+        words.extend(is_aside.then(|| roman(" (")));
+        for (number, (cell, column)) in others.into_iter().enumerate() {
+            words.extend((number > 0).then(|| roman("; ")));
+            words.extend((!column.is_empty()).then(|| italic(format!("{column}: "))));
             words.extend(cell);
         }
+        words.extend(is_aside.then(|| roman(")")));
         self.roff.control("TP", []);
         self.roff.text(first);
         self.roff.text(words);

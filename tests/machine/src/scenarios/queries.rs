@@ -174,10 +174,7 @@ fn listings(m: &mut Machine) {
     assert_eq!(m.prop("shop.service", "ActiveState"), "inactive");
     assert_eq!(m.prop("shop.service", "LoadState"), "loaded");
     let generation = status(m, "shop")["declared"].as_str().expect("a generation").to_owned();
-    assert_eq!(
-        m.run(&format!("{declare} --no-start")),
-        format!("shop: generation {generation}, already declared\n")
-    );
+    assert_eq!(m.run(&format!("{declare} --no-start")), format!("shop: generation {generation}, already declared\n"));
     m.run(&declare);
     assert_eq!(shop::generation(m), generation);
 

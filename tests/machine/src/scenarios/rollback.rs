@@ -130,12 +130,7 @@ fn that_fails(m: &mut Machine) {
     let (generation, before) = (shop::generation(m), declared(m));
     m.run("rm /srv/database");
     let load = m.load(shop::load());
-    refused(
-        m,
-        &format!("rollback shop {first}"),
-        1,
-        &["shop: restored the previous declaration", "still serves"],
-    );
+    refused(m, &format!("rollback shop {first}"), 1, &["shop: restored the previous declaration", "still serves"]);
     assert_eq!(declared(m), before);
     assert_eq!(shop::deployments(m), shop::active(&generation, 1..=2));
     let seen = without_failures(m, load);
@@ -154,7 +149,10 @@ fn of_a_packaged_service(m: &mut Machine) {
     assert!(shop::get(m).starts_with("2 "));
     let said = service(m, "rollback shop");
     assert!(
-        said.contains(&format!("{}/service.toml takes precedence over {vendor}/shop/service.toml from now on", shop::DECLARED)),
+        said.contains(&format!(
+            "{}/service.toml takes precedence over {vendor}/shop/service.toml from now on",
+            shop::DECLARED
+        )),
         "{said}"
     );
     assert_eq!(shop::generation(m), first);
@@ -168,7 +166,12 @@ fn five_generations_are_kept(m: &mut Machine) {
         shop.declare(m, &version.to_string());
         generations.push(shop::generation(m));
         // What failed is no way back, and takes no place.
-        refused(m, "set shop health.status=[500] deploy.health_timeout=500ms", 1, &["restored the previous declaration"]);
+        refused(
+            m,
+            "set shop health.status=[500] deploy.health_timeout=500ms",
+            1,
+            &["restored the previous declaration"],
+        );
     }
     let kept = m.run("ls -t /var/lib/conductor/generations/shop");
     let kept: Vec<_> = kept.lines().collect();

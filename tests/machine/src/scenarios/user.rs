@@ -107,8 +107,7 @@ fn is_refused_what_is_the_system_s(m: &mut Machine) {
         3,
         &["function/function.toml:", "the system's proxy has no users' functions"],
     );
-    let theirs =
-        &["error: ", "/run/conductor", "Permission denied", "help: run this as root, or with --user"];
+    let theirs = &["error: ", "/run/conductor", "Permission denied", "help: run this as root, or with --user"];
     refused("conductor service declare web", 1, theirs);
     refused("conductor cgi declare function", 1, &["error: ", "/conductor", "Permission denied", "help: "]);
     refused("unset XDG_RUNTIME_DIR; conductor --user service list", 1, &["XDG_RUNTIME_DIR is not set"]);

@@ -1,0 +1,55 @@
+//! `[deploy]`
+
+use crate::key::description::{Default, Digest, KEY, Key, Kind};
+
+const SETTING: Key = Key { digest: Some(Digest::Settings), ..KEY };
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "strategy",
+        kind: Kind::Words(&[
+            ("rolling", "New deployments take over from old ones batch by batch."),
+            ("blue-green", "All new deployments start beside the old ones, then take over together."),
+            ("recreate", "The old deployments stop before the new ones start."),
+        ]),
+        default: Default::Value("\"rolling\""),
+        example: "\"blue-green\"",
+        meaning: "The [order](#strategies) in which new deployments start and old ones stop.",
+        ..SETTING
+    },
+    Key {
+        name: "max_surge",
+        kind: Kind::Number(1, 512),
+        default: Default::Value("1"),
+        example: "2",
+        meaning: "The number of new deployments that start at a time with `\"rolling\"`; meanwhile at most as many old \
+                  ones drain and stop.",
+        ..SETTING
+    },
+    Key {
+        name: "drain_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"30s\""),
+        example: "\"2min\"",
+        meaning: "The time that requests in flight have to end when a deployment stops.",
+        systemd: "`TimeoutStopSec=`",
+        ..SETTING
+    },
+    Key {
+        name: "health_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"60s\""),
+        example: "\"5min\"",
+        meaning: "The time that a deployment has to become healthy.",
+        systemd: "`TimeoutStartSec=`",
+        ..SETTING
+    },
+    Key {
+        name: "restarted_at",
+        kind: Kind::Text("a time in UTC"),
+        example: "\"2026-11-23T15:00:00Z\"",
+        meaning: "A time that makes another generation of the same configuration; `conductor service restart` writes it.",
+        digest: Some(Digest::Generation),
+        ..KEY
+    },
+];

@@ -1,0 +1,63 @@
+//! `[exec]`, of services and functions.
+
+use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
+
+const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "command",
+        kind: Kind::Command,
+        default: Default::Required,
+        example: "[\"./server\", \"--port\", \"80\"]",
+        meaning: "The program that serves, in the foreground, and its arguments; it starts in the directory of the \
+                  declaration's files.",
+        systemd: "`ExecStart=`",
+        ..ROLLS
+    },
+    Key {
+        name: "environment",
+        kind: Kind::Table(Entries::Scalars),
+        example: "{ LOG_LEVEL = \"debug\" }",
+        meaning: "Variables of the processes, hooks and commands, which override `config`; names that begin with \
+                  `CONDUCTOR_` or `LISTEN_` are reserved.",
+        systemd: "`Environment=`",
+        ..ROLLS
+    },
+    Key {
+        name: "user",
+        default: Default::Words("a dynamic user that all generations share"),
+        example: "\"www-data\"",
+        meaning: "The user that runs the processes and hooks.",
+        systemd: "`User=`, `DynamicUser=`",
+        ..ROLLS
+    },
+    Key {
+        name: "credentials",
+        kind: Kind::Table(Entries::Paths),
+        example: "{ password = \"/etc/shop/password\" }",
+        meaning: "Secrets that the processes read in `$CREDENTIALS_DIRECTORY`.",
+        systemd: "`LoadCredential=`",
+        ..ROLLS
+    },
+    Key {
+        name: "credentials_encrypted",
+        kind: Kind::Table(Entries::Paths),
+        example: "{ password = \"/etc/shop/password.cred\" }",
+        meaning: "Secrets that systemd-creds(1) has encrypted, in `$CREDENTIALS_DIRECTORY` too.",
+        systemd: "`LoadCredentialEncrypted=`",
+        ..ROLLS
+    },
+    Key {
+        name: "sandbox",
+        kind: Kind::Words(&[
+            ("strict", "systemd confines the processes; `[systemd.service]` relaxes individual settings."),
+            ("none", "The processes see and do what their user may."),
+        ]),
+        default: Default::Value("\"strict\""),
+        example: "\"none\"",
+        meaning: "Whether systemd confines the processes; `[systemd.service]` relaxes individual settings.",
+        systemd: "systemd.exec(5), *Sandboxing*",
+        ..ROLLS
+    },
+];

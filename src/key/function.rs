@@ -1,0 +1,148 @@
+//! function.toml above its sections.
+
+use crate::key::description::{Default, Entries, KEY, Key, Kind};
+
+const ENGINE: Key = Key { kind: Kind::Section, default: Default::Words("one of the two"), ..KEY };
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Kind::Text("1 to 80 characters"),
+        default: Default::Required,
+        example: "\"thumbnail\"",
+        meaning: "What people call the function; its aliases belong to this name.",
+        ..KEY
+    },
+    Key {
+        name: "aliases",
+        kind: Kind::List("strings"),
+        example: "[\"img.example.com/t\"]",
+        meaning: "[The addresses at which the function is reached beside its ID](#aliases).",
+        ..KEY
+    },
+    Key {
+        name: "tls",
+        kind: Kind::Words(&[("auto", "The proxy's automatic HTTPS."), ("off", "Plain HTTP.")]),
+        default: Default::Value("\"auto\""),
+        example: "\"off\"",
+        meaning: "The proxy's automatic HTTPS, or plain HTTP, for aliases with a host.",
+        ..KEY
+    },
+    Key {
+        name: "interface",
+        kind: Kind::Words(&[
+            ("cgi", "RFC 3875: a process for each request."),
+            ("http", "HTTP/1.1, on stdin and stdout or on a socket that is passed."),
+        ]),
+        default: Default::Value("\"cgi\""),
+        example: "\"http\"",
+        meaning: "[What the program speaks](#interfaces).",
+        ..KEY
+    },
+    Key {
+        name: "listen",
+        kind: Kind::Words(&[
+            ("stdio", "On stdin and stdout, one request after the other."),
+            ("socket", "On connections that it accepts from file descriptor 3, sd_listen_fds(3)."),
+        ]),
+        default: Default::Value("\"stdio\""),
+        example: "\"socket\"",
+        needs: "interface = \"http\"",
+        meaning: "Where an `http` program speaks HTTP.",
+        ..KEY
+    },
+    Key {
+        name: "mode",
+        kind: Kind::Words(&[
+            ("pooled", "One unit for all requests, started by the first."),
+            ("isolated", "One unit for each request."),
+        ]),
+        default: Default::Value("\"pooled\""),
+        example: "\"isolated\"",
+        meaning: "[One unit for all requests, or one for each](#modes).",
+        ..KEY
+    },
+    Key {
+        name: "preload",
+        kind: Kind::Number(0, 512),
+        default: Default::Varies("0", "isolated 1, an isolated container 0"),
+        example: "2",
+        needs: "interface = \"http\"\nmax_concurrency = 512",
+        meaning: "The number of `http` workers that are kept warm, or of isolated units that [stand by](#modes) for the \
+                  next request, while the function is not idle.",
+        ..KEY
+    },
+    Key {
+        name: "max_requests",
+        kind: Kind::Number(1, u32::MAX),
+        default: Default::Value("1000"),
+        example: "500",
+        meaning: "The number of requests after which an `http` worker on stdin and stdout is replaced.",
+        ..KEY
+    },
+    Key {
+        name: "max_concurrency",
+        kind: Kind::Number(1, 16384),
+        default: Default::Varies("64", "an isolated container 8"),
+        example: "16",
+        meaning: "The number of requests that have a process, or a unit, at a time.",
+        ..KEY
+    },
+    Key {
+        name: "max_queue",
+        kind: Kind::Number(0, 16384),
+        default: Default::Value("1024"),
+        example: "100",
+        meaning: "The number of requests that wait for a process; the next one is answered with 503.",
+        ..KEY
+    },
+    Key {
+        name: "timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"30s\""),
+        example: "\"5s\"",
+        meaning: "The time limit of a request, from the start of its program to the last byte of its answer.",
+        ..KEY
+    },
+    Key {
+        name: "idle_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"5min\""),
+        example: "\"1h\"",
+        meaning: "The time without a request after which all processes of the function end.",
+        ..KEY
+    },
+    Key {
+        name: "path_info_strip",
+        kind: Kind::Number(0, 64),
+        default: Default::Value("0"),
+        example: "1",
+        meaning: "The number of segments of the path that belong to `SCRIPT_NAME` instead of `PATH_INFO`.",
+        ..KEY
+    },
+    Key {
+        name: "network",
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        example: "true",
+        meaning: "Whether the processes have the machine's network; else they have none.",
+        ..KEY
+    },
+    Key {
+        name: "files",
+        kind: Kind::List("strings"),
+        example: "[\"./templates\"]",
+        meaning: "Files and directories beside the manifest that are part of the function; words of the command that \
+                  begin with `./` are part of it anyway.",
+        ..KEY
+    },
+    Key { name: "exec", meaning: "[The program](#exec).", ..ENGINE },
+    Key { name: "container", meaning: "[An image that has the program](#container).", ..ENGINE },
+    Key {
+        name: "resources",
+        kind: Kind::Directives(Entries::Scalars),
+        example: "{ memory_max = \"64M\" }",
+        meaning: "Limits of all processes of the function: directives of its slice in snake case, as in service.toml.",
+        ..KEY
+    },
+];

@@ -1,0 +1,88 @@
+//! `[health]`
+
+use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
+
+const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+const WITH_HTTP: Key = Key { needs: "health.http = \"/healthz\"", ..ROLLS };
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "http",
+        kind: Kind::Text("a path"),
+        example: "\"/healthz\"",
+        meaning: "The deployment is ready when a GET of this path gets an answer with one of `status` and a `body` that \
+                  matches.",
+        ..ROLLS
+    },
+    Key {
+        name: "tcp",
+        kind: Kind::True,
+        default: Default::Varies("true", "with another check none"),
+        example: "true",
+        meaning: "The deployment is ready when its process accepts a connection.",
+        ..ROLLS
+    },
+    Key {
+        name: "exec",
+        kind: Kind::Command,
+        example: "[\"./check\"]",
+        meaning: "The deployment is ready when this command, run as the service's user in its sandbox, exits with 0.",
+        systemd: "`ExecStartPost=`",
+        ..ROLLS
+    },
+    Key {
+        name: "notify",
+        kind: Kind::True,
+        example: "true",
+        meaning: "The deployment is ready when its process sends `READY=1`, sd_notify(3); conductor attempts nothing.",
+        systemd: "`Type=notify`",
+        ..ROLLS
+    },
+    Key {
+        name: "status",
+        kind: Kind::List("numbers, 100 to 599"),
+        default: Default::Words("200 to 399"),
+        example: "[200, 204]",
+        meaning: "The HTTP statuses that count as healthy.",
+        ..WITH_HTTP
+    },
+    Key {
+        name: "headers",
+        kind: Kind::Table(Entries::Strings),
+        example: "{ X-Probe = \"conductor\" }",
+        meaning: "Header fields of the GET, which override `Host: localhost` and `User-Agent: conductor`.",
+        ..WITH_HTTP
+    },
+    Key {
+        name: "body",
+        kind: Kind::Text("a regular expression"),
+        example: "\"ready\"",
+        meaning: "A pattern that matches somewhere in the first 64 KiB of the answer's body; `^` and `$` are its ends, \
+                  `(?m)` makes them those of lines.",
+        ..WITH_HTTP
+    },
+    Key {
+        name: "interval",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"200ms\""),
+        example: "\"500ms\"",
+        meaning: "The time between two attempts; without `retries` the first attempts follow each other faster.",
+        ..ROLLS
+    },
+    Key {
+        name: "timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"30s\""),
+        example: "\"5s\"",
+        meaning: "The time limit of one attempt.",
+        ..ROLLS
+    },
+    Key {
+        name: "retries",
+        kind: Kind::Number(1, u32::MAX),
+        default: Default::Words("no limit"),
+        example: "10",
+        meaning: "The number of failed attempts after which the start has failed, even before `health_timeout`.",
+        ..ROLLS
+    },
+];

@@ -1,0 +1,82 @@
+//! `[hooks]`, and a hook that is a table.
+
+use crate::key::description::{Default, Digest, KEY, Key, Kind};
+
+const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+const HOOK: Key = Key { kind: Kind::Hook, ..ROLLS };
+
+pub(crate) const TIMEOUT: Key = Key {
+    name: "timeout",
+    kind: Kind::TimeSpan,
+    default: Default::Value("\"30s\""),
+    example: "\"1min\"",
+    needs: "hooks.pre_start = [\"./migrate\"]",
+    meaning: "The time limit of each hook that has none of its own.",
+    systemd: "timeout(1)",
+    reported_as: "hooks.*",
+    ..ROLLS
+};
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "pre_start",
+        example: "[\"./migrate\"]",
+        meaning: "Runs before the process starts.",
+        systemd: "`ExecStartPre=`",
+        ..HOOK
+    },
+    Key {
+        name: "post_start",
+        example: "[\"./warm-up\"]",
+        meaning: "Runs when the deployment is healthy, before it gets traffic.",
+        systemd: "`ExecStartPost=`",
+        ..HOOK
+    },
+    Key {
+        name: "pre_stop",
+        example: "[\"./say-goodbye\"]",
+        meaning: "Runs when the deployment begins to stop, while it still gets traffic.",
+        systemd: "`ExecStop=`",
+        ..HOOK
+    },
+    Key {
+        name: "drain",
+        kind: Kind::Command,
+        example: "[\"./wait-for-jobs\"]",
+        meaning: "Runs when no request is in flight, and waits for what else must end; requests and this command \
+                  together have `drain_timeout`.",
+        systemd: "`ExecStop=`",
+        ..ROLLS
+    },
+    Key {
+        name: "post_stop",
+        example: "[\"./clean-up\"]",
+        meaning: "Runs when the deployment's processes have ended.",
+        systemd: "`ExecStopPost=`",
+        ..HOOK
+    },
+    TIMEOUT,
+];
+
+/// A hook with a time limit of its own.
+pub(crate) const TABLE: &[Key] = &[
+    Key {
+        name: "command",
+        kind: Kind::Command,
+        default: Default::Required,
+        example: "[\"./migrate\"]",
+        meaning: "The hook's program and its arguments.",
+        reported_as: "hooks.*",
+        ..ROLLS
+    },
+    Key {
+        name: "timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Words("`hooks.timeout`"),
+        example: "\"5s\"",
+        meaning: "The time limit of this hook.",
+        systemd: "timeout(1)",
+        reported_as: "hooks.*",
+        ..ROLLS
+    },
+];

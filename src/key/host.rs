@@ -1,0 +1,61 @@
+//! conductor.toml: the keys of service.toml that it has, under `[service]`.
+
+use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
+use crate::key::hooks;
+
+pub(crate) const KEYS: &[Key] = &[Key {
+    name: "service",
+    kind: Kind::Section,
+    default: Default::Words(""),
+    meaning: "Keys of service.toml that hold for each service that does not override them.",
+    ..KEY
+}];
+
+pub(crate) const SERVICE: &[Key] = &[
+    Key {
+        name: "slots",
+        kind: Kind::Number(1, 512),
+        example: "20",
+        meaning: "The number of upstreams that the reverse proxy knows of a service.",
+        digest: Some(Digest::Routes),
+        ..KEY
+    },
+    Key {
+        name: "config",
+        kind: Kind::Table(Entries::Scalars),
+        example: "{ TZ = \"Europe/Vienna\" }",
+        meaning: "Variables of all services.",
+        digest: Some(Digest::Generation),
+        ..KEY
+    },
+    Key {
+        name: "deploy",
+        kind: Kind::Section,
+        meaning: "How a new generation replaces the old one; `restarted_at` rolls all services.",
+        ..KEY
+    },
+    Key {
+        name: "hooks",
+        kind: Kind::Section,
+        meaning: "`timeout` alone: the time limit of each hook that has none of its own.",
+        ..KEY
+    },
+    Key {
+        name: "resources",
+        kind: Kind::Directives(Entries::Scalars),
+        example: "{ memory_max = \"1G\" }",
+        meaning: "Limits of each service: directives of its slice in snake case.",
+        digest: Some(Digest::Settings),
+        ..KEY
+    },
+    Key { name: "install", kind: Kind::Section, meaning: "`wanted_by`: the units whose start starts services.", ..KEY },
+    Key {
+        name: "systemd",
+        kind: Kind::Section,
+        meaning: "`systemd.unit`, `systemd.service`, `systemd.socket`, `systemd.slice`: directives that conductor passes \
+                  on to systemd.",
+        ..KEY
+    },
+];
+
+pub(crate) const HOOKS: &[Key] = &[hooks::TIMEOUT];

@@ -1,0 +1,30 @@
+//! `[listen]`
+
+use crate::key::description::{Default, Digest, KEY, Key, Kind};
+
+const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "type",
+        kind: Kind::Words(&[
+            ("activation", "systemd passes the listening socket, sd_listen_fds(3)."),
+            ("unix", "The process binds `$CONDUCTOR_SOCKET`."),
+            ("tcp", "The process binds `$PORT`."),
+        ]),
+        default: Default::Varies("\"activation\"", "for containers and pods `\"tcp\"`"),
+        example: "\"unix\"",
+        meaning: "[How the process gets its listening socket](#listeners).",
+        ..ROLLS
+    },
+    Key {
+        name: "idle_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Words("never"),
+        example: "\"10min\"",
+        meaning: "A deployment that has had no connection for this time stops; [the next caller starts \
+                  it](#scale-to-zero).",
+        systemd: "`--exit-idle-time=`",
+        ..ROLLS
+    },
+];

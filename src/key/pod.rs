@@ -1,0 +1,73 @@
+//! `[pod]`
+
+use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
+
+const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "template",
+        kind: Kind::Text("a path"),
+        default: Default::Required,
+        example: "\"./pod.yaml\"",
+        needs: "pod.port = 8080",
+        meaning: "The YAML file, one of the declaration's, which conductor \
+                  [renders when a deployment starts](#the-pods-file).",
+        systemd: "`ExecStart=podman kube play …`",
+        ..ROLLS
+    },
+    Key {
+        name: "config_map",
+        kind: Kind::Text("a path"),
+        example: "\"./config.yaml\"",
+        meaning: "A file with ConfigMaps for the pod, which conductor renders too.",
+        ..ROLLS
+    },
+    Key {
+        name: "environment",
+        kind: Kind::Table(Entries::Scalars),
+        example: "{ LOG_LEVEL = \"debug\" }",
+        meaning: "Variables of the containers, hooks and commands, which override `config`.",
+        systemd: "`Environment=`",
+        ..ROLLS
+    },
+    Key {
+        name: "network",
+        kind: Kind::List("strings"),
+        default: Default::Words("podman's"),
+        example: "[\"backend\"]",
+        meaning: "The networks that the pod joins.",
+        ..ROLLS
+    },
+    Key {
+        name: "podman_args",
+        kind: Kind::List("strings"),
+        example: "[\"--no-hosts\"]",
+        meaning: "Further options of podman-kube-play(1).",
+        ..ROLLS
+    },
+    Key {
+        name: "port",
+        kind: Kind::Number(1, 65535),
+        default: Default::Words("required with `type = \"tcp\"`"),
+        example: "8080",
+        meaning: "The TCP port on which the pod listens, which is `PORT` in its containers' environment.",
+        ..ROLLS
+    },
+    Key {
+        name: "credentials",
+        kind: Kind::Table(Entries::Paths),
+        example: "{ password = \"/etc/shop/password\" }",
+        meaning: "Secrets that the processes read in `$CREDENTIALS_DIRECTORY` within the containers.",
+        systemd: "`LoadCredential=`",
+        ..ROLLS
+    },
+    Key {
+        name: "credentials_encrypted",
+        kind: Kind::Table(Entries::Paths),
+        example: "{ password = \"/etc/shop/password.cred\" }",
+        meaning: "Secrets that systemd-creds(1) has encrypted, in `$CREDENTIALS_DIRECTORY` too.",
+        systemd: "`LoadCredentialEncrypted=`",
+        ..ROLLS
+    },
+];

@@ -1,0 +1,48 @@
+//! `[[route]]` and `[[port]]`: where callers reach a service.
+
+use crate::key::description::{Default, Digest, KEY, Key, Kind};
+
+const OF_ROUTE: Key = Key { digest: Some(Digest::Routes), reported_as: "route", ..KEY };
+
+pub(crate) const ROUTE: &[Key] = &[
+    Key {
+        name: "host",
+        kind: Kind::List("strings"),
+        default: Default::Words("every host"),
+        example: "[\"www.example.com\"]",
+        meaning: "The DNS names that the route is for; the first label may be `*`.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "path",
+        default: Default::Value("\"/\""),
+        example: "\"/api\"",
+        meaning: "The prefix of the paths that the route is for: `\"/api\"` is `/api` and everything below `/api/`.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "tls",
+        kind: Kind::Words(&[("auto", "The proxy's automatic HTTPS."), ("off", "Plain HTTP.")]),
+        default: Default::Value("\"auto\""),
+        example: "\"off\"",
+        needs: "route = [{ host = [\"www.example.com\"] }]",
+        meaning: "The proxy's automatic HTTPS, or plain HTTP; all routes of a host have the same.",
+        ..OF_ROUTE
+    },
+];
+
+/// Keys of `[[route]]` that conductor does not support yet.
+pub(crate) const LATER: &[&str] = &["keepalive", "headers", "timeouts", "snippet"];
+
+pub(crate) const PORT: &[Key] = &[Key {
+    name: "listen",
+    kind: Kind::Text("an address"),
+    default: Default::Required,
+    example: "\"127.0.0.1:5432\"",
+    meaning: "The address at which systemd listens: `\"5432\"`, `\"127.0.0.1:5432\"`, `\"[::1]:5432\"`, \
+              `\"/run/db.sock\"` or `\"vsock:2:5432\"`.",
+    systemd: "`ListenStream=`",
+    digest: Some(Digest::Settings),
+    reported_as: "port",
+    ..KEY
+}];

@@ -1,0 +1,37 @@
+//! `[systemd]`
+
+use crate::key::description::{Digest, Entries, KEY, Key, Kind};
+
+const ROLLS: Key = Key { kind: Kind::Directives(Entries::Lines), digest: Some(Digest::Generation), ..KEY };
+
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "unit",
+        example: "{ After = [\"postgresql.service\"] }",
+        meaning: "`[systemd.unit]`: directives of the deployments' services.",
+        systemd: "`[Unit]`",
+        ..ROLLS
+    },
+    Key {
+        name: "service",
+        example: "{ SyslogIdentifier = \"shop\" }",
+        meaning: "`[systemd.service]`: directives of the deployments' services.",
+        systemd: "`[Service]`",
+        ..ROLLS
+    },
+    Key {
+        name: "socket",
+        example: "{ FileDescriptorName = \"web\" }",
+        meaning: "`[systemd.socket]`: directives of the deployments' sockets.",
+        systemd: "`[Socket]`",
+        ..ROLLS
+    },
+    Key {
+        name: "slice",
+        example: "{ MemoryHigh = \"800M\" }",
+        meaning: "`[systemd.slice]`: directives of the service's slice, after those of `[resources]`.",
+        systemd: "`[Slice]`",
+        digest: Some(Digest::Settings),
+        ..ROLLS
+    },
+];
