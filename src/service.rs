@@ -1,7 +1,7 @@
 //! Services on this machine: what is to be done to bring them to what is declared, and doing it.
 
 pub mod action;
-pub(crate) mod change;
+pub mod change;
 pub(crate) mod condition;
 pub(crate) mod converge;
 pub(crate) mod declare;

@@ -3,23 +3,18 @@
 mod common;
 
 use conductor::compile::functions::load_function;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile;
-use conductor::declaration::function::Manifest;
 use conductor::diagnostic::Diagnostics;
 use conductor::directive;
-use conductor::document::Problem;
 use conductor::function::store;
 use conductor::layout::Layout;
 use conductor::model::function::Compiled;
-use conductor::model::function::Function;
 use conductor::names::FunctionId;
-use conductor::source::functions;
-use conductor::timespan;
 use conductor::verify;
 use proptest::prelude::*;
 
@@ -222,72 +217,6 @@ fn units() {
 }
 
 /// Documented keys are accepted keys, and documented defaults are what they resolve to.
-#[test]
-fn the_manual_has_every_key() {
-    let manual = include_str!("../docs/function-toml.md");
-    let (_, rest) = manual.split_once("\n## Top level\n").expect("the section");
-    let table = rest.split("\n## ").next().expect("its end");
-    let rows: BTreeMap<&str, Vec<&str>> = table
-        .lines()
-        .filter_map(|line| Some((line.strip_prefix("| `")?.split('`').next()?, line.split(" | ").collect())))
-        .collect();
-    let document = functions::parse("unheard-of = 1", "function.toml".into()).expect("TOML");
-    let problem = document.read::<Manifest>().expect_err("there is no such key").problem;
-    let Problem::UnknownKey { expected, .. } = problem else { panic!("{problem:?}") };
-    let documented: BTreeSet<&str> = rows.keys().copied().collect();
-    let accepted: BTreeSet<&str> = expected.iter().copied().collect();
-    assert_eq!(documented, accepted);
-
-    let span = |span: std::time::Duration| timespan::format(span);
-    let Function {
-        name: _,
-        aliases,
-        tls,
-        interface,
-        listen,
-        mode,
-        preload,
-        max_requests,
-        max_concurrency,
-        max_queue,
-        timeout,
-        idle_timeout,
-        path_info_strip,
-        network,
-        process: _,
-        resources,
-        files: _,
-    } = Written::new(PLAIN).compile().unwrap_or_else(|errors| panic!("{errors}")).function;
-    assert!(aliases.is_empty() && resources.is_empty());
-    let compiled = |text: &str| Written::new(text).compile().unwrap_or_else(|errors| panic!("{errors}"));
-    let isolated = compiled(&format!("mode = 'isolated'\n{PLAIN}"));
-    let contained = compiled("name = 'x'\nmode = 'isolated'\n[container]\nimage = 'x'\n");
-    assert_eq!(contained.function.preload, 0);
-    let quoted = |value: String| format!("`{value}`");
-    for (key, default) in [
-        ("name", "required".to_owned()),
-        ("aliases", "none".to_owned()),
-        ("tls", quoted(serde_json::to_string(&tls).expect("JSON"))),
-        ("interface", quoted(serde_json::to_string(&interface).expect("JSON"))),
-        ("listen", quoted(serde_json::to_string(&listen).expect("JSON"))),
-        ("mode", quoted(serde_json::to_string(&mode).expect("JSON"))),
-        ("preload", format!("{preload}, isolated {}", isolated.function.preload)),
-        ("max_requests", max_requests.to_string()),
-        ("max_concurrency", format!("{max_concurrency}, isolated containers {}", contained.function.max_concurrency)),
-        ("max_queue", max_queue.to_string()),
-        ("timeout", span(timeout).replace('s', " s")),
-        ("idle_timeout", format!("{} min", idle_timeout.as_secs() / 60)),
-        ("path_info_strip", path_info_strip.to_string()),
-        ("network", format!("`{network}`")),
-        ("files", "none".to_owned()),
-        ("exec", "one of the two".to_owned()),
-        ("container", "one of the two".to_owned()),
-        ("resources", "none".to_owned()),
-    ] {
-        assert_eq!(rows[key][2], default, "{key}");
-    }
-}
-
 proptest! {
     /// Whatever is in a manifest, it is compiled or refused with a place and a remedy.
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use common::keys::{Place, compile_function, compile_service, enter, least, places, section_path};
 use conductor::compile;
-use conductor::compile::Compiled;
+use conductor::compile::host::Compiled;
 use conductor::declaration::Declaration;
 use conductor::declaration::function::Manifest;
 use conductor::declaration::host::Settings;

@@ -19,7 +19,7 @@ use crate::{directive, key, path, timespan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A variable of `service declare`.
     Variable,
     /// A key of `service.toml` or of a drop-in over it.
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 
 /// One input that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Change {
+pub struct Change {
     pub input: Kind,
     /// A dotted key, a path, the name of a variable.
     pub name: String,
@@ -50,7 +50,7 @@ pub(crate) struct Change {
 }
 
 /// Returns what changed from the model that runs to the declared one. The document has the positions.
-pub(crate) fn between(old: &Service, new: &Service, document: Option<&Node>) -> Vec<Change> {
+pub fn between(old: &Service, new: &Service, document: Option<&Node>) -> Vec<Change> {
     let (mut before, after) = (Inputs::of(old).0, Inputs::of(new).0);
     let mut changes = Vec::new();
     for (key, Input { path, action, value }) in after {
@@ -82,7 +82,7 @@ fn change(
 }
 
 /// Adds what changed beside the model: variables that made other inputs change, and the format of the units.
-pub(crate) fn beside(target: &Target, variables: &BTreeMap<String, String>, changes: &mut Vec<Change>) {
+pub fn beside(target: &Target, variables: &BTreeMap<String, String>, changes: &mut Vec<Change>) {
     let actions: BTreeSet<_> = changes.iter().flat_map(|change| change.actions.iter().copied()).collect();
     let names: BTreeSet<_> = target.variables.keys().chain(variables.keys()).collect();
     let changed = names.into_iter().filter(|name| target.variables.get(*name) != variables.get(*name));

@@ -153,7 +153,7 @@ fn write_files(dir: &Utf8Path, value: &Value) {
 }
 
 /// Compiles a service that is called `web`, and conductor.toml with it.
-pub fn compile_service(declaration: &Table, host: &Table) -> Result<compile::Compiled, String> {
+pub fn compile_service(declaration: &Table, host: &Table) -> Result<conductor::compile::host::Compiled, String> {
     let root = tempfile::tempdir().expect("a scratch directory");
     let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
     let dir = root.join("etc/conductor/services/web");

@@ -68,7 +68,7 @@ fn table(file: File, section: &Section) -> String {
 /// What `conductor plan` calls a change of the key, and the key, if it names another.
 fn plan(key: &Key) -> String {
     let Some(digest) = key.digest else { return String::new() };
-    let action = Action::from(digest).word();
+    let action = Action::from(digest).name();
     match key.reported_as {
         "" => action.to_owned(),
         other => format!("{action} (`{}`)", other.replace('*', "NAME")),
