@@ -44,7 +44,7 @@ struct Cli {
     /// Use the calling user's manager [default: the system's]
     #[arg(long, global = true)]
     user: bool,
-    /// Read and write files below DIR, for commands that need no running systemd [default: /]
+    /// Use files below DIR, without a running systemd [default: /]
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     root: Utf8PathBuf,
     #[command(subcommand)]

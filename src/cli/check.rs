@@ -21,7 +21,7 @@ use crate::{source, verify};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Directories or manifests with variables for them, names of services or IDs of functions [default: all]
+    /// Directories, manifests, services or functions [default: all]
     #[arg(value_name = "DIR|NAME|FUNCTION|VAR=VAL")]
     words: Vec<String>,
 }

@@ -35,7 +35,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Print the environment of its process and hooks, without what systemd adds, systemd.exec(5)
+    /// Print the environment of its process and hooks, systemd.exec(5)
     Env {
         /// Unit of the deployment, or the name of its directory
         #[arg(value_name = "UNIT|DEPLOYMENT")]

@@ -30,7 +30,7 @@ const SHOWN: usize = 6;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Directory with variables for it, name of a declared service, or ID of a function
+    /// Directory or manifest, service, or function
     #[arg(value_name = "DIR|NAME|ID] [VAR=VAL", required = true)]
     words: Vec<String>,
     /// Print JSON

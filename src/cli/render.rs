@@ -19,10 +19,10 @@ use crate::{function, write};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Directory or manifest with variables for it, name of a service, or ID of a function [default: all that is declared]
+    /// Directory or manifest, service, or function [default: all]
     #[arg(value_name = "DIR|NAME|FUNCTION] [VAR=VAL")]
     words: Vec<String>,
-    /// Write the files below DIR, which must not contain them yet [default: show them]
+    /// Write new files below DIR [default: show them]
     #[arg(long, value_name = "DIR")]
     output: Option<Utf8PathBuf>,
     /// Set the service's name [default: the directory's name]

@@ -48,7 +48,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         sources: bool,
     },
-    /// Print the environment of its processes and hooks, without what systemd adds, systemd.exec(5)
+    /// Print the environment of its processes and hooks, systemd.exec(5)
     Env {
         /// Name of the service
         name: String,

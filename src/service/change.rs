@@ -165,12 +165,7 @@ impl Inputs {
         inputs.section("hooks", hooks);
         inputs.slice(&path![], slice);
         inputs.key(path!["install", "wanted_by"], wanted_by);
-        let Passthrough { unit, service, socket } = passthrough;
-        for (section, directives) in [("unit", unit), ("service", service), ("socket", socket)] {
-            for (name, values) in by_name(directives) {
-                inputs.insert(&path![], vec![path!["systemd", section, name]], line(&values));
-            }
-        }
+        inputs.passthrough(passthrough);
         for DropIn { name, content } in drop_ins {
             inputs.other(Kind::DropIn, name, Action::Roll, content.clone());
         }
@@ -204,6 +199,15 @@ impl Inputs {
     fn dependencies(&mut self, at: &Path, dependencies: &[Dependency]) {
         for dependency in dependencies {
             self.insert(at, vec![path!["service", dependency.name.as_str()]], json(dependency));
+        }
+    }
+
+    fn passthrough(&mut self, passthrough: &Passthrough) {
+        let Passthrough { unit, service, socket } = passthrough;
+        for (section, directives) in [("unit", unit), ("service", service), ("socket", socket)] {
+            for (name, values) in by_name(directives) {
+                self.insert(&path![], vec![path!["systemd", section, name]], line(&values));
+            }
         }
     }
 

@@ -7,11 +7,11 @@ use std::thread;
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::failure::Outcome;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
 use crate::cli::{display, table};
 use crate::compile;
-use crate::compile::host::Compiled;
+use crate::compile::host::{Compiled, Host};
 use crate::deployment::state;
 use crate::environment::Environment;
 use crate::live::{self, Target};
@@ -40,9 +40,23 @@ struct Row {
 }
 
 pub(crate) fn run(context: &Context, json: bool) -> Outcome {
+    let rows = rows(context)?;
+    if json {
+        return table::print_json(&rows);
+    }
+    if rows.is_empty() {
+        outln!("no service is declared; `conductor service declare DIR` declares one");
+        return Ok(());
+    }
+    print(&rows);
+    Ok(())
+}
+
+/// Collects the services that are declared or run.
+fn rows(context: &Context) -> Result<Vec<Row>, Failure> {
     let Context { layout, manager } = context;
     // Without a running systemd (`--root`, a build machine) the declarations can still be listed.
-    let has_systemd = layout.root() == "/";
+    let has_systemd = context.machine().is_running();
     let (host, listing) = thread::scope(|scope| {
         let listing = scope.spawn(|| has_systemd.then(|| manager.listing().ok()).flatten());
         let host = compile::compile(layout, context.systemd());
@@ -51,40 +65,35 @@ pub(crate) fn run(context: &Context, json: bool) -> Outcome {
     let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
     names.extend(host.errors.keys().flatten().cloned());
     names.extend(live::all(layout).into_keys());
-    let mut rows = Vec::new();
-    for name in names {
-        let state = listing.as_ref().map_or("unknown", |listing| listing.state(&name)).to_owned();
-        let compiled = host.services.get(&name);
-        let target = Target::read(layout, &name)?;
-        let shown = compiled.map(|compiled| compiled.service.clone()).or_else(|| {
-            let live = live::of(layout, &name)?;
-            live.model(layout, live.current(layout)).ok()
-        });
-        let held_back = shown.as_ref().and_then(|service| held_back(layout.scope, service, &state));
-        rows.push(Row {
-            state: held_back.unwrap_or(state),
-            generation: target.as_ref().map(|target| target.generation.to_string()),
-            ready: state::ready(layout, &name)?.len(),
-            concurrency: target
-                .map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
-            routes: shown.iter().flat_map(|service| &service.routes).map(route).collect(),
-            display: displayed(context, &name, compiled),
-            description: shown.map_or_else(String::new, |service| service.description),
-            error: host
-                .errors
-                .get(&Some(name.clone()))
-                .and_then(|errors| errors.0.first())
-                .map(|first| first.headline()),
-            name,
-        });
-    }
-    if json {
-        return table::print_json(&rows);
-    }
-    if rows.is_empty() {
-        outln!("no service is declared; `conductor service declare DIR` declares one");
-        return Ok(());
-    }
+    let state = |name: &ServiceName| listing.as_ref().map_or("unknown", |listing| listing.state(name)).to_owned();
+    names.into_iter().map(|name| row(context, &host, state(&name), name)).collect()
+}
+
+fn row(context: &Context, host: &Host, state: String, name: ServiceName) -> Result<Row, Failure> {
+    let layout = &context.layout;
+    let compiled = host.services.get(&name);
+    let target = Target::read(layout, &name)?;
+    let shown = compiled.map(|compiled| compiled.service.clone()).or_else(|| {
+        let live = live::of(layout, &name)?;
+        live.model(layout, live.current(layout)).ok()
+    });
+    let held_back = shown.as_ref().and_then(|service| held_back(layout.scope, service, &state));
+    let errors = host.errors.get(&Some(name.clone()));
+    Ok(Row {
+        state: held_back.unwrap_or(state),
+        generation: target.as_ref().map(|target| target.generation.to_string()),
+        ready: state::ready(layout, &name)?.len(),
+        concurrency: target
+            .map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |target| target.concurrency),
+        routes: shown.iter().flat_map(|service| &service.routes).map(route).collect(),
+        display: displayed(context, &name, compiled),
+        description: shown.map_or_else(String::new, |service| service.description),
+        error: errors.and_then(|errors| errors.0.first()).map(|first| first.headline()),
+        name,
+    })
+}
+
+fn print(rows: &[Row]) {
     let columns = display::columns(rows.iter().map(|row| &row.display));
     let headers = [&["NAME", "STATE", "GENERATION", "READY"], columns.as_slice(), &["ROUTES", "DESCRIPTION"]].concat();
     let cells = rows.iter().map(|row| {
@@ -99,12 +108,11 @@ pub(crate) fn run(context: &Context, json: bool) -> Outcome {
         cells
     });
     table::print(&headers, cells.collect());
-    for row in &rows {
+    for row in rows {
         if let Some(error) = &row.error {
             note!("{}: does not compile: {error}", row.name);
         }
     }
-    Ok(())
 }
 
 /// Returns the values of displayed variables, of the generation that serves, or else of the declared one.

@@ -13,7 +13,7 @@ use crate::service::modify::{self, Assignment};
 pub(crate) struct Arguments {
     /// Name of the service
     name: String,
-    /// Dotted key of service.toml and its value, as TOML or a plain string; KEY= removes the override
+    /// Key of service.toml and its value; KEY= removes the override
     #[arg(value_name = "KEY=VALUE", required = true)]
     assignments: Vec<String>,
     /// Only write the overrides; start and roll nothing
