@@ -81,7 +81,9 @@ fn describe(root: &mut Value, at: &str, key: &Key) {
         let choices = words.iter().map(|(word, meaning)| json!({ "const": word, "description": plain(meaning) }));
         let choices: Vec<_> = choices.collect();
         let definition = resolved(root, at);
-        root.pointer_mut(&definition).map(|schema| *schema = json!({ "type": "string", "oneOf": choices }));
+        if let Some(schema) = root.pointer_mut(&definition) {
+            *schema = json!({ "type": "string", "oneOf": choices });
+        }
     }
     let Some(schema) = root.pointer_mut(at) else { return };
     schema["description"] = plain(key.meaning).into();

@@ -222,7 +222,9 @@ fn removal_leaves_nothing(m: &mut Machine) {
     assert_eq!(m.run("find /etc/conductor /run /var/lib/conductor -name '*shop*'"), "");
     let of_all = ["failures", "locks", "permits", "records", "stopped"].map(|name| format!("/run/conductor/{name}"));
     let is_new = |path: &&str| !before.lines().any(|there| there == *path);
-    let is_of_all = |path: &str| of_all.iter().any(|one| one == path) || path.starts_with("/run/conductor/permits/");
+    let of_kinds = ["/run/conductor/locks/", "/run/conductor/permits/"];
+    let is_of_all =
+        |path: &str| of_all.iter().any(|one| one == path) || of_kinds.iter().any(|dir| path.starts_with(dir));
     let new: Vec<_> = after.lines().filter(is_new).filter(|path| !is_of_all(path)).collect();
     assert_eq!(new, [""; 0]);
     assert_eq!(m.run("systemctl list-units --all --plain --no-legend '*shop*'; systemctl --failed --no-legend"), "");

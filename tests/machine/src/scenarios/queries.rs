@@ -46,7 +46,7 @@ fn show_names_the_file_of_each_value(m: &mut Machine) {
 
     m.run(&format!("mkdir -p {}; cp {vendor}/shop/service.toml {}/", shop::DECLARED, shop::DECLARED));
     let said = service(m, "show shop --sources");
-    assert!(said.starts_with(&format!("# hidden:       {vendor}/shop/service.toml\n")), "{said}");
+    assert!(said.starts_with(&format!("# shadowed:     {vendor}/shop/service.toml\n")), "{said}");
 
     // What is shown is a declaration of the same.
     m.run("mkdir /root/again; conductor service show shop >/root/again/service.toml");
