@@ -216,7 +216,6 @@ fn units() {
     snapshot("functions-units", &shown);
 }
 
-/// Documented keys are accepted keys, and documented defaults are what they resolve to.
 proptest! {
     /// Whatever is in a manifest, it is compiled or refused with a place and a remedy.
     #[test]
