@@ -39,9 +39,12 @@ fn with_tables(page: &str, file: File) -> Result<String, String> {
     Ok(text)
 }
 
+/// A column's heading, and what stands in it for a key.
+type Column = (&'static str, fn(&Key) -> String);
+
 /// A section's keys. Columns in which nothing stands are left out.
 fn table(file: File, section: &Section) -> String {
-    let columns: [(&str, fn(&Key) -> String); 6] = [
+    let columns: [Column; 6] = [
         ("key", |key| format!("`{}`", key.name)),
         ("type", |key| key.kind.words()),
         ("default", |key| key.default.words()),
