@@ -3,6 +3,8 @@
 //! The modules stand in the order in which data flows: each imports only from those above it. `tests/layers.rs` holds
 //! them to it.
 
+// src/cli/output.rs writes what is printed, src/log.rs what is logged.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 // The generator is built of a part of the library.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 const PREFIX: &str = "conductor-machine-";
 
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     dirs: Vec<PathBuf>,
 }
 
 impl Cgroup {
     /// Makes the groups, below this process's own. The name begins with this process's PID and a dash.
-    pub fn create(name: &str) -> io::Result<Self> {
+    pub(crate) fn create(name: &str) -> io::Result<Self> {
         let mut group = Self { dirs: Vec::new() };
         for parent in own()? {
             let dir = parent.join(format!("{PREFIX}{name}"));
@@ -34,12 +34,12 @@ impl Cgroup {
     }
 
     /// The files that a process writes itself into to become a member.
-    pub fn procs(&self) -> impl Iterator<Item = PathBuf> {
+    pub(crate) fn procs(&self) -> impl Iterator<Item = PathBuf> {
         self.dirs.iter().map(|dir| dir.join("cgroup.procs"))
     }
 
     /// Leaves the groups to the processes in them.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.dirs.clear();
     }
 }
@@ -58,7 +58,7 @@ impl Drop for Cgroup {
 
 /// Removes what harnesses left behind that were killed. Machines of a running harness may be off for a moment,
 /// and those that were kept outlive theirs.
-pub fn sweep() -> io::Result<()> {
+pub(crate) fn sweep() -> io::Result<()> {
     for parent in own()? {
         for dir in children(&parent)? {
             if maker(&dir).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) && is_empty(&dir) {

@@ -28,7 +28,7 @@ pub struct Output {
 }
 
 impl Output {
-    pub(crate) fn of(output: std::process::Output) -> Self {
+    pub(crate) fn of(output: &std::process::Output) -> Self {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let status = output.status.code().unwrap_or(-1);
         Self { status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
@@ -63,7 +63,7 @@ impl Background {
     }
 
     pub fn wait(self) -> Output {
-        Output::of(self.child.wait_with_output().expect("wait for a command"))
+        Output::of(&self.child.wait_with_output().expect("wait for a command"))
     }
 
     /// Waits for it, returns what it printed, and panics with all of it when it failed.

@@ -9,7 +9,7 @@ use conductor_machine::machine::{Machine, Suite, isolate};
 const UPDATES: u32 = 10;
 const EXAMPLE: &str = "/usr/share/doc/conductor/examples/hello";
 
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let suite = match isolate().and_then(|()| Suite::prepare(suite_of_this_host(), false, false)) {
         Ok(suite) => suite,
         Err(error) => {

@@ -214,7 +214,7 @@ impl Machine {
     /// Runs a shell command in the machine.
     pub fn try_run(&self, command: &str) -> Output {
         let output = self.command(&["sh", "-ec", command]).stdin(Stdio::null()).output();
-        Output::of(output.expect("nsenter"))
+        Output::of(&output.expect("nsenter"))
     }
 
     /// Starts a shell command in the machine and lets it run. Meant for less than 64 KiB of output.
@@ -261,7 +261,7 @@ impl Machine {
         let mut process = self.command(words);
         let mut child = process.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nsenter");
         let written = child.stdin.take().expect("a pipe").write_all(input);
-        let output = Output::of(child.wait_with_output().expect("nsenter"));
+        let output = Output::of(&child.wait_with_output().expect("nsenter"));
         assert!(output.success() && written.is_ok(), "{words:?}: {output}");
     }
 

@@ -13,10 +13,10 @@ every answer is checked. `make test` runs them all and writes this file; `tests/
 ";
 
 /// Whether a scenario passed, by its name and the suite.
-pub type Results = HashMap<(String, String), bool>;
+pub(crate) type Results = HashMap<(String, String), bool>;
 
 /// The whole file, for the suites that ran.
-pub fn render(scenarios: &[&Scenario], results: &Results) -> String {
+pub(crate) fn render(scenarios: &[&Scenario], results: &Results) -> String {
     let mut text = HEAD.to_owned();
     let mut group = "";
     let faults = scenarios.iter().filter_map(|scenario| Some((scenario, scenario.fault.as_ref()?)));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use conductor_machine::machine::Machine;
 
-pub struct Scenario {
+pub(crate) struct Scenario {
     pub group: &'static str,
     pub name: &'static str,
     pub run: fn(&mut Machine),
@@ -13,7 +13,7 @@ pub struct Scenario {
 }
 
 /// A line of docs/reliability.md.
-pub struct Fault {
+pub(crate) struct Fault {
     pub what: &'static str,
     pub holds: &'static str,
 }
@@ -32,7 +32,7 @@ macro_rules! scenarios {
     (@fault) => { None };
     (@fault $what:expr, $holds:expr) => { Some($crate::scenario::Fault { what: $what, holds: $holds }) };
     ($group:literal: $($name:ident $(($run:expr))? $(: $what:expr => $holds:expr)?),+ $(,)?) => {
-        pub const SCENARIOS: &[$crate::scenario::Scenario] = &[
+        pub(crate) const SCENARIOS: &[$crate::scenario::Scenario] = &[
             $($crate::scenario::Scenario {
                 group: $group,
                 name: stringify!($name),

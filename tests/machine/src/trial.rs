@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 
 /// How machines are prepared and left.
 #[derive(Clone, Copy)]
-pub struct Mode {
+pub(crate) struct Mode {
     /// Do not install the project.
     pub bare: bool,
     /// Leave machines running.
@@ -23,7 +23,7 @@ pub struct Mode {
 type Prepared = Arc<LazyLock<Result<Suite, String>, Box<dyn FnOnce() -> Result<Suite, String> + Send>>>;
 
 /// A trial of each scenario on each suite. Each writes into `results` whether it passed.
-pub fn trials(
+pub(crate) fn trials(
     scenarios: &[&'static Scenario],
     suites: &[&'static str],
     mode: Mode,

@@ -5,7 +5,7 @@ use conductor_machine::command::Output;
 use conductor_machine::machine::Machine;
 
 /// Acts by its path.
-pub const ACT: &str = r#"#!/bin/sh
+pub(super) const ACT: &str = r#"#!/bin/sh
 begin() { printf 'Content-Type: text/plain\r\n\r\n'; }
 case "$PATH_INFO" in
 /nothing) exit 0 ;;
@@ -35,7 +35,7 @@ esac
 "#;
 
 /// Speaks HTTP/1.1 on stdin and stdout, or on connections to file descriptor 3.
-pub const WORKER: &str = r#"#!/usr/bin/python3 -u
+pub(super) const WORKER: &str = r#"#!/usr/bin/python3 -u
 import os, socket, socketserver, sys
 from http.server import BaseHTTPRequestHandler
 
@@ -69,18 +69,18 @@ else:
 "#;
 
 /// Where functions of scenarios are written.
-pub const DIR: &str = "/root/functions";
+pub(super) const DIR: &str = "/root/functions";
 
-pub const EXEC: &str = "[exec]\ncommand = [\"./act\"]\n";
+pub(super) const EXEC: &str = "[exec]\ncommand = [\"./act\"]\n";
 
 /// Writes a function and declares it; its ID is returned.
-pub fn declare(m: &Machine, name: &str, program: &str, manifest: &str) -> String {
+pub(super) fn declare(m: &Machine, name: &str, program: &str, manifest: &str) -> String {
     let output = try_declare(m, name, program, manifest);
     assert!(output.success(), "{output}");
     output.stdout.trim().to_owned()
 }
 
-pub fn try_declare(m: &Machine, name: &str, program: &str, manifest: &str) -> Output {
+pub(super) fn try_declare(m: &Machine, name: &str, program: &str, manifest: &str) -> Output {
     let file = manifest.split("\"./").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("act");
     m.write_executable(&format!("{DIR}/{name}/{file}"), program);
     let own = if manifest.contains("name =") { String::new() } else { format!("name = \"{name}\"\n") };
@@ -89,17 +89,17 @@ pub fn try_declare(m: &Machine, name: &str, program: &str, manifest: &str) -> Ou
 }
 
 /// A machine whose proxy has no site of its own on port 80.
-pub fn ready(m: &Machine) {
+pub(super) fn ready(m: &Machine) {
     m.write("/etc/caddy/Caddyfile", "# No site of its own.\n{\n}\n");
     m.run("systemctl reload caddy");
 }
 
 /// Asks through the proxy: status, body.
-pub fn get(m: &Machine, path: &str) -> (u32, String) {
+pub(super) fn get(m: &Machine, path: &str) -> (u32, String) {
     curl(m, path, "")
 }
 
-pub fn curl(m: &Machine, path: &str, options: &str) -> (u32, String) {
+pub(super) fn curl(m: &Machine, path: &str, options: &str) -> (u32, String) {
     let url = format!("http://localhost{path}");
     let text = m.run(&format!("curl --silent --max-time 20 --write-out '\\n%{{http_code}}' {options} '{url}' || true"));
     let (body, code) = text.rsplit_once('\n').expect("a status");
@@ -107,12 +107,12 @@ pub fn curl(m: &Machine, path: &str, options: &str) -> (u32, String) {
 }
 
 /// Asks the function's socket itself.
-pub fn direct(m: &Machine, id: &str, path: &str, options: &str) -> (u32, String) {
+pub(super) fn direct(m: &Machine, id: &str, path: &str, options: &str) -> (u32, String) {
     curl(m, path, &format!("--unix-socket /run/conductor/cgi/{id} {options}"))
 }
 
 /// Processes by their command lines; the pattern is written so that it does not match its own.
-pub fn count(m: &Machine, pattern: &str) -> usize {
+pub(super) fn count(m: &Machine, pattern: &str) -> usize {
     let (first, rest) = pattern.split_at(1);
     let pattern = format!("[{first}]{rest}");
     m.run(&format!("pgrep --full '{pattern}' | wc -l")).trim().parse().expect("a number")

@@ -87,6 +87,6 @@ const ALL: &[&[Scenario]] = &[
 ];
 
 /// Every scenario, in the order in which they run and are reported.
-pub fn all() -> impl Iterator<Item = &'static Scenario> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
     ALL.iter().copied().flatten()
 }

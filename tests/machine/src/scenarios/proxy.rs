@@ -173,7 +173,7 @@ fn publishes_nothing_partial(m: &mut Machine) {
     m.write("/root/two", &format!("{toml}\n{STORE}\n"));
     let mut publications = 0;
     let mut reloads = Some(reloads);
-    while reloads.as_mut().is_some_and(|reloads| reloads.is_running()) {
+    while reloads.as_mut().is_some_and(conductor_machine::command::Background::is_running) {
         let text = if publications % 2 == 0 { "/root/one" } else { "/root/two" };
         m.run(&format!("cp {text} {declared}.new; mv {declared}.new {declared}; systemctl reload conductor-proxy"));
         publications += 1;

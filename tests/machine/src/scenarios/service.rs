@@ -9,17 +9,17 @@ use serde_json::Value;
 
 use super::shop;
 
-pub const OVER: &str = "/etc/conductor/services/shop.d";
+pub(super) const OVER: &str = "/etc/conductor/services/shop.d";
 
 /// What a verb prints; it must succeed.
 #[track_caller]
-pub fn service(m: &Machine, words: &str) -> String {
+pub(super) fn service(m: &Machine, words: &str) -> String {
     m.run(&format!("conductor service {words}"))
 }
 
 /// A verb that must fail, saying these things.
 #[track_caller]
-pub fn refused(m: &Machine, words: &str, code: i32, says: &[&str]) -> Output {
+pub(super) fn refused(m: &Machine, words: &str, code: i32, says: &[&str]) -> Output {
     let output = m.try_run(&format!("conductor service {words}"));
     assert_eq!(output.status, code, "{words}: {output}");
     for say in says {
@@ -29,7 +29,7 @@ pub fn refused(m: &Machine, words: &str, code: i32, says: &[&str]) -> Output {
 }
 
 #[track_caller]
-pub fn without_failures(m: &Machine, load: Running) -> Seen {
+pub(super) fn without_failures(m: &Machine, load: Running) -> Seen {
     let seen = load.stop();
     assert_eq!(seen.failed, 0, "{seen}");
     m.note(&seen);
@@ -37,21 +37,21 @@ pub fn without_failures(m: &Machine, load: Running) -> Seen {
 }
 
 /// All that is declared, for telling whether a refused verb left anything.
-pub fn declared(m: &Machine) -> String {
+pub(super) fn declared(m: &Machine) -> String {
     m.run("cd /etc/conductor/services; find . -type f -o -type l | sort | xargs tail -n +1; find . | sort")
 }
 
-pub fn is_active(m: &Machine, concurrency: u32) {
+pub(super) fn is_active(m: &Machine, concurrency: u32) {
     assert_eq!(shop::deployments(m), shop::active(&shop::generation(m), 1..=concurrency));
 }
 
-pub fn toml(name: &str) -> String {
+pub(super) fn toml(name: &str) -> String {
     format!("/etc/conductor/services/{name}/service.toml")
 }
 
 /// A declaration that somebody wrote into its place, of one deployment at NAME.localhost. The application has to be
 /// at its path already.
-pub fn write_declaration(m: &Machine, name: &str, version: &str, extra: &str) {
+pub(super) fn write_declaration(m: &Machine, name: &str, version: &str, extra: &str) {
     let text = format!(
         r#"[exec]
 command = ["/usr/local/bin/app", "--version", "{version}"]
@@ -66,17 +66,17 @@ tls = "off"
     m.write(&toml(name), &text);
 }
 
-pub fn get(m: &Machine, host: &str) -> String {
+pub(super) fn get(m: &Machine, host: &str) -> String {
     m.try_run(&format!("curl --silent --fail --max-time 5 http://{host}.localhost/")).stdout.trim().to_owned()
 }
 
-pub fn status(m: &Machine, name: &str) -> Value {
+pub(super) fn status(m: &Machine, name: &str) -> Value {
     let text = m.run(&format!("conductor service status {name} --json"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// The result of work, and how long it took.
-pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = work();
     (result, start.elapsed())

@@ -7,21 +7,21 @@ use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
 /// Where its declaration is written, to be declared from.
-pub const DIR: &str = "/root/shop";
-pub const HOST: &str = "shop.localhost";
+pub(super) const DIR: &str = "/root/shop";
+pub(super) const HOST: &str = "shop.localhost";
 /// Its stored declaration.
-pub const DECLARED: &str = "/etc/conductor/services/shop";
+pub(super) const DECLARED: &str = "/etc/conductor/services/shop";
 
 /// What runs the application, and how it gets its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub(super) enum Engine {
     Exec(Listen),
     Container(Listen),
     Pod(Listen),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
+pub(super) enum Listen {
     Activation,
     Unix,
     Tcp,
@@ -51,7 +51,7 @@ const CONTAINED: &str = "--stop-delay 0s --address 0.0.0.0";
 
 /// What differs between scenarios.
 #[derive(Clone, Debug)]
-pub struct Shop {
+pub(super) struct Shop {
     pub engine: Engine,
     pub concurrency: u32,
     /// Arguments of the application.
@@ -67,23 +67,23 @@ impl Default for Shop {
 }
 
 impl Shop {
-    pub fn new(concurrency: u32) -> Self {
+    pub(super) fn new(concurrency: u32) -> Self {
         Self { concurrency, ..Self::default() }
     }
 
-    pub fn engine(self, engine: Engine) -> Self {
+    pub(super) fn engine(self, engine: Engine) -> Self {
         Self { engine, ..self }
     }
 
-    pub fn flags(self, flags: &str) -> Self {
+    pub(super) fn flags(self, flags: &str) -> Self {
         Self { flags: flags.into(), ..self }
     }
 
-    pub fn extra(self, extra: &str) -> Self {
+    pub(super) fn extra(self, extra: &str) -> Self {
         Self { extra: extra.into(), ..self }
     }
 
-    pub fn service_toml(&self) -> String {
+    pub(super) fn service_toml(&self) -> String {
         let Self { engine, concurrency, flags, extra } = self;
         let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let engine = match *engine {
@@ -123,7 +123,7 @@ tls = "off"
     }
 
     /// Writes the declaration's directory, with the application in it.
-    pub fn write(&self, m: &Machine) {
+    pub(super) fn write(&self, m: &Machine) {
         m.write(&format!("{DIR}/service.toml"), &self.service_toml());
         if let Engine::Pod(listen) = self.engine {
             m.write(&format!("{DIR}/pod.yaml"), &self.pod_yaml(listen));
@@ -160,49 +160,49 @@ spec:
 
     /// Declares this version, and panics with what conductor says when that fails.
     #[track_caller]
-    pub fn declare(&self, m: &Machine, version: &str) -> String {
+    pub(super) fn declare(&self, m: &Machine, version: &str) -> String {
         let output = self.try_declare(m, version);
         assert!(output.success(), "version {version}: {output}");
         output.stdout
     }
 
-    pub fn try_declare(&self, m: &Machine, version: &str) -> Output {
+    pub(super) fn try_declare(&self, m: &Machine, version: &str) -> Output {
         self.write(m);
         m.try_run(&command(version))
     }
 }
 
 /// The command that declares what `write` has written.
-pub fn command(version: &str) -> String {
+pub(super) fn command(version: &str) -> String {
     format!("conductor service declare {DIR} VERSION={version}")
 }
 
 /// A load on it through Caddy: some thousand requests a second, and processors that are left for what is shown.
-pub fn load() -> Load {
+pub(super) fn load() -> Load {
     Load { pause_ms: 5, ..saturating_load() }
 }
 
 /// As many requests as the machine can answer.
-pub fn saturating_load() -> Load {
+pub(super) fn saturating_load() -> Load {
     Load { host: HOST.into(), ..Load::default() }
 }
 
 /// Its answer to one GET through Caddy: `VERSION PID`.
 #[track_caller]
-pub fn get(m: &Machine) -> String {
+pub(super) fn get(m: &Machine) -> String {
     m.run(&format!("curl --silent --show-error --fail --max-time 5 http://{HOST}/")).trim().to_owned()
 }
 
 /// The generation it is brought to.
 #[track_caller]
-pub fn generation(m: &Machine) -> String {
+pub(super) fn generation(m: &Machine) -> String {
     let target = m.read("/run/conductor/generations/shop/target.json");
     let target: serde_json::Value = serde_json::from_str(&target).expect("JSON");
     target["generation"].as_str().expect("a generation").to_owned()
 }
 
 /// Its deployments that systemd has in memory, as `UNIT ACTIVESTATE`, in order.
-pub fn deployments(m: &Machine) -> Vec<String> {
+pub(super) fn deployments(m: &Machine) -> Vec<String> {
     // Without the bridges: what is a deployment's own.
     let list = m.run("systemctl list-units --all --plain --no-legend --full 'shop-????????????@*.service'");
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -212,12 +212,12 @@ pub fn deployments(m: &Machine) -> Vec<String> {
 }
 
 /// What `deployments` says when exactly these instances of a generation run.
-pub fn active(generation: &str, instances: std::ops::RangeInclusive<u32>) -> Vec<String> {
+pub(super) fn active(generation: &str, instances: std::ops::RangeInclusive<u32>) -> Vec<String> {
     instances.map(|instance| format!("shop-{generation}@{instance}.service active")).collect()
 }
 
 /// The generation and instance that hold each slot, `GENERATION/INSTANCE`, the first slot first.
-pub fn slots(m: &Machine) -> Vec<String> {
+pub(super) fn slots(m: &Machine) -> Vec<String> {
     let links = m.run("cd /run/conductor/slots/shop; for slot in $(ls | sort -n); do readlink $slot; done");
     let holder = |link: &str| link.trim_start_matches("/run/conductor/sockets/shop-").to_owned();
     links.lines().map(holder).collect()
@@ -225,7 +225,7 @@ pub fn slots(m: &Machine) -> Vec<String> {
 
 /// Paths below /run/conductor that name a generation, and units of it that systemd still knows: what a
 /// generation that is gone must not have.
-pub fn traces(m: &Machine, generation: &str) -> String {
+pub(super) fn traces(m: &Machine, generation: &str) -> String {
     m.run(&format!(
         "find /run/conductor /run/systemd/system -name '*{generation}*' -o -lname '*{generation}*'
         systemctl list-units --all --plain --no-legend --full '*{generation}*'"
@@ -233,7 +233,7 @@ pub fn traces(m: &Machine, generation: &str) -> String {
 }
 
 /// Gives the stored declaration another version, as an editor would.
-pub fn edit(m: &Machine, version: &str) {
+pub(super) fn edit(m: &Machine, version: &str) {
     m.run(&format!(
         r#"sed -i 's/^environment = .*/environment = {{ VERSION = "{version}" }}/' {DECLARED}/service.toml"#
     ));
@@ -242,7 +242,7 @@ pub fn edit(m: &Machine, version: &str) {
 /// This version serves, all of it, and nothing else of the shop is there: no unit, directory, socket or slot of
 /// another generation, nothing that failed, nothing half written.
 #[track_caller]
-pub fn assert_serves(m: &Machine, version: &str, concurrency: u32) {
+pub(super) fn assert_serves(m: &Machine, version: &str, concurrency: u32) {
     let now = generation(m);
     assert_eq!(deployments(m), active(&now, 1..=concurrency));
     let holders: Vec<_> = (0..12).map(|slot| format!("{now}/{}", slot % concurrency + 1)).collect();
@@ -264,6 +264,6 @@ pub fn assert_serves(m: &Machine, version: &str, concurrency: u32) {
 }
 
 /// What a command that was killed left of its work.
-pub fn half_written(m: &Machine) -> String {
+pub(super) fn half_written(m: &Machine) -> String {
     m.run("find /run/conductor /var/lib/conductor /etc/conductor /run/systemd/system -name '.*' ! -name .declared.json -prune")
 }

@@ -39,7 +39,7 @@ fn reloads_declare_and_rm(m: &mut Machine) {
             "conductor service rm shop".to_owned(),
         ];
         let running: Vec<_> = commands.iter().cycle().skip(round).take(4).map(|command| m.spawn(command)).collect();
-        let outputs: Vec<_> = running.into_iter().map(|command| command.wait()).collect();
+        let outputs: Vec<_> = running.into_iter().map(conductor_machine::command::Background::wait).collect();
         let declared = m.try_run(&format!("cat {DECLARED}/service.toml"));
         if declared.success() {
             assert!(declared.stdout.contains(&format!("\"2{round}\"")), "{outputs:?}");

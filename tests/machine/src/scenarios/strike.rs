@@ -86,14 +86,14 @@ while True:
 
 /// Whether systemd still does what the command had called it for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+pub(super) enum Moment {
     Before,
     During,
 }
 
 /// Kills the command whose words contain `command` at its `nth` call of the manager's `method`,
 /// org.freedesktop.systemd1(5). The shop's own hooks are listened to from now on.
-pub fn at_call(m: &Machine, command: &str, method: &str, nth: u32, moment: Moment) {
+pub(super) fn at_call(m: &Machine, command: &str, method: &str, nth: u32, moment: Moment) {
     let (kill, leave) = match moment {
         Moment::Before => ("kill -KILL $CALLER", "exit 1"),
         Moment::During => ("(sleep 0.05; kill -KILL $CALLER) &", "exit 0"),
@@ -111,7 +111,7 @@ pub fn at_call(m: &Machine, command: &str, method: &str, nth: u32, moment: Momen
 
 /// Runs a line of shell before each call of the manager's `method` by the command whose words contain `command`; the
 /// method may be `*`.
-pub fn at_each_call(m: &Machine, command: &str, method: &str, line: &str) {
+pub(super) fn at_each_call(m: &Machine, command: &str, method: &str, line: &str) {
     m.write(&format!("{DIR}/tap.py"), &TAP.replace("DIR", DIR).replace("BUS", BUS));
     m.write(&format!("{DIR}/line"), line);
     m.run(&format!("systemd-run --quiet --unit=strike --collect python3 {DIR}/tap.py '{command}' '{method}'"));
@@ -123,13 +123,13 @@ pub fn at_each_call(m: &Machine, command: &str, method: &str, line: &str) {
 }
 
 /// For commands that people type: listened to like the shop's hooks.
-pub fn exposed(command: &str) -> String {
+pub(super) fn exposed(command: &str) -> String {
     format!("unshare --mount sh -ec 'mount --bind {DIR}/bus {BUS}; exec {command}'")
 }
 
 /// Kills the next `conductor HOOK …` at its `nth` of some system calls, named as for strace, before it is done; at
 /// once if `nth` is 0.
-pub fn at_syscall(m: &Machine, hook: &str, calls: &str, nth: u32) {
+pub(super) fn at_syscall(m: &Machine, hook: &str, calls: &str, nth: u32) {
     m.run(&format!("cp /usr/bin/conductor {REAL}"));
     let strike = match nth {
         0 => format!("echo killed >{STRUCK}; kill -KILL $$"),
@@ -150,7 +150,7 @@ pub fn at_syscall(m: &Machine, hook: &str, calls: &str, nth: u32) {
 }
 
 /// Ends the possibility of further strikes, and says whether there was one.
-pub fn over(m: &Machine) -> bool {
+pub(super) fn over(m: &Machine) -> bool {
     m.run(&format!(
         "rm -rf {DIR} /etc/systemd/system/shop.service.d
         systemctl stop strike 2>/dev/null || true

@@ -12,14 +12,14 @@ use conductor_machine::machine::Machine;
 
 const PAUSE: Duration = Duration::from_millis(2);
 
-pub struct Watch {
+pub(super) struct Watch {
     over: Arc<AtomicBool>,
     looks: JoinHandle<Looks>,
 }
 
 /// What was seen.
 #[derive(Default)]
-pub struct Looks {
+pub(super) struct Looks {
     pub count: u32,
     /// The fewest slots that named a listening socket at one time.
     pub fewest: Option<usize>,
@@ -27,7 +27,7 @@ pub struct Looks {
 
 impl Watch {
     /// Begins to look. The shop must be serving.
-    pub fn begin(m: &Machine) -> Self {
+    pub(super) fn begin(m: &Machine) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (until, leader) = (over.clone(), m.leader());
         Self { over, looks: thread::spawn(move || look_until(&until, leader)) }
@@ -35,7 +35,7 @@ impl Watch {
 
     /// Stops looking, and panics if there was a moment at which no slot was live.
     #[track_caller]
-    pub fn end(self) -> Looks {
+    pub(super) fn end(self) -> Looks {
         self.over.store(true, Ordering::Relaxed);
         let looks = self.looks.join().expect("a look at the slots");
         assert!(looks.count > 10, "{} looks at the slots", looks.count);

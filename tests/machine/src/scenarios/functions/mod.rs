@@ -1,10 +1,10 @@
 //! CGI functions: their addresses, what their programs see and say, and whatever may go wrong with them.
 
-pub mod addresses;
-pub mod containers;
-pub mod examples;
-pub mod gateway;
-pub mod limits;
-pub mod programs;
-pub mod requests;
-pub mod workers;
+pub(super) mod addresses;
+pub(super) mod containers;
+pub(super) mod examples;
+pub(super) mod gateway;
+pub(super) mod limits;
+pub(super) mod programs;
+pub(super) mod requests;
+pub(super) mod workers;
