@@ -1,7 +1,6 @@
-//! The whole pipeline: what is on disk becomes a tree for systemd and the proxy.
+//! The whole pipeline: what is on disk becomes a tree for a target and the proxy.
 //!
-//! The generator, `render`, `check` and the hooks all come through here: what a preview shows is
-//! what systemd gets.
+//! The generator, `render`, `check` and the hooks all come through here: a preview shows what systemd gets.
 
 pub(crate) mod conflict;
 pub mod functions;
@@ -21,7 +20,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::generation::Digests;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
-use crate::model::Service;
+use crate::model::{Model, Service};
 use crate::names::{self, GenerationId, ServiceName};
 use crate::path;
 use crate::proxy::files;
@@ -29,7 +28,7 @@ use crate::proxy::routing::{FunctionRoute, RouteConflict};
 use crate::resolve::resolve;
 use crate::source;
 use crate::source::search::{self, Location, PerService, Written};
-use crate::target::systemd;
+use crate::target::Target;
 use crate::tree::{Entry, Tree};
 
 /// Compiles one service whose declaration's files are read at `dir` and shown at `shown`.
@@ -41,9 +40,9 @@ pub fn compile_at(
     location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
-    systemd: Option<u16>,
+    target: &dyn Target,
 ) -> Result<Compiled, Diagnostics> {
-    let mut services = compile_each(layout, location, dir, shown, systemd)?;
+    let mut services = compile_each(layout, location, dir, shown, target)?;
     match (services.pop(), services.is_empty()) {
         (Some((name, outcome)), true) if name == location.name => outcome,
         (last, _) => {
@@ -64,10 +63,10 @@ pub fn compile_all(
     location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
-    systemd: Option<u16>,
+    target: &dyn Target,
 ) -> Result<Vec<Compiled>, Diagnostics> {
     let (mut services, mut errors) = (Vec::new(), Diagnostics::default());
-    for (_, outcome) in compile_each(layout, location, dir, shown, systemd)? {
+    for (_, outcome) in compile_each(layout, location, dir, shown, target)? {
         match outcome {
             Ok(compiled) => services.push(compiled),
             Err(wrong) => errors.0.extend(wrong.0),
@@ -85,9 +84,9 @@ pub fn compile_each(
     location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
-    systemd: Option<u16>,
+    target: &dyn Target,
 ) -> Result<PerService<Compiled>, Diagnostics> {
-    let compile = |written| compile_written(layout, written, dir, shown, systemd);
+    let compile = |written| compile_written(layout, written, dir, shown, target);
     let services = guarded(shown, "declaration", || search::written(layout, location, dir, shown))?;
     let compiled =
         services.into_iter().map(|(name, written)| (name, guarded(shown, "declaration", || written.and_then(compile))));
@@ -103,10 +102,11 @@ pub fn compile_written(
     written: Written,
     dir: &Utf8Path,
     shown: &Utf8Path,
-    systemd: Option<u16>,
+    target: &dyn Target,
 ) -> Result<Compiled, Diagnostics> {
     let declared = search::load(layout, written, dir, shown)?;
-    let service = resolve(&declared, systemd)?;
+    let model = resolve(&declared, target.systemd())?;
+    let service = &model.service;
     if layout.scope == Scope::User && !service.routes.is_empty() {
         let remedy = "take [[route]] out, or declare the service for the system's manager";
         return Err(declared
@@ -114,10 +114,11 @@ pub fn compile_written(
             .key_error(&path!["route"], "the system's proxy has no users' services", remedy)
             .into());
     }
-    let digests = Digests::of(&service);
+    let digests = Digests::of(&model);
     let id = digests.id();
-    let units = systemd::units::render(layout, &service, &id, systemd);
-    Ok(Compiled { service, digests, id, units })
+    let units = target.service(layout, &model, &id);
+    let Model { service, systemd } = model;
+    Ok(Compiled { service, systemd, digests, id, units })
 }
 
 /// A bug in conductor is an error like others: it must not take others with it.
@@ -132,12 +133,12 @@ fn guarded<T>(shown: &Utf8Path, what: &str, work: impl FnOnce() -> Result<T, Dia
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn compile_located(layout: &Layout, location: &Location, systemd: Option<u16>) -> Result<Compiled, Diagnostics> {
-    compile_at(layout, location, &layout.at(&location.dir), &location.dir, systemd)
+pub fn compile_located(layout: &Layout, location: &Location, target: &dyn Target) -> Result<Compiled, Diagnostics> {
+    compile_at(layout, location, &layout.at(&location.dir), &location.dir, target)
 }
 
 /// Compiles everything that is declared, beside what is live.
-pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
+pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
     let mut host = Host::default();
     let (locations, errors) = search::find(layout);
     if !errors.0.is_empty() {
@@ -146,7 +147,7 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     let others = UnitFiles::list(layout);
     let compile = |location: &Location| {
         others.refuse(&location.name, location)?;
-        compile_each(layout, location, &layout.at(&location.dir), &location.dir, systemd)
+        compile_each(layout, location, &layout.at(&location.dir), &location.dir, target)
     };
     for (location, services) in locations.iter().zip(in_parallel(&locations, compile)) {
         match services {
@@ -162,7 +163,7 @@ pub fn compile(layout: &Layout, systemd: Option<u16>) -> Host {
     for compiled in host.services.values() {
         host.tree.extend(compiled.units.clone());
     }
-    let aliases = compile_functions(layout, &mut host, systemd, &kept);
+    let aliases = compile_functions(layout, &mut host, target, &kept);
     let compiled = host.services.values().map(|compiled| &compiled.service);
     host.tree.extend(files::render(layout, &compiled.chain(&kept).collect::<Vec<_>>(), aliases.as_deref()));
     host
@@ -219,7 +220,7 @@ fn keep_live(layout: &Layout, host: &mut Host, live: &Live) -> Option<Service> {
         }
     }
     let id = speaks?;
-    let model = live.model(layout, id);
+    let model = live.service(layout, id);
     model.map_err(|error| host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error))).ok()
 }
 
@@ -234,17 +235,17 @@ fn unreadable(layout: &Layout, live: &Live, id: &GenerationId, error: &std::io::
 fn compile_functions(
     layout: &Layout,
     host: &mut Host,
-    systemd: Option<u16>,
+    target: &dyn Target,
     kept: &[Service],
 ) -> Option<Vec<FunctionRoute>> {
     let found: Vec<_> = source::functions::find(layout).into_iter().collect();
     let load = |(id, dir): &(names::FunctionId, Utf8PathBuf)| {
-        guarded(dir, "function", || load_stored_function(layout, id, dir, systemd))
+        guarded(dir, "function", || load_stored_function(layout, id, dir, target.systemd()))
     };
     for loaded in in_parallel(&found, load) {
         match loaded {
             Ok(compiled) => {
-                host.tree.extend(systemd::function::render(layout, &compiled, systemd));
+                host.tree.extend(target.function(layout, &compiled));
                 host.functions.insert(compiled.id.clone(), compiled);
             }
             Err(errors) => host.fail(None, errors),

@@ -25,7 +25,7 @@ use crate::names::Deployment;
 /// A snapshot that cannot be read.
 pub fn model(layout: &Layout, deployment: &Deployment) -> Result<Service> {
     let unreadable = |error| Error(format!("{deployment}: cannot read its snapshot: {error}"));
-    live::model(layout, &deployment.service, &deployment.generation).map_err(unreadable)
+    live::service(layout, &deployment.service, &deployment.generation).map_err(unreadable)
 }
 
 /// Returns whether callers reach a deployment over a bridge; one whose model is gone may have had one.

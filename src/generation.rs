@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Deploy, DropIn, File, Health, Hooks, Listen, Passthrough, Process, Route, Service};
+use crate::model::{Deploy, Directive, DropIn, File, Health, Hooks, Listen, Model, Process, Route, Service, Systemd};
 use crate::names::{GenerationId, hex};
 
 /// Raised when the meaning of rendered units changes, so that deployments roll onto the new form.
@@ -23,8 +23,9 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// Every field of the model is placed here; a new one does not compile until it is.
-    pub fn of(service: &Service) -> Self {
+    /// Places every field of a model in a digest; a new field does not compile until it is placed.
+    pub fn of(model: &Model) -> Self {
+        let Model { service, systemd } = model;
         let Service {
             name,
             group,
@@ -42,13 +43,12 @@ impl Digests {
             dependencies,
             conditions,
             display,
-            slice,
+            resources,
             wanted_by,
-            passthrough,
-            drop_ins,
             files,
             source,
         } = service;
+        let Systemd { unit, service, socket, slice, group_slice, drop_ins } = systemd;
         let Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
         let generation = GenerationInput {
             format: FORMAT,
@@ -57,7 +57,7 @@ impl Digests {
             listen,
             health,
             hooks,
-            passthrough,
+            passthrough: Passthrough { unit, service, socket },
             drop_ins,
             files,
             restarted_at: restarted_at.as_deref(),
@@ -69,9 +69,10 @@ impl Digests {
             settings: digest(
                 "settings",
                 &(
-                    (description, slice, wanted_by, source, ports),
+                    (description, resources, wanted_by, source, ports),
                     (strategy, max_surge, drain_timeout, health_timeout),
                     (commands, dependencies, conditions, display, group),
+                    (slice, group_slice),
                 ),
             ),
         }
@@ -91,11 +92,19 @@ struct GenerationInput<'a> {
     listen: &'a Listen,
     health: &'a Health,
     hooks: &'a Hooks,
-    passthrough: &'a Passthrough,
+    passthrough: Passthrough<'a>,
     drop_ins: &'a [DropIn],
     files: &'a [File],
     #[serde(skip_serializing_if = "Option::is_none")]
     restarted_at: Option<&'a str>,
+}
+
+/// Directives that the deployments' units are given.
+#[derive(Serialize)]
+struct Passthrough<'a> {
+    unit: &'a [Directive],
+    service: &'a [Directive],
+    socket: &'a [Directive],
 }
 
 #[derive(Serialize)]

@@ -32,14 +32,13 @@ pub mod error;
 pub mod atomic;
 #[cfg(feature = "cli")]
 pub mod systemd;
+#[cfg(feature = "cli")]
+pub mod template;
+pub mod engine;
 pub mod proxy;
 pub mod target;
 pub mod compile;
 pub mod environment;
-#[cfg(feature = "cli")]
-pub mod template;
-#[cfg(feature = "cli")]
-pub mod engine;
 #[cfg(feature = "cli")]
 pub mod deployment;
 #[cfg(feature = "cli")]

@@ -8,11 +8,12 @@ use std::fs;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::generation::{Digests, FORMAT};
 use crate::layout::Layout;
-use crate::model::{Service, Strategy};
+use crate::model::{Model, Service, Strategy};
 use crate::names::{GenerationId, ServiceName};
 use crate::tree::Tree;
 use crate::write;
@@ -92,7 +93,7 @@ pub fn parts_of(layout: &Layout, group: &ServiceName) -> Vec<ServiceName> {
     let of_it = names.iter().filter(|name| name.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with('.')));
     let mut parts: Vec<_> = of_it.filter_map(|name| of(layout, &ServiceName::new(name).ok()?)).collect();
     parts.retain(|live| {
-        let model = live.model(layout, live.current(layout));
+        let model = live.service(layout, live.current(layout));
         model.is_ok_and(|model| model.group.is_some_and(|of| of.name == *group))
     });
     parts.sort_by(|one, other| one.name.cmp(&other.name));
@@ -113,12 +114,12 @@ impl Live {
         found.unwrap_or_else(|| self.generations.last().expect("a live service has a generation"))
     }
 
-    /// The model of a live generation.
+    /// Reads the service that a live generation was compiled from.
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub fn model(&self, layout: &Layout, id: &GenerationId) -> io::Result<Service> {
-        model(layout, &self.name, id)
+    pub fn service(&self, layout: &Layout, id: &GenerationId) -> io::Result<Service> {
+        service(layout, &self.name, id)
     }
 
     /// All units of a live generation, its `NAME.service` included.
@@ -167,11 +168,29 @@ pub fn shadowed(live: &Tree, fresh: &Tree) -> Tree {
     shadowed
 }
 
-/// The model of a live generation.
+/// Reads the service that a live generation was compiled from.
 ///
 /// # Errors
 /// A snapshot that is not there or cannot be read.
-pub fn model(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Service> {
+pub fn service(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Service> {
+    /// What else a snapshot says is for single targets.
+    #[derive(Deserialize)]
+    struct Part {
+        service: Service,
+    }
+    let Part { service } = read(layout, name, id)?;
+    Ok(service)
+}
+
+/// Reads the model that a live generation was compiled from.
+///
+/// # Errors
+/// A snapshot that is not there or cannot be read.
+pub fn model(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Model> {
+    read(layout, name, id)
+}
+
+fn read<T: DeserializeOwned>(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<T> {
     let path: Utf8PathBuf = layout.at(&layout.snapshot(name, id)).join(MODEL);
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }

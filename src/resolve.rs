@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::declaration::{self, Declaration, OneOrMany, Scalar, TimeSpan};
+use crate::declaration::{self, Declaration, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
 use crate::document::{Node, Path};
 use crate::key::File;
 use crate::key::mismatch::{example, mismatch};
 use crate::layout::Scope;
-use crate::model::{Deploy, Directive, Group, Hook, Hooks, Passthrough, RunCommand, Service};
+use crate::model::{Deploy, Directive, Group, Hook, Hooks, Model, RunCommand, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::{path, timespan};
@@ -55,23 +55,25 @@ pub const VARIABLES: &[&str] = &[
 /// # Errors
 /// Every error of the declaration, not only the first; but a document that does not fit its type
 /// has only the one that stopped the reading.
-pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Service, Diagnostics> {
+pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Model, Diagnostics> {
     let document = &declared.document;
     let declaration: Declaration = document.read().map_err(|error| mismatch(File::Service, document, error))?;
     let mut resolver = Resolver { file: File::Service, document, declared, systemd, errors: Diagnostics::default() };
-    let mut service = resolver.service(declaration);
+    let mut model = resolver.model(declaration);
     let mut errors = resolver.errors;
     if let Some(group) = &declared.group {
         let document = &group.document;
         let typed = document.read().map_err(|error| mismatch(File::Service, document, error))?;
         let mut resolver = Resolver { file: File::Service, document, declared, systemd, errors };
-        service.group = Some(resolver.group(group.name.clone(), typed));
-        service.wanted_by = Vec::new(); // it starts with the group
+        let (group, slice) = resolver.group(group.name.clone(), typed);
+        model.service.group = Some(group);
+        model.service.wanted_by = Vec::new(); // it starts with the group
+        model.systemd.group_slice = slice;
         errors = resolver.errors;
     }
     errors.sort();
     errors.into_result()?;
-    Ok(service)
+    Ok(model)
 }
 
 /// Why a text cannot stand in a unit, wherever it stands.
@@ -109,7 +111,7 @@ impl Resolver<'_> {
         example(self.file, at)
     }
 
-    fn service(&mut self, declaration: Declaration) -> Service {
+    fn model(&mut self, declaration: Declaration) -> Model {
         self.fit(&declaration);
         let Declaration {
             description,
@@ -136,14 +138,9 @@ impl Resolver<'_> {
         let name = self.declared.name.clone();
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, slots);
-        let passthrough = Passthrough {
-            unit: self.directives(Section::Unit, "unit", systemd.unit),
-            service: self.directives(Section::Service, "service", systemd.service),
-            socket: self.directives(Section::Socket, "socket", systemd.socket),
-        };
-        let slice = self.slice(resources, systemd.slice);
+        let systemd = self.systemd(systemd);
         let process = self.process(config, exec, container, pod);
-        Service {
+        let service = Service {
             description: self.description(description, &name),
             concurrency,
             slots,
@@ -158,37 +155,45 @@ impl Resolver<'_> {
             commands: self.commands(commands),
             dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
-            slice,
+            resources: self.resources(resources),
             wanted_by: self.wanted_by(install.wanted_by),
-            passthrough,
-            drop_ins: self.declared.drop_ins.clone(),
             files: self.declared.files.clone(),
             source: self.declared.source.clone(),
             name,
             group: None,
+        };
+        Model { service, systemd }
+    }
+
+    fn systemd(&mut self, systemd: declaration::Systemd) -> Systemd {
+        let declaration::Systemd { unit, service, socket, slice } = systemd;
+        Systemd {
+            unit: self.directives(Section::Unit, "unit", unit),
+            service: self.directives(Section::Service, "service", service),
+            socket: self.directives(Section::Socket, "socket", socket),
+            slice: self.directives(Section::Slice, "slice", slice),
+            group_slice: Vec::new(),
+            drop_ins: self.declared.drop_ins.clone(),
         }
     }
 
-    fn group(&mut self, name: ServiceName, group: declaration::Group) -> Group {
+    /// Resolves what a group says of all its parts, and the directives of its slice.
+    fn group(&mut self, name: ServiceName, group: declaration::Group) -> (Group, Vec<Directive>) {
         let declaration::Group { description, service, install, condition, resources, systemd } = group;
-        Group {
+        let slice = self.directives(Section::Slice, "slice", systemd.slice);
+        let group = Group {
             description: self.description(description, &name),
             dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
-            slice: self.slice(resources, systemd.slice),
+            resources: self.resources(resources),
             wanted_by: self.wanted_by(install.wanted_by),
             name,
-        }
+        };
+        (group, slice)
     }
 
     fn description(&mut self, description: Option<String>, name: &ServiceName) -> String {
         description.map_or_else(|| name.to_string(), |text| self.line(&path!["description"], &text))
-    }
-
-    fn slice(&mut self, resources: BTreeMap<String, Scalar>, slice: BTreeMap<String, OneOrMany>) -> Vec<Directive> {
-        let mut lines = self.resources(resources);
-        lines.extend(self.directives(Section::Slice, "slice", slice));
-        lines
     }
 
     fn number(&mut self, at: &Path, value: Option<u32>, default: u32, least: u32, most: u32) -> u32 {

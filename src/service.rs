@@ -10,6 +10,7 @@ pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod history;
 pub(crate) mod hook;
+pub(crate) mod images;
 pub(crate) mod lifecycle;
 pub(crate) mod lock;
 pub(crate) mod machine;

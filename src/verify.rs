@@ -9,7 +9,7 @@ use crate::compile::host::Compiled;
 use crate::layout::{Layout, Scope};
 use crate::model::function::Compiled as Function;
 use crate::service::store;
-use crate::target::systemd;
+use crate::target::Target;
 use crate::tree::Tree;
 use crate::write;
 
@@ -18,8 +18,8 @@ use crate::write;
 ///
 /// # Errors
 /// If systemd-analyze cannot be run.
-pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, systemd: Option<u16>) -> io::Result<Vec<String>> {
-    let Compiled { service, digests: _, id, units: _ } = compiled;
+pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, target: &dyn Target) -> io::Result<Vec<String>> {
+    let Compiled { service, id, .. } = compiled;
     let scratch = tempfile::tempdir()?;
     let scratch =
         Utf8PathBuf::try_from(scratch.path().to_owned()).map_err(io::Error::other).map(|path| (path, scratch));
@@ -27,7 +27,7 @@ pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, systemd: Opt
     let (units, state) = (path.join("units"), path.join("state"));
     let layout = layout.for_verification(&state, Utf8Path::new("/bin/true"));
     store::copy(dir, &layout.files(&service.name, id), &service.files)?;
-    let tree = systemd::units::render(&layout, service, id, systemd);
+    let tree = target.service(&layout, &compiled.model(), id);
     write::create(&units, &tree)?;
     run(&layout, &units, service.name.as_str(), &tree)
 }
@@ -40,12 +40,12 @@ pub fn verify_function(
     layout: &Layout,
     compiled: &Function,
     dir: &Utf8Path,
-    systemd: Option<u16>,
+    target: &dyn Target,
 ) -> io::Result<Vec<String>> {
     let scratch = tempfile::tempdir()?;
     let units = Utf8PathBuf::try_from(scratch.path().join("units")).map_err(io::Error::other)?;
     let layout = layout.for_verification(&units, Utf8Path::new("/bin/true"));
-    let tree = systemd::function::render(&layout, &Function { dir: dir.to_owned(), ..compiled.clone() }, systemd);
+    let tree = target.function(&layout, &Function { dir: dir.to_owned(), ..compiled.clone() });
     write::create(&units, &tree)?;
     run(&layout, &units, compiled.id.as_str(), &tree)
 }

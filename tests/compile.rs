@@ -15,6 +15,7 @@ use conductor::live::Target;
 use conductor::names::GenerationId;
 use conductor::names::ServiceName;
 use conductor::service::store;
+use conductor::target::systemd::Units;
 use conductor::tree::Entry;
 use conductor::tree::Tree;
 
@@ -77,7 +78,7 @@ impl Scratch {
     }
 
     fn compile(&self) -> Host {
-        compile::compile(&self.layout(), Some(SYSTEMD))
+        compile::compile(&self.layout(), &Units(Some(SYSTEMD)))
     }
 
     /// Makes what is declared live, as its start would.
@@ -125,7 +126,7 @@ const BROKEN: &str = "slots = \n";
 fn hosts() {
     for case in cases("hosts") {
         let systemd = directive::systemd_version(case.as_std_path()).unwrap_or(SYSTEMD);
-        let host = compile::compile(&Layout::system(&case), Some(systemd));
+        let host = compile::compile(&Layout::system(&case), &Units(Some(systemd)));
         snapshot(&format!("host-{}", case.file_name().expect("a name")), &show(&host));
     }
 }
@@ -142,7 +143,7 @@ fn errors() {
         let systemd = version.map_or(SYSTEMD, |version| version.trim().parse().expect("a version"));
         let scratch = Scratch::new();
         scratch.declare("web", &text);
-        let host = compile::compile(&scratch.layout(), Some(systemd));
+        let host = compile::compile(&scratch.layout(), &Units(Some(systemd)));
         let name = case.file_stem().expect("a name");
         if !host.services.is_empty() {
             wrong.push(format!("{name} compiles"));
@@ -325,7 +326,7 @@ fn a_users_service_has_no_routes() {
         _ => None,
     };
     let layout = Layout::user(scratch.root(), environment).expect("a user's layout");
-    let host = compile::compile(&layout, Some(SYSTEMD));
+    let host = compile::compile(&layout, &Units(Some(SYSTEMD)));
     let errors: Vec<_> = host.errors.values().map(ToString::to_string).collect();
     assert!(errors.len() == 1 && errors[0].contains("route: the system's proxy"), "{errors:?}");
     assert!(host.services.is_empty());

@@ -3,6 +3,9 @@
 mod common;
 
 use conductor::compile::functions::load_function;
+use conductor::source::functions;
+use conductor::target::Target;
+use conductor::target::systemd::Units;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -150,13 +153,13 @@ fn a_stored_function_is_its_name() {
     let compiled = load_function(&layout, &dir, written.dir(), None).unwrap_or_else(|errors| panic!("{errors}"));
     store::put(&layout, staged, &compiled).expect("it is stored");
     store::give(&layout, &compiled.function.aliases[0], &compiled.id).expect("a link");
-    let host = compile::compile(&layout, Some(252));
+    let host = compile::compile(&layout, &Units(Some(252)));
     assert!(host.errors.is_empty() && host.functions.contains_key(&compiled.id), "{:?}", host.errors);
     let caddy = compile::text(&host.tree, "conductor/proxy/caddy/sites.caddy".into()).expect("routes");
     assert!(caddy.contains("unix//etc/conductor/functions/aliases/+x/.socket"), "{caddy}");
     let stored = layout.at(&store::base(&layout)).join(compiled.id.as_str());
     fs::write(stored.join("act"), "#!/bin/sh\necho changed\n").expect("a file");
-    let host = compile::compile(&layout, Some(252));
+    let host = compile::compile(&layout, &Units(Some(252)));
     assert!(host.functions.is_empty());
     assert!(host.errors[&None].to_string().contains("was changed after it was declared"));
 }
@@ -179,7 +182,7 @@ fn systemd_has_nothing_to_say_of_functions() {
     ] {
         let written = Written::new(&manifest);
         let compiled = written.compile().unwrap_or_else(|errors| panic!("{errors}"));
-        let said = verify::verify_function(&Layout::system("/".into()), &compiled, written.dir(), systemd);
+        let said = verify::verify_function(&Layout::system("/".into()), &compiled, written.dir(), &Units(systemd));
         assert_eq!(said.expect("systemd-analyze runs"), Vec::<String>::new(), "{manifest}");
     }
 }
@@ -200,8 +203,7 @@ fn units() {
         let compiled = written.compile().unwrap_or_else(|errors| panic!("{errors}"));
         let layout = Layout::system("/".into());
         let dir = store::base(&layout).join(compiled.id.as_str());
-        let tree =
-            conductor::target::systemd::function::render(&layout, &Compiled { dir, ..compiled.clone() }, Some(257));
+        let tree = Units(Some(257)).function(&layout, &Compiled { dir, ..compiled.clone() });
         for (path, entry) in tree.iter() {
             let text = match entry {
                 conductor::tree::Entry::File { content, .. } => String::from_utf8_lossy(content).into_owned(),
@@ -233,7 +235,7 @@ proptest! {
         let written = Written::new(&format!("name = {}\naliases = [{}]\n[exec]\ncommand = ['./act']\n", quoted(&name), quoted(&alias)));
         if let Ok(compiled) = written.compile() {
             let layout = Layout::system("/".into());
-            let tree = conductor::target::systemd::function::render(&layout, &compiled, Some(252));
+            let tree = Units(Some(252)).function(&layout, &compiled);
             for (path, _) in tree.iter() {
                 let text = compile::text(&tree, path).unwrap_or_default();
                 let fine = |line: &str| line.is_empty() || line.starts_with(['[', '#']) || line.split_once('=').is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_alphanumeric()));

@@ -14,6 +14,7 @@ use conductor::directive;
 use conductor::layout::Layout;
 use conductor::names::ServiceName;
 use conductor::service::store;
+use conductor::target::systemd::Units;
 use conductor::tree::Tree;
 use conductor::write;
 
@@ -79,7 +80,7 @@ impl Machine {
 
 /// Compiles what a root declares, for the systemd in it.
 fn compiled(root: &Utf8Path, layout: &Layout) -> Tree {
-    compile::compile(layout, directive::systemd_version(root.as_std_path())).tree
+    compile::compile(layout, &Units(directive::systemd_version(root.as_std_path()))).tree
 }
 
 #[track_caller]
@@ -234,7 +235,7 @@ fn busy() -> Machine {
     let layout = Layout::system(&machine.path("root"));
     for name in ["web", "mail"] {
         machine.declare(&format!("etc/conductor/services/{name}"), &WEB.replace("www", name));
-        let host = compile::compile(&layout, None);
+        let host = compile::compile(&layout, &Units(None));
         let compiled = &host.services[&ServiceName::new(name).expect("a name")];
         let dir = layout.at(&layout.declaration(&compiled.service.name));
         store::store(&layout, compiled, &dir).expect("a stored generation");

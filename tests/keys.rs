@@ -192,7 +192,7 @@ fn a_change_of_a_key_is_what_is_described() {
         };
         assert_eq!(differing(&before, &example), place.key.digest.into_iter().collect::<Vec<_>>(), "{path}");
         let document = parse(File::Service, &place.with(place.key.example));
-        let changes: Vec<_> = change::between(&before.service, &example.service, Some(&document))
+        let changes: Vec<_> = change::between(&before.model(), &example.model(), Some(&document))
             .into_iter()
             .filter(|change| change.input == change::Kind::Key)
             .collect();

@@ -3,7 +3,8 @@
 use camino::Utf8Path;
 use conductor::compile;
 use conductor::layout::Layout;
-use conductor::model::Service;
+use conductor::model::Model;
+use conductor::target::systemd::Units;
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/stored/model-1.json");
 
@@ -12,11 +13,12 @@ const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/stored/mod
 fn models_of_the_first_format_are_read() {
     if std::env::var_os("WRITE_STORED").is_some() {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/hosts/everything");
-        let host = compile::compile(&Layout::system(&root), Some(252));
-        let service = &host.services.values().next().expect("a service").service;
-        std::fs::write(MODEL, serde_json::to_string_pretty(service).expect("JSON")).expect("the file");
+        let host = compile::compile(&Layout::system(&root), &Units(Some(252)));
+        let model = host.services.values().next().expect("a service").model();
+        std::fs::write(MODEL, serde_json::to_string_pretty(&model).expect("JSON")).expect("the file");
     }
     let stored = std::fs::read_to_string(MODEL).expect("a stored model");
-    let service: Service = serde_json::from_str(&stored).expect("an old model is a model");
+    let Model { service, systemd } = serde_json::from_str(&stored).expect("an old model is a model");
     assert_eq!((service.name.as_str(), service.hooks.pre_start.is_some()), ("shop", true));
+    assert!(!systemd.service.is_empty());
 }

@@ -12,6 +12,7 @@ use conductor::layout::Layout;
 use conductor::model::Engine;
 use conductor::names::ServiceName;
 use conductor::source::search;
+use conductor::target::systemd::Units;
 use conductor::template;
 use conductor::verify;
 
@@ -34,7 +35,7 @@ fn directories(below: &str) -> Vec<Utf8PathBuf> {
 
 #[track_caller]
 fn assert_silent(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) {
-    let said = verify::verify(layout, compiled, dir, Some(systemd())).expect("systemd-analyze runs");
+    let said = verify::verify(layout, compiled, dir, &Units(Some(systemd()))).expect("systemd-analyze runs");
     assert!(said.is_empty(), "{}: {said:#?}", compiled.service.name);
 }
 
@@ -45,7 +46,7 @@ fn systemd_has_nothing_to_say_of_the_cases() {
     for case in directories("tests/cases/hosts") {
         let layout = Layout::system(&case);
         // What needs a newer systemd than this is an error here, and not verified.
-        for compiled in compile::compile(&layout, Some(systemd())).services.values() {
+        for compiled in compile::compile(&layout, &Units(Some(systemd()))).services.values() {
             let dir = layout.at(compiled.service.source.parent().expect("a directory"));
             assert_silent(&layout, compiled, &dir);
             verified += 1;
@@ -65,7 +66,7 @@ fn example(dir: &Utf8Path, work: impl FnOnce(&Layout, &Compiled, &Utf8Path)) {
     let layout = Layout::system(root);
     let name = ServiceName::new(dir.file_name().expect("a name")).expect("a service's name");
     let location = search::new_location(&layout, &name);
-    let compiled = compile::compile_at(&layout, &location, &rendered, dir, Some(systemd()));
+    let compiled = compile::compile_at(&layout, &location, &rendered, dir, &Units(Some(systemd())));
     work(&layout, &compiled.unwrap_or_else(|errors| panic!("{errors}")), &rendered);
 }
 
@@ -79,7 +80,8 @@ fn systemd_has_nothing_to_say_of_the_examples() {
         example(&dir, |layout, compiled, rendered| {
             let Engine::Exec { command } = &compiled.service.process.engine else { return };
             let program = &command.0[0];
-            let mut said = verify::verify(layout, compiled, rendered, Some(systemd())).expect("systemd-analyze runs");
+            let mut said =
+                verify::verify(layout, compiled, rendered, &Units(Some(systemd()))).expect("systemd-analyze runs");
             // Servers from Debian's packages need not be installed here.
             said.retain(|line| {
                 program.contains('/') || !line.contains(&format!("Command {program} is not executable"))
@@ -97,8 +99,8 @@ fn systemd_would_say_something() {
         let mut wrong = compiled.clone();
         let line =
             |name: &str, value: &str| conductor::model::Directive { name: name.to_owned(), value: value.to_owned() };
-        wrong.service.passthrough.service = vec![line("LimitNOFILES", "1"), line("ProtectHome", "perhaps")];
-        let said = verify::verify(layout, &wrong, rendered, Some(systemd())).expect("systemd-analyze runs");
+        wrong.systemd.service = vec![line("LimitNOFILES", "1"), line("ProtectHome", "perhaps")];
+        let said = verify::verify(layout, &wrong, rendered, &Units(Some(systemd()))).expect("systemd-analyze runs");
         assert_eq!(said.len(), 2, "{said:#?}");
     });
 }

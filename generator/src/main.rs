@@ -12,6 +12,7 @@ use conductor::compile::host::Host;
 use conductor::directive;
 use conductor::layout::Layout;
 use conductor::live;
+use conductor::target::systemd::Units;
 use conductor::write;
 use log::{Level, Log};
 
@@ -46,7 +47,7 @@ fn run(log: &mut Log) -> Result<(), String> {
     // What runs comes first: should anything below go wrong, it keeps its units.
     let live = live::tree(&layout);
     write::create(normal, &live).map_err(failed)?;
-    let host = compile::compile(&layout, systemd);
+    let host = compile::compile(&layout, &Units(systemd));
     report(log, &host);
     write::update(normal, &live, &host.tree).map_err(failed)?;
     if let Some(early) = early {

@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let mut errors = Diagnostics::default();
     let (mut checked, mut checked_functions) = (0, 0);
     if things.is_empty() {
-        let host = compile::compile(&context.layout, context.systemd());
+        let host = compile::compile(&context.layout, &context.target());
         for compiled in host.services.values() {
             let dir = compiled.service.source.parent().unwrap_or(Utf8Path::new("/"));
             errors.0.extend(external_errors(context, compiled, &context.layout.at(dir), &compiled.service.source)?);
@@ -76,7 +76,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
 
 /// Collects systemd's errors in a function's units.
 fn of_function(context: &Context, compiled: &Function, dir: &Utf8Path) -> Result<Vec<Diagnostic>, Failure> {
-    let lines = verify::verify_function(&context.layout, compiled, dir, context.systemd())
+    let lines = verify::verify_function(&context.layout, compiled, dir, &context.target())
         .map_err(|error| Failure::Failed(format!("could not run systemd-analyze: {error}")))?;
     let remedy = "correct the key that the line comes from; `conductor explain` shows it";
     let shown = compiled.dir.join(MANIFEST);
@@ -99,7 +99,7 @@ fn each(
     dir: &Utf8Path,
     shown: &Utf8Path,
 ) -> Result<(usize, Vec<Diagnostic>), Failure> {
-    let services = compile::compile_all(&context.layout, location, dir, shown, context.systemd())?;
+    let services = compile::compile_all(&context.layout, location, dir, shown, &context.target())?;
     let others = UnitFiles::list(&context.layout);
     let mut found = Vec::new();
     for compiled in &services {
@@ -118,7 +118,7 @@ fn external_errors(
     shown: &Utf8Path,
 ) -> Result<Vec<Diagnostic>, Failure> {
     let of_pod = pod_error(&context.layout, compiled, dir, shown.parent().unwrap_or(shown));
-    let lines = verify::verify(&context.layout, compiled, dir, context.systemd())
+    let lines = verify::verify(&context.layout, compiled, dir, &context.target())
         .map_err(|error| Failure::Failed(format!("could not run systemd-analyze: {error}")))?;
     let remedy = "correct the key that the line comes from; `conductor explain` shows it";
     let of_systemd = lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd: {line}"), remedy));

@@ -9,6 +9,7 @@ use crate::names::ServiceName;
 use crate::service::machine::Machine;
 use crate::source::search::Location;
 use crate::systemd::Manager;
+use crate::target::systemd::Units;
 
 /// What every command works with.
 pub(crate) struct Context {
@@ -32,6 +33,11 @@ impl Context {
             (Scope::System, Layout::system(root))
         };
         Ok(Self { layout, manager: Manager::new(scope) })
+    }
+
+    /// Returns what declarations are compiled to: units for the systemd that will read them.
+    pub(crate) fn target(&self) -> Units {
+        self.machine().target()
     }
 
     /// Returns the machine, whose operations report to the console.

@@ -41,7 +41,7 @@ fn reload_and_compile(context: &Context) -> Result<Host, Failure> {
     thread::scope(|scope| {
         let compile = || {
             let _ = setpriority_process(None, LOWEST_PRIORITY); // of this thread, setpriority(2)
-            compile::compile(&context.layout, context.systemd())
+            compile::compile(&context.layout, &context.target())
         };
         let host = thread::Builder::new().spawn_scoped(scope, compile)?;
         context.manager.daemon_reload()?;

@@ -66,7 +66,7 @@ fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let host = compile::compile(&context.layout, context.systemd());
+    let host = compile::compile(&context.layout, &context.target());
     let mut findings = vec![systemd(context), control_groups(), generator(context)];
     if context.layout.scope == Scope::System {
         findings.extend([connections(), accounts()]);
@@ -230,7 +230,7 @@ fn slots(context: &Context, driver: Driver, pid: u32) -> Option<Finding> {
 }
 
 fn podman(context: &Context, host: &Host) -> Option<Finding> {
-    let needed = host.services.values().find(|compiled| compiled.service.process.engine.is_podman())?;
+    let needed = host.services.values().find(|compiled| compiled.service.process.engine.is_privileged())?;
     let name = &needed.service.name;
     let output = Command::new("podman").arg("--version").stdin(Stdio::null()).output();
     let Ok(output) = output else {

@@ -115,7 +115,7 @@ fn explain(
         let compiled = |document: Node| {
             let mut written = written.clone();
             written.document = document;
-            compile::compile_written(layout, written, dir, shown, context.systemd())
+            compile::compile_written(layout, written, dir, shown, &context.target())
         };
         let base = compiled(written.document.clone())?;
         let variant = |document| compiled(document).ok().map(|variant| lines_of_service(context, &variant));
@@ -234,7 +234,7 @@ fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
 
 /// Returns the compiled lines of a function, without its ID, which every change changes.
 fn lines_of_function(context: &Context, compiled: &function::Compiled) -> Lines {
-    let (id, tree) = (&compiled.id, render(&context.layout, compiled, context.systemd()));
+    let (id, tree) = (&compiled.id, render(&context.layout, compiled, &context.target()));
     lines(&tree, |text| {
         text.replace(id.as_str(), "ID").replace(&id.user(), "conductor-cgi-ID").replace(id.short(), "ID")
     })

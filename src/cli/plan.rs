@@ -74,7 +74,7 @@ struct Gap {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let Context { layout, manager } = context;
     let names = words::services(&arguments.names)?;
-    let mut host = compile::compile(layout, context.systemd());
+    let mut host = compile::compile(layout, &context.target());
     let plans = plan::all(layout, &host, &manager.listing()?)?;
     for name in &names {
         if !plans.contains_key(name) && !host.declares(name) {
@@ -133,7 +133,7 @@ fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Chang
     // A snapshot of an older conductor may not be readable: its format then is the change.
     let live = live::model(layout, name, &target.generation);
     let mut changes =
-        live.map_or_else(|_| Vec::new(), |live| change::between(&live, &compiled.service, document.as_ref()));
+        live.map_or_else(|_| Vec::new(), |live| change::between(&live, &compiled.model(), document.as_ref()));
     change::beside(target, &provenance::variables(layout, name), &mut changes);
     changes
 }

@@ -14,6 +14,8 @@ use crate::compile;
 use crate::compile::host::Compiled;
 use crate::diagnostic::Diagnostics;
 use crate::proxy::files;
+use crate::target::Target;
+use crate::target::systemd::Units;
 use crate::tree::{Entry, Tree};
 use crate::{function, write};
 
@@ -34,21 +36,21 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
-    let systemd = arguments.target_systemd.or_else(|| context.systemd());
+    let target = Units(arguments.target_systemd.or_else(|| context.systemd()));
     let (things, assignments) = words::split(&arguments.words);
     let (tree, errors) = match things.as_slice() {
         [] => {
-            let mut host = compile::compile(&context.layout, systemd);
+            let mut host = compile::compile(&context.layout, &target);
             (mem::take(&mut host.tree), host.into_errors())
         }
         [thing] if is_function(context, thing) => {
             let tree = with_function(context, thing, &assignments, |compiled, _| {
-                Ok(function::render::render(&context.layout, compiled, systemd))
+                Ok(function::render::render(&context.layout, compiled, &target))
             })?;
             (tree, Diagnostics::default())
         }
         [thing] => {
-            let services = one(context, thing, arguments.name.as_deref(), &assignments, systemd)?;
+            let services = one(context, thing, arguments.name.as_deref(), &assignments, &target)?;
             let mut tree = Tree::default();
             services.iter().for_each(|compiled| tree.extend(compiled.units.clone()));
             tree.extend(files::render(
@@ -72,12 +74,12 @@ fn one(
     thing: &str,
     name: Option<&str>,
     assignments: &[String],
-    systemd: Option<u16>,
+    target: &dyn Target,
 ) -> Result<Vec<Compiled>, Failure> {
     let path = Utf8Path::new(thing);
     if is_directory(thing) {
         return with_rendered(context, path, name, assignments, |location, dir| {
-            Ok(compile::compile_all(&context.layout, location, dir, path, systemd)?)
+            Ok(compile::compile_all(&context.layout, location, dir, path, target)?)
         });
     }
     if !assignments.is_empty() {
@@ -85,7 +87,7 @@ fn one(
         return Err(Failure::Usage(why));
     }
     let location = context.location(thing)?;
-    Ok(compile::compile_all(&context.layout, &location, &context.layout.at(&location.dir), &location.dir, systemd)?)
+    Ok(compile::compile_all(&context.layout, &location, &context.layout.at(&location.dir), &location.dir, target)?)
 }
 
 fn show(tree: &Tree) {

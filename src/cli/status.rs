@@ -71,7 +71,7 @@ struct Row {
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let Context { layout, manager } = context;
-    let host = compile::compile(layout, context.systemd());
+    let host = compile::compile(layout, &context.target());
     let asked = words::services(&arguments.names)?;
     let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
     names.extend(host.errors.keys().flatten().cloned());
@@ -99,7 +99,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
 fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Result<Row, Failure> {
     let Context { layout, manager } = context;
     let target = Target::read(layout, &name)?;
-    let live = || live::of(layout, &name).and_then(|live| live.model(layout, live.current(layout)).ok());
+    let live = || live::of(layout, &name).and_then(|live| live.service(layout, live.current(layout)).ok());
     let service = host.services.get(&name).map(|compiled| compiled.service.clone()).or_else(live);
     let usage = service.as_ref().map(Service::slice_name).and_then(|slice| {
         let properties = manager.show(&slice, &["MemoryCurrent", "CPUUsageNSec"]).ok()?;

@@ -143,7 +143,7 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
 /// The model that speaks for a service that is live.
 fn live_model(layout: &Layout, live: &BTreeMap<ServiceName, Live>, name: &ServiceName) -> Option<Service> {
     let live = live.get(name)?;
-    live.model(layout, live.current(layout)).ok()
+    live.service(layout, live.current(layout)).ok()
 }
 
 /// Two services that listen on the same port: the one that has it already keeps it, else the first by name.

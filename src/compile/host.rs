@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Diagnostics;
 use crate::generation::Digests;
-use crate::model::{Service, function};
+use crate::model::{Model, Service, Systemd, function};
 use crate::names::{FunctionId, GenerationId, ServiceName};
 use crate::tree::Tree;
 
@@ -12,10 +12,19 @@ use crate::tree::Tree;
 #[derive(Debug, Clone)]
 pub struct Compiled {
     pub service: Service,
+    /// What its declaration says to systemd alone.
+    pub systemd: Systemd,
     pub digests: Digests,
     pub id: GenerationId,
-    /// Its units.
+    /// What the target makes of it: its units.
     pub units: Tree,
+}
+
+impl Compiled {
+    /// Returns what the service was compiled from.
+    pub fn model(&self) -> Model {
+        Model { service: self.service.clone(), systemd: self.systemd.clone() }
+    }
 }
 
 /// A compiled host.

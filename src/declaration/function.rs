@@ -40,13 +40,15 @@ pub struct Manifest {
     pub resources: BTreeMap<String, Scalar>,
 }
 
-/// What a program is to its caller.
+/// The protocol that the gateway speaks with a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Interface {
+    /// CGI, RFC 3875: a process for each request.
     #[default]
     Cgi,
+    /// HTTP/1.1, by one of the transports.
     Http,
 }
 
@@ -55,8 +57,10 @@ pub enum Interface {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
+    /// From stdin, one after the other; it answers on stdout.
     #[default]
     Stdio,
+    /// On connections that it accepts from file descriptor 3, sd_listen_fds(3), many at a time.
     Socket,
 }
 
@@ -65,8 +69,10 @@ pub enum Transport {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
+    /// One unit for all requests, started by the first.
     #[default]
     Pooled,
+    /// One unit for each request.
     Isolated,
 }
 

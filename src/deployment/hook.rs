@@ -10,6 +10,7 @@ use crate::deployment::drain::{self, DrainError};
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::state::{self, Runtime, State};
 use crate::deployment::{health, prepare, slot};
+use crate::engine::podman::arguments::removal;
 use crate::engine::podman::host;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
@@ -17,8 +18,6 @@ use crate::log::note;
 use crate::model::{Check, ListenKind, Service};
 use crate::names::Deployment;
 use crate::systemd::{self, Manager};
-use crate::target::systemd::podman;
-use crate::target::systemd::units::{is_asked_for_address, start_limit};
 
 /// A deployment that was ready for this long has served; one that crashes sooner waits longer each time.
 const SERVED: Duration = Duration::from_secs(1);
@@ -51,7 +50,7 @@ pub fn start(
     // Only root may write the record: where the service's user runs the check, another part writes it.
     let records = match part {
         Part::Address | Part::All => true,
-        Part::Slots => !is_asked_for_address(&model),
+        Part::Slots => !model.is_asked_for_address(),
         Part::Health => false,
     };
     if records {
@@ -209,7 +208,7 @@ fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> 
 /// Notes why a deployment was not ready whose process reports that itself: systemd waits for it, and runs no check.
 fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
     let Ok(model) = crate::deployment::model(layout, deployment) else { return };
-    let limit = start_limit(&model);
+    let limit = model.start_limit();
     let why = match (model.health.check, result) {
         (Check::Notify, "timeout") => format!("did not come within {limit:?}"),
         (Check::Notify, "protocol") => "did not come before the main process exited".to_owned(),
@@ -224,7 +223,7 @@ fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
 pub fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
     let Ok(model) = crate::deployment::model(layout, deployment) else { return };
     let dir = deployment.dir(layout);
-    if let Some(arguments) = podman::remove(&model.process.engine, &deployment.to_string(), dir.as_str())
+    if let Some(arguments) = removal(&model.process.engine, &deployment.to_string(), dir.as_str())
         && let Err(error) = host::podman(&arguments)
     {
         note!("{}: {error}", deployment.unit());

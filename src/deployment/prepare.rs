@@ -2,27 +2,21 @@
 
 use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use crate::atomic;
 use crate::deployment::endpoint::{self, ENDPOINT};
 use crate::deployment::state;
+use crate::engine::podman::network::Network;
 use crate::engine::{self, podman};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
 use crate::names::{Deployment, PROXY_GROUP};
-use crate::target::systemd::units::is_asked_for_address;
-
-/// Ports that are chosen for processes: below those that Linux gives to outgoing connections
-/// (`ip_local_port_range`, ip(7)), so that none of these takes one in between.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// `ExecStartPre=`, as root. Also before every restart.
 ///
@@ -34,7 +28,7 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let before = endpoint::variables(layout, deployment)?;
     let mut variables = BTreeMap::new();
     let engine = &model.process.engine;
-    let chooses_port = model.listen.kind == ListenKind::Tcp && !engine.is_podman();
+    let chooses_port = model.listen.kind == ListenKind::Tcp && !engine.has_own_network();
     // Held until what was chosen is written: two deployments that start together get two ports.
     let _guard = chooses_port.then(|| atomic::lock(&layout.at(&layout.ports()))).transpose()?;
     match (model.listen.kind, engine) {
@@ -42,7 +36,8 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
         (ListenKind::Activation, _) | (ListenKind::Unix, Engine::Exec { .. }) => {}
         (ListenKind::Unix, _) => socket_dir(layout, deployment)?,
         (ListenKind::Tcp, Engine::Exec { .. }) => {
-            let port = port(layout, before.get("PORT").and_then(|port| port.parse().ok()))?;
+            let before = before.get("PORT").and_then(|port| port.parse().ok());
+            let port = engine::exec::choose_port(before, &ports_of_others(layout, before)?)?;
             variables.insert("PORT".to_owned(), port.to_string());
             variables.insert(ENDPOINT.to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
         }
@@ -50,8 +45,8 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
             variables.extend(port.map(|port| ("PORT".to_owned(), port.to_string())));
         }
     }
-    if engine.is_podman() {
-        credentials(layout, deployment)?;
+    if engine.is_privileged() {
+        engine::container::credentials(layout, deployment)?;
     }
     if let Engine::Pod(pod) = engine {
         variables.insert("POD_NAME".to_owned(), deployment.to_string());
@@ -61,17 +56,15 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
 }
 
-/// A port that nobody listens on and no other deployment was given: the one it had, if it can be.
-fn port(layout: &Layout, before: Option<u16>) -> Result<u16> {
+/// Returns the ports that other deployments were given, but for one.
+fn ports_of_others(layout: &Layout, but: Option<u16>) -> Result<Vec<u16>> {
     let mut taken = Vec::new();
     for entry in atomic::entries(&layout.at(&layout.deployments()))? {
         let Some(other) = Deployment::from_dir(Utf8Path::new(entry.file_name())) else { continue };
         let port = endpoint::variables(layout, &other)?.remove("PORT").and_then(|port| port.parse::<u16>().ok());
-        taken.extend(port.filter(|port| Some(*port) != before));
+        taken.extend(port.filter(|port| Some(*port) != but));
     }
-    let is_free = |port: &u16| !taken.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let free = before.into_iter().chain(PORTS).find(is_free);
-    free.ok_or_else(|| Error(format!("no port from {} to {} is free", PORTS.start, PORTS.end - 1)))
+    Ok(taken)
 }
 
 /// The directory in which a container's process binds its socket, whoever that is: the directory above lets nobody
@@ -115,36 +108,16 @@ pub fn give_to_proxy(path: &Utf8Path) -> Result<()> {
     if output.status.success() { Ok(()) } else { Err(Error(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
 }
 
-/// Copies systemd's credentials to where containers find them, whoever their processes are: the directory
-/// above is root's alone.
-fn credentials(layout: &Layout, deployment: &Deployment) -> Result<()> {
-    let Some(from) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return Ok(()) };
-    let from = Utf8PathBuf::try_from(std::path::PathBuf::from(from)).map_err(io::Error::other)?;
-    let above = layout.at(&deployment.dir(layout)).join("credentials");
-    atomic::remove_dir(&above)?;
-    DirBuilder::new().mode(0o700).create(&above)?;
-    let files = above.join("files");
-    DirBuilder::new().mode(0o755).create(&files)?;
-    fs::set_permissions(&files, std::fs::Permissions::from_mode(0o755))?;
-    for entry in from.read_dir_utf8()? {
-        let entry = entry?;
-        let to = files.join(entry.file_name());
-        fs::copy(entry.path(), &to)?;
-        fs::set_permissions(&to, std::fs::Permissions::from_mode(0o444))?;
-    }
-    Ok(())
-}
-
 /// Says where podman's network put a deployment, once it runs.
 ///
 /// # Errors
 /// What podman refuses.
 pub fn find_address(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<Option<String>> {
     let engine = &model.process.engine;
-    if !is_asked_for_address(model) {
+    if !model.is_asked_for_address() {
         return Ok(None);
     }
-    let podman::network::Network { address, namespace } = podman::network::of(layout, deployment, engine)?;
+    let Network { address, namespace } = engine::network::find(layout, deployment, engine)?;
     let mut variables = endpoint::variables(layout, deployment)?;
     if let Some(address) = address {
         if matches!(engine, Engine::Pod(_)) {

@@ -1,7 +1,7 @@
 //! Made by src/directive/update from systemd 252 and 257; do not edit.
 
-use super::Kind::*;
-use crate::directive::{Directive, Unit, directive};
+use crate::directive::kind::Kind::*;
+use crate::directive::kind::{Directive, Unit, directive};
 
 /// The newest systemd this table knows.
 pub const NEWEST: u16 = 257;

@@ -101,6 +101,25 @@ fn snake_case() {
     for wrong in ["MemoryMax", "memorymax", "memory__max", "_memory_max", "memory_max_", "memory_m_ax", "memory"] {
         assert_eq!(name(wrong), None, "{wrong}");
     }
+    for directive in Section::ALL.into_iter().flat_map(Section::directives) {
+        let found = |section| lookup_snake(section, &snake(directive.name)).map(|found| found.name);
+        assert!(Section::ALL.into_iter().any(|section| found(section) == Some(directive.name)), "{}", directive.name);
+    }
+    assert_eq!(snake("StartupAllowedCPUs"), "startup_allowed_cpus");
+}
+
+#[test]
+fn keys_of_conditions() {
+    for (key, directive) in [
+        ("host", "ConditionHost"),
+        ("path", "ConditionPathExists"),
+        ("kernel_version", "ConditionKernelVersion"),
+        ("cpus", "ConditionCPUs"),
+    ] {
+        assert_eq!(lookup_condition(key).map(|known| known.name), Some(directive));
+        assert_eq!(condition_key(directive).as_deref(), Some(key));
+    }
+    assert_eq!(condition_key("Description"), None);
 }
 
 #[test]

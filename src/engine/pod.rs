@@ -14,13 +14,14 @@ use self::manifest::{Container, ControllerSpec, Fields, Metadata, Named, Object,
 use self::yaml::Document;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Path;
-use crate::engine::podman;
+use crate::engine::podman::arguments::CREDENTIALS;
+use crate::engine::podman::image::Policy;
+use crate::engine::podman::run::exists;
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::model::{ListenKind, Pod, Service};
 use crate::names::Deployment;
 use crate::source::read;
-use crate::target::systemd::podman::{CREDENTIALS, has_credentials};
 use crate::{atomic, path, template};
 
 /// Kinds that are pods or make some, `podman kube play`.
@@ -49,7 +50,7 @@ pub fn write(layout: &Layout, deployment: &Deployment, model: &Service, pod: &Po
     let all = || Ok((setting.objects()?, setting.config_map()?));
     let (mut objects, config_map) = all().map_err(|error: Diagnostic| Diagnostics::from(error))?;
     // podman makes a volume of a claim, and refuses one that it has made before.
-    objects.retain(|object| object["kind"] != "PersistentVolumeClaim" || !podman::exists("volume", name(object)));
+    objects.retain(|object| object["kind"] != "PersistentVolumeClaim" || !exists("volume", name(object)));
     for (name, objects) in [("pod.yaml", Some(objects)), ("configmap.yaml", config_map)] {
         if let Some(objects) = objects {
             atomic::write(&dir.join(name), text(&objects).as_bytes())?;
@@ -247,7 +248,7 @@ impl Setting<'_> {
             let dir = self.layout.socket_dir(service, generation, *instance).to_string();
             mounts.push(Mount { name: "conductor-socket", path: dir.clone(), from: dir, read_only: false });
         }
-        if has_credentials(self.model) {
+        if self.model.process.has_credentials() {
             let from = self.deployment.dir(self.layout).join("credentials/files").to_string();
             let path = CREDENTIALS.to_owned();
             mounts.push(Mount { name: "conductor-credentials", path, from, read_only: true });
@@ -270,13 +271,6 @@ struct Mount {
     /// On the host.
     from: String,
     read_only: bool,
-}
-
-/// When an image is got, `imagePullPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    Missing,
-    Never,
 }
 
 fn image(container: &Container) -> Option<(String, Policy)> {

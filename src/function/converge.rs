@@ -30,7 +30,7 @@ pub(crate) fn converge(machine: &Machine, host: &Host) -> Result<()> {
 /// # Errors
 /// What systemd or the proxy refuses.
 pub(crate) fn publish(machine: &Machine) -> Result<()> {
-    let host = compile::compile(machine.layout, machine.systemd());
+    let host = compile::compile(machine.layout, &machine.target());
     publish_host(machine, &host)
 }
 

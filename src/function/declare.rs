@@ -12,7 +12,7 @@ use crate::compile::functions::load_function;
 use crate::compile::host::Host;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Value};
-use crate::engine::podman::image;
+use crate::engine::images;
 use crate::function::converge::publish;
 use crate::function::find::name;
 use crate::function::store;
@@ -79,7 +79,7 @@ pub(crate) fn declare(
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(Failure::failed)?;
     store::gather(&manifest, variables, &dir)?;
     let compiled = load_function(layout, &dir, directory_of(&manifest), machine.systemd())?;
-    let host = compile::compile(layout, machine.systemd());
+    let host = compile::compile(layout, &machine.target());
     let document = functions::document(&dir, &manifest)?;
     refuse_taken(layout, &compiled, &host, &document)?;
     if machine.is_running() {
@@ -113,7 +113,7 @@ fn provide(compiled: &Compiled, document: &Node) -> Result<()> {
         must_be_known(user, document)?;
     }
     if let Engine::Container(container) = &process.engine {
-        image::provide_one(&compiled.function.name, container)?;
+        images::provide(&compiled.function.name, container)?;
     }
     Ok(())
 }

@@ -6,13 +6,13 @@ use crate::model::function::Compiled;
 use crate::proxy::files;
 use crate::proxy::routing::FunctionRoute;
 use crate::source::functions::ALIASES;
-use crate::target::systemd;
+use crate::target::Target;
 use crate::tree::Tree;
 
 /// Renders a function's units and its part of the proxy's configuration, as if it were stored.
-pub(crate) fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tree {
+pub(crate) fn render(layout: &Layout, compiled: &Compiled, target: &dyn Target) -> Tree {
     let dir = store::base(layout).join(compiled.id.as_str());
-    let mut tree = systemd::function::render(layout, &Compiled { dir, ..compiled.clone() }, systemd);
+    let mut tree = target.function(layout, &Compiled { dir, ..compiled.clone() });
     let function = &compiled.function;
     let aliases = function.aliases.iter().map(|alias| FunctionRoute {
         link: store::base(layout).join(ALIASES).join(alias.file_name()),

@@ -102,7 +102,7 @@ impl All<'_> {
         if compiled.function.mode == Mode::Isolated {
             return Err("only systemd runs isolated functions".to_owned());
         }
-        if compiled.function.process.engine.is_podman() {
+        if compiled.function.process.engine.is_privileged() {
             return Err("only systemd runs functions in containers".to_owned());
         }
         let compiled = Compiled { dir: self.layout.at(dir), ..compiled };

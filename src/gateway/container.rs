@@ -10,6 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
 use crate::compile::functions::load_stored_function;
+use crate::engine::podman::arguments::options;
 use crate::engine::podman::image;
 use crate::gateway::executable::Bundle;
 use crate::gateway::refuse;
@@ -19,7 +20,6 @@ use crate::model::function::Compiled;
 use crate::model::{Container, Engine};
 use crate::names::FunctionId;
 use crate::source::functions;
-use crate::target::systemd::podman;
 
 /// The options of `podman run` that every function's container has.
 const RUN: &str = "run --replace --rm --detach --cgroups=split --log-driver=passthrough --pull=never --sdnotify=ignore \
@@ -104,7 +104,7 @@ fn arguments(
     arguments.push(format!("--volume={dir}:{dir}:ro"));
     arguments.extend(bundle.files.iter().map(|(from, to)| format!("--volume={from}:{to}:ro")));
     arguments.extend(function.process.environment.keys().map(|name| format!("--env={name}")));
-    arguments.extend(podman::options(container, dir));
+    arguments.extend(options(container, dir));
     let [first, rest @ ..] = bundle.command() else { return arguments };
     arguments.push(format!("--entrypoint=[{first:?}]"));
     arguments.push(container.reference());

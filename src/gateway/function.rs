@@ -20,8 +20,7 @@ use crate::gateway::process::Children;
 use crate::gateway::program::Program;
 use crate::gateway::worker::Workers;
 use crate::log::note;
-use crate::model::function::{Compiled, Interface};
-use crate::target::systemd::function::MARGIN;
+use crate::model::function::{Compiled, Interface, MARGIN};
 
 /// Bytes of the longest path with its query. Longer ones are refused with 414.
 const MAX_URI: usize = 8 << 10;

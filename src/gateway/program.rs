@@ -6,8 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::model::function::Compiled;
-use crate::model::{Command, Engine};
-use crate::target::systemd::units::program_path;
+use crate::model::{Command, Engine, program_path};
 
 /// Variables of the gateway that programs inherit. All others come from the manifest and the request.
 const INHERITED: &[&str] = &[

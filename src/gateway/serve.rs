@@ -34,7 +34,7 @@ pub(crate) fn run(layout: &Layout, id: &FunctionId) -> Result<(), String> {
             let socket = layout.at(&layout.function_requests(id)).into();
             serve_pooled(layout, compiled, Runner::Units(socket))
         }
-        Mode::Pooled if compiled.function.process.engine.is_podman() => {
+        Mode::Pooled if compiled.function.process.engine.is_privileged() => {
             Err(format!("only systemd starts the function's container: systemctl start {}.socket", id.unit()))
         }
         Mode::Pooled => serve_pooled(layout, compiled, Runner::Host),

@@ -27,8 +27,7 @@ use crate::gateway::process::{Children, Process, Streams};
 use crate::gateway::program::Program;
 use crate::gateway::scratch;
 use crate::log::note;
-use crate::model::function::{Function, Transport};
-use crate::target::systemd::function::STAND_BY;
+use crate::model::function::{Function, STAND_BY, Transport};
 
 /// Workers beyond `preload` are ended after this time without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);

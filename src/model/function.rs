@@ -6,10 +6,18 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::declaration::Tls;
 pub use crate::declaration::function::{Interface, Mode, Transport};
 use crate::model::alias::Alias;
-use crate::model::{Directive, File, Process, Tls};
+use crate::model::file::File;
+use crate::model::process::Process;
+use crate::model::setting::Setting;
 use crate::names::{FunctionId, hex};
+
+/// What the processes of a request need beside its own time.
+pub const MARGIN: Duration = Duration::from_secs(5);
+/// How long a process that is there before its request waits for one, and up to two seconds more.
+pub const STAND_BY: Duration = Duration::from_secs(60);
 
 /// Everything that is known of a function: what its ID is the digest of. A field that is added later must be left out
 /// of the canonical form while it has its default, or every function would get another ID.
@@ -30,8 +38,8 @@ pub struct Function {
     pub path_info_strip: u32,
     pub network: bool,
     pub process: Process,
-    /// Directives of the function's slice.
-    pub resources: Vec<Directive>,
+    /// Limits of all its processes together.
+    pub resources: Vec<Setting>,
     /// What travels with the manifest, by path.
     pub files: Vec<File>,
 }
@@ -51,6 +59,6 @@ impl Function {
 pub struct Compiled {
     pub id: FunctionId,
     pub function: Function,
-    /// Where its files are, as the units name it.
+    /// Where its files are on the host that runs it.
     pub dir: Utf8PathBuf,
 }

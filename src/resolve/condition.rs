@@ -3,23 +3,22 @@
 use std::collections::BTreeMap;
 
 use crate::declaration::{OneOrMany, Scalar};
-use crate::directive::{self, Section};
+use crate::directive::{self, Section, condition_key, lookup_condition};
 use crate::document::Path;
-use crate::model::Directive;
+use crate::model::Setting;
 use crate::path;
 use crate::resolve::{Resolver, unfit};
-
-const PREFIX: &str = "condition_";
 
 /// Conditions about a path; systemd ignores one that is relative.
 const PATHS: &[&str] = &["Path", "Directory", "File", "NeedsUpdate"];
 
 impl Resolver<'_> {
-    pub fn conditions(&mut self, given: BTreeMap<String, OneOrMany>) -> Vec<Directive> {
+    pub fn conditions(&mut self, given: BTreeMap<String, OneOrMany>) -> Vec<Setting> {
         let mut conditions = Vec::new();
         for (key, values) in given {
             let at = path!["condition", key.as_str()];
-            let Some(known) = known(&key) else {
+            let Some((known, key)) = lookup_condition(&key).and_then(|known| Some((known, condition_key(known.name)?)))
+            else {
                 let remedy = match directive::closest(&key, names().iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "see Condition…= in systemd.unit(5); ConditionHost= is host here".to_owned(),
@@ -35,7 +34,7 @@ impl Resolver<'_> {
             };
             for (at, Scalar(value)) in values {
                 self.condition(&at, known, &value);
-                conditions.push(Directive { name: known.name.to_owned(), value: value.trim().to_owned() });
+                conditions.push(Setting { key: key.clone(), value: value.trim().to_owned() });
             }
         }
         conditions
@@ -62,14 +61,8 @@ impl Resolver<'_> {
     }
 }
 
-/// `host` is `ConditionHost=`; `path` is the one that most people mean.
-fn known(key: &str) -> Option<&'static directive::Directive> {
-    let key = if key == "path" { "path_exists" } else { key };
-    directive::lookup_snake(Section::Unit, &format!("{PREFIX}{key}"))
-}
-
+/// Every key of `[condition]`.
 fn names() -> Vec<String> {
-    let all = Section::Unit.directives().iter().map(|known| directive::snake(known.name));
-    let names = all.filter_map(|name| name.strip_prefix(PREFIX).map(|name| name.replace("cp_us", "cpus")));
-    names.chain(["path".to_owned()]).collect()
+    let names = Section::Unit.directives().iter().filter_map(|known| condition_key(known.name));
+    names.chain(["path_exists".to_owned()]).collect()
 }

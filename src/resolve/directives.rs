@@ -5,17 +5,21 @@ use std::collections::BTreeMap;
 use crate::declaration::{OneOrMany, Scalar};
 use crate::directive::{self, Section};
 use crate::document::Path;
-use crate::model::Directive;
+use crate::model::{Directive, Setting};
 use crate::path;
 use crate::resolve::{Resolver, unfit};
 
 impl Resolver<'_> {
-    pub fn resources(&mut self, given: BTreeMap<String, Scalar>) -> Vec<Directive> {
-        let mut lines = Vec::new();
+    pub fn resources(&mut self, given: BTreeMap<String, Scalar>) -> Vec<Setting> {
+        let mut settings = Vec::new();
         for (key, Scalar(value)) in given {
             let at = path!["resources", key.as_str()];
             match directive::lookup_snake(Section::Slice, &key) {
-                Some(known) => lines.extend(self.value(&at, known, value)),
+                Some(known) => {
+                    let key = directive::snake(known.name);
+                    settings
+                        .extend(self.value(&at, known, value).map(|Directive { value, .. }| Setting { key, value }));
+                }
                 None => {
                     let known = Section::Slice.directives().iter();
                     let names: Vec<_> = known.map(|known| directive::snake(known.name)).collect();
@@ -27,7 +31,7 @@ impl Resolver<'_> {
                 }
             }
         }
-        lines
+        settings
     }
 
     pub fn directives(&mut self, section: Section, name: &str, given: BTreeMap<String, OneOrMany>) -> Vec<Directive> {

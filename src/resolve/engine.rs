@@ -290,18 +290,14 @@ impl Resolver<'_> {
     pub fn listen(&mut self, listen: declaration::Listen, process: &Process) -> Listen {
         let declaration::Listen { kind, idle_timeout } = listen;
         let engine = &process.engine;
-        let kind = kind.unwrap_or(if engine.is_podman() { ListenKind::Tcp } else { ListenKind::Activation });
+        let kind = kind.unwrap_or(engine.default_listener());
         let at = path!["listen", "type"];
-        let (section, port, networks) = match engine {
-            Engine::Exec { .. } => ("exec", None, &[][..]),
-            Engine::Container(container) => ("container", container.port, &container.network[..]),
-            Engine::Pod(pod) => ("pod", pod.port, &pod.network[..]),
-        };
+        let (section, port, networks) = (engine.section(), engine.port(), engine.networks());
         let of_port = path![section, "port"];
-        if matches!(engine, Engine::Pod(_)) && kind == ListenKind::Activation {
+        if !engine.takes_sockets() && kind == ListenKind::Activation {
             let remedy = "write \"tcp\" with port = … in [pod], or \"unix\"";
             self.error(&at, "podman passes no sockets to a pod", remedy);
-        } else if engine.is_podman() && kind == ListenKind::Tcp && port.is_none() {
+        } else if engine.has_own_network() && kind == ListenKind::Tcp && port.is_none() {
             let message = format!("on which port the {section} listens is not said");
             self.error(
                 &path![section],

@@ -37,6 +37,16 @@ pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Function, Di
     Ok(function)
 }
 
+/// Returns how many requests a function takes at a time, and how many processes wait for one, where it does not say so.
+fn default_capacity(mode: Mode, engine: &Engine) -> (u32, u32) {
+    match (mode, engine.has_images()) {
+        // Each of these has a podman to start it, of 40 MB.
+        (Mode::Isolated, true) => (8, 0),
+        (Mode::Isolated, false) => (64, 1),
+        (Mode::Pooled, _) => (64, 0),
+    }
+}
+
 impl Resolver<'_> {
     fn function(&mut self, manifest: Manifest) -> Function {
         let Manifest {
@@ -72,12 +82,7 @@ impl Resolver<'_> {
         if let User::Dynamic(user) = &mut process.user {
             user.clear(); // made of the ID, which it cannot be part of
         }
-        // Each of these has a podman to start it, of 40 MB.
-        let (concurrency, warm) = match (mode, process.engine.is_podman()) {
-            (Mode::Isolated, true) => (8, 0),
-            (Mode::Isolated, false) => (64, 1),
-            (Mode::Pooled, _) => (64, 0),
-        };
+        let (concurrency, warm) = default_capacity(mode, &process.engine);
         let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
         Function {
             aliases: self.aliases(aliases),

@@ -10,12 +10,11 @@ use crate::document::{Node, Path};
 use crate::generation::FORMAT;
 use crate::live::Target;
 use crate::model::{
-    Check, Dependency, Directive, DropIn, Engine, File, FileKind, Group, Listen, Passthrough, Process, Route, Service,
-    Tls, User,
+    Check, Dependency, Directive, DropIn, Engine, File, FileKind, Group, Listen, Model, Process, Route, Service,
+    Setting, Systemd, Tls, User,
 };
 use crate::service::action::Action;
-use crate::service::condition;
-use crate::{directive, key, path, timespan};
+use crate::{key, path, timespan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -50,7 +49,7 @@ pub struct Change {
 }
 
 /// Returns what changed from the model that runs to the declared one. The document has the positions.
-pub fn between(old: &Service, new: &Service, document: Option<&Node>) -> Vec<Change> {
+pub fn between(old: &Model, new: &Model, document: Option<&Node>) -> Vec<Change> {
     let (mut before, after) = (Inputs::of(old).0, Inputs::of(new).0);
     let mut changes = Vec::new();
     for (key, Input { path, action, value }) in after {
@@ -123,7 +122,7 @@ struct Input {
 struct Inputs(BTreeMap<(Kind, String), Input>);
 
 impl Inputs {
-    fn of(service: &Service) -> Self {
+    fn of(model: &Model) -> Self {
         let Service {
             name: _,
             description,
@@ -136,10 +135,8 @@ impl Inputs {
             ports,
             deploy,
             hooks,
-            slice,
+            resources,
             wanted_by,
-            passthrough,
-            drop_ins,
             files,
             source,
             commands,
@@ -147,7 +144,7 @@ impl Inputs {
             conditions,
             display,
             group,
-        } = service;
+        } = &model.service;
         let mut inputs = Self(BTreeMap::new());
         inputs.key(path!["description"], description);
         inputs.key(path!["concurrency"], concurrency);
@@ -163,12 +160,8 @@ impl Inputs {
         inputs.key(path!["port"], ports);
         inputs.section("deploy", deploy);
         inputs.section("hooks", hooks);
-        inputs.slice(&path![], slice);
+        inputs.settings(&path![], "resources", resources);
         inputs.key(path!["install", "wanted_by"], wanted_by);
-        inputs.passthrough(passthrough);
-        for DropIn { name, content } in drop_ins {
-            inputs.other(Kind::DropIn, name, Action::Roll, content.clone());
-        }
         for File { path, kind } in files {
             inputs.other(Kind::File, path.as_str(), Action::Roll, file(kind));
         }
@@ -177,21 +170,22 @@ impl Inputs {
             inputs.key(path!["commands", name.as_str()], command);
         }
         inputs.dependencies(&path![], dependencies);
-        inputs.conditions(&path![], conditions);
+        inputs.settings(&path![], "condition", conditions);
         inputs.key(path!["display"], display);
         if let Some(group) = group {
             inputs.group(group);
         }
+        inputs.systemd(&model.systemd, &group.as_ref().map(|group| path![group.name.as_str()]).unwrap_or_default());
         inputs
     }
 
     /// Places what is declared beside the parts of a service, under its name: `shop.description` is that of the group.
     fn group(&mut self, group: &Group) {
-        let Group { name, description, dependencies, conditions, slice, wanted_by } = group;
+        let Group { name, description, dependencies, conditions, resources, wanted_by } = group;
         let at = path![name.as_str()];
         self.insert(&at, vec![path!["description"]], json(description));
-        self.slice(&at, slice);
-        self.conditions(&at, conditions);
+        self.settings(&at, "resources", resources);
+        self.settings(&at, "condition", conditions);
         self.insert(&at, vec![path!["install", "wanted_by"]], json(wanted_by));
         self.dependencies(&at, dependencies);
     }
@@ -202,25 +196,33 @@ impl Inputs {
         }
     }
 
-    fn passthrough(&mut self, passthrough: &Passthrough) {
-        let Passthrough { unit, service, socket } = passthrough;
-        for (section, directives) in [("unit", unit), ("service", service), ("socket", socket)] {
-            for (name, values) in by_name(directives) {
-                self.insert(&path![], vec![path!["systemd", section, name]], line(&values));
+    /// Places what is declared for systemd alone; what concerns the slice of all parts stands under the group's name.
+    fn systemd(&mut self, systemd: &Systemd, group: &Path) {
+        let Systemd { unit, service, socket, slice, group_slice, drop_ins } = systemd;
+        let none = path![];
+        let sections = [
+            (&none, "unit", unit),
+            (&none, "service", service),
+            (&none, "socket", socket),
+            (&none, "slice", slice),
+            (group, "slice", group_slice),
+        ];
+        for (at, section, directives) in sections {
+            let lines = directives.iter().map(|Directive { name, value }| (name.as_str(), value.as_str()));
+            for (name, values) in by_name(lines) {
+                self.insert(at, vec![path!["systemd", section, name]], line(&values));
             }
         }
-    }
-
-    fn slice(&mut self, at: &Path, slice: &[Directive]) {
-        for (name, values) in by_name(slice) {
-            let resource = path!["resources", directive::snake(name).as_str()];
-            self.insert(at, vec![resource, path!["systemd", "slice", name]], line(&values));
+        for DropIn { name, content } in drop_ins {
+            self.other(Kind::DropIn, name, Action::Roll, content.clone());
         }
     }
 
-    fn conditions(&mut self, at: &Path, conditions: &[Directive]) {
-        for (name, values) in by_name(conditions) {
-            self.insert(at, vec![path!["condition", condition::key(name).as_str()]], line(&values));
+    /// Places the limits of `[resources]` or the conditions of `[condition]`, below `at`.
+    fn settings(&mut self, at: &Path, section: &str, settings: &[Setting]) {
+        let lines = settings.iter().map(|Setting { key, value }| (key.as_str(), value.as_str()));
+        for (key, values) in by_name(lines) {
+            self.insert(at, vec![path![section, key]], line(&values));
         }
     }
 
@@ -352,12 +354,10 @@ fn file(kind: &FileKind) -> String {
     }
 }
 
-/// Groups the values of each directive, in their order.
-fn by_name(directives: &[Directive]) -> BTreeMap<&str, Vec<&str>> {
+/// Groups the values of each name, in their order.
+fn by_name<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for Directive { name, value } in directives {
-        all.entry(name).or_default().push(value);
-    }
+    lines.for_each(|(name, value)| all.entry(name).or_default().push(value));
     all
 }
 

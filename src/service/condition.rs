@@ -2,10 +2,10 @@
 
 use std::process::{Command, Stdio};
 
-use crate::directive::snake;
+use crate::directive::lookup_condition;
 use crate::escape::Text;
 use crate::layout::Scope;
-use crate::model::{Directive, Service};
+use crate::model::{Service, Setting};
 
 /// Returns the state that listings show of a service which its conditions keep from running.
 pub(crate) fn held_back(scope: Scope, service: &Service, state: &str) -> Option<String> {
@@ -16,7 +16,7 @@ pub(crate) fn held_back(scope: Scope, service: &Service, state: &str) -> Option<
 /// Returns the conditions that do not hold, as they are declared: `host = "web*"`. None if the service may run, or
 /// if systemd-analyze(1) cannot be asked.
 pub(crate) fn unmet(scope: Scope, service: &Service) -> Option<String> {
-    let is_choice = |condition: &&Directive| condition.value.starts_with('|');
+    let is_choice = |condition: &&Setting| condition.value.starts_with('|');
     let (choices, all): (Vec<_>, Vec<_>) = service.conditions.iter().partition(is_choice);
     let unmet: Vec<_> = all.into_iter().filter(|condition| !holds(scope, condition)).collect();
     // Of the conditions with a leading bar one is enough.
@@ -25,38 +25,18 @@ pub(crate) fn unmet(scope: Scope, service: &Service) -> Option<String> {
     (!unmet.is_empty()).then(|| unmet.join(", "))
 }
 
-fn holds(scope: Scope, condition: &Directive) -> bool {
-    let Directive { name, value } = condition;
+fn holds(scope: Scope, condition: &Setting) -> bool {
+    let Setting { key, value } = condition;
+    let Some(directive) = lookup_condition(key) else { return true };
     let mut command = Command::new("systemd-analyze");
     if scope == Scope::User {
         command.arg("--user");
     }
-    command.arg("condition").arg(format!("{name}={}", Text(value.trim_start_matches('|'))));
+    command.arg("condition").arg(format!("{}={}", directive.name, Text(value.trim_start_matches('|'))));
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.map_or(true, |status| status.code() != Some(1))
 }
 
-fn declared(condition: &Directive) -> String {
-    format!("{} = {:?}", key(&condition.name), condition.value)
-}
-
-/// Returns the key in `[condition]` that a directive is declared by.
-pub(crate) fn key(directive: &str) -> String {
-    match snake(directive).trim_start_matches("condition_") {
-        "path_exists" => "path".to_owned(),
-        key => key.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions_are_shown_as_they_are_declared() {
-        let shown = |name: &str, value: &str| declared(&Directive { name: name.to_owned(), value: value.to_owned() });
-        assert_eq!(shown("ConditionHost", "web*"), r#"host = "web*""#);
-        assert_eq!(shown("ConditionPathExists", "!/etc/off"), r#"path = "!/etc/off""#);
-        assert_eq!(shown("ConditionKernelVersion", ">= 5"), r#"kernel_version = ">= 5""#);
-    }
+fn declared(condition: &Setting) -> String {
+    format!("{} = {:?}", condition.key, condition.value)
 }

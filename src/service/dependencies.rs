@@ -83,7 +83,7 @@ pub(crate) fn declared(machine: &Machine, name: &ServiceName) -> Option<Vec<Serv
     let layout = machine.layout;
     let Some(location) = search::find_one(layout, name) else { return Some(Vec::new()) };
     let services =
-        compile::compile_each(layout, &location, &layout.at(&location.dir), &location.dir, machine.systemd());
+        compile::compile_each(layout, &location, &layout.at(&location.dir), &location.dir, &machine.target());
     // The parts of a service have the same dependencies.
     let service = services.into_iter().flatten().find_map(|(_, outcome): (_, Result<_, Diagnostics>)| outcome.ok())?;
     Some(service.service.dependencies().iter().map(|dependency| dependency.name.clone()).collect())

@@ -9,7 +9,7 @@ use crate::compile::host::Compiled;
 use crate::deployment::{slot, state};
 use crate::error::{Error, Result};
 use crate::live::{self, Target};
-use crate::model::Service;
+use crate::model::Model;
 use crate::names::{Deployment, ServiceName};
 use crate::service::event::Event;
 use crate::service::machine::Machine;
@@ -120,26 +120,26 @@ impl<'a> Hook<'a> {
     fn compile(&self) -> Result<Compiled> {
         let location = self.location()?;
         let layout = self.machine.layout;
-        let compiled = compile::compile_located(layout, &location, self.machine.systemd())?;
+        let compiled = compile::compile_located(layout, &location, &self.machine.target())?;
         store::store(layout, &compiled, &layout.at(&location.dir))
             .map_err(|error| Error(format!("could not store generation {}: {error}", compiled.id)))?;
         Ok(compiled)
     }
 
     /// Returns the model of the generation that serves.
-    fn model(&self) -> Option<Service> {
+    fn model(&self) -> Option<Model> {
         let target = Target::read(self.machine.layout, &self.name).ok()??;
         live::model(self.machine.layout, &self.name, &target.generation).ok()
     }
 
     /// Rolls a service out from what serves to what was compiled. `before` is the model of what serves.
-    fn apply(&self, compiled: &Compiled, before: Option<&Service>) -> Result<()> {
+    fn apply(&self, compiled: &Compiled, before: Option<&Model>) -> Result<()> {
         self.load_units(compiled)?;
         let present = Present::read(self.machine.layout, &self.name, &self.machine.manager.deployments(&self.name)?)?;
         let plan = Plan::reload(compiled, &present);
         let variables = provenance::variables(self.machine.layout, &self.name);
         let from = present.target.as_ref().map(|target| target.generation.clone());
-        let changes = before.map(|before| change::between(before, &compiled.service, None)).unwrap_or_default();
+        let changes = before.map(|before| change::between(before, &compiled.model(), None)).unwrap_or_default();
         let record = Record::new(from, compiled.id.clone(), plan.actions.clone(), &changes);
         let began = Instant::now();
         let (machine, before) = (self.machine, present.target);

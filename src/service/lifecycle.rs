@@ -56,7 +56,7 @@ pub(crate) fn reload(machine: &Machine, name: &ServiceName) -> Result<()> {
     let layout = machine.layout;
     let dir = layout.at(&location.dir);
     // A declaration that does not compile makes the reload fail with its errors.
-    let services = compile::compile_all(layout, &location, &dir, &location.dir, machine.systemd());
+    let services = compile::compile_all(layout, &location, &dir, &location.dir, &machine.target());
     let pins = Pins::update(machine, &services.unwrap_or_default())?;
     if let Err(failure) = apply(machine, name) {
         pins.undo(layout)?;
@@ -144,7 +144,7 @@ fn report_member(machine: &Machine, service: ServiceName) -> Result<()> {
         let ready = state::ready(layout, &service)?.len();
         machine.report(Event::Serving { service, generation, ready, concurrency });
     } else if let Some(location) = search::find_one(layout, &service) {
-        let compiled = compile::compile_located(layout, &location, machine.systemd())?;
+        let compiled = compile::compile_located(layout, &location, &machine.target())?;
         if let Some(unmet) = condition::unmet(layout.scope, &compiled.service) {
             machine.report(Event::HeldBack { service, unmet });
         }

@@ -7,6 +7,7 @@ use crate::service::event::{Event, Observer};
 use crate::service::failure::{Failure, Result};
 use crate::source::search::{self, Location};
 use crate::systemd::Manager;
+use crate::target::systemd::Units;
 
 /// The machine whose services are changed, and who is told about it.
 #[derive(Clone, Copy)]
@@ -25,6 +26,11 @@ impl Machine<'_> {
     /// Returns the version of the systemd that will read the units.
     pub(crate) fn systemd(&self) -> Option<u16> {
         systemd_version(self.layout.root().as_std_path())
+    }
+
+    /// Returns what declarations are compiled to: units for that systemd.
+    pub(crate) fn target(&self) -> Units {
+        Units(self.systemd())
     }
 
     /// Finds the declaration of a service.

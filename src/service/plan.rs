@@ -101,7 +101,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Plans the reload of a service that runs.
     pub(crate) fn reload(compiled: &Compiled, present: &Present) -> Self {
-        let Compiled { service, digests, id, units: _ } = compiled;
+        let Compiled { service, digests, id, .. } = compiled;
         let wanted: Vec<_> = (1..=service.concurrency).map(|i| Deployment::new(&service.name, id, i)).collect();
         let stop: Vec<_> = present.deployments().filter(|there| !wanted.contains(there)).cloned().collect();
         let start: Vec<_> = wanted.into_iter().filter(|wanted| !present.active.contains(wanted)).collect();
@@ -224,7 +224,7 @@ pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result
     }
     let mut gone = Vec::new();
     for live in live::all(layout).values().filter(|live| !host.declares(&live.name)) {
-        let group = live.model(layout, live.current(layout)).ok().and_then(|model| model.group);
+        let group = live.service(layout, live.current(layout)).ok().and_then(|model| model.group);
         let with = group.map(|group| group.name).filter(|group| !host.declares(group));
         gone.push(Plan::undeclared(&live.name, with, &present(&live.name)?));
     }
@@ -243,6 +243,7 @@ pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result
 mod tests {
     use super::*;
     use crate::compile;
+    use crate::target::systemd::Units;
     use camino::Utf8Path;
     use std::fs;
 
@@ -256,7 +257,7 @@ mod tests {
         fs::create_dir_all(&dir).expect("a directory");
         let text = format!("concurrency = {concurrency}\n[exec]\ncommand = ['/bin/true']\n");
         fs::write(dir.join("service.toml"), text).expect("a declaration");
-        let host = compile::compile(&Layout::system(root), None);
+        let host = compile::compile(&Layout::system(root), &Units(None));
         host.services.into_values().next().expect("it compiles")
     }
 

@@ -37,11 +37,11 @@ pub(crate) fn compile(
     dir: &Utf8Path,
     shown: &Utf8Path,
 ) -> Result<Vec<Compiled>, Diagnostics> {
-    let (layout, systemd) = (machine.layout, machine.systemd());
-    let services = compile::compile_all(layout, location, dir, shown, systemd)?;
+    let (layout, target) = (machine.layout, machine.target());
+    let services = compile::compile_all(layout, location, dir, shown, &target)?;
     let units = UnitFiles::list(layout);
     units.refuse(&location.name, location)?;
-    let host = compile::compile(layout, systemd);
+    let host = compile::compile(layout, &target);
     let proposal = Proposal { layout, location, dir, shown };
     for compiled in &services {
         units.refuse(&compiled.service.name, location)?;

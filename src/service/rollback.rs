@@ -53,7 +53,7 @@ impl<'a> Rollback<'a> {
         let current = match Target::read(layout, name)? {
             Some(target) => Some(target.generation),
             None => search::find_one(layout, name)
-                .and_then(|location| Some(compile::compile_located(layout, &location, machine.systemd()).ok()?.id)),
+                .and_then(|location| Some(compile::compile_located(layout, &location, &machine.target()).ok()?.id)),
         };
         Ok(Self { machine, name, _lock: lock, history, current })
     }

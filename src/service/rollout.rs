@@ -14,13 +14,13 @@ use crate::compile::host::Compiled;
 use crate::deployment::health::named;
 use crate::deployment::state::{self, State};
 use crate::deployment::{drain, slot};
-use crate::engine::podman::image;
 use crate::error::{Error, Result};
 use crate::live::Target;
 use crate::model::Strategy;
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
 use crate::service::event::Event;
+use crate::service::images;
 use crate::service::machine::Machine;
 use crate::service::plan::Plan;
 use crate::service::ports;
@@ -73,7 +73,7 @@ impl Rollout<'_> {
             // deployments until the new ones serve does not need an old image that somebody has removed by force.
             let keeps_old = self.strategy() != Strategy::Recreate;
             let running = self.before.as_ref().filter(|_| keeps_old).map(|before| &before.generation);
-            image::provide(self.machine.layout, self.compiled, running)?;
+            images::provide(self.machine.layout, &self.compiled.service, &self.compiled.id, running)?;
         }
         let outcome = match (self.strategy(), &self.before) {
             (Strategy::BlueGreen, Some(before)) if plan.rolls() => self.switch(plan, before),

@@ -14,12 +14,12 @@ use crate::deployment::health::{exit_of, unless};
 use crate::deployment::state;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Target};
+use crate::model::program_path;
 use crate::model::{CommandScope, RunCommand, Service};
 use crate::names::{Deployment, GenerationId, ServiceName};
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::service::store;
-use crate::target::systemd::units::program_path;
 use crate::tree::Tree;
 use crate::{atomic, compile};
 
@@ -52,15 +52,15 @@ impl Generation {
             return Self::live(layout, &name, id, None);
         }
         let location = machine.location(&name)?;
-        let compiled = compile::compile_located(layout, &location, machine.systemd())?;
+        let compiled = compile::compile_located(layout, &location, &machine.target())?;
         store::store_files(layout, &compiled, &layout.at(&location.dir))?;
-        let Compiled { service, digests: _, id, units } = compiled;
+        let Compiled { service, id, units, .. } = compiled;
         Ok(Self { service, id, units, deployment: None, is_live: false })
     }
 
     fn live(layout: &Layout, name: &ServiceName, id: GenerationId, deployment: Option<Deployment>) -> Result<Self> {
         let live = live::Live { name: name.clone(), generations: vec![id.clone()] };
-        let (service, units) = (live.model(layout, &id)?, live.units(layout, &id)?);
+        let (service, units) = (live.service(layout, &id)?, live.units(layout, &id)?);
         Ok(Self { service, id, units, deployment, is_live: true })
     }
 

@@ -128,12 +128,13 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result<()> {
 /// Writes the snapshot, which stands in for a declaration that does not compile. It is written again when something
 /// changed that makes no new generation: routes, scale, settings.
 fn store_snapshot(layout: &Layout, compiled: &Compiled) -> io::Result<()> {
-    let Compiled { service, digests: _, id, units } = compiled;
+    let Compiled { service, id, units, .. } = compiled;
     let snapshot = layout.at(&layout.snapshot(&service.name, id));
-    if live::model(layout, &service.name, id).is_ok_and(|model| model == *service) {
+    let model = compiled.model();
+    if live::model(layout, &service.name, id).is_ok_and(|stored| stored == model) {
         return link_units(layout, &service.name, id);
     }
-    let model = serde_json::to_vec(service)?;
+    let model = serde_json::to_vec(&model)?;
     if write::read_tree(&snapshot.join(live::UNITS)).is_ok_and(|stored| stored == *units) {
         // systemd has loaded these files: new ones would make it ask for a daemon-reload.
         return atomic::write(&snapshot.join(live::MODEL), &model);

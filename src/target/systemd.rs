@@ -1,6 +1,46 @@
-//! Models become systemd's units. Nothing here reads, looks anything up or knows of declarations.
+//! Models become systemd's units, a file for each kind of unit. Nothing here reads, looks anything up or knows of
+//! declarations.
 
-pub mod bridge;
-pub mod function;
-pub mod podman;
-pub mod units;
+mod bridge;
+mod command;
+mod deployment;
+mod engine;
+mod function;
+mod port;
+mod service;
+mod slice;
+mod unit;
+
+use crate::layout::Layout;
+use crate::model::{self, DropIn, Model};
+use crate::names::GenerationId;
+use crate::target::Target;
+use crate::tree::Tree;
+
+/// Units for the systemd of a version; None: it is unknown, and the units are for the oldest that is supported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Units(pub Option<u16>);
+
+impl Target for Units {
+    fn systemd(&self) -> Option<u16> {
+        self.0
+    }
+
+    fn service(&self, layout: &Layout, model: &Model, id: &GenerationId) -> Tree {
+        let Model { service, systemd } = model;
+        let mut tree = Tree::default();
+        service::render(layout, service, &mut tree);
+        slice::render(layout, model, &mut tree);
+        deployment::render(layout, model, id, self.0, &mut tree);
+        bridge::render(layout, service, id, &mut tree);
+        port::render(layout, service, self.0, &mut tree);
+        for DropIn { name, content } in &systemd.drop_ins {
+            tree.file(format!("{}.service.d/{name}", service.name.template(id)), content.as_str());
+        }
+        tree
+    }
+
+    fn function(&self, layout: &Layout, function: &model::function::Compiled) -> Tree {
+        function::render(layout, function, self.0)
+    }
+}

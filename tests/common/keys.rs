@@ -161,7 +161,7 @@ pub fn compile_service(declaration: &Table, host: &Table) -> Result<conductor::c
     fs::write(dir.join("service.toml"), declaration.to_string()).expect("a declaration");
     fs::write(root.join("etc/conductor/conductor.toml"), host.to_string()).expect("settings");
     write_files(&dir, &Value::Table(declaration.clone()));
-    let host = compile::compile(&Layout::system(root), Some(257));
+    let host = compile::compile(&Layout::system(root), &conductor::target::systemd::Units(Some(257)));
     let error = host.errors.values().next().map(ToString::to_string);
     host.services.into_values().next().ok_or_else(|| error.expect("a reason"))
 }

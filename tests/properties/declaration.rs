@@ -8,6 +8,7 @@ use conductor::compile;
 use conductor::compile::host::{Compiled, Host};
 use conductor::layout::Layout;
 use conductor::names::ServiceName;
+use conductor::target::systemd::Units;
 
 /// Everything that takes a text, each with a word of its own to be replaced by another.
 const DECLARATION: &str = r#"
@@ -142,7 +143,7 @@ pub(crate) fn compile(text: &[u8]) -> Host {
     let root = tempfile::tempdir().expect("a scratch directory");
     let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
     declare(root, text);
-    let host = compile::compile(&Layout::system(root), Some(252));
+    let host = compile::compile(&Layout::system(root), &Units(Some(252)));
     for error in host.errors.values() {
         // The compiler says this of itself when it panicked.
         assert!(!error.to_string().contains("this is a bug"), "{error}");

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use camino::Utf8Path;
 use conductor::compile;
 use conductor::layout::Layout;
+use conductor::target::systemd::Units;
 use proptest::prelude::*;
 
 proptest! {
@@ -30,7 +31,7 @@ proptest! {
                 fs::write(&path, content).expect("a file");
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
             }
-            let host = compile::compile(&Layout::system(root), Some(252));
+            let host = compile::compile(&Layout::system(root), &Units(Some(252)));
             let errors: BTreeSet<String> = host.errors.values().map(ToString::to_string).collect();
             (host.tree, errors)
         };

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use crate::declaration::{declare_in, web};
 use crate::unit::{INSTANCE, expanded, last_argument, values, values_in, words};
+use conductor::target::systemd::Units;
 
 /// A directory that a user's base directories may be in.
 fn base_directory() -> impl Strategy<Value = String> {
@@ -36,7 +37,7 @@ proptest! {
         let name = ServiceName::new("web").expect("a name");
         let declaration = layout.declaration(&name);
         declare_in(&layout.at(&declaration), b"[exec]\ncommand = ['./server']\n");
-        let host = compile::compile(&layout, Some(252));
+        let host = compile::compile(&layout, &Units(Some(252)));
         let compiled = web(&host).unwrap_or_else(|| panic!("{:?}", host.errors));
 
         let files = layout.files(&name, &compiled.id);

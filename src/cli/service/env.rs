@@ -16,7 +16,7 @@ pub(crate) fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome 
             Environment::of(&live.units(layout, id)?, name, id, None)
         }
         None => {
-            let compiled = compile::compile_located(layout, &context.location(name.as_str())?, context.systemd());
+            let compiled = compile::compile_located(layout, &context.location(name.as_str())?, &context.target());
             let compiled = compiled.map_err(Failure::Declaration)?;
             Environment::of(&compiled.units, name, &compiled.id, None)
         }

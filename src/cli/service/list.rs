@@ -59,7 +59,7 @@ fn rows(context: &Context) -> Result<Vec<Row>, Failure> {
     let has_systemd = context.machine().is_running();
     let (host, listing) = thread::scope(|scope| {
         let listing = scope.spawn(|| has_systemd.then(|| manager.listing().ok()).flatten());
-        let host = compile::compile(layout, context.systemd());
+        let host = compile::compile(layout, &context.target());
         (host, listing.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
@@ -75,7 +75,7 @@ fn row(context: &Context, host: &Host, state: String, name: ServiceName) -> Resu
     let target = Target::read(layout, &name)?;
     let shown = compiled.map(|compiled| compiled.service.clone()).or_else(|| {
         let live = live::of(layout, &name)?;
-        live.model(layout, live.current(layout)).ok()
+        live.service(layout, live.current(layout)).ok()
     });
     let held_back = shown.as_ref().and_then(|service| held_back(layout.scope, service, &state));
     let errors = host.errors.get(&Some(name.clone()));
@@ -120,7 +120,7 @@ fn displayed(context: &Context, name: &ServiceName, compiled: Option<&Compiled>)
     let layout = &context.layout;
     let live = live::of(layout, name).and_then(|live| {
         let id = live.current(layout);
-        let model = live.model(layout, id).ok()?;
+        let model = live.service(layout, id).ok()?;
         let units = if model.display.is_empty() { Tree::default() } else { live.units(layout, id).ok()? };
         Some((model, Environment::of(&units, name, id, None)))
     });

@@ -66,7 +66,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
     if location.is_none() && live::of(layout, name).is_none() {
         context.location(name.as_str())?;
     }
-    let compiled = location.as_ref().map(|location| compile::compile_located(layout, location, context.systemd()));
+    let compiled = location.as_ref().map(|location| compile::compile_located(layout, location, &context.target()));
     let (compiled, broken) = match compiled {
         Some(Ok(compiled)) => (Some(compiled), None),
         Some(Err(errors)) => (None, Some(errors.to_string())),

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::compile;
 use crate::names::GenerationId;
+use crate::target::systemd::Units;
 
 /// A service that listens on a unix socket and has a credential.
 struct Fixture {
@@ -23,7 +24,7 @@ impl Fixture {
         fs::write(dir.join("service.toml"), declaration).expect("a declaration");
         fs::write(dir.join("pod.yaml"), "").expect("a file");
         let layout = Layout::system(path);
-        let model = compile::compile(&layout, None).services.into_values().next().expect("it compiles").service;
+        let model = compile::compile(&layout, &Units(None)).services.into_values().next().expect("it compiles").service;
         let deployment = Deployment::new(&model.name, &GenerationId::new("0123456789ab").expect("an id"), 2);
         Self { root, layout, deployment, model }
     }

@@ -1,18 +1,11 @@
-//! Images: there before anything that runs is touched, and pinned where a newer one was asked for.
+//! Images on this machine: pulled where they are missing, and pinned where a newer one was asked for.
 
 use serde::Deserialize;
 
-use crate::compile::host::Compiled;
-use crate::deployment::state;
-use crate::diagnostic::Diagnostics;
-use crate::engine::pod::{Policy, Setting};
-use crate::engine::podman::{exists, podman};
+use crate::engine::podman::run::{exists, podman};
 use crate::error::{Error, Result};
-use crate::layout::Layout;
-use crate::live;
 use crate::log::note;
-use crate::model::{Container, Engine, Pull, Service, without_tag};
-use crate::names::{Deployment, GenerationId};
+use crate::model::{Container, without_tag};
 
 /// What an image says of how it is run.
 #[derive(Deserialize)]
@@ -24,35 +17,20 @@ struct Config {
     cmd: Option<Vec<String>>,
 }
 
-/// Gets every image of a service that the machine does not have. What deployments of `running` were started from is
-/// there: asking podman takes a tenth of a pod's rollout.
-///
-/// # Errors
-/// What podman says of the first that cannot be had, or of a pod's file.
-pub fn provide(layout: &Layout, compiled: &Compiled, running: Option<&GenerationId>) -> Result<()> {
-    let Compiled { service, id, .. } = compiled;
-    let images = images(layout, service, id)?;
-    let there =
-        if images.is_empty() { Vec::new() } else { running.map_or_else(Vec::new, |id| in_use(layout, service, id)) };
-    for (image, policy) in images.into_iter().filter(|(image, _)| !there.contains(image)) {
-        get(service.name.as_str(), &image, policy)?;
-    }
-    Ok(())
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// If the machine does not have it.
+    Missing,
+    /// Never: the machine has to have it.
+    Never,
 }
 
-/// Gets the image of a container that something is called by `name`, if the machine does not have it.
+/// Gets an image that `name` runs, if the machine does not have it.
 ///
 /// # Errors
 /// What podman says if it cannot be had.
-pub fn provide_one(name: &str, container: &Container) -> Result<()> {
-    get(name, &container.reference(), policy(container))
-}
-
-fn policy(container: &Container) -> Policy {
-    if container.pull == Pull::Never { Policy::Never } else { Policy::Missing }
-}
-
-fn get(name: &str, image: &str, policy: Policy) -> Result<()> {
+pub fn provide(name: &str, image: &str, policy: Policy) -> Result<()> {
     if exists("image", image) {
         return Ok(());
     }
@@ -85,29 +63,6 @@ fn words(entrypoint: Option<&str>, exec: &[String], config: Config) -> Vec<Strin
     };
     let arguments = if exec.is_empty() { arguments } else { exec.to_vec() };
     entrypoint.into_iter().chain(arguments).collect()
-}
-
-/// The images of a generation that serves.
-fn in_use(layout: &Layout, service: &Service, id: &GenerationId) -> Vec<String> {
-    let ready = state::ready(layout, &service.name).unwrap_or_default();
-    if !ready.iter().any(|deployment| deployment.generation == *id) {
-        return Vec::new();
-    }
-    let images = live::model(layout, &service.name, id).map_err(Error::from).and_then(|old| images(layout, &old, id));
-    images.unwrap_or_default().into_iter().map(|(image, _)| image).collect()
-}
-
-fn images(layout: &Layout, service: &Service, id: &GenerationId) -> Result<Vec<(String, Policy)>> {
-    match &service.process.engine {
-        Engine::Exec { .. } => Ok(Vec::new()),
-        Engine::Container(container) => Ok(vec![(container.reference(), policy(container))]),
-        Engine::Pod(pod) => {
-            let deployment = &Deployment::new(&service.name, id, 1);
-            let files = &layout.at(&layout.files(&service.name, id));
-            let setting = Setting { layout, deployment, model: service, pod, files, shown: files };
-            Ok(setting.images().map_err(Diagnostics::from)?)
-        }
-    }
 }
 
 /// The digest of what an image's name points at now, in its registry; on this machine, with a word, if the

@@ -18,11 +18,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::atomic;
-use crate::engine::podman::podman;
+use crate::engine::podman::run::podman;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::names::Deployment;
-use crate::target::systemd::podman::PID_FILE;
+use crate::names::{Deployment, PID_FILE};
 
 /// In the DEPLOYMENTDIR.
 const RECORD: &str = "infra.json";

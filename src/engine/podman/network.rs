@@ -2,15 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::engine::podman::{infra, podman};
+use crate::engine::podman::run::podman;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
-use crate::model::Engine;
-use crate::names::Deployment;
 
 /// Addresses, one a network, and the network namespace.
 const FORMAT: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}\n{{.NetworkSettings.SandboxKey}}";
 
+/// The network of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// In the first of its networks that gives one.
@@ -19,24 +17,12 @@ pub struct Network {
     pub namespace: Option<String>,
 }
 
-/// Of a container or pod that runs.
+/// Asks podman where the network of a container is that runs.
 ///
 /// # Errors
 /// What podman refuses.
-pub fn of(layout: &Layout, deployment: &Deployment, engine: &Engine) -> Result<Network> {
-    let container = match engine {
-        Engine::Pod(_) => {
-            let unknown = || Error(format!("{deployment}: podman has not started it"));
-            let infra = infra::read(layout, deployment).ok_or_else(unknown)?;
-            // Asking podman takes as long as all else between a pod's start and its first request.
-            if let Some(address) = infra::only_address(&infra.namespace).ok().flatten() {
-                return Ok(Network { address: Some(address.into()), namespace: Some(infra.namespace) });
-            }
-            infra.id
-        }
-        Engine::Container(_) | Engine::Exec { .. } => deployment.to_string(),
-    };
-    let told = podman(&["container", "inspect", "--format", FORMAT, &container])?;
+pub fn of(container: &str) -> Result<Network> {
+    let told = podman(&["container", "inspect", "--format", FORMAT, container])?;
     parse(&told).ok_or_else(|| Error(format!("podman says nothing of the network of {container}: {told:?}")))
 }
 

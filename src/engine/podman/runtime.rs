@@ -17,7 +17,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use crate::atomic;
-use crate::engine::podman::{infra, podman};
+use crate::engine::podman::infra;
+use crate::engine::podman::run::podman;
 use crate::error::{Error, Result};
 use crate::layout::{LIBRARY, Layout, RUNTIMES};
 

@@ -1,12 +1,13 @@
-//! The bridge from a deployment's socket to where it listens, systemd-socket-proxyd(8), and `[[port]]` tables.
+//! The bridge from a deployment's socket to where it listens, systemd-socket-proxyd(8).
 
 use askama::Template;
 
-use crate::escape::{Raw, Text, Word};
+use crate::escape::{Raw, Text};
 use crate::layout::Layout;
 use crate::model::{ListenKind, Service};
 use crate::names::GenerationId;
-use crate::target::systemd::units::{Argument, Common, DeploymentSocket, PerInstance, finish};
+use crate::target::systemd::deployment::DeploymentSocket;
+use crate::target::systemd::unit::{Argument, Common, PerInstance, finish};
 use crate::timespan;
 use crate::tree::Tree;
 
@@ -22,28 +23,11 @@ struct Bridge<'a> {
     families: &'static str,
 }
 
-#[derive(Template)]
-#[template(path = "systemd/port.socket", escape = "none")]
-struct PortSocket<'a> {
-    common: Common<'a>,
-    listen: &'a str,
-    polls_without_limit: bool,
-}
-
-#[derive(Template)]
-#[template(path = "systemd/port.service", escape = "none")]
-struct PortService<'a> {
-    common: Common<'a>,
-    listen: &'a str,
-    slot: Word<'a>,
-    families: &'static str,
-}
-
 /// systemd-socket-proxyd(8), before its options and where it leads.
 const RELAY: &str = "/usr/lib/systemd/systemd-socket-proxyd --connections-max=65536";
 
-/// The units between a deployment's socket and what is bound behind it.
-pub fn render(layout: &Layout, service: &Service, id: &GenerationId, tree: &mut Tree) {
+/// Adds the units between a deployment's socket and what is bound behind it.
+pub(super) fn render(layout: &Layout, service: &Service, id: &GenerationId, tree: &mut Tree) {
     if !service.listen.is_bridged() {
         return;
     }
@@ -87,25 +71,5 @@ pub fn render(layout: &Layout, service: &Service, id: &GenerationId, tree: &mut 
             passthrough_socket: Vec::new(),
         };
         tree.file(format!("{}.socket", service.name.inner_template(id)), finish(&inner));
-    }
-}
-
-/// systemd 256 and newer limit how often a socket is looked at, systemd.socket(5).
-pub fn polls_without_limit(systemd: Option<u16>) -> bool {
-    systemd.is_some_and(|version| version >= 256)
-}
-
-/// Each port's socket and what connects its callers to the first slot.
-pub fn ports(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mut Tree) {
-    let _name = service.name.as_str();
-    let slot = layout.slots(&service.name).join("1");
-    for listen in &service.ports {
-        let unit = service.name.port(listen);
-        let polls_without_limit = polls_without_limit(systemd);
-        let socket = PortSocket { common: Common::new(layout, service), listen, polls_without_limit };
-        let (common, families) = (Common::new(layout, service), "AF_UNIX AF_INET AF_INET6 AF_VSOCK");
-        let relay = PortService { common, listen, slot: Word(slot.as_str()), families };
-        tree.file(format!("{unit}.socket"), finish(&socket));
-        tree.file(format!("{unit}.service"), finish(&relay));
     }
 }

@@ -1,27 +1,21 @@
 //! A function's units: its socket and its gateway, which is started by a connection to it; and the units of an isolated
 //! function's requests, which the gateway has systemd start by connecting to a socket of theirs.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use askama::Template;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use crate::escape::{Assignment, CommandLine, Text};
 use crate::layout::{Layout, Scope};
-use crate::model::function::{Compiled, Function, Interface, Mode};
-use crate::model::{Command, Engine, Sandbox, User};
+use crate::model::function::{Compiled, Function, Interface, MARGIN, Mode, STAND_BY};
+use crate::model::{Command, Engine, Sandbox, User, program_path};
 use crate::names::{FUNCTIONS_SLICE, PROXY_GROUP};
-use crate::target::systemd::bridge::polls_without_limit;
-use crate::target::systemd::podman;
-use crate::target::systemd::units::{Line, finish, lines, program_path, user_lines};
+use crate::target::systemd::engine;
+use crate::target::systemd::unit::{Line, credential_lines, finish, limits, polls_without_limit, user_lines};
 use crate::timespan;
 use crate::tree::Tree;
 
-/// What the processes of a request need beside its own time.
-pub const MARGIN: Duration = Duration::from_secs(5);
-/// So long, and up to two seconds more, a unit waits for its request.
-pub const STAND_BY: Duration = Duration::from_secs(60);
 /// Of an isolated function's units: the gateway says how many there are. Those count that are not quite gone.
 const MAX_CONNECTIONS: u32 = 65_536;
 
@@ -74,7 +68,7 @@ struct Slice<'a> {
 }
 
 /// Renders all units of a function. `systemd` is the host's version; unknown means the oldest supported.
-pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tree {
+pub(super) fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tree {
     let mut tree = Tree::default();
     let name = compiled.id.unit();
     let function = &compiled.function;
@@ -106,7 +100,7 @@ pub fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>) -> Tre
     }
     tree.file(format!("{name}.service"), service(layout, compiled, of(), Role::Gateway));
     if !function.resources.is_empty() {
-        let unit = finish(&Slice { common: of(), lines: lines(&function.resources) });
+        let unit = finish(&Slice { common: of(), lines: limits(&function.resources).collect() });
         tree.file(format!("{name}.slice"), unit);
     }
     tree.symlink(format!("sockets.target.wants/{name}.socket"), format!("../{name}.socket"));
@@ -122,8 +116,15 @@ enum Role {
     Request,
 }
 
+impl Role {
+    /// Returns the last argument of a unit's commands: the instance, where each request has one.
+    fn instance(self) -> &'static str {
+        if self == Self::Request { " %i" } else { "" }
+    }
+}
+
 fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> String {
-    let Compiled { id, function, dir } = compiled;
+    let Compiled { id, function, dir: _ } = compiled;
     let process = &function.process;
     let user = match &process.user {
         User::Dynamic(_) => User::Dynamic(id.user()),
@@ -131,37 +132,20 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
     };
     let asks_units = role == Role::Gateway && function.mode == Mode::Isolated;
     // podman is root; the sandbox is its container.
-    let is_contained = process.engine.is_podman() && !asks_units;
+    let is_contained = process.engine.is_privileged() && !asks_units;
     let mut user = if is_contained { Vec::new() } else { user_lines(layout.scope, &user) };
-    if asks_units && layout.scope == Scope::System {
+    // What only asks others needs neither secrets nor variables.
+    if !asks_units {
+        user.extend(credential_lines(process));
+    } else if layout.scope == Scope::System {
         user.push(Line::new("SupplementaryGroups", PROXY_GROUP));
     }
-    // What only asks others needs none of it.
-    let none = BTreeMap::new();
-    let (credentials, encrypted) =
-        if asks_units { (&none, &none) } else { (&process.credentials, &process.credentials_encrypted) };
-    let credential = |(name, path): (&String, &Utf8PathBuf)| format!("{name}:{}", Text(path.as_str()));
-    user.extend(credentials.iter().map(|it| Line::new("LoadCredential", credential(it))));
-    user.extend(encrypted.iter().map(|it| Line::new("LoadCredentialEncrypted", credential(it))));
     let variables = if asks_units { None } else { Some(&process.environment) };
-    let program = layout.program();
-    let instance = if role == Role::Request { " %i" } else { "" };
-    let exec = match (role, function.interface, &process.engine) {
-        // Not StandardInput=socket: what cleans up would need it, too, when the socket may be gone.
-        _ if is_contained => format!("/bin/sh -c 'exec {program} cgi _container {id}{instance} <&3 3<&-'"),
-        (Role::Gateway, ..) => format!("{program} cgi serve {id}"),
-        (Role::Request, Interface::Http, Engine::Exec { command: Command(words) }) => {
-            let arguments: Vec<_> = words.iter().skip(1).map(|word| word.replace('$', "$$")).collect();
-            let program = program_path(dir, words.first().map_or("", String::as_str));
-            CommandLine { program: program.as_str(), arguments: &arguments }.to_string()
-        }
-        (Role::Request, ..) => format!("{program} cgi _request {id}"),
-    };
     let network = function.network && !asks_units;
     let mut lines = role_lines(function, role, is_contained);
     if is_contained {
-        lines.extend(podman::unit_lines(&process.engine, Utf8Path::new("")));
-        lines.push(Line::new("ExecStopPost", format!("{program} cgi _remove {id}{instance}")));
+        lines.extend(engine::unit_lines(&process.engine, Utf8Path::new("")));
+        lines.push(Line::new("ExecStopPost", format!("{} cgi _remove {id}{}", layout.program(), role.instance())));
     }
     finish(&Service {
         common,
@@ -172,7 +156,7 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
             Role::Request => "simple",
             Role::Gateway => "exec",
         },
-        exec,
+        exec: exec(layout, compiled, role, is_contained),
         lines,
         environment: variables.into_iter().flatten().map(|(name, value)| Assignment { name, value }).collect(),
         user,
@@ -187,6 +171,22 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
             (false, Role::Request) => "none",
         },
     })
+}
+
+fn exec(layout: &Layout, compiled: &Compiled, role: Role, is_contained: bool) -> String {
+    let Compiled { id, function, dir } = compiled;
+    let program = layout.program();
+    match (role, function.interface, &function.process.engine) {
+        // Not StandardInput=socket: what cleans up would need it, too, when the socket may be gone.
+        _ if is_contained => format!("/bin/sh -c 'exec {program} cgi _container {id}{} <&3 3<&-'", role.instance()),
+        (Role::Gateway, ..) => format!("{program} cgi serve {id}"),
+        (Role::Request, Interface::Http, Engine::Exec { command: Command(words) }) => {
+            let arguments: Vec<_> = words.iter().skip(1).map(|word| word.replace('$', "$$")).collect();
+            let program = program_path(dir, words.first().map_or("", String::as_str));
+            CommandLine { program: program.as_str(), arguments: &arguments }.to_string()
+        }
+        (Role::Request, ..) => format!("{program} cgi _request {id}"),
+    }
 }
 
 fn role_lines(function: &Function, role: Role, is_contained: bool) -> Vec<Line<'_>> {

@@ -1,0 +1,28 @@
+//! Where an engine put a deployment that runs.
+
+use crate::engine::podman::infra;
+use crate::engine::podman::network::{self, Network};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::model::Engine;
+use crate::names::Deployment;
+
+/// Finds the network of a deployment that runs; a command has the host's.
+///
+/// # Errors
+/// What podman refuses, or a pod that has not started.
+pub(crate) fn find(layout: &Layout, deployment: &Deployment, engine: &Engine) -> Result<Network> {
+    match engine {
+        Engine::Exec { .. } => Ok(Network { address: None, namespace: None }),
+        Engine::Container(_) => network::of(&deployment.to_string()),
+        Engine::Pod(_) => {
+            let unknown = || Error(format!("{deployment}: podman has not started it"));
+            let infra = infra::read(layout, deployment).ok_or_else(unknown)?;
+            // Asking podman takes as long as all else between a pod's start and its first request.
+            match infra::only_address(&infra.namespace).ok().flatten() {
+                Some(address) => Ok(Network { address: Some(address.into()), namespace: Some(infra.namespace) }),
+                None => network::of(&infra.id),
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Arguments of podman(1) that units and hooks have in common.
+
+use camino::Utf8Path;
+
+use crate::model::{Container, Engine};
+
+/// Where credentials are in a container.
+pub(crate) const CREDENTIALS: &str = "/run/credentials";
+
+/// Returns what a declaration says of a container beside what runs in it, as options of podman-run(1). The declaration's
+/// files are in `files`.
+pub(crate) fn options(container: &Container, files: &Utf8Path) -> Vec<String> {
+    let Container {
+        image: _,
+        pull: _,
+        digest: _,
+        exec: _,
+        entrypoint: _,
+        user,
+        working_dir,
+        volume,
+        tmpfs,
+        secret,
+        network,
+        add_capability,
+        drop_capability,
+        read_only,
+        podman_args,
+        port: _,
+    } = container;
+    let each = |option: &str, values: &[String]| -> Vec<String> {
+        values.iter().map(|value| format!("--{option}={value}")).collect()
+    };
+    let mut options: Vec<String> = volume
+        .iter()
+        .map(|volume| match volume.strip_prefix("./") {
+            Some(rest) => format!("--volume={files}/{rest}"),
+            None => format!("--volume={volume}"),
+        })
+        .collect();
+    options.extend(each("tmpfs", tmpfs));
+    options.extend(each("secret", secret));
+    options.extend(each("network", network));
+    options.extend(each("cap-add", add_capability));
+    options.extend(each("cap-drop", drop_capability));
+    options.extend(each("user", user.as_slice()));
+    options.extend(each("workdir", working_dir.as_slice()));
+    options.extend(read_only.then(|| "--read-only".to_owned()));
+    options.extend(podman_args.iter().cloned());
+    options
+}
+
+/// Returns what stops and removes a deployment: its container of this name with its unnamed volumes, or the pods of the
+/// DEPLOYMENTDIR `dir`, whose volumes with names stay. None where podman runs nothing.
+pub(crate) fn removal(engine: &Engine, name: &str, dir: &str) -> Option<Vec<String>> {
+    let line = match engine {
+        Engine::Exec { .. } => return None,
+        Engine::Container(_) => format!("rm --force --ignore --volumes --time=10 {name}"),
+        Engine::Pod(_) => format!("kube down {dir}/pod.yaml"),
+    };
+    Some(line.split(' ').map(str::to_owned).collect())
+}

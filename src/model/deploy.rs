@@ -1,0 +1,38 @@
+//! How deployments of a service replace each other, and the commands that run around them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::declaration::Strategy;
+use crate::model::command::Command;
+
+/// How new deployments replace old ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deploy {
+    pub strategy: Strategy,
+    /// New deployments that start at a time, with the rolling strategy.
+    pub max_surge: u32,
+    pub drain_timeout: Duration,
+    pub health_timeout: Duration,
+    /// Part of the generation, so that the same configuration rolls: RFC 3339, UTC.
+    pub restarted_at: Option<String>,
+}
+
+/// Commands that run around a deployment's process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    pub pre_start: Option<Hook>,
+    pub post_start: Option<Hook>,
+    pub pre_stop: Option<Hook>,
+    /// Has what requests in flight leave of `drain_timeout`.
+    pub drain: Option<Command>,
+    pub post_stop: Option<Hook>,
+}
+
+/// A command that is ended when its time is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    pub command: Command,
+    pub timeout: Duration,
+}

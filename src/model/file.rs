@@ -1,0 +1,28 @@
+//! The files that travel with a declaration.
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+/// One file of a declaration, by its path relative to the declaration's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    pub path: Utf8PathBuf,
+    pub kind: FileKind,
+}
+
+/// What a file of a declaration is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    Regular {
+        executable: bool,
+        size: u64,
+        /// Of its content, in hex.
+        sha256: String,
+    },
+    Directory,
+    Symlink {
+        /// Relative, and within the declaration.
+        target: Utf8PathBuf,
+    },
+}

@@ -1,0 +1,43 @@
+//! How a deployment shows that it is ready for requests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::command::Command;
+
+/// A check, and how often it is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub check: Check,
+    /// Between two attempts.
+    pub interval: Duration,
+    /// Of one attempt.
+    pub timeout: Duration,
+    /// How many attempts may be made, 1 or more; None: as many as time allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+}
+
+/// What tells that a deployment is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// A GET of `path` is answered with one of `status`; an empty list means 200 to 399.
+    Http {
+        path: String,
+        status: Vec<u16>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
+        /// A regular expression that the answer's body matches.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+    },
+    /// The process accepts a connection.
+    Tcp,
+    /// The command, run as the service's user in its sandbox, exits with 0.
+    Exec { command: Command },
+    /// The process says READY=1, sd_notify(3).
+    Notify,
+}

@@ -1,0 +1,41 @@
+//! What is executed, as whom and with what.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::declaration::Sandbox;
+use crate::model::engine::Engine;
+
+/// What is executed, as whom and with what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    pub engine: Engine,
+    /// `config` with the engine's `environment` over it.
+    pub environment: BTreeMap<String, String>,
+    /// Who runs the processes, or the hooks beside a container or pod.
+    pub user: User,
+    /// Paths of secrets by the name that the processes know them by.
+    pub credentials: BTreeMap<String, Utf8PathBuf>,
+    /// Paths of encrypted secrets by the name that the processes know them by.
+    pub credentials_encrypted: BTreeMap<String, Utf8PathBuf>,
+    pub sandbox: Sandbox,
+}
+
+impl Process {
+    /// Returns whether there are secrets, encrypted or not.
+    pub fn has_credentials(&self) -> bool {
+        !self.credentials.is_empty() || !self.credentials_encrypted.is_empty()
+    }
+}
+
+/// As whom processes run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum User {
+    /// A user that exists only while a deployment runs, under a name that all generations share.
+    Dynamic(String),
+    /// A user of the host.
+    Static(String),
+}

@@ -1,0 +1,35 @@
+//! What a declaration says to systemd alone: directives that are passed through, and unit drop-ins.
+
+use serde::{Deserialize, Serialize};
+
+/// What a declaration says to systemd alone, beside what its service is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Systemd {
+    /// Directives for section `[Unit]` of the deployments' service.
+    pub unit: Vec<Directive>,
+    /// Directives for section `[Service]` of the deployments' service.
+    pub service: Vec<Directive>,
+    /// Directives for section `[Socket]` of the deployments' socket.
+    pub socket: Vec<Directive>,
+    /// Directives for section `[Slice]` of the service's slice.
+    pub slice: Vec<Directive>,
+    /// Directives for section `[Slice]` of the group's slice, which those of its parts are in.
+    pub group_slice: Vec<Directive>,
+    /// Drop-ins for the deployments' service, in the order in which systemd applies them.
+    pub drop_ins: Vec<DropIn>,
+}
+
+/// One line of a unit, its value in systemd's own syntax, systemd.syntax(7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directive {
+    pub name: String,
+    pub value: String,
+}
+
+/// A unit drop-in, taken into the generation as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropIn {
+    /// `50-limits.conf`
+    pub name: String,
+    pub content: String,
+}

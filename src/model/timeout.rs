@@ -1,0 +1,68 @@
+//! How long starts and stops of a service may take: what its declaration allows, and a margin for what runs around it.
+
+use std::time::Duration;
+
+use crate::declaration::Strategy;
+use crate::model::deploy::{Hook, Hooks};
+use crate::model::health::Check;
+use crate::model::service::Service;
+
+/// What the host and the hooks need beside the time that a declaration allows.
+const MARGIN: Duration = Duration::from_secs(10);
+/// How long pulling the images of a new generation may take, before anything of the old one is touched.
+const PULL: Duration = Duration::from_secs(15 * 60);
+
+impl Service {
+    /// Returns the limit of one command of a deployment's start: room for the longest. Where the process itself says when
+    /// it is ready, nothing else keeps that time.
+    pub fn start_limit(&self) -> Duration {
+        let Hooks { pre_start, post_start, .. } = &self.hooks;
+        let health = match self.health.check {
+            Check::Notify => self.deploy.health_timeout,
+            Check::Http { .. } | Check::Tcp | Check::Exec { .. } => self.deploy.health_timeout + MARGIN,
+        };
+        [pre_start, post_start].into_iter().flatten().map(hook_limit).fold(health, Duration::max)
+    }
+
+    /// Returns the limit of one command of a deployment's stop: room for the longest.
+    pub fn stop_limit(&self) -> Duration {
+        let Hooks { pre_stop, post_stop, .. } = &self.hooks;
+        // podman gives a container ten seconds to end, in the same command.
+        let removal = if self.process.engine.is_privileged() { MARGIN } else { Duration::ZERO };
+        let drain = self.deploy.drain_timeout + MARGIN + removal;
+        [pre_stop, post_stop].into_iter().flatten().map(hook_limit).fold(drain, Duration::max)
+    }
+
+    /// Returns the limit of a whole rollout, which starts and stops every deployment twice if it is rolled back.
+    pub fn rollout_limit(&self) -> Duration {
+        let batches = match self.deploy.strategy {
+            Strategy::Rolling => self.concurrency.div_ceil(self.deploy.max_surge),
+            Strategy::BlueGreen | Strategy::Recreate => 1,
+        };
+        let pull = if self.process.engine.has_images() { PULL } else { Duration::ZERO };
+        2 * batches * (self.start_time() + self.stop_time()) + pull
+    }
+
+    /// Returns the limit of stopping all deployments side by side.
+    pub fn shutdown_limit(&self) -> Duration {
+        self.stop_time() + MARGIN
+    }
+
+    /// Returns the time of a deployment's commands before, during and after its health check, each with its own limit.
+    fn start_time(&self) -> Duration {
+        let Hooks { pre_start, post_start, .. } = &self.hooks;
+        let hooks = [pre_start, post_start].into_iter().flatten();
+        hooks.map(hook_limit).sum::<Duration>() + self.deploy.health_timeout + MARGIN
+    }
+
+    /// Returns the time of a deployment's drain, of the end of its processes, and of each hook.
+    fn stop_time(&self) -> Duration {
+        let Hooks { pre_stop, drain: _, post_stop, .. } = &self.hooks;
+        let hooks = [pre_stop, post_stop].into_iter().flatten();
+        hooks.map(hook_limit).sum::<Duration>() + self.deploy.drain_timeout + MARGIN + self.stop_limit()
+    }
+}
+
+fn hook_limit(hook: &Hook) -> Duration {
+    hook.timeout + MARGIN
+}

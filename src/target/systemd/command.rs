@@ -1,0 +1,27 @@
+//! Declared commands as systemd's command lines, systemd.service(5).
+
+use camino::Utf8Path;
+
+use crate::escape::{CommandLine, Word};
+use crate::model::{Command, Hook, program_path};
+use crate::target::systemd::unit::Argument;
+
+/// Writes a declared command whose files are in `files`.
+pub(super) fn declared_command(files: &Utf8Path, command: &Command) -> String {
+    let Some((program, arguments)) = command.0.split_first() else { return String::new() };
+    CommandLine { program: program_path(files, program).as_str(), arguments }.to_string()
+}
+
+/// Writes a declared command as arguments of another, so that systemd expands variables in its program's path.
+pub(super) fn argument_command(files: &Utf8Path, command: &Command) -> String {
+    let Some((program, arguments)) = command.0.split_first() else { return String::new() };
+    let arguments = arguments.iter().map(|word| format!(" {}", Word(word)));
+    format!("{}{}", Argument(&program_path(files, program)), arguments.collect::<String>())
+}
+
+/// Writes a hook under timeout(1), which ends it and all that it started in its process group.
+pub(super) fn limited_command(files: &Utf8Path, hook: &Hook) -> String {
+    let Hook { command, timeout } = hook;
+    let limit = timeout.as_secs_f64();
+    format!("timeout --verbose --kill-after=1s {limit}s {}", argument_command(files, command))
+}

@@ -1,0 +1,224 @@
+//! The template of a generation's deployments, and the template of their sockets.
+
+use askama::Template;
+
+use crate::escape::{Assignment, Raw, Text};
+use crate::layout::{Layout, Scope};
+use crate::model::{Check, Deploy, Hooks, ListenKind, Model, Sandbox, Service, Systemd};
+use crate::names::GenerationId;
+use crate::target::systemd::command::{argument_command, limited_command};
+use crate::target::systemd::engine::{self, Names};
+use crate::target::systemd::unit::{
+    Argument, Common, Line, PerInstance, Prefixed, credential_lines, finish, lines, polls_without_limit, user_lines,
+};
+use crate::timespan;
+use crate::tree::Tree;
+
+#[derive(Template)]
+#[template(path = "systemd/deployment.service", escape = "none")]
+struct DeploymentUnit<'a> {
+    common: Common<'a>,
+    id: &'a GenerationId,
+    /// What has to be up for as long as the process is.
+    socket_units: Vec<String>,
+    rests: bool,
+    passthrough_unit: Vec<Line<'a>>,
+    kind: &'static str,
+    of_engine: Vec<Line<'a>>,
+    has_environment_file: bool,
+    deployments: Text<'a>,
+    exec: Vec<Line<'a>>,
+    files: Text<'a>,
+    environment: Vec<Assignment<'a>>,
+    service_dir: Assignment<'a>,
+    deployment_dir: PerInstance<Assignment<'a>>,
+    socket: String,
+    credentials: Vec<Line<'a>>,
+    /// Some of its commands are the declaration's own, and not conductor's or podman's.
+    runs_declared: bool,
+    user: Vec<Line<'a>>,
+    backs_off: bool,
+    timeout_start: String,
+    timeout_stop: String,
+    strict: bool,
+    passthrough_service: Vec<Line<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "systemd/deployment.socket", escape = "none")]
+pub(super) struct DeploymentSocket<'a> {
+    pub(super) common: Common<'a>,
+    pub(super) id: &'a GenerationId,
+    /// For people, before "deployment 1".
+    pub(super) what: &'static str,
+    /// Within the directory of the generation's sockets.
+    pub(super) path: Raw<'a>,
+    pub(super) sockets: Text<'a>,
+    /// What it starts, if that is not called as the socket is.
+    pub(super) service: Option<String>,
+    /// It stays when the deployment rests.
+    pub(super) outlasts: bool,
+    pub(super) polls_without_limit: bool,
+    pub(super) passthrough_socket: Vec<Line<'a>>,
+}
+
+/// Adds the deployments' template and, where systemd holds a socket that callers reach, that of their sockets.
+pub(super) fn render(layout: &Layout, model: &Model, id: &GenerationId, systemd: Option<u16>, tree: &mut Tree) {
+    let template = model.service.name.template(id);
+    tree.file(format!("{template}.service"), deployment_unit(layout, model, id, systemd));
+    if model.service.listen.has_socket() {
+        tree.file(format!("{template}.socket"), deployment_socket(layout, model, id, systemd));
+    }
+}
+
+fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: Option<u16>) -> String {
+    let Model { service, systemd: passed } = model;
+    let names = Names::new(layout, service, id);
+    let Names { files, deployments, sockets, .. } = &names;
+    let process = &service.process;
+    let socket = PerInstance(Assignment { name: "CONDUCTOR_SOCKET", value: &format!("{sockets}/") }).to_string();
+    // What stands behind another socket, or binds its own, has it in a directory of its own.
+    let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
+    let socket = if in_its_own { format!("{socket}.d/socket") } else { socket };
+    finish(&DeploymentUnit {
+        common: Common::new(layout, service),
+        id,
+        socket_units: socket_units(service, id),
+        rests: service.listen.idle_timeout.is_some(),
+        passthrough_unit: lines(&passed.unit),
+        kind: engine::service_type(service),
+        of_engine: if process.engine.is_privileged() {
+            engine::unit_lines(&process.engine, deployments)
+        } else {
+            directories(service, id)
+        },
+        has_environment_file: service.has_environment_file(),
+        deployments: Text(deployments.as_str()),
+        exec: exec_lines(&names),
+        files: Text(files.as_str()),
+        environment: process.environment.iter().map(|(name, value)| Assignment { name, value }).collect(),
+        service_dir: Assignment { name: "CONDUCTOR_SERVICE_DIR", value: files.as_str() },
+        deployment_dir: PerInstance(Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() }),
+        socket,
+        credentials: credential_lines(process),
+        runs_declared: runs_declared(service, passed),
+        user: user_lines(layout.scope, &process.user),
+        backs_off: systemd.is_some_and(|version| version >= 254),
+        timeout_start: timespan::format(service.start_limit()),
+        timeout_stop: timespan::format(service.stop_limit()),
+        strict: layout.scope == Scope::System && process.sandbox == Sandbox::Strict,
+        passthrough_service: lines(&passed.service),
+    })
+}
+
+/// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one that
+/// an administrator has put into a drop-in.
+fn runs_declared(service: &Service, passed: &Systemd) -> bool {
+    let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
+    let hooks = [pre_start, post_start, pre_stop, post_stop].into_iter().any(Option::is_some) || drain.is_some();
+    let added = passed.drop_ins.iter().any(|drop_in| drop_in.content.contains("Exec"));
+    !service.process.engine.is_privileged() || hooks || added || matches!(service.health.check, Check::Exec { .. })
+}
+
+/// Returns the sockets by systemd that the process takes, or that its callers reach.
+fn socket_units(service: &Service, id: &GenerationId) -> Vec<String> {
+    match (service.listen.kind, service.listen.idle_timeout) {
+        (ListenKind::Activation, Some(_)) => vec![format!("{}%i.socket", service.name.inner_template(id))],
+        // Callers' own socket stays when the process rests.
+        (_, Some(_)) | (ListenKind::Unix, None) => Vec::new(),
+        (ListenKind::Activation | ListenKind::Tcp, None) => vec![format!("{}%i.socket", service.name.template(id))],
+    }
+}
+
+/// Returns the directory where a process may bind a socket.
+fn directories(service: &Service, id: &GenerationId) -> Vec<Line<'static>> {
+    if service.listen.kind != ListenKind::Unix {
+        return Vec::new();
+    }
+    let dir = format!("conductor/sockets/{}-{id}/%i.d", service.name);
+    vec![Line::new("RuntimeDirectory", dir), Line::new("RuntimeDirectoryMode", "0755")]
+}
+
+/// Writes the process and the hooks around it, in the order of a deployment's life.
+fn exec_lines(names: &Names) -> Vec<Line<'static>> {
+    let mut lines = start_lines(names);
+    lines.extend(stop_lines(names));
+    lines
+}
+
+/// Writes one of conductor's own commands about a deployment.
+fn own_command(names: &Names, verb: &str, options: &str) -> String {
+    format!("{} deployment {verb}{options} {}", names.program, PerInstance(Argument(&names.deployments)))
+}
+
+fn start_lines(names: &Names) -> Vec<Line<'static>> {
+    let service = names.service;
+    let own = |verb: &str, options: &str| own_command(names, verb, options);
+    let Hooks { pre_start, post_start, .. } = &service.hooks;
+    let health = format!(" --timeout={}", timespan::format(service.deploy.health_timeout));
+    // A command that checks health is the declaration's: the service's user runs it, in its sandbox.
+    let checked_as_user = matches!(service.health.check, Check::Exec { .. });
+
+    let mut lines = Vec::new();
+    if service.has_environment_file() && engine::is_prepared_apart(service) {
+        lines.push(Line::new("ExecStartPre", Prefixed("+", own("_prepare", ""))));
+    }
+    lines.extend(pre_start.iter().map(|hook| Line::new("ExecStartPre", limited_command(&names.files, hook))));
+    lines.push(engine::start(names));
+    if service.is_asked_for_address() && (post_start.is_some() || checked_as_user) {
+        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=address"))));
+    }
+    if post_start.is_none() && !checked_as_user {
+        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", &health))));
+    } else {
+        let privileges = if checked_as_user { "" } else { "+" };
+        let check = own("_start", &format!(" --only=health{health}"));
+        lines.push(Line::new("ExecStartPost", Prefixed(privileges, check)));
+        lines.extend(post_start.iter().map(|hook| Line::new("ExecStartPost", limited_command(&names.files, hook))));
+        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=slots"))));
+    }
+    lines
+}
+
+fn stop_lines(names: &Names) -> Vec<Line<'static>> {
+    let service = names.service;
+    let own = |verb: &str, options: &str| own_command(names, verb, options);
+    let Hooks { pre_stop, drain, post_stop, .. } = &service.hooks;
+    let Deploy { drain_timeout, .. } = &service.deploy;
+    let drained = format!(" --timeout={}", timespan::format(*drain_timeout));
+    let hook = |key, hook| Line::new(key, Prefixed("-", limited_command(&names.files, hook)));
+
+    let mut lines = Vec::new();
+    // A hook that fails must not keep the deployment from leaving its slots and draining.
+    lines.extend(pre_stop.iter().map(|pre_stop| hook("ExecStop", pre_stop)));
+    // Nothing of the declaration's comes between: one command less, and each takes 10 ms before systemd 254.
+    let removes = service.process.engine.is_privileged() && drain.is_none();
+    let remove = if removes { " --remove" } else { "" };
+    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", &format!("{drained}{remove}")))));
+    lines.extend(drain.iter().map(|drain| {
+        let command = format!("{} -- {}", own("_drain", &drained), argument_command(&names.files, drain));
+        Line::new("ExecStop", Prefixed("-", command))
+    }));
+    lines.extend(engine::stop(names).filter(|_| !removes));
+    lines.extend(post_stop.iter().map(|post_stop| hook("ExecStopPost", post_stop)));
+    lines.push(Line::new("ExecStopPost", Prefixed("+", own("_cleanup", ""))));
+    lines
+}
+
+fn deployment_socket(layout: &Layout, model: &Model, id: &GenerationId, systemd: Option<u16>) -> String {
+    let Model { service, systemd: passed } = model;
+    let sockets = layout.sockets(&service.name, id);
+    let is_bridged = service.listen.is_bridged();
+    let bridge = format!("{}%i.service", service.name.bridge_template(id));
+    finish(&DeploymentSocket {
+        common: Common::new(layout, service),
+        id,
+        what: "socket of",
+        sockets: Text(sockets.as_str()),
+        path: Raw("%i"),
+        service: is_bridged.then_some(bridge),
+        outlasts: service.listen.idle_timeout.is_some(),
+        polls_without_limit: is_bridged && polls_without_limit(systemd),
+        passthrough_socket: lines(&passed.socket),
+    })
+}

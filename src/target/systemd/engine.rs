@@ -1,0 +1,154 @@
+//! What a deployment's unit says of its engine: a command of its own, or how podman runs a container or a pod as the unit's
+//! processes.
+//!
+//! podman has to be root and in the mount namespace of PID 1, whatever the unit's own sandbox: that one is for
+//! the hooks. `conductor deployment _host` becomes such a podman. Options are those of podman-run(1) and
+//! podman-kube-play(1) as podman-systemd.unit(5) gives them.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::engine::podman::arguments::{CREDENTIALS, options, removal};
+use crate::escape::{Text, Word};
+use crate::layout::Layout;
+use crate::model::{Check, Container, Engine, ListenKind, Pod, Readiness, Service};
+use crate::names::{GenerationId, PID_FILE};
+use crate::target::systemd::command::declared_command;
+use crate::target::systemd::unit::{Line, Prefixed};
+
+/// Variables of conductor's that mean something within a container.
+const VARIABLES: &[&str] = &["CONDUCTOR_SERVICE", "CONDUCTOR_GENERATION", "CONDUCTOR_DEPLOYMENT", "CONDUCTOR_INSTANCE"];
+/// What a process returns that had no better answer to SIGTERM, as podman's monitor says it.
+const TERMINATED: &str = "143";
+/// What the main process of a pod returns, which podman kills when the pod is down.
+const POD_DOWN: &str = "143 137";
+
+/// What the command lines of a generation's deployments name.
+pub(super) struct Names<'a> {
+    pub(super) service: &'a Service,
+    /// Conductor's own program.
+    pub(super) program: String,
+    /// `NAME-GENERATION-%i`: what a deployment, its container and its pod are called.
+    pub(super) deployment: String,
+    /// The declaration's files.
+    pub(super) files: Utf8PathBuf,
+    /// DEPLOYMENTDIR up to its instance.
+    pub(super) deployments: Utf8PathBuf,
+    /// Directory of the sockets of a generation's deployments.
+    pub(super) sockets: Utf8PathBuf,
+}
+
+impl<'a> Names<'a> {
+    /// Takes the names of a generation's deployments from where things are.
+    pub(super) fn new(layout: &Layout, service: &'a Service, id: &GenerationId) -> Self {
+        Self {
+            service,
+            program: layout.program().to_owned(),
+            deployment: format!("{}-{id}-%i", service.name),
+            files: layout.files(&service.name, id),
+            deployments: layout.deployments().join(format!("{}-{id}-", service.name)),
+            sockets: layout.sockets(&service.name, id),
+        }
+    }
+}
+
+/// Returns how systemd knows that a deployment has started: `Type=`, systemd.service(5).
+pub(super) fn service_type(service: &Service) -> &'static str {
+    match (service.process.engine.readiness(), &service.health.check) {
+        (Readiness::Recorded, _) => "forking",
+        (Readiness::Announced, _) | (Readiness::Executed, Check::Notify) => "notify",
+        (Readiness::Executed, Check::Http { .. } | Check::Tcp | Check::Exec { .. }) => "exec",
+    }
+}
+
+/// Returns the lines that make podman's processes those of the unit: which one is the main one, a container's podman says
+/// itself, sd_notify(3), and a pod's is in a file below `deployments`. The control groups below the unit's are podman's.
+pub(super) fn unit_lines(engine: &Engine, deployments: &Utf8Path) -> Vec<Line<'static>> {
+    let (main, success) = match engine.readiness() {
+        Readiness::Executed => return Vec::new(),
+        Readiness::Announced => (Line::new("NotifyAccess", "all"), TERMINATED),
+        Readiness::Recorded => (Line::new("PIDFile", format!("{}%i/{PID_FILE}", Text(deployments.as_str()))), POD_DOWN),
+    };
+    vec![main, Line::new("Delegate", "yes"), Line::new("KillMode", "mixed"), Line::new("SuccessExitStatus", success)]
+}
+
+/// Returns the line that starts a deployment.
+pub(super) fn start(names: &Names) -> Line<'static> {
+    let podman = |options: &str, words| Line::new("ExecStart", Prefixed("+", podman(names, options, words)));
+    match &names.service.process.engine {
+        Engine::Exec { command } => Line::new("ExecStart", declared_command(&names.files, command)),
+        // podman makes a group below the unit's itself.
+        Engine::Container(it) => podman("", container(names, it)),
+        Engine::Pod(it) => {
+            let prepared = if is_prepared_apart(names.service) { " --prepared" } else { "" };
+            podman(&format!(" --pod={}%i{prepared}", names.deployments), pod(names, it))
+        }
+    }
+}
+
+/// Returns the line that stops and removes what podman runs; None for a command.
+pub(super) fn stop(names: &Names) -> Option<Line<'static>> {
+    let dir = format!("{}%i", names.deployments);
+    let words = removal(&names.service.process.engine, &names.deployment, &dir)?;
+    Some(Line::new("ExecStop", Prefixed("-+", podman(names, "", words))))
+}
+
+/// Returns whether what a deployment is to find has a command of its own: not if that is the last thing before podman
+/// anyway.
+pub(super) fn is_prepared_apart(service: &Service) -> bool {
+    !matches!(service.process.engine, Engine::Pod(_)) || service.hooks.pre_start.is_some()
+}
+
+/// Writes a command line of podman's, as root on the host.
+fn podman(names: &Names, options: &str, words: Vec<String>) -> String {
+    format!("{} deployment _host{options} -- podman {}", names.program, words.join(" "))
+}
+
+/// Writes a declared word of a command line; variables are expanded in it, specifiers are not.
+fn word(text: &str) -> String {
+    Word(text).to_string()
+}
+
+/// Returns the arguments of podman-run(1) that start a container.
+fn container(names: &Names, container: &Container) -> Vec<String> {
+    let Names { service, deployment, files, deployments, sockets, .. } = names;
+    let sdnotify = if service.health.check == Check::Notify { "container" } else { "conmon" };
+    let mut words = vec![
+        "run".to_owned(),
+        format!("--name={deployment}"),
+        "--replace --rm --detach --cgroups=split --log-driver=passthrough --pull=never".to_owned(),
+        format!("--sdnotify={sdnotify}"),
+        format!("--hostname={}", service.name),
+    ];
+    let own = VARIABLES.iter().map(|name| (*name).to_owned());
+    let variables = own.chain(service.process.environment.keys().cloned());
+    words.extend(variables.map(|name| format!("--env={name}")));
+    match service.listen.kind {
+        ListenKind::Activation => {}
+        ListenKind::Tcp => words.push("--env=PORT".to_owned()),
+        ListenKind::Unix => {
+            words.push(format!("--env=CONDUCTOR_SOCKET --volume={sockets}/%i.d:{sockets}/%i.d"));
+        }
+    }
+    if service.process.has_credentials() {
+        let from = format!("{deployments}%i/credentials/files");
+        words.push(format!("--volume={from}:{CREDENTIALS}:ro --env=CREDENTIALS_DIRECTORY={CREDENTIALS}"));
+    }
+    words.extend(container.entrypoint.iter().map(|entrypoint| word(&format!("--entrypoint={entrypoint}"))));
+    words.extend(options(container, files).iter().map(|option| word(option)));
+    words.push(word(&container.reference()));
+    words.extend(container.exec.iter().map(|argument| word(argument)));
+    words
+}
+
+/// Returns the arguments of podman-kube-play(1) that start a pod from the file that `_prepare` has rendered, with the
+/// runtime that puts its containers into the unit's control group.
+fn pod(names: &Names, pod: &Pod) -> Vec<String> {
+    let Pod { template: _, config_map, variables: _, network, podman_args, port: _ } = pod;
+    let dir = format!("{}%i", names.deployments);
+    let mut words = vec!["kube play --replace --log-driver=passthrough".to_owned()];
+    words.extend(network.iter().map(|network| word(&format!("--network={network}"))));
+    words.extend(config_map.as_ref().map(|_| format!("--configmap={dir}/configmap.yaml")));
+    words.extend(podman_args.iter().map(|argument| word(argument)));
+    words.push(format!("{dir}/pod.yaml"));
+    words
+}

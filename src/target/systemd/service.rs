@@ -1,0 +1,83 @@
+//! The units that people start: a service's, which rolls its deployments, and that of a group of parts.
+
+use askama::Template;
+
+use crate::escape::Text;
+use crate::layout::Layout;
+use crate::model::{Dependency, Group, Service};
+use crate::target::systemd::unit::{Argument, Common, Line, conditions, finish};
+use crate::timespan;
+use crate::tree::Tree;
+
+#[derive(Template)]
+#[template(path = "systemd/service.service", escape = "none")]
+struct ServiceUnit<'a> {
+    common: Common<'a>,
+    /// What it is a part of.
+    group: Option<&'a str>,
+    has_routes: bool,
+    dependencies: Vec<&'a str>,
+    conditions: Vec<Line<'a>>,
+    program: &'a str,
+    dir: Argument<'a>,
+    timeout_start: String,
+    timeout_stop: String,
+}
+
+#[derive(Template)]
+#[template(path = "systemd/group.service", escape = "none")]
+struct GroupUnit<'a> {
+    common: Common<'a>,
+    dependencies: Vec<&'a str>,
+    conditions: Vec<Line<'a>>,
+    program: &'a str,
+    dir: Argument<'a>,
+}
+
+/// Adds `NAME.service` and, for a part, its group's, with the links that start them; every part brings its group's.
+pub(super) fn render(layout: &Layout, service: &Service, tree: &mut Tree) {
+    tree.file(service.name.unit(), service_unit(layout, service));
+    link(&service.wanted_by, &service.name.unit(), tree);
+    if let Some(group) = &service.group {
+        tree.file(group.name.unit(), group_unit(layout, service, group));
+        link(&group.wanted_by, &group.name.unit(), tree);
+    }
+}
+
+fn link(wanted_by: &[String], unit: &str, tree: &mut Tree) {
+    for wanting in wanted_by {
+        tree.symlink(format!("{wanting}.wants/{unit}"), format!("../{unit}"));
+    }
+}
+
+fn service_unit(layout: &Layout, service: &Service) -> String {
+    finish(&ServiceUnit {
+        common: Common::new(layout, service),
+        group: service.group.as_ref().map(|group| group.name.as_str()),
+        has_routes: !service.routes.is_empty(),
+        dependencies: names(&service.dependencies),
+        conditions: conditions(&service.conditions),
+        program: &layout.program(),
+        dir: Argument(&layout.service_dir(service)),
+        timeout_start: timespan::format(service.rollout_limit()),
+        timeout_stop: timespan::format(service.shutdown_limit()),
+    })
+}
+
+fn group_unit(layout: &Layout, service: &Service, group: &Group) -> String {
+    finish(&GroupUnit {
+        common: Common {
+            name: group.name.as_str(),
+            description: Text(&group.description),
+            ..Common::new(layout, service)
+        },
+        dependencies: names(&group.dependencies),
+        conditions: conditions(&group.conditions),
+        program: &layout.program(),
+        dir: Argument(&layout.declaration(&group.name)),
+    })
+}
+
+fn names(dependencies: &[Dependency]) -> Vec<&str> {
+    dependencies.iter().map(|dependency| dependency.name.as_str()).collect()
+}
