@@ -3,9 +3,6 @@
 mod common;
 
 use conductor::compile::functions::load_function;
-use conductor::source::functions;
-use conductor::target::Target;
-use conductor::target::systemd::Units;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -18,6 +15,8 @@ use conductor::function::store;
 use conductor::layout::Layout;
 use conductor::model::function::Compiled;
 use conductor::names::FunctionId;
+use conductor::target::Target;
+use conductor::target::systemd::Units;
 use conductor::verify;
 use proptest::prelude::*;
 

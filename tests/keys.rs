@@ -184,7 +184,7 @@ fn a_change_of_a_key_is_what_is_described() {
         // What is required, or has a default that is written like the example, changes from another value.
         let before = compile_service(&place.without(), &Table::new())
             .ok()
-            .filter(|before| before.service != example.service || place.key.digest.is_none())
+            .filter(|before| before.model() != example.model() || place.key.digest.is_none())
             .or_else(|| with(&place.another()).ok());
         let Some(before) = before else {
             assert_eq!(place.key.kind, Kind::True, "{path} has no other value");

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use conductor::model::function::Compiled;
 use conductor::source::functions;
+use conductor::target::Target;
+use conductor::target::systemd::Units;
 use conductor::compile;
 use conductor::layout::Layout;
 use conductor::model::File;
@@ -42,7 +44,7 @@ fuzz_target!(|text: &str| {
         }
         Ok(function) => {
             let compiled = Compiled { id: function.id(), function, dir: "/f".into() };
-            let tree = conductor::target::systemd::function::render(&layout, &compiled, Some(252));
+            let tree = Units(Some(252)).function(&layout, &compiled);
             for (path, _) in tree.iter() {
                 let text = compile::text(&tree, path).unwrap_or_default();
                 assert!(text.lines().all(is_line), "{text}");

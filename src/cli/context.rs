@@ -35,11 +35,6 @@ impl Context {
         Ok(Self { layout, manager: Manager::new(scope) })
     }
 
-    /// Returns what declarations are compiled to: units for the systemd that will read them.
-    pub(crate) fn target(&self) -> Units {
-        self.machine().target()
-    }
-
     /// Returns the machine, whose operations report to the console.
     pub(crate) fn machine(&self) -> Machine<'_> {
         Machine { layout: &self.layout, manager: self.manager, observer: &Console }
@@ -59,6 +54,11 @@ impl Context {
     /// Returns the version of the systemd that will read the units.
     pub(crate) fn systemd(&self) -> Option<u16> {
         self.machine().systemd()
+    }
+
+    /// Returns what declarations are compiled to: units for the systemd that will read them.
+    pub(crate) fn target(&self) -> Units {
+        self.machine().target()
     }
 
     /// Finds the declaration of a service.

@@ -175,8 +175,21 @@ impl Inputs {
         if let Some(group) = group {
             inputs.group(group);
         }
-        inputs.systemd(&model.systemd, &group.as_ref().map(|group| path![group.name.as_str()]).unwrap_or_default());
+        let group = group.as_ref().map(|group| path![group.name.as_str()]);
+        inputs.systemd(&model.systemd, &group.unwrap_or_default());
         inputs
+    }
+
+    /// Places what is declared for systemd alone; what a group declares stands below `group`.
+    fn systemd(&mut self, systemd: &Systemd, group: &Path) {
+        let Systemd { unit, service, socket, slice, group_slice, drop_ins } = systemd;
+        for (section, directives) in [("unit", unit), ("service", service), ("socket", socket), ("slice", slice)] {
+            self.directives(&path![], section, directives);
+        }
+        self.directives(group, "slice", group_slice);
+        for DropIn { name, content } in drop_ins {
+            self.other(Kind::DropIn, name, Action::Roll, content.clone());
+        }
     }
 
     /// Places what is declared beside the parts of a service, under its name: `shop.description` is that of the group.
@@ -196,33 +209,17 @@ impl Inputs {
         }
     }
 
-    /// Places what is declared for systemd alone; what concerns the slice of all parts stands under the group's name.
-    fn systemd(&mut self, systemd: &Systemd, group: &Path) {
-        let Systemd { unit, service, socket, slice, group_slice, drop_ins } = systemd;
-        let none = path![];
-        let sections = [
-            (&none, "unit", unit),
-            (&none, "service", service),
-            (&none, "socket", socket),
-            (&none, "slice", slice),
-            (group, "slice", group_slice),
-        ];
-        for (at, section, directives) in sections {
-            let lines = directives.iter().map(|Directive { name, value }| (name.as_str(), value.as_str()));
-            for (name, values) in by_name(lines) {
-                self.insert(at, vec![path!["systemd", section, name]], line(&values));
-            }
-        }
-        for DropIn { name, content } in drop_ins {
-            self.other(Kind::DropIn, name, Action::Roll, content.clone());
+    fn settings(&mut self, at: &Path, section: &str, settings: &[Setting]) {
+        let settings = by_name(settings.iter().map(|Setting { key, value }| (key.as_str(), value.as_str())));
+        for (key, values) in settings {
+            self.insert(at, vec![path![section, key]], line(&values));
         }
     }
 
-    /// Places the limits of `[resources]` or the conditions of `[condition]`, below `at`.
-    fn settings(&mut self, at: &Path, section: &str, settings: &[Setting]) {
-        let lines = settings.iter().map(|Setting { key, value }| (key.as_str(), value.as_str()));
-        for (key, values) in by_name(lines) {
-            self.insert(at, vec![path![section, key]], line(&values));
+    fn directives(&mut self, at: &Path, section: &str, directives: &[Directive]) {
+        let directives = by_name(directives.iter().map(|Directive { name, value }| (name.as_str(), value.as_str())));
+        for (name, values) in directives {
+            self.insert(at, vec![path!["systemd", section, name]], line(&values));
         }
     }
 

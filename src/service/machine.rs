@@ -28,7 +28,7 @@ impl Machine<'_> {
         systemd_version(self.layout.root().as_std_path())
     }
 
-    /// Returns what declarations are compiled to: units for that systemd.
+    /// Returns what declarations are compiled to: units for the systemd that will read them.
     pub(crate) fn target(&self) -> Units {
         Units(self.systemd())
     }

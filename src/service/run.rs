@@ -14,8 +14,7 @@ use crate::deployment::health::{exit_of, unless};
 use crate::deployment::state;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Target};
-use crate::model::program_path;
-use crate::model::{CommandScope, RunCommand, Service};
+use crate::model::{CommandScope, RunCommand, Service, program_path};
 use crate::names::{Deployment, GenerationId, ServiceName};
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
@@ -48,7 +47,7 @@ impl Generation {
         }
         let name = ServiceName::new(word).map_err(Failure::Usage)?;
         let target = Target::read(layout, &name)?.map(|target| target.generation);
-        if let Some(id) = target.filter(|id| live::model(layout, &name, id).is_ok()) {
+        if let Some(id) = target.filter(|id| live::service(layout, &name, id).is_ok()) {
             return Self::live(layout, &name, id, None);
         }
         let location = machine.location(&name)?;

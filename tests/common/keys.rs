@@ -10,6 +10,7 @@ use conductor::compile::functions::load_function;
 use conductor::function::store;
 use conductor::key::{Default, File, Key, Kind, Section};
 use conductor::layout::Layout;
+use conductor::target::systemd::Units;
 use toml::{Table, Value};
 
 /// A key at its place in a file.
@@ -161,7 +162,7 @@ pub fn compile_service(declaration: &Table, host: &Table) -> Result<conductor::c
     fs::write(dir.join("service.toml"), declaration.to_string()).expect("a declaration");
     fs::write(root.join("etc/conductor/conductor.toml"), host.to_string()).expect("settings");
     write_files(&dir, &Value::Table(declaration.clone()));
-    let host = compile::compile(&Layout::system(root), &conductor::target::systemd::Units(Some(257)));
+    let host = compile::compile(&Layout::system(root), &Units(Some(257)));
     let error = host.errors.values().next().map(ToString::to_string);
     host.services.into_values().next().ok_or_else(|| error.expect("a reason"))
 }

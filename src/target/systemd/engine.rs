@@ -42,7 +42,7 @@ impl<'a> Names<'a> {
     pub(super) fn new(layout: &Layout, service: &'a Service, id: &GenerationId) -> Self {
         Self {
             service,
-            program: layout.program().to_owned(),
+            program: layout.program(),
             deployment: format!("{}-{id}-%i", service.name),
             files: layout.files(&service.name, id),
             deployments: layout.deployments().join(format!("{}-{id}-", service.name)),
@@ -73,14 +73,14 @@ pub(super) fn unit_lines(engine: &Engine, deployments: &Utf8Path) -> Vec<Line<'s
 
 /// Returns the line that starts a deployment.
 pub(super) fn start(names: &Names) -> Line<'static> {
-    let podman = |options: &str, words| Line::new("ExecStart", Prefixed("+", podman(names, options, words)));
+    let podman = |options: &str, words: &[String]| Line::new("ExecStart", Prefixed("+", podman(names, options, words)));
     match &names.service.process.engine {
         Engine::Exec { command } => Line::new("ExecStart", declared_command(&names.files, command)),
         // podman makes a group below the unit's itself.
-        Engine::Container(it) => podman("", container(names, it)),
+        Engine::Container(it) => podman("", &container(names, it)),
         Engine::Pod(it) => {
             let prepared = if is_prepared_apart(names.service) { " --prepared" } else { "" };
-            podman(&format!(" --pod={}%i{prepared}", names.deployments), pod(names, it))
+            podman(&format!(" --pod={}%i{prepared}", names.deployments), &pod(names, it))
         }
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn start(names: &Names) -> Line<'static> {
 pub(super) fn stop(names: &Names) -> Option<Line<'static>> {
     let dir = format!("{}%i", names.deployments);
     let words = removal(&names.service.process.engine, &names.deployment, &dir)?;
-    Some(Line::new("ExecStop", Prefixed("-+", podman(names, "", words))))
+    Some(Line::new("ExecStop", Prefixed("-+", podman(names, "", &words))))
 }
 
 /// Returns whether what a deployment is to find has a command of its own: not if that is the last thing before podman
@@ -99,7 +99,7 @@ pub(super) fn is_prepared_apart(service: &Service) -> bool {
 }
 
 /// Writes a command line of podman's, as root on the host.
-fn podman(names: &Names, options: &str, words: Vec<String>) -> String {
+fn podman(names: &Names, options: &str, words: &[String]) -> String {
     format!("{} deployment _host{options} -- podman {}", names.program, words.join(" "))
 }
 
