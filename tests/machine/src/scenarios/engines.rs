@@ -239,7 +239,7 @@ fn newer_images_roll(m: &mut Machine) {
     m.run("conductor daemon-reload; systemctl reload shop");
     assert_eq!((shop::generation(m), mark()), (first.clone(), "1".to_owned()));
     let told = m.run("conductor service reload shop");
-    assert!(told.contains("shop: the image is sha256:"), "{told}");
+    assert!(told.contains("shop: pinned the image to sha256:"), "{told}");
     assert_eq!(mark(), "2");
     let second = shop::generation(m);
     assert_ne!(second, first);
@@ -256,12 +256,12 @@ fn image_is_missing(m: &mut Machine) {
     m.run(&format!("sed -i 's|localhost/app:1|localhost/other:7|' {}/service.toml", shop::DIR));
     let output = m.try_run(&shop::command("2"));
     assert!(!output.success(), "{output}");
-    assert!(output.stderr.contains("the image localhost/other:7 cannot be had: podman pull: "), "{output}");
+    assert!(output.stderr.contains("could not pull image localhost/other:7: podman pull: "), "{output}");
     let pod = Shop::new(1).engine(Engine::Pod(Listen::Tcp));
     pod.write(m);
     m.run(&format!("sed -i 's|localhost/app:1|localhost/other:8|' {}/pod.yaml", shop::DIR));
     let output = m.try_run(&shop::command("3"));
-    assert!(!output.success() && output.stderr.contains("the image localhost/other:8 cannot be had"), "{output}");
+    assert!(!output.success() && output.stderr.contains("could not pull image localhost/other:8"), "{output}");
     let seen = load.stop();
     assert_eq!((seen.failed, seen.versions.len()), (0, 1), "{seen}");
     shop::assert_serves(m, "1", 1);

@@ -28,7 +28,7 @@ fn from_package_to_rolling_update(m: &mut Machine) {
     let output = m.try_run("conductor doctor");
     assert!(output.success(), "{output}");
     let said = m.run("conductor explain hello");
-    let became = "health.http = \"/healthz\"  (/etc/conductor/services/hello/service.toml:22)\n    no line";
+    let became = "health.http = \"/healthz\"  (/etc/conductor/services/hello/service.toml:22)\n    no unit line";
     assert!(said.contains(became), "{said}");
     assert!(said.contains("    hello-GENERATION@.service\n        Environment=VERSION=2\n"), "{said}");
     m.run("conductor service rm hello");

@@ -121,7 +121,7 @@ fn a_change_rolls_the_parts_whose_input_it_is(m: &mut Machine) {
     m.write(&format!("{DIR}/api/rules"), "two");
     assert!(m.run(&format!("conductor service declare {DIR} --no-start")).contains("mall.web: generation"));
     let plan = m.run("conductor plan mall");
-    assert!(plan.contains("mall.api: roll") && plan.contains("mall.web: nothing"), "{plan}");
+    assert!(plan.contains("mall.api: roll") && plan.contains("mall.web: no changes"), "{plan}");
     assert!(plan.contains("file api/rules: changed"), "{plan}");
     m.run("conductor daemon-reload");
     let third = generations(m);
@@ -210,8 +210,8 @@ fn verbs_of_the_whole_and_of_a_part(m: &mut Machine) {
     assert_eq!(m.run("conductor deployment list mall --json").matches("\"unit\"").count(), 5);
     for (verb, words) in [
         ("scale mall 2", "name one of them: mall.api, mall.image, mall.web"),
-        ("rollback mall", "declare it as it was"),
-        ("rollback mall.web", "declare it as it was"),
+        ("rollback mall", "declare the previous version"),
+        ("rollback mall.web", "declare the previous version"),
         ("rm mall.web", "`conductor service rm mall` applies to all parts"),
         ("disable mall.web", "`conductor service disable mall` applies to all parts"),
         ("env mall", "name one of them: mall.web, mall.api, mall.image"),

@@ -206,7 +206,7 @@ fn image_cannot_be_had(m: &mut Machine) {
     m.run(&format!("sed -i 's|{IMAGE}|localhost/other:7|' {manifest}"));
     let refused = m.try_run(&format!("conductor cgi declare {manifest}"));
     assert!(
-        !refused.success() && refused.stderr.contains("the image localhost/other:7 cannot be had: podman pull: "),
+        !refused.success() && refused.stderr.contains("could not pull image localhost/other:7: podman pull: "),
         "{refused}"
     );
     m.run(&format!("sed -i 's|^image.*|&\\npull = \"never\"|' {manifest}"));
