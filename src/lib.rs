@@ -29,6 +29,8 @@ pub mod log;
 #[cfg(feature = "cli")]
 pub mod error;
 #[cfg(feature = "cli")]
+mod accounts;
+#[cfg(feature = "cli")]
 pub mod atomic;
 #[cfg(feature = "cli")]
 pub mod systemd;

@@ -17,12 +17,12 @@ use crate::compile::host::Host;
 use crate::deployment::{connections, slot, state};
 use crate::engine::podman;
 use crate::layout::{LIBRARY, RUNTIMES, Scope};
-use crate::names::PROXY_GROUP;
+use crate::names::{BRIDGE_USER, PROXY_GROUP};
 use crate::proxy::driver::Driver;
 use crate::proxy::files::OUTPUT;
 use crate::proxy::publish;
 use crate::service::notes;
-use crate::{atomic, live};
+use crate::{accounts, atomic, live};
 
 /// The oldest systemd that runs the compiled units.
 const OLDEST: u16 = 252;
@@ -150,14 +150,12 @@ fn connections() -> Finding {
 }
 
 fn accounts() -> Finding {
-    let has = |file: &str, name: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        text.lines().any(|line| line.split(':').next() == Some(name))
-    };
-    if has("/etc/group", PROXY_GROUP) && has("/etc/passwd", "conductor-bridge") {
-        good(format!("the group {PROXY_GROUP} and the user conductor-bridge are there"))
+    let has_group = accounts::group(PROXY_GROUP).is_ok_and(|group| group.is_some());
+    let has_user = accounts::user(BRIDGE_USER).is_ok_and(|user| user.is_some());
+    if has_group && has_user {
+        good(format!("the group {PROXY_GROUP} and the user {BRIDGE_USER} are there"))
     } else {
-        bad(format!("the group {PROXY_GROUP} or the user conductor-bridge is missing"), "systemd-sysusers")
+        bad(format!("the group {PROXY_GROUP} or the user {BRIDGE_USER} is missing"), "systemd-sysusers")
     }
 }
 

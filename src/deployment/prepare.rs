@@ -4,11 +4,9 @@ use fs_err as fs;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::process::Command;
 
 use camino::Utf8Path;
 
-use crate::atomic;
 use crate::deployment::endpoint::{self, ENDPOINT};
 use crate::deployment::state;
 use crate::engine::podman::network::Network;
@@ -17,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
 use crate::names::{Deployment, PROXY_GROUP};
+use crate::{accounts, atomic};
 
 /// `ExecStartPre=`, as root. Also before every restart.
 ///
@@ -95,17 +94,13 @@ pub fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) 
 }
 
 /// Gives a socket or a directory to the group that proxies are in.
+///
 /// # Errors
-/// What the file system refuses.
+/// If there is no such group, or the file system refuses.
 pub fn give_to_proxy(path: &Utf8Path) -> Result<()> {
-    // Nearly always it is in this file, and a first caller waits.
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let id = groups.lines().find_map(|line| line.strip_prefix(PROXY_GROUP)?.strip_prefix(':')?.split(':').nth(1));
-    if let Some(id) = id.and_then(|id| id.parse().ok()) {
-        return Ok(chown(path, None, Some(id))?);
-    }
-    let output = Command::new("chgrp").args(["--", PROXY_GROUP]).arg(path).output()?;
-    if output.status.success() { Ok(()) } else { Err(Error(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
+    let group = accounts::group(PROXY_GROUP)?;
+    let group = group.ok_or_else(|| Error(format!("there is no group {PROXY_GROUP}; run `systemd-sysusers`")))?;
+    Ok(chown(path, None, Some(group.as_raw()))?)
 }
 
 /// Says where podman's network put a deployment, once it runs.

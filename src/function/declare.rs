@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -25,7 +24,7 @@ use crate::proxy::routing::RouteConflict;
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::source::functions::{self, MANIFEST, Owned};
-use crate::{atomic, path};
+use crate::{accounts, atomic, path};
 
 /// Locks functions until dropped: one command at a time declares or removes one.
 ///
@@ -120,8 +119,7 @@ fn provide(compiled: &Compiled, document: &Node) -> Result<()> {
 
 /// With an unknown user systemd would start the gateway again and again for each request.
 fn must_be_known(user: &str, document: &Node) -> Result<()> {
-    let is_known = || Command::new("getent").args(["passwd", "--", user]).stdout(Stdio::null()).status();
-    if user.is_empty() || is_known()?.success() {
+    if user.is_empty() || accounts::user(user)?.is_some() {
         return Ok(());
     }
     let message = format!("there is no user {user} on this machine");

@@ -15,12 +15,12 @@ use sha2::{Digest, Sha256};
 
 use super::driver::{Driver, Validation};
 use super::files::{MANIFEST, OUTPUT, directory};
-use crate::atomic;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::names::{PROXY_UNIT, hex};
 use crate::systemd::Manager;
 use crate::tree::{Entry, Tree};
+use crate::{accounts, atomic};
 
 /// A daemon-reload takes this long at the very most between wiping and writing.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -147,8 +147,8 @@ fn validate(manager: Manager, driver: Driver, place: &Utf8Path, files: &Files) -
     let Validation { program, arguments, environment } = driver.validation(dir);
     let mut command = Command::new(program);
     command.args(arguments).envs(environment).stdin(Stdio::null());
-    if let Some((uid, gid, home)) = user(get("User")) {
-        command.uid(uid).gid(gid).env("HOME", home);
+    if let Some(user) = accounts::user(get("User"))? {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", user.dir);
     }
     let output = command.output().map_err(|error| Error(format!("cannot run {program}: {error}")))?;
     if output.status.success() {
@@ -173,14 +173,6 @@ pub(crate) fn uncountable(manager: Manager) -> Option<String> {
         "{unit} has {setting}: in a network namespace of its own its requests in flight cannot be counted, and \
          deployments would stop under them"
     ))
-}
-
-/// Number, group and home of a local user, from passwd(5).
-fn user(name: &str) -> Option<(u32, u32, String)> {
-    let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    let line = passwd.lines().find(|line| line.split(':').next() == Some(name) && !name.is_empty())?;
-    let fields: Vec<_> = line.split(':').collect();
-    Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?, (*fields.get(5)?).to_owned()))
 }
 
 /// Has the configuration published, and waits until the proxy serves by it.
