@@ -9,6 +9,7 @@ use camino::Utf8Path;
 use crate::compile;
 use crate::names::{GenerationId, ServiceName};
 use crate::tree::Tree;
+use crate::unitfile::{self, Line};
 
 /// Directives by which variables come from elsewhere, or go.
 const BESIDE: &[&str] = &["EnvironmentFile", "PassEnvironment", "UnsetEnvironment"];
@@ -36,20 +37,14 @@ impl Environment {
     }
 
     fn read(&mut self, text: &str, expand: &dyn Fn(&str) -> Option<String>) {
-        let text = text.replace("\\\n", " ");
-        let mut section = "";
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
-            if line.starts_with('[') {
-                section = line;
-            }
-            let Some((key, value)) = line.split_once('=').filter(|_| section == "[Service]") else { continue };
-            match (key.trim_end(), value.trim_start()) {
+        for Line { key, value, .. } in unitfile::lines(text).into_iter().filter(|line| line.section == "Service") {
+            match (key.as_str(), value.as_str()) {
                 ("Environment", "") => self.variables.clear(),
-                ("Environment", value) => self.variables.extend(words(value).iter().filter_map(|word| {
+                ("Environment", value) => self.variables.extend(unitfile::words(value).iter().filter_map(|word| {
                     let word = expand(word)?;
                     word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
                 })),
-                (key, _) if BESIDE.contains(&key) => self.beside.push(line.to_owned()),
+                (key, value) if BESIDE.contains(&key) => self.beside.push(format!("{key}={value}")),
                 _ => {}
             }
         }
@@ -79,55 +74,6 @@ fn expand(word: &str, name: &ServiceName, id: &GenerationId, instance: Option<u3
         text.push_str(rest.as_str());
     }
     Some(text)
-}
-
-/// Words with quotes and C escapes, systemd.syntax(7).
-fn words(value: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            _ if quote == Some(c) => quote = None,
-            '"' | '\'' if quote.is_none() => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            '\\' => word.get_or_insert_default().extend(escape(&mut chars)),
-            c if c.is_whitespace() && quote.is_none() => words.extend(word.take()),
-            c => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-/// What follows a backslash.
-fn escape(chars: &mut std::str::Chars<'_>) -> Option<char> {
-    match chars.next()? {
-        'a' => Some('\u{7}'),
-        'b' => Some('\u{8}'),
-        'f' => Some('\u{c}'),
-        'n' => Some('\n'),
-        'r' => Some('\r'),
-        's' => Some(' '),
-        't' => Some('\t'),
-        'v' => Some('\u{b}'),
-        'x' => number_of(chars, "", 2, 16),
-        'u' => number_of(chars, "", 4, 16),
-        'U' => number_of(chars, "", 8, 16),
-        octal @ '0'..='3' => number_of(chars, &octal.to_string(), 2, 8),
-        other => Some(other),
-    }
-}
-
-/// A character by its number, whose next digits follow.
-fn number_of(chars: &mut std::str::Chars<'_>, first: &str, digits: usize, radix: u32) -> Option<char> {
-    let (text, rest) = chars.as_str().split_at_checked(digits)?;
-    let code = u32::from_str_radix(&format!("{first}{text}"), radix).ok()?;
-    *chars = rest.chars();
-    char::from_u32(code)
 }
 
 #[cfg(test)]

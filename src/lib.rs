@@ -11,6 +11,7 @@
 pub mod diagnostic;
 pub mod document;
 pub mod timespan;
+mod unitfile;
 pub mod tree;
 pub mod write;
 pub mod escape;

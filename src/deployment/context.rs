@@ -1,5 +1,7 @@
 //! What a deployment's unit says of its processes, for another unit whose processes are to be like them.
 
+use crate::unitfile::{self, Line};
+
 /// Directives about the life of the unit and its streams instead, systemd.service(5) and systemd.exec(5).
 const OTHERS: &[&str] = &[
     "BusName",
@@ -51,56 +53,33 @@ const OTHERS: &[&str] = &[
 ];
 
 /// systemd passes over the second: what it says is only for other units' processes.
-const SECTIONS: &[&str] = &["[Service]", "[X-Processes]"];
+const SECTIONS: &[&str] = &["Service", "X-Processes"];
 
 /// The part of a unit, or of a drop-in for it, that is about its processes, as one section `[Service]`. `%i`
 /// is the instance; without one, lines that name it are left out.
 pub fn of_processes(unit: &str, instance: Option<u32>) -> String {
     let mut context = String::from("[Service]\n");
-    let mut section = "";
-    for line in whole_lines(unit) {
-        let start = line.trim_start();
-        if start.starts_with('[') {
-            section = start.trim_end();
-        } else if SECTIONS.contains(&section)
-            && let Some((key, _)) = start.split_once('=')
-            && !start.starts_with(['#', ';'])
-            && !OTHERS.contains(&key.trim_end())
-            && let Some(line) = with_instance(line, instance)
+    for Line { section, key, value } in unitfile::lines(unit) {
+        if SECTIONS.contains(&section.as_str())
+            && !OTHERS.contains(&key.as_str())
+            && let Some(value) = with_instance(&value, instance)
         {
-            context.push_str(&line);
-            context.push('\n');
+            context.push_str(&format!("{key}={value}\n"));
         }
     }
     context
 }
 
-/// Lines with those that continue them, as they are written.
-fn whole_lines(text: &str) -> Vec<&str> {
-    let mut lines = Vec::new();
-    let (mut start, mut end) = (0, 0);
-    for line in text.split_inclusive('\n') {
-        end += line.len();
-        let is_comment = line.trim_start().starts_with(['#', ';']);
-        if is_comment || !line.trim_end_matches('\n').ends_with('\\') {
-            lines.push(text[start..end].trim_end_matches('\n'));
-            start = end;
-        }
-    }
-    lines.push(&text[start..end]);
-    lines
-}
-
-fn with_instance(line: &str, instance: Option<u32>) -> Option<String> {
-    let mut group = String::new();
-    let mut characters = line.chars();
+fn with_instance(value: &str, instance: Option<u32>) -> Option<String> {
+    let mut expanded = String::new();
+    let mut characters = value.chars();
     while let Some(c) = characters.next() {
         match (c, if c == '%' { characters.next() } else { None }) {
-            ('%', Some('i' | 'I')) => group.push_str(&instance?.to_string()),
-            (c, next) => group.extend([Some(c), next].into_iter().flatten()),
+            ('%', Some('i' | 'I')) => expanded.push_str(&instance?.to_string()),
+            (c, next) => expanded.extend([Some(c), next].into_iter().flatten()),
         }
     }
-    Some(group)
+    Some(expanded)
 }
 
 #[cfg(test)]
@@ -128,6 +107,6 @@ mod tests {
     #[test]
     fn continued_lines_stay_together() {
         let unit = "[Service]\nReadWritePaths=/a \\\n  /b=%%i\nRestart=always \\\nExecPaths=/c\nUMask=0077";
-        assert_eq!(of_processes(unit, None), "[Service]\nReadWritePaths=/a \\\n  /b=%%i\nUMask=0077\n");
+        assert_eq!(of_processes(unit, None), "[Service]\nReadWritePaths=/a    /b=%%i\nUMask=0077\n");
     }
 }

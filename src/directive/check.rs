@@ -1,6 +1,7 @@
 //! Whether systemd takes a value, by the kind of the directive.
 
 use crate::directive::kind::{Kind, Unit};
+use crate::timespan::{self, MICROSECOND, SECOND, scale, split_digits};
 
 /// Checks whether systemd takes the value. The empty string resets a directive, and only systemd knows what a specifier
 /// (`%n`) becomes: both pass.
@@ -26,8 +27,8 @@ fn accepts(kind: Kind, value: &str) -> bool {
         Kind::Number(low, high, words) => {
             words.contains(&value) || integer(value).is_some_and(|n| (i128::from(low)..=i128::from(high)).contains(&n))
         }
-        Kind::Seconds => span(value, SECOND).is_some(),
-        Kind::Nanoseconds => span(value, 1).is_some(),
+        Kind::Seconds => timespan::nanoseconds(value, SECOND).is_some(),
+        Kind::Nanoseconds => timespan::nanoseconds(value, 1).is_some(),
         Kind::Mode => is_mode(value),
         Kind::Limit(unit) => is_limit(unit, value),
         Kind::Size => size(value).is_some(),
@@ -128,97 +129,22 @@ fn unsigned(digits: &str, base: u32, negative: bool) -> Option<i128> {
     Some(if negative { -number } else { number })
 }
 
-/// Where a run of decimal digits ends.
-fn split_digits(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
-}
-
-/// `whole` and `fraction` (digits) of `factor`; what is finer than 18 digits is dropped.
-fn scale(group: u64, fraction: &str, factor: u64) -> u128 {
-    let fraction = &fraction[..fraction.len().min(18)];
-    let part = fraction.parse::<u128>().unwrap_or(0) * u128::from(factor) / 10u128.pow(fraction.len() as u32);
-    u128::from(group) * u128::from(factor) + part
-}
-
-const MICROSECOND: u64 = 1_000;
-const SECOND: u64 = 1_000_000 * MICROSECOND;
-
-/// Nanoseconds of a unit of time at the start of the text, the longest that fits, and what follows it.
-fn time_unit(text: &str) -> Option<(u64, &str)> {
-    const UNITS: &[(&[&str], u64)] = &[
-        (&["seconds", "second", "sec", "s"], SECOND),
-        (&["minutes", "minute", "min", "m"], 60 * SECOND),
-        (&["hours", "hour", "hr", "h"], 3_600 * SECOND),
-        (&["days", "day", "d"], 86_400 * SECOND),
-        (&["weeks", "week", "w"], 604_800 * SECOND),
-        (&["months", "month", "M"], 2_629_800 * SECOND),
-        (&["years", "year", "y"], 31_557_600 * SECOND),
-        (&["msec", "ms"], 1_000 * MICROSECOND),
-        (&["usec", "us", "µs", "μs"], MICROSECOND),
-        (&["nsec", "ns"], 1),
-    ];
-    UNITS
-        .iter()
-        .flat_map(|(names, length)| names.iter().map(move |name| (*length, *name)))
-        .filter_map(|(length, name)| Some((name.len(), length, text.strip_prefix(name)?)))
-        .max_by_key(|found| found.0)
-        .map(|(_, length, rest)| (length, rest))
-}
-
-/// Nanoseconds of a time span whose plain numbers count `default` nanoseconds; infinity is the highest number.
-///
-/// Only what counts in nanoseconds by default knows them as a unit, and is limited to 2^64 of them; others are
-/// to 2^64 microseconds.
-fn span(text: &str, default: u64) -> Option<u128> {
-    if text.trim_ascii() == "infinity" {
-        return Some(u128::MAX);
-    }
-    let finest = if default == 1 { 1 } else { MICROSECOND };
-    let mut rest = text.trim_ascii_start();
-    let mut total = 0;
-    while !rest.is_empty() {
-        let (length, after) = span_item(rest, default, finest)?;
-        total += length;
-        if total >= u128::from(u64::MAX) * u128::from(finest) {
-            return None;
-        }
-        rest = after.trim_ascii_start();
-    }
-    (!text.trim_ascii().is_empty()).then_some(total)
-}
-
-/// Nanoseconds of one number with its unit, and what follows.
-fn span_item(text: &str, default: u64, finest: u64) -> Option<(u128, &str)> {
-    let (group, rest) = split_digits(text.strip_prefix('+').unwrap_or(text));
-    let (fraction, rest) = match rest.strip_prefix('.') {
-        Some(after) => {
-            Some(split_digits(after)).filter(|(digits, rest)| !digits.is_empty() && !rest.starts_with('.'))?
-        }
-        None if group.is_empty() => return None,
-        None => ("", rest),
-    };
-    let group = if group.is_empty() { 0 } else { group.parse::<i64>().ok()?.unsigned_abs() };
-    let (unit, rest) = time_unit(rest.trim_ascii_start()).unwrap_or((default, rest));
-    let fits = unit >= finest && group < u64::MAX / (unit / finest);
-    fits.then(|| (scale(group, fraction, unit), rest))
-}
-
 /// Bytes; the units of several numbers must get smaller: `1G 500M`.
 fn size(text: &str) -> Option<u64> {
     const UNITS: [(&str, u32); 8] =
         [("E", 60), ("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10), ("B", 0), ("", 0)];
     let (mut rest, mut next, mut total) = (text.trim_ascii_start(), 0, 0u128);
     loop {
-        let (group, after) = split_digits(rest.strip_prefix('+').unwrap_or(rest));
+        let (whole, after) = split_digits(rest.strip_prefix('+').unwrap_or(rest));
         let (fraction, after) = after.strip_prefix('.').map_or(("", after), split_digits);
         let after = after.trim_ascii_start();
         let index = (next..UNITS.len()).find(|&index| after.starts_with(UNITS[index].0))?;
-        let group: u64 = group.parse().ok()?;
-        let started = u64::from(fraction.contains(|c| c != '0')); // counts as a group one for the limit
-        if u128::from(group) + u128::from(started) > u128::from(u64::MAX >> UNITS[index].1) {
+        let whole: u64 = whole.parse().ok()?;
+        let started = u64::from(fraction.contains(|c| c != '0')); // counts as a whole one for the limit
+        if u128::from(whole) + u128::from(started) > u128::from(u64::MAX >> UNITS[index].1) {
             return None;
         }
-        total += scale(group, fraction, 1 << UNITS[index].1);
+        total += scale(whole, fraction, 1 << UNITS[index].1);
         rest = after[UNITS[index].0.len()..].trim_ascii_start();
         next = index + 1;
         if rest.is_empty() {
@@ -232,14 +158,14 @@ fn permyriad(text: &str) -> Option<u64> {
     let (number, decimals) = [("%", 2), ("‰", 1), ("‱", 0)]
         .into_iter()
         .find_map(|(sign, decimals)| Some((text.strip_suffix(sign)?, decimals)))?;
-    let (group, fraction) = match number.split_once('.') {
+    let (whole, fraction) = match number.split_once('.') {
         Some((_, fraction)) if !(1..=decimals).contains(&fraction.len()) => return None,
-        Some((group, fraction)) => (group, fraction),
+        Some((whole, fraction)) => (whole, fraction),
         None => (number, ""),
     };
-    let group = u64::try_from(integer(group)?).ok().filter(|&group| group <= u64::from(u32::MAX))?;
+    let whole = u64::try_from(integer(whole)?).ok().filter(|&whole| whole <= u64::from(u32::MAX))?;
     let fraction: u64 = format!("{fraction:0<decimals$}0").parse().ok()?; // one digit more: never empty
-    Some(group * 10u64.pow(decimals as u32) + fraction / 10)
+    Some(whole * 10u64.pow(decimals as u32) + fraction / 10)
 }
 
 fn is_percent(value: &str) -> bool {
@@ -281,8 +207,8 @@ fn limit(unit: Unit, text: &str) -> Option<u128> {
         _ if text == "infinity" => Some(u128::MAX),
         Unit::Number => integer(text).and_then(|n| u128::try_from(n).ok()).filter(finite),
         Unit::Bytes => size(text).map(u128::from).filter(finite),
-        Unit::Seconds => span(text, SECOND).map(|span| span.div_ceil(SECOND.into())),
-        Unit::Microseconds => span(text, MICROSECOND),
+        Unit::Seconds => timespan::nanoseconds(text, SECOND).map(|span| span.div_ceil(SECOND.into())),
+        Unit::Microseconds => timespan::nanoseconds(text, MICROSECOND),
     }
 }
 

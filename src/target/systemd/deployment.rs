@@ -11,8 +11,8 @@ use crate::target::systemd::engine::{self, Names};
 use crate::target::systemd::unit::{
     Argument, Common, Line, PerInstance, Prefixed, credential_lines, finish, lines, polls_without_limit, user_lines,
 };
-use crate::timespan;
 use crate::tree::Tree;
+use crate::{timespan, unitfile};
 
 #[derive(Template)]
 #[template(path = "systemd/deployment.service", escape = "none")]
@@ -116,8 +116,14 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
 fn runs_declared(service: &Service, passed: &Systemd) -> bool {
     let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
     let hooks = [pre_start, post_start, pre_stop, post_stop].into_iter().any(Option::is_some) || drain.is_some();
-    let added = passed.drop_ins.iter().any(|drop_in| drop_in.content.contains("Exec"));
+    let added = passed.drop_ins.iter().flat_map(|drop_in| unitfile::lines(&drop_in.content)).any(|line| runs(&line));
     !service.process.engine.is_privileged() || hooks || added || matches!(service.health.check, Check::Exec { .. })
+}
+
+/// Returns whether a line of a unit runs a command. `ExecPaths=` and `ExecSearchPath=` do not.
+fn runs(line: &unitfile::Line) -> bool {
+    let is_path = matches!(line.key.as_str(), "ExecPaths" | "ExecSearchPath");
+    line.section == "Service" && line.key.starts_with("Exec") && !is_path && !line.value.is_empty()
 }
 
 /// Returns the sockets by systemd that the process takes, or that its callers reach.
