@@ -85,7 +85,8 @@ pub fn nearest(section: Section, name: &str) -> Option<&'static str> {
 pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let furthest = 3.min(name.chars().count() / 2); // "Foo" is not a misspelt "Nice"
     let lower = name.to_ascii_lowercase();
-    let distance = |known: &str| distance(&known.to_ascii_lowercase(), &lower);
+    // Two letters in each other's place are one mistake.
+    let distance = |known: &str| strsim::damerau_levenshtein(&known.to_ascii_lowercase(), &lower);
     candidates
         .filter(|known| known.len().abs_diff(name.len()) <= 3)
         .map(|known| (distance(known), known))
@@ -109,21 +110,6 @@ pub fn snake(name: &str) -> String {
         snake.push(letter.to_ascii_lowercase());
     }
     snake
-}
-
-/// Counts the letters to insert, delete or replace to get from one text to the other (Levenshtein's distance).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// Returns the version of the systemd that is installed below `root`, from the name of its shared library, so that no
