@@ -102,7 +102,12 @@ pub fn main() -> ExitCode {
     complete::answer(Cli::command);
     let outcome = parse_and_run();
     let written = output::finish();
-    match outcome.and(written) {
+    let outcome = match (outcome, written) {
+        // An exit code alone says nothing of findings or changes that could not be written.
+        (Ok(()) | Err(Failure::Exit(_)), Err(unwritten)) => Err(unwritten),
+        (outcome, _) => outcome,
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Exit(code)) => ExitCode::from(code),
         Err(failure) => {
