@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use conductor::key::File;
 use conductor::schema;
 use serde_json::Value;
 
@@ -13,23 +14,41 @@ fn keys(schema: &Value) -> BTreeSet<&str> {
     schema["properties"].as_object().expect("keys").keys().map(String::as_str).collect()
 }
 
-/// Keys in the first column of a section's table.
-fn documented<'a>(manual: &'a str, title: &str) -> BTreeSet<&'a str> {
-    let (_, rest) = manual.split_once(&format!("\n## {title}\n")).expect("a section");
-    let section = rest.split("\n## ").next().expect("a section");
-    section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
+#[test]
+fn keys_are_those_that_are_described() {
+    for file in File::ALL {
+        let described = file.sections()[0].keys.iter().map(|key| key.name).collect();
+        assert_eq!(keys(&of(file.name())), described, "{}", file.name());
+    }
 }
 
+/// Editors show what docs/ says of a key, and what may be written.
 #[test]
-fn keys_are_the_manual_s() {
-    let service = include_str!("../docs/service-toml.md");
-    assert_eq!(keys(&of("service.toml")), &documented(service, "Top level") | &BTreeSet::from(["part"]));
-    let function = include_str!("../docs/function-toml.md");
-    assert_eq!(keys(&of("function.toml")), documented(function, "Top level"));
-    let settings = of("conductor.toml");
-    assert_eq!(keys(&settings), BTreeSet::from(["service"]));
-    let manual = include_str!("../docs/conductor-toml.md");
-    assert_eq!(keys(&settings["$defs"]["Defaults"]), documented(manual, "`[service]`"));
+fn every_key_has_its_description() {
+    fn check(at: &str, schema: &Value, count: &mut usize) {
+        match schema {
+            Value::Object(fields) => {
+                for (name, key) in fields.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                    let description = key["description"].as_str().unwrap_or_default();
+                    assert!(description.ends_with('.') && !description.contains("]("), "{at}.{name}: {key}");
+                    *count += 1;
+                }
+                fields.iter().for_each(|(name, inner)| check(&format!("{at}.{name}"), inner, count));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| check(at, inner, count)),
+            _ => {}
+        }
+    }
+    let mut count = 0;
+    schema::all().iter().for_each(|(file, schema)| check(file, schema, &mut count));
+    assert!(count > 150, "{count}");
+
+    let service = of("service.toml");
+    let health = &service["$defs"]["Health"]["properties"];
+    assert_eq!(health["timeout"]["description"], "The time limit of one attempt.");
+    assert_eq!(health["timeout"]["default"], "30s");
+    assert_eq!(health["status"]["examples"], serde_json::json!([[200, 204]]));
+    assert_eq!(service["$defs"]["Strategy"]["oneOf"][1]["const"], "blue-green");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub struct Key {
 }
 
 /// A key that says nothing yet: tables start from it and name what differs.
-pub const KEY: Key = Key {
+pub(crate) const KEY: Key = Key {
     name: "",
     kind: Kind::Text(""),
     default: Default::None,

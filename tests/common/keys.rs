@@ -1,13 +1,10 @@
 //! The least declaration that has a key, out of the descriptions of keys.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;
 use conductor::compile;
-use conductor::compile::functions::load_function;
-use conductor::function::store;
 use conductor::key::{Default, File, Key, Kind, Section};
 use conductor::layout::Layout;
 use conductor::target::systemd::Units;
@@ -15,14 +12,14 @@ use toml::{Table, Value};
 
 /// A key at its place in a file.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
-    pub file: File,
-    pub section: Section,
-    pub key: &'static Key,
+pub(crate) struct Place {
+    pub(crate) file: File,
+    pub(crate) section: Section,
+    pub(crate) key: &'static Key,
 }
 
 /// All keys that have an example, in services' and functions' files. Parts are read before anything has a type.
-pub fn places() -> Vec<Place> {
+pub(crate) fn places() -> Vec<Place> {
     let files = [File::Service, File::Function];
     let sections = files.iter().flat_map(|file| file.sections().iter().map(move |section| (*file, *section)));
     let sections = sections.filter(|(_, section)| section.path != "part");
@@ -31,7 +28,7 @@ pub fn places() -> Vec<Place> {
 }
 
 /// The path of a section, with a name for `*`.
-pub fn section_path(section: &Section) -> String {
+pub(crate) fn section_path(section: &Section) -> String {
     section.path.replace("hooks.*", "hooks.pre_start").replace('*', "NAME")
 }
 
@@ -42,13 +39,13 @@ impl Place {
         self.file != File::Function || self.section.path != "container" || !others.contains(&self.key.name)
     }
 
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let section = section_path(&self.section);
         if section.is_empty() { self.key.name.to_owned() } else { format!("{section}.{}", self.key.name) }
     }
 
     /// The declaration without the key, but with everything that it needs.
-    pub fn without(&self) -> Table {
+    pub(crate) fn without(&self) -> Table {
         let mut table = least(self.file, &self.section);
         merge(&mut table, needs(self.file, &self.section, self.key));
         let section = enter(&mut table, self.file, &section_path(&self.section));
@@ -57,22 +54,15 @@ impl Place {
     }
 
     /// The declaration with this value of the key, in TOML.
-    pub fn with(&self, value: &str) -> Table {
+    pub(crate) fn with(&self, value: &str) -> Table {
         let mut table = self.without();
         enter(&mut table, self.file, &section_path(&self.section)).insert(self.key.name.to_owned(), parse(value));
         table
     }
-
-    /// A value that is neither the example nor the default.
-    pub fn another(&self) -> String {
-        let mut value = parse(self.key.example);
-        change(&mut value);
-        value.to_string()
-    }
 }
 
 /// The least declaration that has the section.
-pub fn least(file: File, section: &Section) -> Table {
+pub(crate) fn least(file: File, section: &Section) -> Table {
     let engines = ["exec", "container", "pod"];
     let mut table = Table::new();
     let engine = engines.into_iter().find(|engine| *engine == section.path).unwrap_or("exec");
@@ -96,7 +86,7 @@ fn needs(file: File, section: &Section, key: &Key) -> Table {
 }
 
 /// The section at a path, which is made if it is not there; of an array of them the first.
-pub fn enter<'a>(table: &'a mut Table, file: File, path: &str) -> &'a mut Table {
+pub(crate) fn enter<'a>(table: &'a mut Table, file: File, path: &str) -> &'a mut Table {
     let steps: Vec<_> = path.split('.').filter(|step| !step.is_empty()).collect();
     steps.iter().enumerate().fold(table, |table, (number, step)| {
         let is_array = file.key(&steps[..=number]).is_some_and(|key| key.kind == Kind::Sections);
@@ -119,24 +109,12 @@ fn merge(table: &mut Table, over: Table) {
     }
 }
 
-fn parse(value: &str) -> Value {
+pub(crate) fn parse(value: &str) -> Value {
     format!("value = {value}").parse::<Table>().unwrap_or_else(|error| panic!("{value}: {error}"))["value"].clone()
 }
 
-/// Makes another value of the same type, by its last string or number.
-fn change(value: &mut Value) {
-    match value {
-        Value::String(text) => text.push('2'),
-        Value::Integer(number) => *number += 1,
-        Value::Boolean(truth) => *truth = !*truth,
-        Value::Array(values) => change(values.last_mut().expect("something in it")),
-        Value::Table(table) => change(table.iter_mut().last().expect("something in it").1),
-        value => panic!("{value}"),
-    }
-}
-
 /// Puts the files that a declaration names with `./` into a directory.
-fn write_files(dir: &Utf8Path, value: &Value) {
+pub(crate) fn write_files(dir: &Utf8Path, value: &Value) {
     match value {
         Value::String(text) => {
             let name = text.strip_prefix("./").and_then(|name| name.split(':').next());
@@ -154,7 +132,7 @@ fn write_files(dir: &Utf8Path, value: &Value) {
 }
 
 /// Compiles a service that is called `web`, and conductor.toml with it.
-pub fn compile_service(declaration: &Table, host: &Table) -> Result<conductor::compile::host::Compiled, String> {
+pub(crate) fn compile_service(declaration: &Table, host: &Table) -> Result<conductor::compile::host::Compiled, String> {
     let root = tempfile::tempdir().expect("a scratch directory");
     let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
     let dir = root.join("etc/conductor/services/web");
@@ -165,19 +143,4 @@ pub fn compile_service(declaration: &Table, host: &Table) -> Result<conductor::c
     let host = compile::compile(&Layout::system(root), &Units(Some(257)));
     let error = host.errors.values().next().map(ToString::to_string);
     host.services.into_values().next().ok_or_else(|| error.expect("a reason"))
-}
-
-/// Compiles a function.
-pub fn compile_function(manifest: &Table) -> Result<conductor::model::function::Compiled, String> {
-    let scratch = tempfile::tempdir().expect("a scratch directory");
-    let scratch = Utf8Path::from_path(scratch.path()).expect("a UTF-8 path");
-    let (dir, to) = (scratch.join("from"), scratch.join("to"));
-    fs::create_dir(&dir).and_then(|()| fs::create_dir(&to)).expect("directories");
-    fs::write(dir.join("function.toml"), manifest.to_string()).expect("a manifest");
-    write_files(&dir, &Value::Table(manifest.clone()));
-    let compile = || {
-        store::gather(&dir.join("function.toml"), &BTreeMap::new(), &to)?;
-        load_function(&Layout::system("/".into()), &to, &dir, Some(257))
-    };
-    compile().map_err(|errors: conductor::diagnostic::Diagnostics| errors.to_string())
 }

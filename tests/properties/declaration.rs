@@ -1,4 +1,4 @@
-//! A declaration with every key that takes a text, and what it compiles to.
+//! A declaration with texts that must arrive, and what it compiles to.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,8 @@ use conductor::layout::Layout;
 use conductor::names::ServiceName;
 use conductor::target::systemd::Units;
 
-/// Everything that takes a text, each with a word of its own to be replaced by another.
+/// Keys whose texts must arrive unchanged, each with a word of its own to be replaced by another. Those of all other keys
+/// are in `keys`.
 const DECLARATION: &str = r#"
 description = "<description>"
 config = { CONFIG = "<config>" }
@@ -22,53 +23,20 @@ user = "<user>"
 credentials = { db = "/<credential>" }
 credentials_encrypted = { key = "/<encrypted>" }
 
-[health]
-http = "/<health>"
-headers = { X-Probe = "<header>" }
-body = "<body>"
-interval = "5<interval>"
-
-[[route]]
-host = ["<host>"]
-path = "/<path>"
-
-[deploy]
-drain_timeout = "5<drain>"
-
 [hooks]
 pre_start = ["./server", "<pre_start>"]
 post_start = ["/<program>", "<post_start>"]
 pre_stop = ["<word>", "<pre_stop>"]
-drain = ["./<declared>", "<drained>"]
+drain = ["./server", "<drained>"]
 post_stop = ["./server", "<post_stop>"]
-
-[commands.migrate]
-description = "<told>"
-exec = ["./server", "<run>"]
-
-[[service]]
-dir = "../<brought>"
-vars = { SIZE = "<var>" }
 
 [condition]
 host = "<on>"
 path = ["!/<there>"]
 
-[resources]
-memory_max = "<memory>"
-
-[install]
-wanted_by = ["<wanted>"]
-
-[systemd.unit]
-After = ["<after>"]
 [systemd.service]
 SyslogIdentifier = "<identifier>"
 ReadWritePaths = ["<writable>"]
-[systemd.socket]
-FileDescriptorName = "<descriptor>"
-[systemd.slice]
-MemoryHigh = "<high>"
 "#;
 
 /// What stands there when it is harmless.
@@ -80,34 +48,17 @@ pub(crate) const PLACES: &[(&str, &str)] = &[
     ("user", "x"),
     ("credential", "x"),
     ("encrypted", "x"),
-    ("health", "x"),
-    ("header", "x"),
-    ("body", "x"),
-    ("told", "x"),
-    ("run", "x"),
-    ("brought", "x"),
-    ("var", "x"),
     ("on", "x"),
     ("there", "x"),
-    ("interval", "s"),
-    ("host", "x"),
-    ("path", "x"),
-    ("drain", "s"),
     ("pre_start", "x"),
     ("program", "x"),
     ("post_start", "x"),
     ("word", "x"),
     ("pre_stop", "x"),
-    ("declared", "server"),
     ("drained", "x"),
     ("post_stop", "x"),
-    ("memory", "1G"),
-    ("wanted", "x.target"),
-    ("after", "x.target"),
     ("identifier", "x"),
     ("writable", "/x"),
-    ("descriptor", "x"),
-    ("high", "1G"),
 ];
 
 /// The declaration with a text in one place and harmless ones in all others.

@@ -3,6 +3,9 @@
 
 mod arrival;
 mod declaration;
+#[path = "../common/keys.rs"]
+mod described;
+mod keys;
 mod order;
 mod text;
 mod unit;
@@ -33,8 +36,7 @@ fn every_harmless_text_arrives() {
         let found = arrived(place, &HARMLESS).unwrap_or_default();
         assert!(found.iter().all(|found| found == text), "{place}: {found:?}");
     }
-    let places = PLACES.iter().filter(|(place, _)| arrived(place, &HARMLESS).is_some());
-    assert_eq!(places.count(), 18);
+    assert!(PLACES.iter().all(|(place, _)| arrived(place, &HARMLESS).is_some()));
     let host = compile(declaration("argument", "50% of \"$5\"\n;").as_bytes());
     assert_eq!(arrived("argument", web(&host).expect("it compiles")).expect("arguments")[0], "50% of \"$5\"\n;");
 }
@@ -88,19 +90,6 @@ proptest! {
     #[test]
     fn any_file_compiles_or_is_an_error(text in prop_oneof![any::<Vec<u8>>(), any::<String>().prop_map(String::into_bytes)]) {
         let host = compile(&text);
-        prop_assert_eq!(web(&host).is_none(), !host.errors.is_empty());
-    }
-
-    /// A declaration cut off anywhere, or with another character in it, is a service or an error.
-    #[test]
-    fn a_damaged_declaration_compiles_or_is_an_error(at in any::<Index>(), other in proptest::option::of(any::<char>())) {
-        let whole = declaration("", "");
-        let at = at.index(whole.len());
-        let text = match other {
-            Some(other) => format!("{}{other}{}", &whole[..at], &whole[at + 1..]),
-            None => whole[..at].to_owned(),
-        };
-        let host = compile(text.as_bytes());
         prop_assert_eq!(web(&host).is_none(), !host.errors.is_empty());
     }
 }

@@ -16,7 +16,7 @@ const BEGIN: &str = "<!-- keys";
 const END: &str = "<!-- end -->";
 
 /// Writes the tables of all pages anew.
-pub fn update(docs: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn update(docs: &Path) -> Result<(), Box<dyn Error>> {
     for (page, file) in PAGES {
         let path = docs.join(page);
         let text = fs::read_to_string(&path).map_err(|error| format!("{page}: {error}"))?;
