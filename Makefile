@@ -76,5 +76,5 @@ bench-cgi:
 FUZZ_TIME ?= 60
 fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz
-	set -e; cd fuzz; for target in response manifest; do mkdir -p corpus/$$target; \
+	set -e; cd fuzz; for target in response manifest overlay pod unit; do mkdir -p corpus/$$target; \
 		cargo fuzz run --sanitizer none $$target corpus/$$target seeds/$$target -- -max_total_time=$(FUZZ_TIME) -max_len=4096; done

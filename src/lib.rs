@@ -56,3 +56,6 @@ pub mod verify;
 pub mod schema;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;

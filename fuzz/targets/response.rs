@@ -1,41 +1,36 @@
 //! What a CGI program writes: taken or refused, the same however it is cut into reads.
 #![no_main]
 
-use conductor::gateway::header::Malformed;
-use conductor::gateway::header::Parsed;
-use conductor::gateway::header::is_hop_by_hop;
-use conductor::gateway::header::parse;
-use conductor::gateway::header::parse_nph;
+use conductor::fuzzing::{Head, head};
 use libfuzzer_sys::fuzz_target;
 
 /// As the gateway reads it: so many bytes at a time, until it is clear what they are.
-fn read(parse: fn(&[u8]) -> Result<Parsed, Malformed>, data: &[u8], step: usize) -> Result<Parsed, Malformed> {
+fn read(data: &[u8], nph: bool, step: usize) -> Result<Head, &'static str> {
     let mut end = 0;
     while end < data.len() {
         end = data.len().min(end + step);
-        match parse(&data[..end])? {
-            Parsed::Partial => {}
-            Parsed::Head(head, length) => {
-                assert!(length <= end, "{length} of {end}");
-                assert!((200..600).contains(&head.status.as_u16()), "{}", head.status);
-                assert!(!head.headers.keys().any(|name| is_hop_by_hop(name.as_str())));
-                return Ok(Parsed::Head(head, length));
-            }
-            local @ Parsed::Local(_) => return Ok(local),
+        let found = head(&data[..end], nph)?;
+        if let Head::Complete { length, status, has_hop_by_hop, .. } = &found {
+            assert!(*length <= end, "{length} of {end}");
+            assert!((200..600).contains(status), "{status}");
+            assert!(!has_hop_by_hop);
+        }
+        if found != Head::Partial {
+            return Ok(found);
         }
     }
-    Ok(Parsed::Partial)
+    Ok(Head::Partial)
 }
 
 fuzz_target!(|data: &[u8]| {
-    for parse in [parse as fn(&[u8]) -> _, parse_nph] {
-        let group = read(parse, data, usize::MAX / 2);
-        let bytewise = read(parse, data, 1);
-        match (&group, &bytewise) {
-            (Ok(group), Ok(bytewise)) => assert_eq!(group, bytewise),
+    for nph in [false, true] {
+        let whole = read(data, nph, usize::MAX / 2);
+        let bytewise = read(data, nph, 1);
+        match (&whole, &bytewise) {
+            (Ok(whole), Ok(bytewise)) => assert_eq!(whole, bytewise),
             (Err(_), Err(_)) => {}
             // What comes behind its end does not count; nor is it known of all that is wrong at once.
-            _ => panic!("{group:?} at once, {bytewise:?} byte by byte"),
+            _ => panic!("{whole:?} at once, {bytewise:?} byte by byte"),
         }
     }
 });
