@@ -6,13 +6,20 @@ use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::compile;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::pod::Setting;
 use crate::environment::Environment;
+use crate::escape::Assignment;
 use crate::gateway::header::{self, Parsed};
 use crate::layout::Layout;
-use crate::model::{Engine, Pod, Service};
+use crate::model::function::Compiled;
+use crate::model::{Engine, File, FileKind, Pod, Service};
 use crate::names::{Deployment, GenerationId, ServiceName};
+use crate::resolve::function;
+use crate::source::functions;
+use crate::source::search::Declared;
+use crate::target::Target;
+use crate::target::systemd::Units;
 use crate::tree::Tree;
 
 /// What the beginning of a program's answer is.
@@ -51,6 +58,44 @@ pub fn head(bytes: &[u8], nph: bool) -> Result<Head, &'static str> {
     })
 }
 
+/// An error: what it prints, and its remedy.
+pub type Refused = (String, String);
+
+fn refused(error: &Diagnostic) -> Refused {
+    (error.to_string(), error.remedy().to_owned())
+}
+
+/// Compiles a function.toml beside a program `act` to the texts of its units.
+///
+/// # Errors
+/// All that is wrong with the file; it is never empty.
+pub fn units_of_function(text: &str) -> Result<Vec<String>, Vec<Refused>> {
+    let all = |errors: Diagnostics| errors.0.iter().map(refused).collect::<Vec<_>>();
+    let layout = Layout::system("/".into());
+    let document = functions::parse(text, "function.toml".into()).map_err(|error| vec![refused(&error)])?;
+    let program = FileKind::Regular { executable: true, size: 0, sha256: "0".repeat(64) };
+    let declared = Declared {
+        name: ServiceName::new("function").expect("a name"),
+        scope: layout.scope,
+        dir: "/f".into(),
+        source: "/f/function.toml".into(),
+        document,
+        group: None,
+        drop_ins: Vec::new(),
+        files: vec![File { path: "act".into(), kind: program }],
+        variables: BTreeMap::new(),
+    };
+    let function = function::resolve(&declared, Some(252)).map_err(all)?;
+    let compiled = Compiled { id: function.id(), function, dir: "/f".into() };
+    let tree = Units(Some(252)).function(&layout, &compiled);
+    Ok(tree.iter().filter_map(|(path, _)| compile::text(&tree, path).map(str::to_owned)).collect())
+}
+
+/// Writes a variable as the value of `Environment=`.
+pub fn assignment(name: &str, value: &str) -> String {
+    Assignment { name, value }.to_string()
+}
+
 /// Reads the environment that a unit and a drop-in give the second instance.
 pub fn environment(unit: &str, drop_in: &str) -> BTreeMap<String, String> {
     let (name, id) = names();
@@ -79,7 +124,7 @@ impl Pods {
         std::fs::write(dir.join("pod.yaml"), "").expect("a file");
         std::fs::write(dir.join("service.toml"), declaration).expect("a declaration");
         let layout = Layout::system(root);
-        let model = compile::compile(&layout, None).services.into_values().next().expect("it compiles").service;
+        let model = compile::compile(&layout, &Units(None)).services.into_values().next().expect("it compiles").service;
         let (name, id) = names();
         Self { layout, deployment: Deployment::new(&name, &id, 2), model }
     }
@@ -91,7 +136,7 @@ impl Pods {
     ///
     /// # Panics
     /// If the file cannot be written.
-    pub fn objects(&self, files: &Utf8Path, text: &str) -> Result<Vec<Value>, Diagnostic> {
+    pub fn objects(&self, files: &Utf8Path, text: &str) -> Result<Vec<Value>, Refused> {
         std::fs::write(files.join("pod.yaml"), text).expect("a file");
         let setting = Setting {
             layout: &self.layout,
@@ -101,8 +146,7 @@ impl Pods {
             files,
             shown: Utf8Path::new("/f"),
         };
-        setting.check()?;
-        setting.objects()
+        setting.check().and_then(|()| setting.objects()).map_err(|error| refused(&error))
     }
 
     fn pod(&self) -> &Pod {

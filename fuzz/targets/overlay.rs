@@ -6,9 +6,11 @@ use std::fs;
 use std::sync::LazyLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use conductor::compile::{self, Host};
+use conductor::compile;
+use conductor::compile::host::{Compiled, Host};
 use conductor::layout::Layout;
-use conductor::model::Service;
+use conductor::model::Model;
+use conductor::target::systemd::Units;
 use libfuzzer_sys::fuzz_target;
 use toml::{Table, Value};
 
@@ -27,7 +29,7 @@ fn compile(base: &str, over: Option<&str>) -> Host {
         Some(over) => fs::write(drop_in, over).expect("a drop-in"),
         None => drop(fs::remove_file(drop_in)),
     }
-    let host = compile::compile(&Layout::system(Utf8Path::new(&*ROOT)), Some(252));
+    let host = compile::compile(&Layout::system(Utf8Path::new(&*ROOT)), &Units(Some(252)));
     for error in host.errors.values() {
         // The compiler says this of itself when it panicked.
         assert!(!error.to_string().contains("this is a bug"), "{error}");
@@ -46,8 +48,8 @@ fn merge(base: &mut Table, over: Table) {
     }
 }
 
-fn services(host: &Host) -> Vec<&Service> {
-    host.services.values().map(|compiled| &compiled.service).collect()
+fn models(host: &Host) -> Vec<Model> {
+    host.services.values().map(Compiled::model).collect()
 }
 
 fuzz_target!(|text: &str| {
@@ -59,5 +61,5 @@ fuzz_target!(|text: &str| {
     };
     merge(&mut merged, over);
     let alone = compile(&toml::to_string(&merged).expect("a table"), None);
-    assert_eq!(services(&layered), services(&alone));
+    assert_eq!(models(&layered), models(&alone));
 });

@@ -14,7 +14,7 @@ static PODS: LazyLock<Pods> = LazyLock::new(|| Pods::new(&ROOT));
 
 fuzz_target!(|text: &str| {
     match PODS.objects(&ROOT, text) {
-        Err(error) => assert!(!error.remedy().is_empty(), "{error}"),
+        Err((message, remedy)) => assert!(!remedy.is_empty(), "{message}"),
         Ok(objects) => {
             assert!(objects.iter().any(|object| object["kind"] == "Pod"), "{objects:#?}");
             assert!(objects.iter().all(|object| object.is_object()), "{objects:#?}");

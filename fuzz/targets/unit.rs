@@ -2,8 +2,7 @@
 //! more as units have them, they are read as the same.
 #![no_main]
 
-use conductor::escape::Assignment;
-use conductor::fuzzing::environment;
+use conductor::fuzzing::{assignment, environment};
 use libfuzzer_sys::fuzz_target;
 
 /// `env_name_is_valid` of systemd's src/basic/env-util.c.
@@ -19,7 +18,7 @@ fuzz_target!(|text: &str| {
     for (name, value) in &variables {
         assert!(is_name(name), "{name:?}");
         assert!(!value.contains('\0'), "{value:?}");
-        again.push_str(&format!("Environment={}\n", Assignment { name, value }));
+        again.push_str(&format!("Environment={}\n", assignment(name, value)));
     }
     assert_eq!(environment("", &again), variables, "{again}");
 });
