@@ -20,7 +20,7 @@ const UNFINISHED: &str = ".conductor-";
 ///
 /// # Errors
 /// What the file system refuses, with the path; the old content is then untouched.
-pub fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
     write_beside(path, content).map_err(|error| named(path, &error))
 }
 
@@ -39,7 +39,7 @@ fn write_beside(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn link(target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
+pub(crate) fn link(target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     let fresh = parent.join(format!(".{}.new", path.file_name().unwrap_or("link")));
     remove_file(&fresh)?;
@@ -64,7 +64,7 @@ impl Staging {
 ///
 /// # Errors
 /// What the file system refuses, with the path.
-pub fn staging(path: &Utf8Path) -> io::Result<Staging> {
+pub(crate) fn staging(path: &Utf8Path) -> io::Result<Staging> {
     staging_beside(path).map_err(|error| named(path, &error))
 }
 
@@ -87,7 +87,7 @@ fn lock_dir(dir: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn sweep(dir: &Utf8Path) -> io::Result<()> {
+pub(crate) fn sweep(dir: &Utf8Path) -> io::Result<()> {
     for entry in entries(dir)?.iter().filter(|entry| entry.file_name().starts_with(UNFINISHED)) {
         // Whoever works on it has it locked, and may have finished meanwhile.
         let Ok(unfinished) = File::open(entry.path()) else { continue };
@@ -104,7 +104,7 @@ pub fn sweep(dir: &Utf8Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses; `path` is then untouched.
-pub fn replace_dir(filled: Staging, path: &Utf8Path) -> io::Result<Option<Staging>> {
+pub(crate) fn replace_dir(filled: Staging, path: &Utf8Path) -> io::Result<Option<Staging>> {
     let Staging { dir, _lock } = filled;
     if path.exists() {
         let lock = lock_dir(path.as_std_path())?;
@@ -121,7 +121,7 @@ pub fn replace_dir(filled: Staging, path: &Utf8Path) -> io::Result<Option<Stagin
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn remove_file(path: &Utf8Path) -> io::Result<()> {
+pub(crate) fn remove_file(path: &Utf8Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -132,7 +132,7 @@ pub fn remove_file(path: &Utf8Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn remove_dir(path: &Utf8Path) -> io::Result<()> {
+pub(crate) fn remove_dir(path: &Utf8Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -143,7 +143,7 @@ pub fn remove_dir(path: &Utf8Path) -> io::Result<()> {
 ///
 /// # Errors
 /// A directory that cannot be listed.
-pub fn entries(dir: &Utf8Path) -> io::Result<Vec<Utf8DirEntry>> {
+pub(crate) fn entries(dir: &Utf8Path) -> io::Result<Vec<Utf8DirEntry>> {
     match dir.read_dir_utf8() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries?.collect(),
@@ -155,7 +155,7 @@ pub fn entries(dir: &Utf8Path) -> io::Result<Vec<Utf8DirEntry>> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn lock(path: &Utf8Path) -> io::Result<File> {
+pub(crate) fn lock(path: &Utf8Path) -> io::Result<File> {
     loop {
         let file = lock_file(path)?;
         flock(&file, FlockOperation::LockExclusive)?;
@@ -169,7 +169,7 @@ pub fn lock(path: &Utf8Path) -> io::Result<File> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn try_lock(path: &Utf8Path) -> io::Result<Option<File>> {
+pub(crate) fn try_lock(path: &Utf8Path) -> io::Result<Option<File>> {
     let file = lock_file(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Ok(None),
@@ -195,7 +195,7 @@ fn is_at(file: &File, path: &Utf8Path) -> io::Result<bool> {
 }
 
 /// Whether somebody holds a lock.
-pub fn is_locked(path: &Utf8Path) -> bool {
+pub(crate) fn is_locked(path: &Utf8Path) -> bool {
     File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
 }
 

@@ -58,7 +58,7 @@ pub fn compile_at(
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
-pub fn compile_all(
+pub(crate) fn compile_all(
     layout: &Layout,
     location: &Location,
     dir: &Utf8Path,
@@ -79,7 +79,7 @@ pub fn compile_all(
 ///
 /// # Errors
 /// What is wrong with all of it together.
-pub fn compile_each(
+pub(crate) fn compile_each(
     layout: &Layout,
     location: &Location,
     dir: &Utf8Path,
@@ -97,7 +97,7 @@ pub fn compile_each(
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn compile_written(
+pub(crate) fn compile_written(
     layout: &Layout,
     written: Written,
     dir: &Utf8Path,
@@ -133,7 +133,11 @@ fn guarded<T>(shown: &Utf8Path, what: &str, work: impl FnOnce() -> Result<T, Dia
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn compile_located(layout: &Layout, location: &Location, target: &dyn Target) -> Result<Compiled, Diagnostics> {
+pub(crate) fn compile_located(
+    layout: &Layout,
+    location: &Location,
+    target: &dyn Target,
+) -> Result<Compiled, Diagnostics> {
     compile_at(layout, location, &layout.at(&location.dir), &location.dir, target)
 }
 
@@ -152,7 +156,7 @@ pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
     for (location, services) in locations.iter().zip(in_parallel(&locations, compile)) {
         match services {
             Ok(services) => {
-                services.into_iter().for_each(|(name, outcome)| take(&mut host, &others, location, name, outcome))
+                services.into_iter().for_each(|(name, outcome)| take(&mut host, &others, location, name, outcome));
             }
             Err(errors) => host.fail(Some(location.name.clone()), errors),
         }

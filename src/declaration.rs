@@ -8,47 +8,47 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use value::{Hook, OneOrMany, Scalar, TimeSpan};
+pub(crate) use value::{Hook, OneOrMany, Scalar, TimeSpan};
 
 /// A whole `service.toml`, drop-ins merged.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Declaration {
-    pub description: Option<String>,
-    pub concurrency: Option<u32>,
-    pub slots: Option<u32>,
+    pub(crate) description: Option<String>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) slots: Option<u32>,
     #[serde(default)]
-    pub config: BTreeMap<String, Scalar>,
-    pub exec: Option<Exec>,
-    pub container: Option<Container>,
-    pub pod: Option<Pod>,
+    pub(crate) config: BTreeMap<String, Scalar>,
+    pub(crate) exec: Option<Exec>,
+    pub(crate) container: Option<Container>,
+    pub(crate) pod: Option<Pod>,
     #[serde(default)]
-    pub listen: Listen,
+    pub(crate) listen: Listen,
     #[serde(default)]
-    pub health: Health,
+    pub(crate) health: Health,
     #[serde(default)]
-    pub route: Vec<Route>,
+    pub(crate) route: Vec<Route>,
     #[serde(default)]
-    pub port: Vec<Port>,
+    pub(crate) port: Vec<Port>,
     #[serde(default)]
-    pub deploy: Deploy,
+    pub(crate) deploy: Deploy,
     #[serde(default)]
-    pub hooks: Hooks,
+    pub(crate) hooks: Hooks,
     #[serde(default)]
-    pub resources: BTreeMap<String, Scalar>,
+    pub(crate) resources: BTreeMap<String, Scalar>,
     #[serde(default)]
-    pub commands: BTreeMap<String, RunCommand>,
+    pub(crate) commands: BTreeMap<String, RunCommand>,
     #[serde(default)]
-    pub service: Vec<Dependency>,
+    pub(crate) service: Vec<Dependency>,
     #[serde(default)]
-    pub condition: BTreeMap<String, OneOrMany>,
+    pub(crate) condition: BTreeMap<String, OneOrMany>,
     #[serde(default)]
-    pub display: Vec<String>,
+    pub(crate) display: Vec<String>,
     #[serde(default)]
-    pub install: Install,
+    pub(crate) install: Install,
     #[serde(default)]
-    pub systemd: Systemd,
+    pub(crate) systemd: Systemd,
 }
 
 /// What stands in a `service.toml` beside its `[[part]]` sections and concerns all of them together.
@@ -56,34 +56,34 @@ pub struct Declaration {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     #[serde(default)]
-    pub service: Vec<Dependency>,
+    pub(crate) service: Vec<Dependency>,
     #[serde(default)]
-    pub install: Install,
+    pub(crate) install: Install,
     #[serde(default)]
-    pub condition: BTreeMap<String, OneOrMany>,
+    pub(crate) condition: BTreeMap<String, OneOrMany>,
     #[serde(default)]
-    pub resources: BTreeMap<String, Scalar>,
+    pub(crate) resources: BTreeMap<String, Scalar>,
     #[serde(default)]
-    pub systemd: Systemd,
+    pub(crate) systemd: Systemd,
 }
 
 /// `[exec]`
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Exec {
-    pub command: Vec<String>,
+pub(crate) struct Exec {
+    pub(crate) command: Vec<String>,
     #[serde(default)]
-    pub environment: BTreeMap<String, Scalar>,
-    pub user: Option<String>,
+    pub(crate) environment: BTreeMap<String, Scalar>,
+    pub(crate) user: Option<String>,
     #[serde(default)]
-    pub credentials: BTreeMap<String, String>,
+    pub(crate) credentials: BTreeMap<String, String>,
     #[serde(default)]
-    pub credentials_encrypted: BTreeMap<String, String>,
+    pub(crate) credentials_encrypted: BTreeMap<String, String>,
     #[serde(default)]
-    pub sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
 }
 
 /// Whether systemd confines the processes.
@@ -101,38 +101,38 @@ pub enum Sandbox {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Container {
-    pub image: String,
+    pub(crate) image: String,
     #[serde(default)]
-    pub pull: Pull,
-    pub digest: Option<String>,
+    pub(crate) pull: Pull,
+    pub(crate) digest: Option<String>,
     #[serde(default)]
-    pub exec: Vec<String>,
-    pub entrypoint: Option<String>,
+    pub(crate) exec: Vec<String>,
+    pub(crate) entrypoint: Option<String>,
     #[serde(default)]
-    pub environment: BTreeMap<String, Scalar>,
-    pub user: Option<String>,
-    pub working_dir: Option<String>,
+    pub(crate) environment: BTreeMap<String, Scalar>,
+    pub(crate) user: Option<String>,
+    pub(crate) working_dir: Option<String>,
     #[serde(default)]
-    pub volume: Vec<String>,
+    pub(crate) volume: Vec<String>,
     #[serde(default)]
-    pub tmpfs: Vec<String>,
+    pub(crate) tmpfs: Vec<String>,
     #[serde(default)]
-    pub secret: Vec<String>,
+    pub(crate) secret: Vec<String>,
     #[serde(default)]
-    pub network: Vec<String>,
+    pub(crate) network: Vec<String>,
     #[serde(default)]
-    pub add_capability: Vec<String>,
+    pub(crate) add_capability: Vec<String>,
     #[serde(default)]
-    pub drop_capability: Vec<String>,
+    pub(crate) drop_capability: Vec<String>,
     #[serde(default)]
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     #[serde(default)]
-    pub podman_args: Vec<String>,
-    pub port: Option<u16>,
+    pub(crate) podman_args: Vec<String>,
+    pub(crate) port: Option<u16>,
     #[serde(default)]
-    pub credentials: BTreeMap<String, String>,
+    pub(crate) credentials: BTreeMap<String, String>,
     #[serde(default)]
-    pub credentials_encrypted: BTreeMap<String, String>,
+    pub(crate) credentials_encrypted: BTreeMap<String, String>,
 }
 
 /// When conductor pulls an image.
@@ -151,19 +151,19 @@ pub enum Pull {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pod {
-    pub template: String,
-    pub config_map: Option<String>,
+    pub(crate) template: String,
+    pub(crate) config_map: Option<String>,
     #[serde(default)]
-    pub environment: BTreeMap<String, Scalar>,
+    pub(crate) environment: BTreeMap<String, Scalar>,
     #[serde(default)]
-    pub network: Vec<String>,
+    pub(crate) network: Vec<String>,
     #[serde(default)]
-    pub podman_args: Vec<String>,
-    pub port: Option<u16>,
+    pub(crate) podman_args: Vec<String>,
+    pub(crate) port: Option<u16>,
     #[serde(default)]
-    pub credentials: BTreeMap<String, String>,
+    pub(crate) credentials: BTreeMap<String, String>,
     #[serde(default)]
-    pub credentials_encrypted: BTreeMap<String, String>,
+    pub(crate) credentials_encrypted: BTreeMap<String, String>,
 }
 
 /// `[listen]`
@@ -173,7 +173,7 @@ pub struct Pod {
 pub struct Listen {
     #[serde(rename = "type")]
     pub kind: Option<ListenKind>,
-    pub idle_timeout: Option<TimeSpan>,
+    pub(crate) idle_timeout: Option<TimeSpan>,
 }
 
 /// How a process gets its listening socket.
@@ -191,38 +191,38 @@ pub enum ListenKind {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Port {
-    pub listen: String,
+pub(crate) struct Port {
+    pub(crate) listen: String,
 }
 
 /// `[health]`
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Health {
-    pub http: Option<String>,
-    pub tcp: Option<bool>,
-    pub exec: Option<Vec<String>>,
-    pub notify: Option<bool>,
-    pub status: Option<Vec<u16>>,
+pub(crate) struct Health {
+    pub(crate) http: Option<String>,
+    pub(crate) tcp: Option<bool>,
+    pub(crate) exec: Option<Vec<String>>,
+    pub(crate) notify: Option<bool>,
+    pub(crate) status: Option<Vec<u16>>,
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    pub body: Option<String>,
-    pub interval: Option<TimeSpan>,
-    pub timeout: Option<TimeSpan>,
-    pub retries: Option<u32>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Option<String>,
+    pub(crate) interval: Option<TimeSpan>,
+    pub(crate) timeout: Option<TimeSpan>,
+    pub(crate) retries: Option<u32>,
 }
 
 /// `[[route]]`
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Route {
+pub(crate) struct Route {
     #[serde(default)]
-    pub host: Vec<String>,
-    pub path: Option<String>,
+    pub(crate) host: Vec<String>,
+    pub(crate) path: Option<String>,
     #[serde(default)]
-    pub tls: Tls,
+    pub(crate) tls: Tls,
 }
 
 /// Whether the proxy serves a host over HTTPS.
@@ -239,13 +239,13 @@ pub enum Tls {
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Deploy {
+pub(crate) struct Deploy {
     #[serde(default)]
-    pub strategy: Strategy,
-    pub max_surge: Option<u32>,
-    pub drain_timeout: Option<TimeSpan>,
-    pub health_timeout: Option<TimeSpan>,
-    pub restarted_at: Option<String>,
+    pub(crate) strategy: Strategy,
+    pub(crate) max_surge: Option<u32>,
+    pub(crate) drain_timeout: Option<TimeSpan>,
+    pub(crate) health_timeout: Option<TimeSpan>,
+    pub(crate) restarted_at: Option<String>,
 }
 
 /// In which order deployments of two generations start and stop.
@@ -265,11 +265,11 @@ pub enum Strategy {
 #[serde(deny_unknown_fields, default)]
 pub struct Hooks {
     pub pre_start: Hook,
-    pub post_start: Hook,
-    pub pre_stop: Hook,
-    pub drain: Vec<String>,
-    pub post_stop: Hook,
-    pub timeout: Option<TimeSpan>,
+    pub(crate) post_start: Hook,
+    pub(crate) pre_stop: Hook,
+    pub(crate) drain: Vec<String>,
+    pub(crate) post_stop: Hook,
+    pub(crate) timeout: Option<TimeSpan>,
 }
 
 /// `[commands.NAME]`
@@ -277,10 +277,10 @@ pub struct Hooks {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RunCommand {
-    pub description: Option<String>,
-    pub exec: Vec<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) exec: Vec<String>,
     #[serde(default)]
-    pub scope: CommandScope,
+    pub(crate) scope: CommandScope,
 }
 
 /// What a command runs beside.
@@ -298,9 +298,9 @@ pub enum CommandScope {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Dependency {
-    pub dir: String,
+    pub(crate) dir: String,
     #[serde(default)]
-    pub vars: BTreeMap<String, Scalar>,
+    pub(crate) vars: BTreeMap<String, Scalar>,
     pub name: Option<String>,
 }
 
@@ -308,8 +308,8 @@ pub struct Dependency {
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Install {
-    pub wanted_by: Option<Vec<String>>,
+pub(crate) struct Install {
+    pub(crate) wanted_by: Option<Vec<String>>,
 }
 
 /// `[systemd.*]`: directives of the deployments' units, and of the service's slice.
@@ -317,8 +317,8 @@ pub struct Install {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Systemd {
-    pub unit: BTreeMap<String, OneOrMany>,
+    pub(crate) unit: BTreeMap<String, OneOrMany>,
     pub service: BTreeMap<String, OneOrMany>,
-    pub socket: BTreeMap<String, OneOrMany>,
-    pub slice: BTreeMap<String, OneOrMany>,
+    pub(crate) socket: BTreeMap<String, OneOrMany>,
+    pub(crate) slice: BTreeMap<String, OneOrMany>,
 }

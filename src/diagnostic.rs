@@ -23,26 +23,26 @@ pub struct Source {
 
 /// A stretch of a source, in bytes.
 #[derive(Debug, Clone)]
-pub struct Position {
-    pub source: Arc<Source>,
-    pub span: Range<usize>,
+pub(crate) struct Position {
+    pub(crate) source: Arc<Source>,
+    pub(crate) span: Range<usize>,
 }
 
 impl Position {
     /// The beginning of a source, for what has no better place.
-    pub fn start_of(source: &Arc<Source>) -> Self {
+    pub(crate) fn start_of(source: &Arc<Source>) -> Self {
         Self { source: source.clone(), span: 0..0 }
     }
 
     /// Line and column, both from 1; the column counts characters.
-    pub fn position(&self) -> (usize, usize) {
+    pub(crate) fn position(&self) -> (usize, usize) {
         let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
     /// The line that it begins in.
-    pub fn line(&self) -> &str {
+    pub(crate) fn line(&self) -> &str {
         let text = &self.source.text;
         let at = self.span.start.min(text.len());
         let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
@@ -76,7 +76,7 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// An error at a place in a file. `key` is the dotted key it concerns, or empty.
-    pub fn at(
+    pub(crate) fn at(
         position: Position,
         key: impl Into<String>,
         message: impl Into<String>,
@@ -86,20 +86,12 @@ impl Diagnostic {
     }
 
     /// An error that concerns a whole file or directory.
-    pub fn of_file(path: &Utf8Path, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn of_file(path: &Utf8Path, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             location: Location::File(path.to_owned()),
             key: String::new(),
             message: message.into(),
             remedy: remedy.into(),
-        }
-    }
-
-    /// The file that it is in.
-    pub fn path(&self) -> &Utf8Path {
-        match &self.location {
-            Location::Position(position) => &position.source.path,
-            Location::File(path) => path,
         }
     }
 
@@ -152,19 +144,19 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
     /// In the order of the files, from the top.
-    pub fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         self.0.sort_by(|one, other| one.position().cmp(&other.position()));
     }
 
     /// Each once: what stands outside of a declaration's parts is wrong for all of them.
-    pub fn distinct(mut self) -> Self {
+    pub(crate) fn distinct(mut self) -> Self {
         let mut said = BTreeSet::new();
         self.0.retain(|one| said.insert((one.headline(), one.remedy.clone())));
         self
     }
 
     /// Ok if there is nothing to say.
-    pub fn into_result(self) -> Result<(), Self> {
+    pub(crate) fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
 }

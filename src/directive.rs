@@ -1,9 +1,9 @@
 //! What systemd accepts in a unit file: names, sections, types of values, and the version that brought each.
 //!
-//! Sources: `systemd --dump-configuration-items` and the man pages of systemd 252 and [`NEWEST`], from which
+//! Sources: `systemd --dump-configuration-items` and the man pages of systemd 252 and `table::NEWEST`, from which
 //! `src/directive/update` makes `table.rs`; `src/directive/cases.tsv` holds values that were put to
 //! `systemd-analyze verify` of both. What is refused here is refused by both; of the rest, the kinds that are
-//! not modelled ([`Kind::Any`]) let everything through. A systemd newer than [`NEWEST`] may know more.
+//! not modelled ([`Kind::Any`]) let everything through. A systemd newer than `table::NEWEST` may know more.
 
 mod check;
 mod kind;
@@ -11,16 +11,15 @@ mod table;
 
 use std::path::Path;
 
-pub use check::check;
-pub use kind::{Directive, Kind, Section, Unit, Words};
-pub use table::NEWEST;
+pub(crate) use check::check;
+pub(crate) use kind::{Directive, Kind, Section};
 
 /// What the names of conditions start with, in snake case.
 const CONDITION: &str = "condition_";
 
 impl Section {
     /// Returns everything that the section takes, sorted by name.
-    pub fn directives(self) -> &'static [Directive] {
+    pub(crate) fn directives(self) -> &'static [Directive] {
         match self {
             Section::Unit => table::UNIT,
             Section::Service => table::SERVICE,
@@ -31,13 +30,13 @@ impl Section {
 }
 
 /// Finds the directive of exactly this name.
-pub fn lookup(section: Section, name: &str) -> Option<&'static Directive> {
+pub(crate) fn lookup(section: Section, name: &str) -> Option<&'static Directive> {
     let all = section.directives();
     all.binary_search_by(|directive| directive.name.cmp(name)).ok().map(|index| &all[index])
 }
 
 /// Finds the directive that a name in snake case means: `memory_max`, `cpu_weight`, `io_read_iops_max`, `allowed_cpus`.
-pub fn lookup_snake(section: Section, key: &str) -> Option<&'static Directive> {
+pub(crate) fn lookup_snake(section: Section, key: &str) -> Option<&'static Directive> {
     section.directives().iter().find(|directive| is_snake(key, directive.name))
 }
 
@@ -58,13 +57,13 @@ fn is_snake(key: &str, name: &str) -> bool {
 
 /// Finds the condition that a key of `[condition]` means: `host` is `ConditionHost=`. `path` is the one that most people
 /// mean, `ConditionPathExists=`.
-pub fn lookup_condition(key: &str) -> Option<&'static Directive> {
+pub(crate) fn lookup_condition(key: &str) -> Option<&'static Directive> {
     let key = if key == "path" { "path_exists" } else { key };
     lookup_snake(Section::Unit, &format!("{CONDITION}{key}"))
 }
 
 /// Writes the key of `[condition]` that means a `Condition…=` directive; None for other directives.
-pub fn condition_key(name: &str) -> Option<String> {
+pub(crate) fn condition_key(name: &str) -> Option<String> {
     match snake(name).strip_prefix(CONDITION)? {
         "path_exists" => Some("path".to_owned()),
         key => Some(key.to_owned()),
@@ -72,17 +71,17 @@ pub fn condition_key(name: &str) -> Option<String> {
 }
 
 /// Finds the first section that takes the name, for messages: `belongs to [Service]`.
-pub fn section_of(name: &str) -> Option<Section> {
+pub(crate) fn section_of(name: &str) -> Option<Section> {
     Section::ALL.into_iter().find(|&section| lookup(section, name).is_some())
 }
 
 /// Finds the directive that was probably meant: another case, or few letters away.
-pub fn nearest(section: Section, name: &str) -> Option<&'static str> {
+pub(crate) fn nearest(section: Section, name: &str) -> Option<&'static str> {
     closest(name, section.directives().iter().map(|directive| directive.name))
 }
 
 /// Finds the candidate that was probably meant: another case, or few letters away.
-pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let furthest = 3.min(name.chars().count() / 2); // "Foo" is not a misspelt "Nice"
     let lower = name.to_ascii_lowercase();
     // Two letters in each other's place are one mistake.
@@ -96,7 +95,7 @@ pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
 }
 
 /// Writes a directive's name in snake case, so that `lookup_snake` finds it: `memory_max`, `allowed_cpus`.
-pub fn snake(name: &str) -> String {
+pub(crate) fn snake(name: &str) -> String {
     let mut snake = String::new();
     let letters: Vec<char> = name.chars().collect();
     for (index, letter) in letters.iter().enumerate() {

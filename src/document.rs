@@ -18,14 +18,14 @@ use crate::diagnostic::{Diagnostic, Position, Source};
 /// A value and where it is.
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub position: Position,
+    pub(crate) position: Position,
     /// Where its key is; the value's own place for items of arrays and for the root.
-    pub key_position: Position,
-    pub value: Value,
+    pub(crate) key_position: Position,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug, Clone)]
-pub enum Value {
+pub(crate) enum Value {
     Boolean(bool),
     Integer(i64),
     Float(f64),
@@ -53,7 +53,7 @@ impl Value {
 
 /// One step on the way from the root to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     Key(String),
     Index(usize),
 }
@@ -72,11 +72,11 @@ impl From<usize> for Step {
 
 /// The way from the root to a value: `route[0].host[1]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Path(pub Vec<Step>);
+pub(crate) struct Path(pub(crate) Vec<Step>);
 
 impl Path {
     /// This path, one step longer.
-    pub fn join(&self, step: impl Into<Step>) -> Self {
+    pub(crate) fn join(&self, step: impl Into<Step>) -> Self {
         let mut steps = self.0.clone();
         steps.push(step.into());
         Self(steps)
@@ -134,7 +134,7 @@ impl Node {
     }
 
     /// Lays a drop-in over this document: tables are merged, everything else is replaced.
-    pub fn merge(&mut self, over: Self) {
+    pub(crate) fn merge(&mut self, over: Self) {
         match (&mut self.value, over.value) {
             (Value::Table(base), Value::Table(over)) => {
                 for (key, node) in over {
@@ -153,7 +153,7 @@ impl Node {
     }
 
     /// Lays defaults under this document: what it does not have is taken from them.
-    pub fn lay_under(&mut self, defaults: Self) {
+    pub(crate) fn lay_under(&mut self, defaults: Self) {
         if let (Value::Table(own), Value::Table(defaults)) = (&mut self.value, defaults.value) {
             for (key, node) in defaults {
                 match own.get_mut(&key) {
@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// The node at `path`, or the nearest one above it that exists.
-    pub fn find(&self, path: &Path) -> &Self {
+    pub(crate) fn find(&self, path: &Path) -> &Self {
         let mut node = self;
         for step in &path.0 {
             match node.child(step) {
@@ -177,7 +177,7 @@ impl Node {
     }
 
     /// The node at `path`, if there is one.
-    pub fn get(&self, path: &Path) -> Option<&Self> {
+    pub(crate) fn get(&self, path: &Path) -> Option<&Self> {
         path.0.iter().try_fold(self, |node, step| node.child(step))
     }
 
@@ -190,7 +190,7 @@ impl Node {
     }
 
     /// The values that are no tables, each with its path.
-    pub fn leaves(&self) -> Vec<(Path, &Self)> {
+    pub(crate) fn leaves(&self) -> Vec<(Path, &Self)> {
         let mut leaves = Vec::new();
         self.leaves_below(&Path::default(), &mut leaves);
         leaves
@@ -206,7 +206,7 @@ impl Node {
     }
 
     /// The value without its places.
-    pub fn plain(&self) -> toml::Value {
+    pub(crate) fn plain(&self) -> toml::Value {
         match &self.value {
             Value::Boolean(truth) => toml::Value::Boolean(*truth),
             Value::Integer(number) => toml::Value::Integer(*number),
@@ -223,7 +223,7 @@ impl Node {
     }
 
     /// What is in an array; nothing is in another value.
-    pub fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         match &self.value {
             Value::Array(items) => items,
             _ => &[],
@@ -231,12 +231,12 @@ impl Node {
     }
 
     /// An error about the value at `path`.
-    pub fn error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+    pub(crate) fn error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
         Diagnostic::at(self.find(path).position.clone(), path.to_string(), message, remedy)
     }
 
     /// An error about the key at `path` itself.
-    pub fn key_error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+    pub(crate) fn key_error(&self, path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
         Diagnostic::at(self.find(path).key_position.clone(), path.to_string(), message, remedy)
     }
 
@@ -283,7 +283,7 @@ fn node(source: &Arc<Source>, key: Option<Position>, value: Spanned<DeValue<'_>>
 /// Why a document does not fit a type; `path` grows on the way up.
 #[derive(Debug)]
 pub struct Error {
-    pub path: Path,
+    pub(crate) path: Path,
     pub problem: Problem,
 }
 

@@ -1,13 +1,13 @@
 //! What runs deployments beside systemd: their commands, containers and pods, and what each needs on the host.
 
 #[cfg(feature = "cli")]
-pub mod container;
+pub(crate) mod container;
 #[cfg(feature = "cli")]
-pub mod exec;
+pub(crate) mod exec;
 #[cfg(feature = "cli")]
-pub mod images;
+pub(crate) mod images;
 #[cfg(feature = "cli")]
-pub mod network;
+pub(crate) mod network;
 #[cfg(feature = "cli")]
-pub mod pod;
+pub(crate) mod pod;
 pub mod podman;

@@ -15,15 +15,15 @@ use crate::unitfile::{self, Line};
 const BESIDE: &[&str] = &["EnvironmentFile", "PassEnvironment", "UnsetEnvironment"];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment {
-    pub variables: BTreeMap<String, String>,
+pub(crate) struct Environment {
+    pub(crate) variables: BTreeMap<String, String>,
     /// Lines of the unit by which systemd adds or takes others.
-    pub beside: Vec<String>,
+    pub(crate) beside: Vec<String>,
 }
 
 impl Environment {
     /// Of an instance; without one, what all instances have in common.
-    pub fn of(units: &Tree, name: &ServiceName, id: &GenerationId, instance: Option<u32>) -> Self {
+    pub(crate) fn of(units: &Tree, name: &ServiceName, id: &GenerationId, instance: Option<u32>) -> Self {
         let unit = format!("{}.service", name.template(id));
         let overlays = format!("{unit}.d");
         let mut environment = Self::default();

@@ -8,7 +8,7 @@ use crate::diagnostic::Diagnostics;
 #[derive(Debug)]
 pub struct Error(pub String);
 
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 /// A plain value: `Description=`, paths. Specifiers are made inert.
-pub struct Text<'a>(pub &'a str);
+pub(crate) struct Text<'a>(pub(crate) &'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -44,7 +44,7 @@ fn is_bare(word: &str) -> bool {
 }
 
 /// One word of a list: a command's argument, an environment assignment.
-pub struct Word<'a>(pub &'a str);
+pub(crate) struct Word<'a>(pub(crate) &'a str);
 
 impl Display for Word<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -54,10 +54,10 @@ impl Display for Word<'_> {
 
 /// A command line. `$` stays what it is to systemd: `${VAR}` is expanded from the process's
 /// environment and `$$` is a dollar. `%` is only a percent sign.
-pub struct CommandLine<'a> {
+pub(crate) struct CommandLine<'a> {
     /// Absolute, or a bare name that systemd finds in its search path.
-    pub program: &'a str,
-    pub arguments: &'a [String],
+    pub(crate) program: &'a str,
+    pub(crate) arguments: &'a [String],
 }
 
 impl Display for CommandLine<'_> {
@@ -72,9 +72,9 @@ impl Display for CommandLine<'_> {
 }
 
 /// `NAME=value` of `Environment=`. Nothing is expanded there but specifiers.
-pub struct Assignment<'a> {
-    pub name: &'a str,
-    pub value: &'a str,
+pub(crate) struct Assignment<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
 }
 
 impl Display for Assignment<'_> {
@@ -85,7 +85,7 @@ impl Display for Assignment<'_> {
 
 /// A directive's value in systemd's own syntax, written by somebody who means it so. Models refuse
 /// control characters and a trailing backslash: it cannot become a second line.
-pub struct Raw<'a>(pub &'a str);
+pub(crate) struct Raw<'a>(pub(crate) &'a str);
 
 impl Display for Raw<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -94,7 +94,7 @@ impl Display for Raw<'_> {
 }
 
 /// A part of a unit's name, as systemd-escape(1) does it: `-` separates slices, so it is escaped too.
-pub struct UnitNamePart<'a>(pub &'a str);
+pub(crate) struct UnitNamePart<'a>(pub(crate) &'a str);
 
 impl Display for UnitNamePart<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -116,7 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Undoes what systemd undoes: specifiers first, then words with quotes and C escapes.
-    pub fn words(line: &str) -> Vec<String> {
+    pub(crate) fn words(line: &str) -> Vec<String> {
         let line = line.replace("%%", "\u{0}PERCENT");
         let mut words = Vec::new();
         let mut chars = line.chars().peekable();

@@ -12,7 +12,7 @@ pub(crate) mod exec;
 mod executable;
 mod fault;
 mod function;
-pub mod header;
+pub(crate) mod header;
 mod input;
 mod limits;
 pub(crate) mod listener;

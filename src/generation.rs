@@ -7,7 +7,7 @@ use crate::model::{Deploy, Directive, DropIn, File, Health, Hooks, Listen, Model
 use crate::names::{GenerationId, hex};
 
 /// Raised when the meaning of rendered units changes, so that deployments roll onto the new form.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// What changed, by what has to be done about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Digests {
 
 impl Digests {
     /// Places every field of a model in a digest; a new field does not compile until it is placed.
-    pub fn of(model: &Model) -> Self {
+    pub(crate) fn of(model: &Model) -> Self {
         let Model { service, systemd } = model;
         let Service {
             name,
@@ -79,7 +79,7 @@ impl Digests {
     }
 
     /// The generation's name.
-    pub fn id(&self) -> GenerationId {
+    pub(crate) fn id(&self) -> GenerationId {
         GenerationId::of_digest(&self.generation)
     }
 }

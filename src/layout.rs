@@ -6,25 +6,25 @@ use crate::model::Service;
 use crate::names::{Deployment, FUNCTIONS_LOCK, GenerationId, ServiceName};
 
 /// Where the `conductor` program is installed; the units name it. Set by `make PREFIX=…`.
-pub const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
+pub(crate) const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
     Some(path) => path,
     None => "/usr/bin/conductor",
 };
 
 /// Where conductor's own data files are installed. Set by `make PREFIX=…`.
-pub const LIBRARY: &str = match option_env!("CONDUCTOR_LIBDIR") {
+pub(crate) const LIBRARY: &str = match option_env!("CONDUCTOR_LIBDIR") {
     Some(path) => path,
     None => "/usr/lib/conductor",
 };
 
 /// Where `conductor` is called as one of the container runtimes that it stands before; below `LIBRARY`.
-pub const RUNTIMES: &str = "oci";
+pub(crate) const RUNTIMES: &str = "oci";
 
 /// The name of the file with the host's settings.
 const SETTINGS: &str = "conductor.toml";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     System,
     User,
 }
@@ -33,7 +33,7 @@ pub enum Scope {
 /// below a root: `--root` and the tests set one.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     root: Utf8PathBuf,
     /// Directories of declarations, the most important first.
     declarations: Vec<Utf8PathBuf>,
@@ -149,32 +149,32 @@ impl Layout {
         }
     }
 
-    pub fn declaration_dirs(&self) -> &[Utf8PathBuf] {
+    pub(crate) fn declaration_dirs(&self) -> &[Utf8PathBuf] {
         &self.declarations
     }
 
     /// Where the host's settings are, the most important first: above the declarations, but not those of packages for
     /// all users.
-    pub fn settings(&self) -> impl Iterator<Item = Utf8PathBuf> {
+    pub(crate) fn settings(&self) -> impl Iterator<Item = Utf8PathBuf> {
         let own = self.declarations.iter().filter(|dir| dir.file_name() == Some("services"));
         own.map(|dir| dir.with_file_name(SETTINGS))
     }
 
-    pub fn function_dirs(&self) -> &[Utf8PathBuf] {
+    pub(crate) fn function_dirs(&self) -> &[Utf8PathBuf] {
         &self.functions
     }
 
     /// Sockets of functions, by their IDs.
-    pub fn function_sockets(&self) -> Utf8PathBuf {
+    pub(crate) fn function_sockets(&self) -> Utf8PathBuf {
         self.runtime.join("cgi")
     }
 
     /// Where an isolated function's gateway reaches its units.
-    pub fn function_requests(&self, id: &impl std::fmt::Display) -> Utf8PathBuf {
+    pub(crate) fn function_requests(&self, id: &impl std::fmt::Display) -> Utf8PathBuf {
         self.function_sockets().join(format!("{id}.request"))
     }
 
-    pub fn unit_file_dirs(&self) -> &[Utf8PathBuf] {
+    pub(crate) fn unit_file_dirs(&self) -> &[Utf8PathBuf] {
         &self.unit_files
     }
 
@@ -184,7 +184,7 @@ impl Layout {
     }
 
     /// How the hooks of a service are told of it: its stored directory, for a part as if that had one within.
-    pub fn service_dir(&self, service: &Service) -> Utf8PathBuf {
+    pub(crate) fn service_dir(&self, service: &Service) -> Utf8PathBuf {
         match &service.group {
             None => self.declaration(&service.name),
             Some(group) => {
@@ -198,7 +198,7 @@ impl Layout {
     ///
     /// # Errors
     /// If it cannot be any service's.
-    pub fn service_of(&self, dir: &Utf8Path) -> Result<ServiceName, String> {
+    pub(crate) fn service_of(&self, dir: &Utf8Path) -> Result<ServiceName, String> {
         let name = dir.file_name().unwrap_or_default();
         let above = dir.parent().unwrap_or(Utf8Path::new(""));
         let is_part = above.parent().is_some_and(|base| self.declarations.iter().any(|known| known == base));
@@ -209,21 +209,17 @@ impl Layout {
     }
 
     /// Where the generator's output is.
-    pub fn generator(&self) -> &Utf8Path {
+    pub(crate) fn generator(&self) -> &Utf8Path {
         &self.generator
     }
 
     /// Where unit files are put at runtime; systemd prefers them to the generator's.
-    pub fn runtime_units(&self) -> &Utf8Path {
+    pub(crate) fn runtime_units(&self) -> &Utf8Path {
         &self.runtime_units
     }
 
-    pub fn runtime(&self) -> &Utf8Path {
-        &self.runtime
-    }
-
     /// The live generations of all services.
-    pub fn live(&self) -> Utf8PathBuf {
+    pub(crate) fn live(&self) -> Utf8PathBuf {
         self.runtime.join("generations")
     }
 
@@ -238,17 +234,17 @@ impl Layout {
     }
 
     /// Returns the directory of all services' stored generations.
-    pub fn histories(&self) -> Utf8PathBuf {
+    pub(crate) fn histories(&self) -> Utf8PathBuf {
         self.state.join("generations")
     }
 
     /// Returns the directory of a service's stored generations.
-    pub fn history(&self, name: &ServiceName) -> Utf8PathBuf {
+    pub(crate) fn history(&self, name: &ServiceName) -> Utf8PathBuf {
         self.histories().join(name.as_str())
     }
 
     /// A generation's files and declaration.
-    pub fn stored(&self, name: &ServiceName, id: &GenerationId) -> Utf8PathBuf {
+    pub(crate) fn stored(&self, name: &ServiceName, id: &GenerationId) -> Utf8PathBuf {
         self.history(name).join(id.as_str())
     }
 
@@ -266,80 +262,75 @@ impl Layout {
     }
 
     /// Directory of the socket that a deployment binds itself, or takes behind a bridge.
-    pub fn socket_dir(&self, name: &ServiceName, id: &GenerationId, instance: u32) -> Utf8PathBuf {
+    pub(crate) fn socket_dir(&self, name: &ServiceName, id: &GenerationId, instance: u32) -> Utf8PathBuf {
         self.sockets(name, id).join(format!("{instance}.d"))
     }
 
-    pub fn slots(&self, name: &ServiceName) -> Utf8PathBuf {
+    pub(crate) fn slots(&self, name: &ServiceName) -> Utf8PathBuf {
         self.runtime.join("slots").join(name.as_str())
     }
 
     /// A file for each service that somebody stopped.
-    pub fn stopped(&self) -> Utf8PathBuf {
+    pub(crate) fn stopped(&self) -> Utf8PathBuf {
         self.runtime.join("stopped")
     }
 
     /// A file for each service whose last start or reload failed: why.
-    pub fn failures(&self) -> Utf8PathBuf {
+    pub(crate) fn failures(&self) -> Utf8PathBuf {
         self.runtime.join("failures")
     }
 
     /// Returns the record of a service's last rollout.
-    pub fn record(&self, name: &ServiceName) -> Utf8PathBuf {
+    pub(crate) fn record(&self, name: &ServiceName) -> Utf8PathBuf {
         self.runtime.join("records").join(name.as_str())
     }
 
-    pub fn locks(&self) -> Utf8PathBuf {
+    pub(crate) fn locks(&self) -> Utf8PathBuf {
         self.runtime.join("locks")
     }
 
     /// Returns the directory of locks that limit how many services start, roll or stop at a time.
-    pub fn permits(&self) -> Utf8PathBuf {
+    pub(crate) fn permits(&self) -> Utf8PathBuf {
         self.runtime.join("permits")
     }
 
     /// The container runtime that podman chose.
-    pub fn oci_runtime(&self) -> Utf8PathBuf {
+    pub(crate) fn oci_runtime(&self) -> Utf8PathBuf {
         self.runtime.join("oci-runtime")
     }
 
     /// Held by whoever chooses a TCP port for a deployment.
-    pub fn ports(&self) -> Utf8PathBuf {
+    pub(crate) fn ports(&self) -> Utf8PathBuf {
         self.runtime.join("ports")
     }
 
     /// Held by whoever brings a service somewhere.
-    pub fn lock(&self, name: &ServiceName) -> Utf8PathBuf {
+    pub(crate) fn lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.rollout_lock())
     }
 
     /// Held by whoever changes a service's slots.
-    pub fn slots_lock(&self, name: &ServiceName) -> Utf8PathBuf {
+    pub(crate) fn slots_lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.slots_lock())
     }
 
     /// Held by whoever declares or removes functions.
-    pub fn functions_lock(&self) -> Utf8PathBuf {
+    pub(crate) fn functions_lock(&self) -> Utf8PathBuf {
         self.locks().join(FUNCTIONS_LOCK)
     }
 
     /// Returns the lock that whoever declares or removes a service holds.
-    pub fn declaration_lock(&self, name: &ServiceName) -> Utf8PathBuf {
+    pub(crate) fn declaration_lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.declaration_lock())
     }
 
-    /// The proxy's compiled configuration in the generator's output.
-    pub fn compiled_proxy(&self) -> Utf8PathBuf {
-        self.generator.join("conductor/proxy")
-    }
-
     /// What a proxy includes.
-    pub fn published_proxy(&self, driver: &str) -> Utf8PathBuf {
+    pub(crate) fn published_proxy(&self, driver: &str) -> Utf8PathBuf {
         self.runtime.join("proxy").join(driver)
     }
 
     /// The program with what it needs to find this layout again.
-    pub fn program(&self) -> String {
+    pub(crate) fn program(&self) -> String {
         match self.scope {
             Scope::System => self.program.to_string(),
             Scope::User => format!("{} --user", self.program),
@@ -348,7 +339,7 @@ impl Layout {
 
     /// The same, but with generations' files below `state` and another program in the hooks: units
     /// that can be verified before anything is stored or installed.
-    pub fn for_verification(&self, state: &Utf8Path, program: &Utf8Path) -> Self {
+    pub(crate) fn for_verification(&self, state: &Utf8Path, program: &Utf8Path) -> Self {
         Self { state: state.to_owned(), program: program.to_owned(), ..self.clone() }
     }
 }
@@ -356,27 +347,27 @@ impl Layout {
 /// Paths of a deployment.
 impl Deployment {
     /// Returns its DEPLOYMENTDIR.
-    pub fn dir(&self, layout: &Layout) -> Utf8PathBuf {
+    pub(crate) fn dir(&self, layout: &Layout) -> Utf8PathBuf {
         layout.deployments().join(self.to_string())
     }
 
     /// Reads the name of a DEPLOYMENTDIR.
-    pub fn from_dir(dir: &Utf8Path) -> Option<Self> {
+    pub(crate) fn from_dir(dir: &Utf8Path) -> Option<Self> {
         Self::from_name(dir.file_name()?)
     }
 
     /// Returns its unix socket, as callers reach it: held by systemd, or a link to what it has bound itself.
-    pub fn socket(&self, layout: &Layout) -> Utf8PathBuf {
+    pub(crate) fn socket(&self, layout: &Layout) -> Utf8PathBuf {
         layout.sockets(&self.service, &self.generation).join(self.instance.to_string())
     }
 
     /// Reads the path of the socket that callers reach.
-    pub fn from_socket(socket: &Utf8Path) -> Option<Self> {
+    pub(crate) fn from_socket(socket: &Utf8Path) -> Option<Self> {
         Self::from_parts(socket.parent()?.file_name()?, socket.file_name()?)
     }
 
     /// Returns the socket that it binds itself, or takes behind a bridge.
-    pub fn own_socket(&self, layout: &Layout) -> Utf8PathBuf {
+    pub(crate) fn own_socket(&self, layout: &Layout) -> Utf8PathBuf {
         layout.socket_dir(&self.service, &self.generation, self.instance).join("socket")
     }
 }
@@ -400,7 +391,7 @@ mod tests {
         let variables = [("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", "/run/user/1000"), ("XDG_CONFIG_HOME", "config")];
         let layout = user(&variables).expect("the others have defaults");
         assert_eq!(layout.declaration_dirs()[0], "/home/ann/.config/conductor/services");
-        assert_eq!(layout.runtime(), "/run/user/1000/conductor");
+        assert_eq!(layout.live(), "/run/user/1000/conductor/generations");
     }
 
     #[test]

@@ -10,17 +10,17 @@
 
 pub mod diagnostic;
 pub mod document;
-pub mod timespan;
+pub(crate) mod timespan;
 mod unitfile;
 pub mod tree;
 pub mod write;
-pub mod escape;
+pub(crate) mod escape;
 pub mod names;
 pub mod directive;
 pub mod declaration;
 pub mod key;
 pub mod model;
-pub mod generation;
+pub(crate) mod generation;
 pub mod layout;
 pub mod source;
 pub mod resolve;
@@ -28,20 +28,20 @@ pub mod live;
 #[cfg(feature = "cli")]
 pub mod log;
 #[cfg(feature = "cli")]
-pub mod error;
+pub(crate) mod error;
 #[cfg(feature = "cli")]
 mod accounts;
 #[cfg(feature = "cli")]
-pub mod atomic;
+pub(crate) mod atomic;
 #[cfg(feature = "cli")]
-pub mod systemd;
+pub(crate) mod systemd;
 #[cfg(feature = "cli")]
 pub mod template;
 pub mod engine;
-pub mod proxy;
+pub(crate) mod proxy;
 pub mod target;
 pub mod compile;
-pub mod environment;
+pub(crate) mod environment;
 #[cfg(feature = "cli")]
 pub mod deployment;
 #[cfg(feature = "cli")]
@@ -49,7 +49,7 @@ pub mod service;
 #[cfg(feature = "cli")]
 pub mod function;
 #[cfg(feature = "cli")]
-pub mod gateway;
+pub(crate) mod gateway;
 #[cfg(feature = "cli")]
 pub mod verify;
 #[cfg(feature = "cli")]
@@ -58,4 +58,4 @@ pub mod schema;
 pub mod cli;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;

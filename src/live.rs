@@ -19,22 +19,22 @@ use crate::tree::Tree;
 use crate::write;
 
 /// Below a snapshot: its rendered units.
-pub const UNITS: &str = "units";
+pub(crate) const UNITS: &str = "units";
 /// Below a snapshot: its resolved model.
-pub const MODEL: &str = "model.json";
+pub(crate) const MODEL: &str = "model.json";
 
 /// What a service is being brought to. Deployments read it to know which slots are theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    pub generation: GenerationId,
-    pub concurrency: u32,
-    pub slots: u32,
-    pub strategy: Strategy,
-    pub digests: Digests,
+    pub(crate) generation: GenerationId,
+    pub(crate) concurrency: u32,
+    pub(crate) slots: u32,
+    pub(crate) strategy: Strategy,
+    pub(crate) digests: Digests,
     /// The format of its units, `generation::FORMAT` of the conductor that rendered them.
-    pub format: u32,
+    pub(crate) format: u32,
     /// Those it was declared with.
-    pub variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Target {
@@ -55,7 +55,7 @@ impl Target {
     ///
     /// # Errors
     /// A target that cannot be read.
-    pub fn read(layout: &Layout, name: &ServiceName) -> io::Result<Option<Self>> {
+    pub(crate) fn read(layout: &Layout, name: &ServiceName) -> io::Result<Option<Self>> {
         match fs::read(layout.at(&layout.target(name))) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -66,21 +66,21 @@ impl Target {
 
 /// The generations of one service that have a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Live {
-    pub name: ServiceName,
+pub(crate) struct Live {
+    pub(crate) name: ServiceName,
     /// By name.
-    pub generations: Vec<GenerationId>,
+    pub(crate) generations: Vec<GenerationId>,
 }
 
 /// Every service with a live generation.
-pub fn all(layout: &Layout) -> BTreeMap<ServiceName, Live> {
+pub(crate) fn all(layout: &Layout) -> BTreeMap<ServiceName, Live> {
     let names = directory_names(&layout.at(&layout.live()));
     let names = names.into_iter().filter_map(|name| ServiceName::new(&name).ok());
     names.filter_map(|name| Some((name.clone(), of(layout, &name)?))).collect()
 }
 
 /// The live generations of a service, None if it has none.
-pub fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
+pub(crate) fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
     let dir = layout.at(&layout.live().join(name.as_str()));
     let mut generations: Vec<_> = directory_names(&dir).iter().filter_map(|name| GenerationId::new(name)).collect();
     generations.sort();
@@ -88,7 +88,7 @@ pub fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
 }
 
 /// The parts of a service that are live.
-pub fn parts_of(layout: &Layout, group: &ServiceName) -> Vec<ServiceName> {
+pub(crate) fn parts_of(layout: &Layout, group: &ServiceName) -> Vec<ServiceName> {
     let names = directory_names(&layout.at(&layout.live()));
     let of_it = names.iter().filter(|name| name.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with('.')));
     let mut parts: Vec<_> = of_it.filter_map(|name| of(layout, &ServiceName::new(name).ok()?)).collect();
@@ -108,7 +108,7 @@ fn directory_names(dir: &Utf8Path) -> Vec<String> {
 
 impl Live {
     /// The generation that speaks for the service: the target if it is live, else the last by name.
-    pub fn current(&self, layout: &Layout) -> &GenerationId {
+    pub(crate) fn current(&self, layout: &Layout) -> &GenerationId {
         let target = Target::read(layout, &self.name).ok().flatten().map(|target| target.generation);
         let found = target.and_then(|target| self.generations.iter().find(|id| **id == target));
         found.unwrap_or_else(|| self.generations.last().expect("a live service has a generation"))
@@ -118,7 +118,7 @@ impl Live {
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub fn service(&self, layout: &Layout, id: &GenerationId) -> io::Result<Service> {
+    pub(crate) fn service(&self, layout: &Layout, id: &GenerationId) -> io::Result<Service> {
         service(layout, &self.name, id)
     }
 
@@ -126,7 +126,7 @@ impl Live {
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub fn units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
+    pub(crate) fn units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
         write::read_tree(&layout.at(&layout.snapshot(&self.name, id)).join(UNITS))
     }
 
@@ -134,7 +134,7 @@ impl Live {
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub fn deployment_units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
+    pub(crate) fn deployment_units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
         let mut tree = self.units(layout, id)?;
         tree.retain(|path| self.name.templates(id).iter().any(|name| path.as_str().starts_with(name)));
         Ok(tree)
@@ -172,7 +172,7 @@ pub fn shadowed(live: &Tree, fresh: &Tree) -> Tree {
 ///
 /// # Errors
 /// A snapshot that is not there or cannot be read.
-pub fn service(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Service> {
+pub(crate) fn service(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Service> {
     /// What else a snapshot says is for single targets.
     #[derive(Deserialize)]
     struct Part {
@@ -186,7 +186,7 @@ pub fn service(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Re
 ///
 /// # Errors
 /// A snapshot that is not there or cannot be read.
-pub fn model(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Model> {
+pub(crate) fn model(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Model> {
     read(layout, name, id)
 }
 

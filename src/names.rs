@@ -11,17 +11,17 @@ use sha2::{Digest, Sha256};
 use crate::escape::UnitNamePart;
 
 /// The group that may connect to the deployments' sockets: the reverse proxy's.
-pub const PROXY_GROUP: &str = "conductor-proxy";
+pub(crate) const PROXY_GROUP: &str = "conductor-proxy";
 /// The user as whom all bridges run, systemd-socket-proxyd(8).
-pub const BRIDGE_USER: &str = "conductor-bridge";
+pub(crate) const BRIDGE_USER: &str = "conductor-bridge";
 /// The unit that publishes the proxy's configuration.
-pub const PROXY_UNIT: &str = "conductor-proxy.service";
+pub(crate) const PROXY_UNIT: &str = "conductor-proxy.service";
 /// The slice of all functions.
-pub const FUNCTIONS_SLICE: &str = "conductor-cgi.slice";
+pub(crate) const FUNCTIONS_SLICE: &str = "conductor-cgi.slice";
 /// The lock of whoever declares or removes functions.
-pub const FUNCTIONS_LOCK: &str = "functions";
+pub(crate) const FUNCTIONS_LOCK: &str = "functions";
 /// The file that names the main process of a pod, below its deployment's directory: `PIDFile=`.
-pub const PID_FILE: &str = "pid";
+pub(crate) const PID_FILE: &str = "pid";
 
 /// Names that no service can have, and what has them: `conductor-NAME` is the service's slice and, with a dynamic user,
 /// its user.
@@ -44,7 +44,7 @@ pub struct ServiceName(String);
 
 impl ServiceName {
     /// Longest name, in characters.
-    pub const MAX: usize = 40;
+    pub(crate) const MAX: usize = 40;
 
     /// Reads a service's name.
     ///
@@ -76,23 +76,23 @@ impl ServiceName {
     }
 
     /// Returns the unit that people start, stop and depend on: `NAME.service`.
-    pub fn unit(&self) -> String {
+    pub(crate) fn unit(&self) -> String {
         format!("{self}.service")
     }
 
     /// Splits the name of a part, `GROUP.PART`, into its group and how the group calls it; None without a dot.
-    pub fn split_part(&self) -> Option<(Self, &str)> {
+    pub(crate) fn split_part(&self) -> Option<(Self, &str)> {
         let (group, part) = self.0.rsplit_once('.')?;
         Some((Self::new(group).ok()?, part))
     }
 
     /// Returns what is left of a part's name after its group's and the dot, None if it is not one of the group's.
-    pub fn part_of(&self, group: &Self) -> Option<&str> {
+    pub(crate) fn part_of(&self, group: &Self) -> Option<&str> {
         self.0.strip_prefix(group.as_str())?.strip_prefix('.')
     }
 
     /// Returns the slice of the service's deployments; that of a part is a child of its group's slice.
-    pub fn slice(&self, group: &Self) -> String {
+    pub(crate) fn slice(&self, group: &Self) -> String {
         let parent = UnitNamePart(group.as_str());
         match self.part_of(group) {
             None => format!("conductor-{parent}.slice"),
@@ -101,7 +101,7 @@ impl ServiceName {
     }
 
     /// Returns the dynamic user of all the service's generations, `User=`; names above 31 characters are shortened.
-    pub fn user(&self) -> String {
+    pub(crate) fn user(&self) -> String {
         let plain = self.0.replace('.', "_");
         let user = format!("conductor-{plain}");
         // A dot that became an underscore could meet another service's name, as could a cut one.
@@ -114,7 +114,7 @@ impl ServiceName {
     }
 
     /// Returns the template of a generation's deployments without its suffix: `hello-0123456789ab@`.
-    pub fn template(&self, id: &GenerationId) -> String {
+    pub(crate) fn template(&self, id: &GenerationId) -> String {
         format!("{self}-{id}@")
     }
 
@@ -122,44 +122,44 @@ impl ServiceName {
     ///
     /// Of units that systemd could start at once it starts those first that come first by name, and each takes 10 ms
     /// before version 254: the deployment comes before `hello-0123456789ab_bridge@`.
-    pub fn bridge_template(&self, id: &GenerationId) -> String {
+    pub(crate) fn bridge_template(&self, id: &GenerationId) -> String {
         format!("{self}-{id}_bridge@")
     }
 
     /// Returns the template of the sockets that deployments take behind their bridges: `hello-0123456789ab-inner@`.
-    pub fn inner_template(&self, id: &GenerationId) -> String {
+    pub(crate) fn inner_template(&self, id: &GenerationId) -> String {
         format!("{self}-{id}-inner@")
     }
 
     /// Returns all templates of a generation's units without their suffixes.
-    pub fn templates(&self, id: &GenerationId) -> [String; 3] {
+    pub(crate) fn templates(&self, id: &GenerationId) -> [String; 3] {
         [self.template(id), self.bridge_template(id), self.inner_template(id)]
     }
 
     /// Returns the units of a port without their suffixes: `hello-port@127.0.0.1-5432`. No service's name has an `@`.
     ///
     /// A colon may be in a unit's name, but systemd-analyze(1) takes what follows it for an alias.
-    pub fn port(&self, listen: &str) -> String {
+    pub(crate) fn port(&self, listen: &str) -> String {
         format!("{self}-port@{}", UnitNamePart(&listen.replace(':', "/")))
     }
 
     /// Returns the pattern of all of the service's ports, as `systemctl list-units` takes it.
-    pub fn port_pattern(&self) -> String {
+    pub(crate) fn port_pattern(&self) -> String {
         format!("{self}-port@*")
     }
 
     /// Returns the lock of whoever starts, reloads or stops the service, below the directory of locks.
-    pub fn rollout_lock(&self) -> String {
+    pub(crate) fn rollout_lock(&self) -> String {
         format!("rollout/{self}")
     }
 
     /// Returns the lock of whoever declares or removes the service, below the directory of locks.
-    pub fn declaration_lock(&self) -> String {
+    pub(crate) fn declaration_lock(&self) -> String {
         format!("declare/{self}")
     }
 
     /// Returns the lock of whoever changes the service's slots, below the directory of locks.
-    pub fn slots_lock(&self) -> String {
+    pub(crate) fn slots_lock(&self) -> String {
         format!("slots/{self}")
     }
 }
@@ -191,10 +191,10 @@ pub struct GenerationId(String);
 
 impl GenerationId {
     /// Length in hex digits.
-    pub const LENGTH: usize = 12;
+    pub(crate) const LENGTH: usize = 12;
 
     /// Reads a generation's name, None if it is not 12 lower-case hex digits.
-    pub fn new(text: &str) -> Option<Self> {
+    pub(crate) fn new(text: &str) -> Option<Self> {
         (text.len() == Self::LENGTH && is_hex(text)).then(|| Self(text.to_owned()))
     }
 
@@ -244,12 +244,12 @@ pub struct FunctionId(String);
 
 impl FunctionId {
     /// Length in hex digits.
-    pub const LENGTH: usize = 64;
+    pub(crate) const LENGTH: usize = 64;
     /// Digits that tell one function from others where a name has no room for all.
     const SHORT: usize = 16;
 
     /// Reads a function's ID, None if it is not 64 lower-case hex digits.
-    pub fn new(text: &str) -> Option<Self> {
+    pub(crate) fn new(text: &str) -> Option<Self> {
         (text.len() == Self::LENGTH && is_hex(text)).then(|| Self(text.to_owned()))
     }
 
@@ -259,7 +259,7 @@ impl FunctionId {
     }
 
     /// Reads the ID in the name of one of a function's units.
-    pub fn from_unit(unit: &str) -> Option<Self> {
+    pub(crate) fn from_unit(unit: &str) -> Option<Self> {
         Self::new(unit.strip_prefix("conductor-cgi-")?.get(..Self::LENGTH)?)
     }
 
@@ -269,27 +269,27 @@ impl FunctionId {
     }
 
     /// Returns the first 12 digits, for listings and logs.
-    pub fn short(&self) -> &str {
+    pub(crate) fn short(&self) -> &str {
         &self.0[..12]
     }
 
     /// Returns the function's dynamic user, `User=`.
-    pub fn user(&self) -> String {
+    pub(crate) fn user(&self) -> String {
         format!("conductor-cgi-{}", &self.0[..Self::SHORT])
     }
 
     /// Returns the function's units without their suffixes, and its container: `conductor-cgi-ID`.
-    pub fn unit(&self) -> String {
+    pub(crate) fn unit(&self) -> String {
         format!("conductor-cgi-{self}")
     }
 
     /// Returns the units of an isolated function's requests without their suffixes: `conductor-cgi-ID-request`.
-    pub fn request_unit(&self) -> String {
+    pub(crate) fn request_unit(&self) -> String {
         format!("conductor-cgi-{self}-request")
     }
 
     /// Returns the function's container; an isolated function has one for each connection, by the unit's instance.
-    pub fn container(&self, instance: Option<&str>) -> String {
+    pub(crate) fn container(&self, instance: Option<&str>) -> String {
         instance.map_or_else(|| self.unit(), |instance| format!("{}-{instance}", self.request_unit()))
     }
 }
@@ -316,34 +316,34 @@ impl From<FunctionId> for String {
 
 /// A deployment's identity: an instance of a generation's template, `hello-0123456789ab@1.service`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deployment {
-    pub service: ServiceName,
-    pub generation: GenerationId,
+pub(crate) struct Deployment {
+    pub(crate) service: ServiceName,
+    pub(crate) generation: GenerationId,
     /// From 1.
-    pub instance: u32,
+    pub(crate) instance: u32,
 }
 
 impl Deployment {
     /// Names an instance of a service's generation.
-    pub fn new(service: &ServiceName, generation: &GenerationId, instance: u32) -> Self {
+    pub(crate) fn new(service: &ServiceName, generation: &GenerationId, instance: u32) -> Self {
         Self { service: service.clone(), generation: generation.clone(), instance }
     }
 
     /// Reads the name of a deployment's service or socket unit.
-    pub fn from_unit(unit: &str) -> Option<Self> {
+    pub(crate) fn from_unit(unit: &str) -> Option<Self> {
         let stem = unit.strip_suffix(".service").or_else(|| unit.strip_suffix(".socket"))?;
         let (template, instance) = stem.split_once('@')?;
         Self::from_parts(template, instance)
     }
 
     /// Reads the name of a deployment's directory, container or pod: `hello-0123456789ab-1`.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         let (template, instance) = name.rsplit_once('-')?;
         Self::from_parts(template, instance)
     }
 
     /// Reads `hello-0123456789ab` and `1`.
-    pub fn from_parts(template: &str, instance: &str) -> Option<Self> {
+    pub(crate) fn from_parts(template: &str, instance: &str) -> Option<Self> {
         let (service, generation) = template.rsplit_once('-')?;
         Some(Self {
             service: ServiceName::new(service).ok()?,
@@ -353,22 +353,22 @@ impl Deployment {
     }
 
     /// Returns the deployment's service unit.
-    pub fn unit(&self) -> String {
+    pub(crate) fn unit(&self) -> String {
         format!("{}{}.service", self.service.template(&self.generation), self.instance)
     }
 
     /// Returns the deployment's socket unit, which callers reach.
-    pub fn socket_unit(&self) -> String {
+    pub(crate) fn socket_unit(&self) -> String {
         format!("{}{}.socket", self.service.template(&self.generation), self.instance)
     }
 
     /// Returns the unit that connects callers to where the deployment listens, systemd-socket-proxyd(8).
-    pub fn bridge_unit(&self) -> String {
+    pub(crate) fn bridge_unit(&self) -> String {
         format!("{}{}.service", self.service.bridge_template(&self.generation), self.instance)
     }
 
     /// Returns the unit of the socket that the deployment takes behind a bridge.
-    pub fn inner_socket_unit(&self) -> String {
+    pub(crate) fn inner_socket_unit(&self) -> String {
         format!("{}{}.socket", self.service.inner_template(&self.generation), self.instance)
     }
 }
@@ -381,12 +381,12 @@ impl Display for Deployment {
 }
 
 /// Returns whether a text has only lower-case hex digits.
-pub fn is_hex(text: &str) -> bool {
+pub(crate) fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// Writes bytes as lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }

@@ -2,7 +2,7 @@
 
 mod caddy;
 pub(crate) mod driver;
-pub mod files;
+pub(crate) mod files;
 #[cfg(feature = "cli")]
 pub(crate) mod publish;
 pub(crate) mod routing;

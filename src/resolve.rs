@@ -5,9 +5,9 @@ mod command;
 mod condition;
 mod directives;
 mod engine;
-pub mod function;
+pub(crate) mod function;
 mod health;
-pub mod routes;
+pub(crate) mod routes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub const VARIABLES: &[&str] = &[
 /// # Errors
 /// Every error of the declaration, not only the first; but a document that does not fit its type
 /// has only the one that stopped the reading.
-pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Model, Diagnostics> {
+pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Model, Diagnostics> {
     let document = &declared.document;
     let declaration: Declaration = document.read().map_err(|error| mismatch(File::Service, document, error))?;
     let mut resolver = Resolver { file: File::Service, document, declared, systemd, errors: Diagnostics::default() };

@@ -7,6 +7,6 @@ mod manager;
 mod systemctl;
 mod unit;
 
-pub use failure::Error;
-pub use manager::Manager;
-pub use unit::{Listing, State};
+pub(crate) use failure::Error;
+pub(crate) use manager::Manager;
+pub(crate) use unit::{Listing, State};

@@ -41,7 +41,7 @@ fn environment() -> Environment<'static> {
 ///
 /// # Errors
 /// A template that does not parse or uses a variable that is not given.
-pub fn render(path: &Utf8Path, text: &str, variables: &BTreeMap<String, String>) -> Result<String, Diagnostic> {
+pub(crate) fn render(path: &Utf8Path, text: &str, variables: &BTreeMap<String, String>) -> Result<String, Diagnostic> {
     render_in(&environment(), path, text, variables)
 }
 

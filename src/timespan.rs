@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 31_557_600);
 
 /// Reads `"1min 30s"`, `"1.5h"`, `"200ms"`, to the microsecond; a number without unit counts seconds. None for what is
 /// not a time span, and from 100 years on.
-pub fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let micros = nanoseconds(text, SECOND)? / u128::from(MICROSECOND);
     let span = Duration::from_micros(u64::try_from(micros).ok()?);
     (span < LONGEST).then_some(span)
@@ -90,7 +90,7 @@ fn item(text: &str, default: u64, finest: u64) -> Option<(u128, &str)> {
 }
 
 /// Writes a span so that systemd reads the same: whole seconds, else milli- or microseconds.
-pub fn format(span: Duration) -> String {
+pub(crate) fn format(span: Duration) -> String {
     let micros = span.as_micros();
     if micros.is_multiple_of(1_000_000) {
         format!("{}s", micros / 1_000_000)

@@ -41,15 +41,15 @@ pub struct Tree(BTreeMap<Key, Entry>);
 
 impl Tree {
     /// Adds a file that everybody may read.
-    pub fn file(&mut self, path: impl Into<Utf8PathBuf>, content: impl AsRef<[u8]>) {
+    pub(crate) fn file(&mut self, path: impl Into<Utf8PathBuf>, content: impl AsRef<[u8]>) {
         self.insert(path.into(), Entry::File { content: content.as_ref().into(), mode: 0o644 });
     }
 
-    pub fn symlink(&mut self, path: impl Into<Utf8PathBuf>, target: impl Into<Utf8PathBuf>) {
+    pub(crate) fn symlink(&mut self, path: impl Into<Utf8PathBuf>, target: impl Into<Utf8PathBuf>) {
         self.insert(path.into(), Entry::Symlink { target: target.into() });
     }
 
-    pub fn insert(&mut self, path: Utf8PathBuf, entry: Entry) {
+    pub(crate) fn insert(&mut self, path: Utf8PathBuf, entry: Entry) {
         self.0.insert(Key(path), entry);
     }
 
@@ -58,12 +58,12 @@ impl Tree {
     }
 
     /// Takes over all entries of another tree.
-    pub fn extend(&mut self, other: Self) {
+    pub(crate) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
     /// Leaves out what `keep` does not want.
-    pub fn retain(&mut self, keep: impl Fn(&Utf8Path) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Utf8Path) -> bool) {
         self.0.retain(|Key(path), _| keep(path));
     }
 

@@ -89,7 +89,7 @@ fn create_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
 }
 
 /// An error that says where it happened.
-pub fn named(path: &Utf8Path, error: &io::Error) -> io::Error {
+pub(crate) fn named(path: &Utf8Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{path}: {error}"))
 }
 

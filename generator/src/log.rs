@@ -7,13 +7,13 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(crate) enum Level {
     Error = 3,
     Warning = 4,
     Debug = 7,
 }
 
-pub struct Log {
+pub(crate) struct Log {
     kmsg: Option<File>,
     most: u8,
 }
@@ -24,7 +24,7 @@ const RECORD: usize = 900;
 impl Log {
     /// To /dev/kmsg for the system's manager, where it may be written, else to stderr.
     /// `SYSTEMD_LOG_LEVEL` limits it.
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let system = std::env::var_os("SYSTEMD_SCOPE").is_some_and(|scope| scope == "system");
         let kmsg = if system { OpenOptions::new().write(true).open("/dev/kmsg").ok() } else { None };
         let most = match std::env::var("SYSTEMD_LOG_LEVEL").as_deref() {
@@ -36,7 +36,7 @@ impl Log {
         Self { kmsg, most }
     }
 
-    pub fn write(&mut self, level: Level, message: &str) {
+    pub(crate) fn write(&mut self, level: Level, message: &str) {
         if level as u8 > self.most {
             return;
         }

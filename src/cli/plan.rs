@@ -92,9 +92,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let output = Output { services, proxy: Proxy { republish }, errors: headlines };
     let changes = republish || output.services.iter().any(|row| !row.actions.is_empty());
     if arguments.json {
-        table::print_json(&output)?
+        table::print_json(&output)?;
     } else {
-        print(&output, !names.is_empty())
+        print(&output, !names.is_empty());
     }
     errors.into_result()?;
     if changes && arguments.exit_code { Err(Failure::Exit(4)) } else { Ok(()) }

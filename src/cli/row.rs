@@ -14,18 +14,18 @@ use crate::names::{Deployment, ServiceName};
 
 #[derive(Serialize)]
 pub(crate) struct Row {
-    pub unit: String,
-    pub service: ServiceName,
-    pub generation: String,
-    pub instance: u32,
+    pub(crate) unit: String,
+    pub(crate) service: ServiceName,
+    pub(crate) generation: String,
+    pub(crate) instance: u32,
     /// `ActiveState=` of its unit; "idle" for one that waits for callers.
-    pub state: String,
-    pub main_pid: Option<u32>,
+    pub(crate) state: String,
+    pub(crate) main_pid: Option<u32>,
     /// Seconds since 1970.
-    pub started_at: Option<u64>,
-    pub slots: Vec<u32>,
+    pub(crate) started_at: Option<u64>,
+    pub(crate) slots: Vec<u32>,
     /// Values of the variables that its declaration lists under `display`.
-    pub display: BTreeMap<String, String>,
+    pub(crate) display: BTreeMap<String, String>,
 }
 
 impl Row {

@@ -70,13 +70,13 @@ fn other_kind(
 }
 
 /// What is said of a part, or of a service that would be called like one.
-pub fn taken_name(name: &ServiceName, here: &Utf8Path, there: &Utf8Path) -> Diagnostic {
+pub(crate) fn taken_name(name: &ServiceName, here: &Utf8Path, there: &Utf8Path) -> Diagnostic {
     let message = format!("{name} is declared already, by {there}");
     Diagnostic::of_file(here, message, "give one of the two another name")
 }
 
 /// Why a service cannot be declared while what runs runs.
-pub fn refuse_other_kind(layout: &Layout, service: &Service) -> Result<(), Diagnostics> {
+pub(crate) fn refuse_other_kind(layout: &Layout, service: &Service) -> Result<(), Diagnostics> {
     let live = live::all(layout);
     let error = other_kind(service, &live, &parts_that_run(layout, &live));
     error.map_or(Ok(()), |error| Err(error.into()))

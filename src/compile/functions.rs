@@ -35,7 +35,7 @@ pub fn load_function(
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn compile_function(
+pub(crate) fn compile_function(
     layout: &Layout,
     document: Node,
     dir: &Utf8Path,
@@ -62,7 +62,7 @@ pub fn compile_function(
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn load_stored_function(
+pub(crate) fn load_stored_function(
     layout: &Layout,
     id: &FunctionId,
     dir: &Utf8Path,

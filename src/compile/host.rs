@@ -40,14 +40,14 @@ pub struct Host {
 
 impl Host {
     /// The services that are declared under a name: its own, or its parts.
-    pub fn declared_as<'a>(&'a self, name: &'a ServiceName) -> impl Iterator<Item = &'a Compiled> {
+    pub(crate) fn declared_as<'a>(&'a self, name: &'a ServiceName) -> impl Iterator<Item = &'a Compiled> {
         let from_it = self.services.range(name..).take_while(|(other, _)| other.as_str().starts_with(name.as_str()));
         from_it.map(|(_, compiled)| compiled).filter(move |compiled| compiled.service.declared_as() == name)
     }
 
     /// Whether a service is declared, be it that its declaration does not compile: what a broken one declares
     /// nobody knows, so that it may have any part.
-    pub fn declares(&self, name: &ServiceName) -> bool {
+    pub(crate) fn declares(&self, name: &ServiceName) -> bool {
         let broken = |name: &ServiceName| self.errors.contains_key(&Some(name.clone()));
         self.declared_as(name).next().is_some()
             || self.services.contains_key(name)
@@ -56,7 +56,7 @@ impl Host {
     }
 
     /// Everything that is wrong.
-    pub fn into_errors(self) -> Diagnostics {
+    pub(crate) fn into_errors(self) -> Diagnostics {
         Diagnostics(self.errors.into_values().flat_map(|errors| errors.0).collect()).distinct()
     }
 

@@ -11,10 +11,10 @@ use crate::source::search::Location;
 
 /// Unit files of others: a generated unit must neither hide one nor be hidden. By name, in the order in which systemd
 /// looks for them: where each is, and how it is called there.
-pub struct UnitFiles(BTreeMap<String, Vec<(Utf8PathBuf, Utf8PathBuf)>>);
+pub(crate) struct UnitFiles(BTreeMap<String, Vec<(Utf8PathBuf, Utf8PathBuf)>>);
 
 impl UnitFiles {
-    pub fn list(layout: &Layout) -> Self {
+    pub(crate) fn list(layout: &Layout) -> Self {
         let mut files: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for dir in layout.unit_file_dirs() {
@@ -33,7 +33,7 @@ impl UnitFiles {
 
     /// # Errors
     /// If the unit of a service that is declared at `site` belongs to somebody else.
-    pub fn refuse(&self, name: &ServiceName, location: &Location) -> Result<(), Diagnostics> {
+    pub(crate) fn refuse(&self, name: &ServiceName, location: &Location) -> Result<(), Diagnostics> {
         let all = self.0.get(&name.unit());
         let Some((_, path)) = all.into_iter().flatten().find(|(here, _)| !is_masked(here)) else { return Ok(()) };
         let message = format!("{name}.service is another unit already: {path}");

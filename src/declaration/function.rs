@@ -12,39 +12,40 @@ use crate::declaration::{Container, Exec, Scalar, TimeSpan, Tls};
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    pub name: String,
+    pub(crate) name: String,
     #[serde(default)]
-    pub aliases: Vec<String>,
+    pub(crate) aliases: Vec<String>,
     #[serde(default)]
-    pub tls: Tls,
+    pub(crate) tls: Tls,
     #[serde(default)]
-    pub interface: Interface,
+    pub(crate) interface: Interface,
     #[serde(default)]
-    pub listen: Transport,
+    pub(crate) listen: Transport,
     #[serde(default)]
-    pub mode: Mode,
-    pub preload: Option<u32>,
-    pub max_requests: Option<u32>,
-    pub max_concurrency: Option<u32>,
-    pub max_queue: Option<u32>,
-    pub timeout: Option<TimeSpan>,
-    pub idle_timeout: Option<TimeSpan>,
-    pub path_info_strip: Option<u32>,
+    pub(crate) mode: Mode,
+    pub(crate) preload: Option<u32>,
+    pub(crate) max_requests: Option<u32>,
+    pub(crate) max_concurrency: Option<u32>,
+    pub(crate) max_queue: Option<u32>,
+    pub(crate) timeout: Option<TimeSpan>,
+    pub(crate) idle_timeout: Option<TimeSpan>,
+    pub(crate) path_info_strip: Option<u32>,
     #[serde(default)]
-    pub network: bool,
+    pub(crate) network: bool,
     #[serde(default)]
-    pub files: Vec<String>,
-    pub exec: Option<Exec>,
-    pub container: Option<Container>,
+    #[expect(dead_code, reason = "its files are gathered before the manifest is resolved")]
+    pub(crate) files: Vec<String>,
+    pub(crate) exec: Option<Exec>,
+    pub(crate) container: Option<Container>,
     #[serde(default)]
-    pub resources: BTreeMap<String, Scalar>,
+    pub(crate) resources: BTreeMap<String, Scalar>,
 }
 
 /// The protocol that the gateway speaks with a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Interface {
+pub(crate) enum Interface {
     /// CGI, RFC 3875: a process for each request.
     #[default]
     Cgi,
@@ -56,7 +57,7 @@ pub enum Interface {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Transport {
+pub(crate) enum Transport {
     /// From stdin, one after the other; it answers on stdout.
     #[default]
     Stdio,
@@ -68,7 +69,7 @@ pub enum Transport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub(crate) enum Mode {
     /// One unit for all requests, started by the first.
     #[default]
     Pooled,

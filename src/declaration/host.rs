@@ -12,27 +12,28 @@ use crate::declaration::{Deploy, Install, Scalar, Systemd, TimeSpan};
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     #[serde(default)]
-    pub service: Defaults,
+    #[expect(dead_code, reason = "reading it into this type is what checks it; services take it as a document")]
+    pub(crate) service: Defaults,
 }
 
 /// `[service]`: of `service.toml`, what makes sense for all services.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct Defaults {
-    pub slots: Option<u32>,
-    pub config: BTreeMap<String, Scalar>,
-    pub deploy: Deploy,
-    pub hooks: HookDefaults,
-    pub resources: BTreeMap<String, Scalar>,
-    pub install: Install,
-    pub systemd: Systemd,
+pub(crate) struct Defaults {
+    pub(crate) slots: Option<u32>,
+    pub(crate) config: BTreeMap<String, Scalar>,
+    pub(crate) deploy: Deploy,
+    pub(crate) hooks: HookDefaults,
+    pub(crate) resources: BTreeMap<String, Scalar>,
+    pub(crate) install: Install,
+    pub(crate) systemd: Systemd,
 }
 
 /// `[service.hooks]`
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct HookDefaults {
-    pub timeout: Option<TimeSpan>,
+pub(crate) struct HookDefaults {
+    pub(crate) timeout: Option<TimeSpan>,
 }

@@ -6,8 +6,8 @@ use serde::de::{self, Visitor};
 /// A command, empty for none, or a table that has it with a time limit of its own.
 #[derive(Debug, Default)]
 pub struct Hook {
-    pub command: Vec<String>,
-    pub timeout: Option<TimeSpan>,
+    pub(crate) command: Vec<String>,
+    pub(crate) timeout: Option<TimeSpan>,
 }
 
 /// A directive's value, or several lines of it.
@@ -23,7 +23,7 @@ pub struct Scalar(pub String);
 
 /// A time span as systemd.time(7) writes it (`"1min 30s"`); a bare number counts seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimeSpan(pub String);
+pub(crate) struct TimeSpan(pub(crate) String);
 
 struct ScalarVisitor(&'static str);
 

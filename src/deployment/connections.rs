@@ -41,16 +41,16 @@ const MSG_TRUNC: i32 = 0x20;
 
 /// The connections of one listening unix socket, in numbers of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     /// Accepted by the process and not closed by it, whether or not the client is still there.
-    pub established: u32,
+    pub(crate) established: u32,
     /// Waiting in the listener's queue; the process has not accepted them. Likewise.
-    pub queued: u32,
+    pub(crate) queued: u32,
 }
 
 impl InFlight {
     /// Whether nothing is in flight.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -79,12 +79,12 @@ impl fmt::Display for InFlight {
 /// sock_diag(7) is missing or failed, PID 1's network namespace cannot be entered, or something
 /// listens at `socket` that sock_diag does not show under this path: it is in another network
 /// namespace, or `socket` is a symbolic link. None of these is a count of zero.
-pub fn in_flight(socket: &Utf8Path) -> io::Result<InFlight> {
+pub(crate) fn in_flight(socket: &Utf8Path) -> io::Result<InFlight> {
     Diagnostics::of_host()?.in_flight(socket)
 }
 
 /// The network namespace of a process, as a path, where it is not PID 1's.
-pub fn network_of(pid: u32) -> Option<String> {
+pub(crate) fn network_of(pid: u32) -> Option<String> {
     let path = format!("/proc/{pid}/ns/net");
     let is_other = identity(&stat(path.as_str()).ok()?) != identity(&stat(HOST_NETWORK).ok()?);
     is_other.then_some(path)

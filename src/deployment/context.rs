@@ -57,7 +57,7 @@ const SECTIONS: &[&str] = &["Service", "X-Processes"];
 
 /// The part of a unit, or of a drop-in for it, that is about its processes, as one section `[Service]`. `%i`
 /// is the instance; without one, lines that name it are left out.
-pub fn of_processes(unit: &str, instance: Option<u32>) -> String {
+pub(crate) fn of_processes(unit: &str, instance: Option<u32>) -> String {
     let mut context = String::from("[Service]\n");
     for Line { section, key, value } in unitfile::lines(unit) {
         if SECTIONS.contains(&section.as_str())

@@ -15,7 +15,7 @@ const CONFIRM: Duration = Duration::from_millis(3);
 
 /// Why draining did not end with nothing in flight.
 #[derive(Debug)]
-pub enum DrainError {
+pub(crate) enum DrainError {
     /// The deadline came first.
     TimedOut {
         /// What was in flight at the last reading.
@@ -54,7 +54,7 @@ impl error::Error for DrainError {
 ///
 /// [`DrainError::TimedOut`] at `deadline`; [`DrainError::Unknown`] at once for what [`in_flight`]
 /// returns as an error.
-pub fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) -> Result<(), DrainError> {
+pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) -> Result<(), DrainError> {
     // A deployment that binds its own socket is reached over a link to that.
     let bound = socket.canonicalize_utf8().unwrap_or_else(|_| socket.to_owned());
     let socket = bound.as_path();

@@ -16,10 +16,10 @@ use crate::names::Deployment;
 /// In the DEPLOYMENTDIR: variables that are only known when a deployment starts, `EnvironmentFile=`.
 const ENVIRONMENT: &str = "environment";
 /// What the bridge connects to.
-pub const ENDPOINT: &str = "CONDUCTOR_ENDPOINT";
+pub(crate) const ENDPOINT: &str = "CONDUCTOR_ENDPOINT";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     Unix(Utf8PathBuf),
     Tcp(SocketAddr),
 }
@@ -48,7 +48,7 @@ impl From<&Utf8PathBuf> for Endpoint {
 impl Endpoint {
     /// # Errors
     /// If it is not known yet.
-    pub fn of(layout: &Layout, deployment: &Deployment, listen: &Listen) -> io::Result<Self> {
+    pub(crate) fn of(layout: &Layout, deployment: &Deployment, listen: &Listen) -> io::Result<Self> {
         match listen.kind {
             ListenKind::Tcp => {
                 let address = variables(layout, deployment)?.remove(ENDPOINT).and_then(|text| text.parse().ok());
@@ -66,7 +66,7 @@ impl Endpoint {
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<BTreeMap<String, String>> {
+pub(crate) fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<BTreeMap<String, String>> {
     let text = match fs::read_to_string(layout.at(&deployment.dir(layout)).join(ENVIRONMENT)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         text => text?,
@@ -79,7 +79,11 @@ pub fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<BTreeMa
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn set_variables(layout: &Layout, deployment: &Deployment, variables: &BTreeMap<String, String>) -> io::Result<()> {
+pub(crate) fn set_variables(
+    layout: &Layout,
+    deployment: &Deployment,
+    variables: &BTreeMap<String, String>,
+) -> io::Result<()> {
     let text: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     atomic::write(&layout.at(&deployment.dir(layout)).join(ENVIRONMENT), text.as_bytes())
 }

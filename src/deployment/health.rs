@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::health::answer::{Answer, reason};
-pub use crate::deployment::health::exit::exit_of;
-pub use crate::deployment::health::exit::unless;
+pub(crate) use crate::deployment::health::exit::exit_of;
+pub(crate) use crate::deployment::health::exit::unless;
 pub use crate::deployment::health::http::HEALTHY;
 use crate::deployment::health::http::Wanted;
 use crate::model::Check;
@@ -33,34 +33,34 @@ const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// A health check that passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passed {
+pub(crate) struct Passed {
     /// Including the one that passed.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// Since the wait began.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// For example "200 OK: ready".
-    pub answer: String,
+    pub(crate) answer: String,
 }
 
 /// A health check that did not pass. Shown as one sentence, without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// For example "GET /healthz" or "./check --fast".
-    pub check: String,
+    pub(crate) check: String,
     /// Including one that was cut short.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// Since the wait began.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// The last answer, for example "503 Service Unavailable: starting", "connection refused", "exited
     /// with status 2: no such table" or "no answer within 30s".
-    pub last: String,
+    pub(crate) last: String,
     /// What ended the wait.
-    pub cause: Cause,
+    pub(crate) cause: Cause,
 }
 
 /// What ended the wait for a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The deadline came.
     TimedOut,
     /// So many attempts failed as may.
@@ -105,7 +105,7 @@ impl error::Error for Failed {}
 /// # Errors
 ///
 /// [`Failed`] with its [`Cause`].
-pub fn wait(
+pub(crate) fn wait(
     health: &Health,
     endpoint: impl Into<Endpoint>,
     main_pid: Option<u32>,
@@ -187,7 +187,7 @@ impl Gate<'_> {
 }
 
 /// A check as messages call it.
-pub fn named(check: &Check) -> String {
+pub(crate) fn named(check: &Check) -> String {
     match check {
         Check::Http { path, .. } => format!("GET {path}"),
         Check::Tcp => "connection accepted".into(),
@@ -228,40 +228,40 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
-    pub struct Place {
-        pub directory: tempfile::TempDir,
-        pub socket: Utf8PathBuf,
+    pub(crate) struct Place {
+        pub(crate) directory: tempfile::TempDir,
+        pub(crate) socket: Utf8PathBuf,
     }
 
-    pub fn place() -> Place {
+    pub(crate) fn place() -> Place {
         let directory = tempfile::tempdir().unwrap();
         let socket = Utf8PathBuf::from_path_buf(directory.path().join("socket")).unwrap();
         Place { directory, socket }
     }
 
-    pub fn health(check: Check) -> Health {
+    pub(crate) fn health(check: Check) -> Health {
         Health { check, interval: Duration::from_millis(50), timeout: Duration::from_secs(5), retries: None }
     }
 
-    pub fn http(path: &str, status: &[u16]) -> Health {
+    pub(crate) fn http(path: &str, status: &[u16]) -> Health {
         health(Check::Http { path: path.into(), status: status.into(), headers: BTreeMap::new(), body: None })
     }
 
-    pub fn command(words: &[&str]) -> Health {
+    pub(crate) fn command(words: &[&str]) -> Health {
         health(Check::Exec { command: model::Command(words.iter().map(|word| word.to_string()).collect()) })
     }
 
-    pub fn exec(script: &str) -> Health {
+    pub(crate) fn exec(script: &str) -> Health {
         command(&["sh", "-c", script])
     }
 
-    pub fn soon(milliseconds: u64) -> Instant {
+    pub(crate) fn soon(milliseconds: u64) -> Instant {
         Instant::now() + Duration::from_millis(milliseconds)
     }
 
     /// Answers one connection after the other with `answers`, the last one again and again, and
     /// returns what was asked first.
-    pub fn serving<T>(socket: &Utf8Path, answers: &[&str], what: impl FnOnce() -> T) -> (T, String) {
+    pub(crate) fn serving<T>(socket: &Utf8Path, answers: &[&str], what: impl FnOnce() -> T) -> (T, String) {
         let listener = UnixListener::bind(socket).unwrap();
         let over = AtomicBool::new(false);
         let serve = || {
@@ -289,8 +289,8 @@ mod tests {
         })
     }
 
-    pub const READY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nready\n";
-    pub const STARTING: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 12\r\n\r\nno\n\x1b[1mdb\tup";
+    pub(crate) const READY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nready\n";
+    pub(crate) const STARTING: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 12\r\n\r\nno\n\x1b[1mdb\tup";
 
     #[test]
     fn a_server_that_becomes_ready_passes_then() {

@@ -24,7 +24,7 @@ const SERVED: Duration = Duration::from_secs(1);
 
 /// A part of `_start`: a declared post-start hook runs between health and slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// Finds the address that podman's network gave it, which only root may do.
     Address,
     Health,
@@ -37,7 +37,7 @@ pub enum Part {
 ///
 /// # Errors
 /// If the deployment is not healthy within `timeout`, with the check's last answer.
-pub fn start(
+pub(crate) fn start(
     layout: &Layout,
     manager: Manager,
     deployment: &Deployment,
@@ -114,7 +114,7 @@ fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: O
 ///
 /// # Errors
 /// If the slots cannot be released.
-pub fn stop(
+pub(crate) fn stop(
     layout: &Layout,
     manager: Manager,
     deployment: &Deployment,
@@ -166,7 +166,7 @@ pub fn stop(
 ///
 /// # Errors
 /// If no time is left, or timeout(1) cannot be run.
-pub fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration, command: &[String]) -> Result<()> {
+pub(crate) fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration, command: &[String]) -> Result<()> {
     let left = timeout.saturating_sub(state::age(layout, deployment)); // since draining began
     let hook = command.join(" ");
     if left.is_zero() {
@@ -220,7 +220,7 @@ fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
 }
 
 /// Makes podman remove what is left of a deployment; an error is logged.
-pub fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
+pub(crate) fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
     let Ok(model) = crate::deployment::model(layout, deployment) else { return };
     let dir = deployment.dir(layout);
     if let Some(arguments) = removal(&model.process.engine, &deployment.to_string(), dir.as_str())
@@ -235,7 +235,7 @@ pub fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, result: &str) -> Result<()> {
+pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, result: &str) -> Result<()> {
     let state = state::read(layout, deployment).map(|runtime| runtime.state);
     if state == Some(State::Resting) {
         return Ok(());

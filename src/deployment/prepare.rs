@@ -21,7 +21,7 @@ use crate::{accounts, atomic};
 ///
 /// # Errors
 /// What the file system, a template or podman refuses.
-pub fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
+pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let model = crate::deployment::model(layout, deployment)?;
     state::prepare(layout, deployment)?;
     let before = endpoint::variables(layout, deployment)?;
@@ -83,7 +83,7 @@ fn socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
+pub(crate) fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
     let socket = deployment.own_socket(layout);
     if layout.scope == Scope::System {
         give_to_proxy(&layout.at(&socket))?;
@@ -97,7 +97,7 @@ pub fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) 
 ///
 /// # Errors
 /// If there is no such group, or the file system refuses.
-pub fn give_to_proxy(path: &Utf8Path) -> Result<()> {
+pub(crate) fn give_to_proxy(path: &Utf8Path) -> Result<()> {
     let group = accounts::group(PROXY_GROUP)?;
     let group = group.ok_or_else(|| Error(format!("there is no group {PROXY_GROUP}; run `systemd-sysusers`")))?;
     Ok(chown(path, None, Some(group.as_raw()))?)
@@ -107,7 +107,7 @@ pub fn give_to_proxy(path: &Utf8Path) -> Result<()> {
 ///
 /// # Errors
 /// What podman refuses.
-pub fn find_address(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<Option<String>> {
+pub(crate) fn find_address(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<Option<String>> {
     let engine = &model.process.engine;
     if !model.is_asked_for_address() {
         return Ok(None);

@@ -19,7 +19,7 @@ use crate::names::{Deployment, ServiceName};
 /// of the target generation if that one is ready, else of another, else to a ready sibling. An old
 /// deployment that restarts late therefore takes nothing back. Blue-green, another generation gets
 /// slots only when nothing of the target is ready: callers see one or the other.
-pub fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option<&'a Deployment>> {
+pub(crate) fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option<&'a Deployment>> {
     let Target { generation, concurrency, slots, strategy, .. } = target;
     let concurrency = (*concurrency).max(1);
     let of_target = |deployment: &&Deployment| deployment.generation == *generation;
@@ -42,7 +42,7 @@ pub fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option<&'a De
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+pub(crate) fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     let Some(target) = Target::read(layout, name)? else { return Ok(()) };
     let _guard = guard(layout, name)?;
     let ready = state::ready(layout, name)?;
@@ -63,7 +63,7 @@ pub fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn withdraw(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+pub(crate) fn withdraw(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let _guard = guard(layout, &deployment.service)?;
     let socket = deployment.socket(layout);
     unlink(&layout.at(&layout.slots(&deployment.service)), |_, held| held == socket)
@@ -73,13 +73,13 @@ pub fn withdraw(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+pub(crate) fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     let _guard = guard(layout, name)?;
     atomic::remove_dir(&layout.at(&layout.slots(name)))
 }
 
 /// Returns the slots that are held, by number, with their deployments.
-pub fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)> {
+pub(crate) fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)> {
     let dir = layout.at(&layout.slots(name));
     let mut held = Vec::new();
     for entry in dir.read_dir_utf8().into_iter().flatten().flatten() {

@@ -19,7 +19,7 @@ const FAILURE: &str = "failure";
 /// The state of a deployment, as its hooks record it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// Not healthy yet, or crashed and to be restarted.
     Starting,
     /// Healthy: may hold slots.
@@ -32,21 +32,21 @@ pub enum State {
 
 /// The runtime data of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Runtime {
-    pub state: State,
+pub(crate) struct Runtime {
+    pub(crate) state: State,
     /// Where it listens: the path of a unix socket, or an address with a port.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// The network namespace in which it listens, if that is not the host's.
-    pub network: Option<String>,
-    pub main_pid: Option<u32>,
+    pub(crate) network: Option<String>,
+    pub(crate) main_pid: Option<u32>,
     /// When it started, in seconds since 1970.
-    pub started_at: u64,
+    pub(crate) started_at: u64,
     /// The time from its process's start until it was ready.
-    pub took: Option<Duration>,
+    pub(crate) took: Option<Duration>,
 }
 
 impl Runtime {
-    pub fn new(
+    pub(crate) fn new(
         layout: &Layout,
         deployment: &Deployment,
         listen: &Listen,
@@ -63,7 +63,7 @@ impl Runtime {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let dir = layout.at(&deployment.dir(layout));
     fs::create_dir_all(&dir)?;
     atomic::sweep(&dir)?;
@@ -78,19 +78,19 @@ pub fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn write(layout: &Layout, deployment: &Deployment, runtime: &Runtime) -> io::Result<()> {
+pub(crate) fn write(layout: &Layout, deployment: &Deployment, runtime: &Runtime) -> io::Result<()> {
     let path = layout.at(&deployment.dir(layout)).join(RUNTIME);
     atomic::write(&path, &serde_json::to_vec(runtime)?)
 }
 
 /// Reads the runtime data of a deployment; None if it has none yet.
-pub fn read(layout: &Layout, deployment: &Deployment) -> Option<Runtime> {
+pub(crate) fn read(layout: &Layout, deployment: &Deployment) -> Option<Runtime> {
     let bytes = fs::read(layout.at(&deployment.dir(layout)).join(RUNTIME)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
 /// Returns how long a deployment has been in its state.
-pub fn age(layout: &Layout, deployment: &Deployment) -> Duration {
+pub(crate) fn age(layout: &Layout, deployment: &Deployment) -> Duration {
     let written = fs::metadata(layout.at(&deployment.dir(layout)).join(RUNTIME)).and_then(|file| file.modified());
     written.ok().and_then(|since| since.elapsed().ok()).unwrap_or_default()
 }
@@ -99,7 +99,7 @@ pub fn age(layout: &Layout, deployment: &Deployment) -> Duration {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn set_state(layout: &Layout, deployment: &Deployment, state: State) -> io::Result<()> {
+pub(crate) fn set_state(layout: &Layout, deployment: &Deployment, state: State) -> io::Result<()> {
     match read(layout, deployment) {
         Some(runtime) => write(layout, deployment, &Runtime { state, ..runtime }),
         None => Ok(()),
@@ -110,7 +110,7 @@ pub fn set_state(layout: &Layout, deployment: &Deployment, state: State) -> io::
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn set_ready(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+pub(crate) fn set_ready(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let Some(runtime) = read(layout, deployment) else { return Ok(()) };
     let took = runtime.main_pid.and_then(process_age);
     write(layout, deployment, &Runtime { state: State::Ready, took, ..runtime })
@@ -131,12 +131,12 @@ fn process_age(pid: u32) -> Option<Duration> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn write_failure(layout: &Layout, deployment: &Deployment, why: &str) -> io::Result<()> {
+pub(crate) fn write_failure(layout: &Layout, deployment: &Deployment, why: &str) -> io::Result<()> {
     atomic::write(&layout.at(&deployment.dir(layout)).join(FAILURE), why.as_bytes())
 }
 
 /// Reads why a start failed; None if it did not.
-pub fn failure(layout: &Layout, deployment: &Deployment) -> Option<String> {
+pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<String> {
     fs::read_to_string(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()
 }
 
@@ -145,7 +145,7 @@ pub fn failure(layout: &Layout, deployment: &Deployment) -> Option<String> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+pub(crate) fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let forgotten = format!("/run/systemd/units/log-extra-fields:{}", deployment.unit());
     let _ = fs::remove_file(layout.at(Utf8Path::new(&forgotten)));
     atomic::remove_dir(&layout.at(&deployment.dir(layout)))
@@ -155,7 +155,7 @@ pub fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
 ///
 /// # Errors
 /// A directory that cannot be listed.
-pub fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
+pub(crate) fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
     let entries = atomic::entries(&layout.at(&layout.deployments()))?;
     let all = entries.iter().filter_map(|entry| Deployment::from_dir(Utf8Path::new(entry.file_name())));
     let mut deployments: Vec<_> = all.filter(|deployment| deployment.service == *name).collect();
@@ -167,7 +167,7 @@ pub fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> 
 ///
 /// # Errors
 /// A directory that cannot be listed.
-pub fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
+pub(crate) fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
     let mut deployments = list(layout, name)?;
     deployments.retain(|deployment| read(layout, deployment).is_some_and(|runtime| runtime.state == State::Resting));
     Ok(deployments)
@@ -177,7 +177,7 @@ pub fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment
 ///
 /// # Errors
 /// A directory that cannot be listed.
-pub fn ready(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
+pub(crate) fn ready(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
     let mut deployments = list(layout, name)?;
     let may_hold = |runtime: Runtime| matches!(runtime.state, State::Ready | State::Resting);
     deployments.retain(|deployment| read(layout, deployment).is_some_and(may_hold));

@@ -30,7 +30,12 @@ const LATE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Why it did not.
-pub fn relay(layout: &Layout, manager: Manager, deployment: &Deployment, command: &[String]) -> Result<Infallible> {
+pub(crate) fn relay(
+    layout: &Layout,
+    manager: Manager,
+    deployment: &Deployment,
+    command: &[String],
+) -> Result<Infallible> {
     wait(layout, manager, deployment);
     let listen = crate::deployment::model(layout, deployment)?.listen;
     let endpoint = Endpoint::of(layout, deployment, &listen)?;

@@ -8,7 +8,7 @@ use crate::timespan::{self, MICROSECOND, SECOND, scale, split_digits};
 ///
 /// # Errors
 /// What systemd accepts instead: `a boolean: yes, no, true, false, on, off, 1 or 0`.
-pub fn check(kind: Kind, value: &str) -> Result<(), String> {
+pub(crate) fn check(kind: Kind, value: &str) -> Result<(), String> {
     let value = value.trim_ascii();
     let accepted = value.is_empty() || has_specifier(value) || accepts(kind, value);
     if accepted { Ok(()) } else { Err(describe(kind)) }

@@ -2,7 +2,7 @@
 
 /// A section of a unit file that takes directives of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Section {
+pub(crate) enum Section {
     Unit,
     /// With what systemd.exec(5), systemd.kill(5) and systemd.resource-control(5) add to it.
     Service,
@@ -17,7 +17,7 @@ impl Section {
     pub(crate) const ALL: [Section; 4] = [Section::Unit, Section::Service, Section::Socket, Section::Slice];
 
     /// Returns the section's name as it stands between brackets.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Section::Unit => "Unit",
             Section::Service => "Service",
@@ -29,11 +29,11 @@ impl Section {
 
 /// A key that a section takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Directive {
+pub(crate) struct Directive {
     pub name: &'static str,
     /// The version of systemd that brought it; 0 for 252 or older.
-    pub since: u16,
-    pub kind: Kind,
+    pub(crate) since: u16,
+    pub(crate) kind: Kind,
 }
 
 /// Describes a directive in one line of the table.
@@ -42,11 +42,11 @@ pub(crate) const fn directive(name: &'static str, since: u16, kind: Kind) -> Dir
 }
 
 /// Words that systemd takes literally. In [`Kind::Enum`], one that ends in `:` or `/` is a prefix.
-pub type Words = &'static [&'static str];
+pub(crate) type Words = &'static [&'static str];
 
 /// What a value must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Not modelled: everything is accepted.
     Any,
     Boolean,
@@ -79,7 +79,7 @@ pub enum Kind {
 
 /// What a [`Kind::Limit`] counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub(crate) enum Unit {
     Number,
     Bytes,
     /// Time spans; whole seconds.

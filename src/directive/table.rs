@@ -4,7 +4,8 @@ use crate::directive::kind::Kind::*;
 use crate::directive::kind::{Directive, Unit, directive};
 
 /// The newest systemd this table knows.
-pub const NEWEST: u16 = 257;
+#[cfg(test)]
+pub(crate) const NEWEST: u16 = 257;
 
 pub(super) static SERVICE: &[Directive] = &[
     directive("AllowedCPUs", 0, Any),

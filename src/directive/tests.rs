@@ -69,7 +69,7 @@ fn versions_of_directives() {
     assert_eq!(since(Section::Service, "PrivatePIDs"), Some(257));
     assert_eq!(since(Section::Slice, "Restart"), None);
     for directive in Section::ALL.iter().flat_map(|section| section.directives()) {
-        assert!(directive.since == 0 || (253..=NEWEST).contains(&directive.since), "{}", directive.name);
+        assert!(directive.since == 0 || (253..=super::table::NEWEST).contains(&directive.since), "{}", directive.name);
     }
 }
 

@@ -28,22 +28,22 @@ use crate::{atomic, path, template};
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
 
 /// What a pod's templates are rendered for.
-pub struct Setting<'a> {
-    pub layout: &'a Layout,
-    pub deployment: &'a Deployment,
-    pub model: &'a Service,
-    pub pod: &'a Pod,
+pub(crate) struct Setting<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) model: &'a Service,
+    pub(crate) pod: &'a Pod,
     /// Where the templates are read.
-    pub files: &'a Utf8Path,
+    pub(crate) files: &'a Utf8Path,
     /// The path by which errors name that directory.
-    pub shown: &'a Utf8Path,
+    pub(crate) shown: &'a Utf8Path,
 }
 
 /// Writes the files that `podman kube play` reads, into the DEPLOYMENTDIR.
 ///
 /// # Errors
 /// Templates that do not render, files that are not YAML or contain no pod, what the file system refuses.
-pub fn write(layout: &Layout, deployment: &Deployment, model: &Service, pod: &Pod) -> Result<()> {
+pub(crate) fn write(layout: &Layout, deployment: &Deployment, model: &Service, pod: &Pod) -> Result<()> {
     let files = layout.at(&layout.files(&deployment.service, &deployment.generation));
     let setting = Setting { layout, deployment, model, pod, files: &files, shown: &files };
     let dir = layout.at(&deployment.dir(layout));
@@ -73,7 +73,7 @@ impl Setting<'_> {
     ///
     /// # Errors
     /// The first value that is wrong, with its place in the rendered file.
-    pub fn objects(&self) -> Result<Vec<Value>, Diagnostic> {
+    pub(crate) fn objects(&self) -> Result<Vec<Value>, Diagnostic> {
         Ok(self.complete_all()?.into_iter().map(|one| one.object).collect())
     }
 
@@ -81,7 +81,7 @@ impl Setting<'_> {
     ///
     /// # Errors
     /// The first value that is wrong in the pod's file or in the ConfigMaps.
-    pub fn check(&self) -> Result<(), Diagnostic> {
+    pub(crate) fn check(&self) -> Result<(), Diagnostic> {
         self.config_map()?;
         self.objects().map(drop)
     }
@@ -90,7 +90,7 @@ impl Setting<'_> {
     ///
     /// # Errors
     /// The first value that is wrong, with its place in the rendered file.
-    pub fn images(&self) -> Result<Vec<(String, Policy)>, Diagnostic> {
+    pub(crate) fn images(&self) -> Result<Vec<(String, Policy)>, Diagnostic> {
         Ok(self.complete_all()?.into_iter().flat_map(|one| one.images).collect())
     }
 

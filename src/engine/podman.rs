@@ -1,15 +1,15 @@
 //! podman(1), as far as conductor calls it itself: images, pods' files, networks, and the runtime before its own.
 
-pub mod arguments;
+pub(crate) mod arguments;
 #[cfg(feature = "cli")]
-pub mod host;
+pub(crate) mod host;
 #[cfg(feature = "cli")]
-pub mod image;
+pub(crate) mod image;
 #[cfg(feature = "cli")]
-pub mod infra;
+pub(crate) mod infra;
 #[cfg(feature = "cli")]
-pub mod network;
+pub(crate) mod network;
 #[cfg(feature = "cli")]
-pub mod run;
+pub(crate) mod run;
 #[cfg(feature = "cli")]
 pub mod runtime;

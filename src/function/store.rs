@@ -199,12 +199,12 @@ pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn take(layout: &Layout, alias: &Alias) -> io::Result<()> {
+pub(crate) fn take(layout: &Layout, alias: &Alias) -> io::Result<()> {
     atomic::remove_file(&link(layout, alias))
 }
 
 /// The aliases of a function.
-pub fn owned(layout: &Layout, id: &FunctionId) -> Vec<Alias> {
+pub(crate) fn owned(layout: &Layout, id: &FunctionId) -> Vec<Alias> {
     functions::aliases(layout)
         .into_iter()
         .filter(|(_, Owned { id: owner, .. })| owner == id)
@@ -216,6 +216,6 @@ pub fn owned(layout: &Layout, id: &FunctionId) -> Vec<Alias> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn remove(layout: &Layout, dir: &Utf8Path) -> io::Result<()> {
+pub(crate) fn remove(layout: &Layout, dir: &Utf8Path) -> io::Result<()> {
     atomic::remove_dir(&layout.at(dir))
 }

@@ -13,16 +13,16 @@ const MAX_FIELDS: usize = 256;
 
 /// A response without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
-    pub status: StatusCode,
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
     /// The text after the status code, None if the program wrote none.
-    pub reason: Option<String>,
-    pub headers: HeaderMap,
+    pub(crate) reason: Option<String>,
+    pub(crate) headers: HeaderMap,
 }
 
 /// The outcome of parsing the first bytes of a program's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Parsed {
+pub(crate) enum Parsed {
     /// The bytes do not have the blank line yet.
     Partial,
     /// A response, and the length of its header in bytes, where its body begins.
@@ -33,7 +33,7 @@ pub enum Parsed {
 
 /// Why the output is not a response, for the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl fmt::Display for Malformed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +45,7 @@ impl fmt::Display for Malformed {
 ///
 /// # Errors
 /// If the bytes, whatever follows them, are not such a header.
-pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let (length, fields) = match httparse::parse_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(complete)) => complete,
@@ -90,7 +90,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
 ///
 /// # Errors
 /// If the bytes, whatever follows them, are not such a response.
-pub fn parse_nph(bytes: &[u8]) -> Result<Parsed, Malformed> {
+pub(crate) fn parse_nph(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     let length = match response.parse(bytes) {
@@ -129,7 +129,7 @@ fn final_status(code: u16) -> Result<StatusCode, Malformed> {
 }
 
 /// Returns whether a field belongs to one connection, RFC 9110 section 7.6.1. The gateway sets its own ones.
-pub fn is_hop_by_hop(name: &str) -> bool {
+pub(crate) fn is_hop_by_hop(name: &str) -> bool {
     const NAMES: &[&str] =
         &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
@@ -158,7 +158,7 @@ fn append(headers: &mut HeaderMap, field: &httparse::Header) -> Result<(), Malfo
 }
 
 /// Parses a Content-Length, in bytes.
-pub fn length(value: &HeaderValue) -> Option<u64> {
+pub(crate) fn length(value: &HeaderValue) -> Option<u64> {
     let text = value.to_str().ok()?;
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

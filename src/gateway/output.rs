@@ -99,9 +99,9 @@ impl Output {
             permit.log(reason);
         }
         if polled.is_pending() {
-            self.detach()
+            self.detach();
         } else {
-            self.running = None
+            self.running = None;
         }
         Poll::Ready(outcome.map(|()| None).map_err(Into::into))
     }

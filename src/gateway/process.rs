@@ -70,7 +70,7 @@ pub(crate) struct End {
 }
 
 /// A process that a program was started in. Dropping it kills the process and its group.
-pub(crate) struct Process {
+pub(super) struct Process {
     pid: Pid,
     children: Arc<Children>,
     ended: Ended,

@@ -115,10 +115,7 @@ impl Server {
     async fn accept_one(&self) {
         // Connections beyond the limit wait in the socket's backlog.
         let permit = self.connections.clone().acquire_owned().await.expect("nothing closes the semaphore");
-        let stream = match self.listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(_) => return sleep(RETRY_PAUSE).await,
-        };
+        let Ok((stream, _)) = self.listener.accept().await else { return sleep(RETRY_PAUSE).await };
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let (http, gateway, mut is_closing) = (self.http.clone(), self.gateway.clone(), self.is_closing.subscribe());
         tokio::spawn(async move {

@@ -11,22 +11,22 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Alias {
     /// None: every host that has no other site.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// A path prefix, on path boundaries; `/` is everything.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 impl Alias {
     /// With the directories above it an alias is a socket's path, which has 107 bytes in unix(7).
-    pub const MAX: usize = 56;
+    pub(crate) const MAX: usize = 56;
 
     /// The name of its link: `/` becomes `+`, which no host or path of an alias has.
-    pub fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         self.to_string().replace('/', "+")
     }
 
     /// None for what is no name of a link.
-    pub fn from_file_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_file_name(name: &str) -> Option<Self> {
         let text = name.replace('+', "/");
         let (host, path) = match text.find('/') {
             Some(at) => text.split_at(at),
@@ -38,14 +38,14 @@ impl Alias {
     }
 
     /// Whether a request is for this alias: its host, without port, and its path.
-    pub fn matches(&self, host: Option<&str>, path: &str) -> bool {
+    pub(crate) fn matches(&self, host: Option<&str>, path: &str) -> bool {
         let is_host = self.host.as_deref().is_none_or(|own| host.is_some_and(|host| host.eq_ignore_ascii_case(own)));
         is_host && below(&self.path, path).is_some()
     }
 }
 
 /// What is left of a path below a prefix; the proxy does not tell capitals apart.
-pub fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
+pub(crate) fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
     let prefix = prefix.trim_end_matches('/');
     let start = path.get(..prefix.len())?;
     let rest = &path[prefix.len()..];

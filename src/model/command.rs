@@ -17,6 +17,6 @@ impl fmt::Display for Command {
 }
 
 /// Returns where a declared program is when the declaration's files are in `files`; a bare name stays one.
-pub fn program_path(files: &Utf8Path, program: &str) -> Utf8PathBuf {
+pub(crate) fn program_path(files: &Utf8Path, program: &str) -> Utf8PathBuf {
     program.strip_prefix("./").map_or_else(|| program.into(), |relative| files.join(relative))
 }

@@ -9,30 +9,30 @@ use crate::model::command::Command;
 
 /// How new deployments replace old ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deploy {
-    pub strategy: Strategy,
+pub(crate) struct Deploy {
+    pub(crate) strategy: Strategy,
     /// New deployments that start at a time, with the rolling strategy.
-    pub max_surge: u32,
-    pub drain_timeout: Duration,
-    pub health_timeout: Duration,
+    pub(crate) max_surge: u32,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) health_timeout: Duration,
     /// Part of the generation, so that the same configuration rolls: RFC 3339, UTC.
-    pub restarted_at: Option<String>,
+    pub(crate) restarted_at: Option<String>,
 }
 
 /// Commands that run around a deployment's process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
     pub pre_start: Option<Hook>,
-    pub post_start: Option<Hook>,
-    pub pre_stop: Option<Hook>,
+    pub(crate) post_start: Option<Hook>,
+    pub(crate) pre_stop: Option<Hook>,
     /// Has what requests in flight leave of `drain_timeout`.
-    pub drain: Option<Command>,
-    pub post_stop: Option<Hook>,
+    pub(crate) drain: Option<Command>,
+    pub(crate) post_stop: Option<Hook>,
 }
 
 /// A command that is ended when its time is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    pub command: Command,
-    pub timeout: Duration,
+    pub(crate) command: Command,
+    pub(crate) timeout: Duration,
 }

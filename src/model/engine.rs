@@ -33,7 +33,7 @@ pub enum Readiness {
 
 impl Engine {
     /// Returns the section of a declaration that describes the engine.
-    pub fn section(&self) -> &'static str {
+    pub(crate) fn section(&self) -> &'static str {
         match self {
             Self::Exec { .. } => "exec",
             Self::Container(_) => "container",
@@ -42,7 +42,7 @@ impl Engine {
     }
 
     /// Returns how it is known that the engine has started.
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         match self {
             Self::Exec { .. } => Readiness::Executed,
             Self::Container(_) => Readiness::Announced,
@@ -52,7 +52,7 @@ impl Engine {
 
     /// Returns whether something runs the processes for the engine: it needs root and the host's mounts, confines the
     /// processes itself, gives them credentials and sockets, and removes what they leave.
-    pub fn is_privileged(&self) -> bool {
+    pub(crate) fn is_privileged(&self) -> bool {
         match self {
             Self::Exec { .. } => false,
             Self::Container(_) | Self::Pod(_) => true,
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// Returns whether the processes come out of images, which may have to be pulled.
-    pub fn has_images(&self) -> bool {
+    pub(crate) fn has_images(&self) -> bool {
         match self {
             Self::Exec { .. } => false,
             Self::Container(_) | Self::Pod(_) => true,
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Returns whether deployments have networks of their own, with addresses that are known once they run.
-    pub fn has_own_network(&self) -> bool {
+    pub(crate) fn has_own_network(&self) -> bool {
         match self {
             Self::Exec { .. } => false,
             Self::Container(_) | Self::Pod(_) => true,
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// Returns the networks that the declaration names.
-    pub fn networks(&self) -> &[String] {
+    pub(crate) fn networks(&self) -> &[String] {
         match self {
             Self::Exec { .. } => &[],
             Self::Container(container) => &container.network,
@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// Returns the port that the processes listen on in their own network, where they listen on TCP.
-    pub fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         match self {
             Self::Exec { .. } => None,
             Self::Container(container) => container.port,
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// Returns where a deployment listens that does not say so.
-    pub fn default_listener(&self) -> ListenKind {
+    pub(crate) fn default_listener(&self) -> ListenKind {
         match self {
             Self::Exec { .. } => ListenKind::Activation,
             Self::Container(_) | Self::Pod(_) => ListenKind::Tcp,
@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// Returns whether the processes can take a socket that is there before them.
-    pub fn takes_sockets(&self) -> bool {
+    pub(crate) fn takes_sockets(&self) -> bool {
         match self {
             Self::Exec { .. } | Self::Container(_) => true,
             Self::Pod(_) => false,
@@ -111,7 +111,7 @@ impl Engine {
 
     /// Returns whether some variables of a deployment's environment are known only once it is prepared, whatever it
     /// listens on.
-    pub fn has_environment_file(&self) -> bool {
+    pub(crate) fn has_environment_file(&self) -> bool {
         match self {
             Self::Exec { .. } => false,
             Self::Container(_) | Self::Pod(_) => true,
@@ -122,32 +122,32 @@ impl Engine {
 /// One image, and how podman-run(1) runs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Container {
-    pub image: String,
+    pub(crate) image: String,
     /// No part of what runs: only who declares it asks for it.
     #[serde(skip)]
-    pub pull: Pull,
+    pub(crate) pull: Pull,
     /// `sha256:…`, of the image's manifest.
-    pub digest: Option<String>,
-    pub exec: Vec<String>,
-    pub entrypoint: Option<String>,
-    pub user: Option<String>,
-    pub working_dir: Option<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) exec: Vec<String>,
+    pub(crate) entrypoint: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) working_dir: Option<String>,
     /// A source that starts with `./` is among the service's files.
-    pub volume: Vec<String>,
-    pub tmpfs: Vec<String>,
-    pub secret: Vec<String>,
-    pub network: Vec<String>,
-    pub add_capability: Vec<String>,
-    pub drop_capability: Vec<String>,
-    pub read_only: bool,
-    pub podman_args: Vec<String>,
+    pub(crate) volume: Vec<String>,
+    pub(crate) tmpfs: Vec<String>,
+    pub(crate) secret: Vec<String>,
+    pub(crate) network: Vec<String>,
+    pub(crate) add_capability: Vec<String>,
+    pub(crate) drop_capability: Vec<String>,
+    pub(crate) read_only: bool,
+    pub(crate) podman_args: Vec<String>,
     /// Where it listens, if on TCP.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 impl Container {
     /// Returns the image to run: by its digest where that is known.
-    pub fn reference(&self) -> String {
+    pub(crate) fn reference(&self) -> String {
         match &self.digest {
             // A tag beside a digest is none of podman's business: it says where the digest was found.
             Some(digest) => format!("{}@{digest}", without_tag(&self.image)),
@@ -168,13 +168,13 @@ pub fn without_tag(image: &str) -> &str {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pod {
     /// The YAML, among the service's files.
-    pub template: Utf8PathBuf,
+    pub(crate) template: Utf8PathBuf,
     /// ConfigMaps for it, among the service's files.
-    pub config_map: Option<Utf8PathBuf>,
+    pub(crate) config_map: Option<Utf8PathBuf>,
     /// The variables that the service was declared with, for the templates.
-    pub variables: BTreeMap<String, String>,
-    pub network: Vec<String>,
-    pub podman_args: Vec<String>,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) network: Vec<String>,
+    pub(crate) podman_args: Vec<String>,
     /// Where it listens, if on TCP.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }

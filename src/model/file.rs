@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 
 /// One file of a declaration, by its path relative to the declaration's directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct File {
-    pub path: Utf8PathBuf,
-    pub kind: FileKind,
+pub(crate) struct File {
+    pub(crate) path: Utf8PathBuf,
+    pub(crate) kind: FileKind,
 }
 
 /// What a file of a declaration is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum FileKind {
+pub(crate) enum FileKind {
     Regular {
         executable: bool,
         size: u64,

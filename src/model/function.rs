@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::declaration::Tls;
-pub use crate::declaration::function::{Interface, Mode, Transport};
+pub(crate) use crate::declaration::function::{Interface, Mode, Transport};
 use crate::model::alias::Alias;
 use crate::model::file::File;
 use crate::model::process::Process;
@@ -15,38 +15,38 @@ use crate::model::setting::Setting;
 use crate::names::{FunctionId, hex};
 
 /// What the processes of a request need beside its own time.
-pub const MARGIN: Duration = Duration::from_secs(5);
+pub(crate) const MARGIN: Duration = Duration::from_secs(5);
 /// How long a process that is there before its request waits for one, and up to two seconds more.
-pub const STAND_BY: Duration = Duration::from_secs(60);
+pub(crate) const STAND_BY: Duration = Duration::from_secs(60);
 
 /// Everything that is known of a function: what its ID is the digest of. A field that is added later must be left out
 /// of the canonical form while it has its default, or every function would get another ID.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Function {
-    pub name: String,
+    pub(crate) name: String,
     pub aliases: Vec<Alias>,
-    pub tls: Tls,
-    pub interface: Interface,
-    pub listen: Transport,
-    pub mode: Mode,
+    pub(crate) tls: Tls,
+    pub(crate) interface: Interface,
+    pub(crate) listen: Transport,
+    pub(crate) mode: Mode,
     pub preload: u32,
-    pub max_requests: u32,
+    pub(crate) max_requests: u32,
     pub max_concurrency: u32,
-    pub max_queue: u32,
-    pub timeout: Duration,
-    pub idle_timeout: Duration,
-    pub path_info_strip: u32,
-    pub network: bool,
-    pub process: Process,
+    pub(crate) max_queue: u32,
+    pub(crate) timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) path_info_strip: u32,
+    pub(crate) network: bool,
+    pub(crate) process: Process,
     /// Limits of all its processes together.
-    pub resources: Vec<Setting>,
+    pub(crate) resources: Vec<Setting>,
     /// What travels with the manifest, by path.
-    pub files: Vec<File>,
+    pub(crate) files: Vec<File>,
 }
 
 impl Function {
     /// The digest of the canonical form: JSON with fields in the order of the type and sorted maps.
-    pub fn id(&self) -> FunctionId {
+    pub(crate) fn id(&self) -> FunctionId {
         let mut hasher = Sha256::new();
         hasher.update("conductor function\n");
         hasher.update(serde_json::to_vec(self).expect("a model serializes"));

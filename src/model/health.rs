@@ -9,21 +9,21 @@ use crate::model::command::Command;
 
 /// A check, and how often it is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    pub check: Check,
+pub(crate) struct Health {
+    pub(crate) check: Check,
     /// Between two attempts.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// Of one attempt.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// How many attempts may be made, 1 or more; None: as many as time allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retries: Option<u32>,
+    pub(crate) retries: Option<u32>,
 }
 
 /// What tells that a deployment is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Check {
+pub(crate) enum Check {
     /// A GET of `path` is answered with one of `status`; an empty list means 200 to 399.
     Http {
         path: String,

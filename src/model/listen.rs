@@ -11,28 +11,28 @@ use crate::declaration::{ListenKind, Tls};
 pub struct Listen {
     pub kind: ListenKind,
     /// A deployment to which nobody is connected for this long stops until somebody connects.
-    pub idle_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 impl Listen {
     /// Returns whether a bridge connects callers to the deployment: it takes no unix socket, or it does not run all the
     /// time.
-    pub fn is_bridged(&self) -> bool {
+    pub(crate) fn is_bridged(&self) -> bool {
         self.kind == ListenKind::Tcp || self.idle_timeout.is_some()
     }
 
     /// Returns whether the socket that callers reach is there before the deployment's process.
-    pub fn has_socket(&self) -> bool {
+    pub(crate) fn has_socket(&self) -> bool {
         self.kind == ListenKind::Activation || self.is_bridged()
     }
 }
 
 /// What the proxy sends to a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Route {
+pub(crate) struct Route {
     /// None: every host.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// A path prefix, on path boundaries; `/` is everything.
-    pub path: String,
-    pub tls: Tls,
+    pub(crate) path: String,
+    pub(crate) tls: Tls,
 }

@@ -13,19 +13,19 @@ use crate::model::engine::Engine;
 pub struct Process {
     pub engine: Engine,
     /// `config` with the engine's `environment` over it.
-    pub environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     /// Who runs the processes, or the hooks beside a container or pod.
-    pub user: User,
+    pub(crate) user: User,
     /// Paths of secrets by the name that the processes know them by.
-    pub credentials: BTreeMap<String, Utf8PathBuf>,
+    pub(crate) credentials: BTreeMap<String, Utf8PathBuf>,
     /// Paths of encrypted secrets by the name that the processes know them by.
-    pub credentials_encrypted: BTreeMap<String, Utf8PathBuf>,
-    pub sandbox: Sandbox,
+    pub(crate) credentials_encrypted: BTreeMap<String, Utf8PathBuf>,
+    pub(crate) sandbox: Sandbox,
 }
 
 impl Process {
     /// Returns whether there are secrets, encrypted or not.
-    pub fn has_credentials(&self) -> bool {
+    pub(crate) fn has_credentials(&self) -> bool {
         !self.credentials.is_empty() || !self.credentials_encrypted.is_empty()
     }
 }
@@ -33,7 +33,7 @@ impl Process {
 /// As whom processes run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum User {
+pub(crate) enum User {
     /// A user that exists only while a deployment runs, under a name that all generations share.
     Dynamic(String),
     /// A user of the host.

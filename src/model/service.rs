@@ -28,67 +28,67 @@ pub struct Model {
 pub struct Service {
     pub name: ServiceName,
     /// What it is a part of.
-    pub group: Option<Group>,
+    pub(crate) group: Option<Group>,
     pub description: String,
     /// Deployments in parallel, 1 to `slots`.
-    pub concurrency: u32,
+    pub(crate) concurrency: u32,
     /// Fixed upstreams of the proxy.
-    pub slots: u32,
+    pub(crate) slots: u32,
     pub process: Process,
     pub listen: Listen,
-    pub health: Health,
-    pub routes: Vec<Route>,
+    pub(crate) health: Health,
+    pub(crate) routes: Vec<Route>,
     /// Addresses at which it is reached without a reverse proxy: `5432`, `127.0.0.1:5432`, `/run/db.sock`,
     /// `vsock:2:5432`.
-    pub ports: Vec<String>,
-    pub deploy: Deploy,
+    pub(crate) ports: Vec<String>,
+    pub(crate) deploy: Deploy,
     pub hooks: Hooks,
     /// Commands for people, by name.
-    pub commands: BTreeMap<String, RunCommand>,
+    pub(crate) commands: BTreeMap<String, RunCommand>,
     /// Services that are declared and started before this one.
     pub dependencies: Vec<Dependency>,
     /// Where the service runs: all of these must hold.
-    pub conditions: Vec<Setting>,
+    pub(crate) conditions: Vec<Setting>,
     /// Variables that listings show as columns.
-    pub display: Vec<String>,
+    pub(crate) display: Vec<String>,
     /// Limits of all its deployments together.
-    pub resources: Vec<Setting>,
+    pub(crate) resources: Vec<Setting>,
     /// Units whose start starts the service.
-    pub wanted_by: Vec<String>,
+    pub(crate) wanted_by: Vec<String>,
     /// The declaration's files, by path.
-    pub files: Vec<File>,
+    pub(crate) files: Vec<File>,
     /// The `service.toml` that it comes from.
     pub source: Utf8PathBuf,
 }
 
 impl Service {
     /// Returns the service that people declare: this one, or its group.
-    pub fn declared_as(&self) -> &ServiceName {
+    pub(crate) fn declared_as(&self) -> &ServiceName {
         self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 
     /// Returns the name of the slice that its deployments are in.
-    pub fn slice_name(&self) -> String {
+    pub(crate) fn slice_name(&self) -> String {
         self.name.slice(self.declared_as())
     }
 
     /// Returns the dependencies of what is declared.
-    pub fn dependencies(&self) -> &[Dependency] {
+    pub(crate) fn dependencies(&self) -> &[Dependency] {
         self.group.as_ref().map_or(&self.dependencies, |group| &group.dependencies)
     }
 
     /// Returns the units whose start starts what is declared.
-    pub fn wanted_by(&self) -> &[String] {
+    pub(crate) fn wanted_by(&self) -> &[String] {
         self.group.as_ref().map_or(&self.wanted_by, |group| &group.wanted_by)
     }
 
     /// Returns whether the engine has to be asked where a deployment can be reached, once that runs.
-    pub fn is_asked_for_address(&self) -> bool {
+    pub(crate) fn is_asked_for_address(&self) -> bool {
         self.process.engine.has_own_network() && self.listen.kind != ListenKind::Activation
     }
 
     /// Returns whether some variables of a deployment are known only when it starts.
-    pub fn has_environment_file(&self) -> bool {
+    pub(crate) fn has_environment_file(&self) -> bool {
         self.process.engine.has_environment_file() || self.listen.kind == ListenKind::Tcp
     }
 }
@@ -96,21 +96,21 @@ impl Service {
 /// What the parts of a service have together: one unit that starts, reloads and stops them, and one set of limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    pub name: ServiceName,
-    pub description: String,
-    pub dependencies: Vec<Dependency>,
-    pub conditions: Vec<Setting>,
+    pub(crate) name: ServiceName,
+    pub(crate) description: String,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) conditions: Vec<Setting>,
     /// Limits of all parts together.
-    pub resources: Vec<Setting>,
-    pub wanted_by: Vec<String>,
+    pub(crate) resources: Vec<Setting>,
+    pub(crate) wanted_by: Vec<String>,
 }
 
 /// A command for people: `conductor run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCommand {
-    pub description: Option<String>,
-    pub exec: Command,
-    pub scope: CommandScope,
+    pub(crate) description: Option<String>,
+    pub(crate) exec: Command,
+    pub(crate) scope: CommandScope,
 }
 
 /// Another service that is declared and started first.
@@ -118,6 +118,6 @@ pub struct RunCommand {
 pub struct Dependency {
     pub name: ServiceName,
     /// As declared: relative to the declaration's directory.
-    pub dir: Utf8PathBuf,
-    pub vars: BTreeMap<String, String>,
+    pub(crate) dir: Utf8PathBuf,
+    pub(crate) vars: BTreeMap<String, String>,
 }

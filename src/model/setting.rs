@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// A limit of `[resources]` or a condition of `[condition]`: `memory_max` and `512M`, `host` and `web*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// In snake case, spelt the same way whatever a declaration's spelling.
-    pub key: String,
-    pub value: String,
+    pub(crate) key: String,
+    pub(crate) value: String,
 }

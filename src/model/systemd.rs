@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Systemd {
     /// Directives for section `[Unit]` of the deployments' service.
-    pub unit: Vec<Directive>,
+    pub(crate) unit: Vec<Directive>,
     /// Directives for section `[Service]` of the deployments' service.
     pub service: Vec<Directive>,
     /// Directives for section `[Socket]` of the deployments' socket.
-    pub socket: Vec<Directive>,
+    pub(crate) socket: Vec<Directive>,
     /// Directives for section `[Slice]` of the service's slice.
-    pub slice: Vec<Directive>,
+    pub(crate) slice: Vec<Directive>,
     /// Directives for section `[Slice]` of the group's slice, which those of its parts are in.
-    pub group_slice: Vec<Directive>,
+    pub(crate) group_slice: Vec<Directive>,
     /// Drop-ins for the deployments' service, in the order in which systemd applies them.
-    pub drop_ins: Vec<DropIn>,
+    pub(crate) drop_ins: Vec<DropIn>,
 }
 
 /// One line of a unit, its value in systemd's own syntax, systemd.syntax(7).
@@ -30,6 +30,6 @@ pub struct Directive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropIn {
     /// `50-limits.conf`
-    pub name: String,
-    pub content: String,
+    pub(crate) name: String,
+    pub(crate) content: String,
 }

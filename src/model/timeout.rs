@@ -15,7 +15,7 @@ const PULL: Duration = Duration::from_secs(15 * 60);
 impl Service {
     /// Returns the limit of one command of a deployment's start: room for the longest. Where the process itself says when
     /// it is ready, nothing else keeps that time.
-    pub fn start_limit(&self) -> Duration {
+    pub(crate) fn start_limit(&self) -> Duration {
         let Hooks { pre_start, post_start, .. } = &self.hooks;
         let health = match self.health.check {
             Check::Notify => self.deploy.health_timeout,
@@ -25,7 +25,7 @@ impl Service {
     }
 
     /// Returns the limit of one command of a deployment's stop: room for the longest.
-    pub fn stop_limit(&self) -> Duration {
+    pub(crate) fn stop_limit(&self) -> Duration {
         let Hooks { pre_stop, post_stop, .. } = &self.hooks;
         // podman gives a container ten seconds to end, in the same command.
         let removal = if self.process.engine.is_privileged() { MARGIN } else { Duration::ZERO };
@@ -34,7 +34,7 @@ impl Service {
     }
 
     /// Returns the limit of a whole rollout, which starts and stops every deployment twice if it is rolled back.
-    pub fn rollout_limit(&self) -> Duration {
+    pub(crate) fn rollout_limit(&self) -> Duration {
         let batches = match self.deploy.strategy {
             Strategy::Rolling => self.concurrency.div_ceil(self.deploy.max_surge),
             Strategy::BlueGreen | Strategy::Recreate => 1,
@@ -44,7 +44,7 @@ impl Service {
     }
 
     /// Returns the limit of stopping all deployments side by side.
-    pub fn shutdown_limit(&self) -> Duration {
+    pub(crate) fn shutdown_limit(&self) -> Duration {
         self.stop_time() + MARGIN
     }
 

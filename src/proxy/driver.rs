@@ -12,7 +12,7 @@ use crate::model::Route;
 
 /// A reverse proxy that Conductor configures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Driver {
+pub(crate) enum Driver {
     Caddy,
 }
 
@@ -47,7 +47,7 @@ impl Driver {
     }
 
     /// Returns the driver's name: in conductor.toml, and of its directory below `proxy/`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Caddy => "caddy",
         }

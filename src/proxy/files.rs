@@ -13,9 +13,9 @@ use crate::names::hex;
 use crate::tree::Tree;
 
 /// The directory below the generator's; systemd ignores directories there.
-pub const OUTPUT: &str = "conductor";
+pub(crate) const OUTPUT: &str = "conductor";
 /// The file below `conductor/` with digests of all others, in the format of sha256sum(1).
-pub const MANIFEST: &str = "SHA256SUMS";
+pub(crate) const MANIFEST: &str = "SHA256SUMS";
 
 /// Returns the directory of a driver's files below `conductor/`.
 pub(crate) fn directory(driver: Driver) -> Utf8PathBuf {

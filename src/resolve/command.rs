@@ -9,7 +9,7 @@ use crate::resolve::{MAX_TEXT, Resolver, unfit};
 
 impl Resolver<'_> {
     /// Words of a command line, systemd.service(5).
-    pub fn words(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
+    pub(crate) fn words(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
         for (index, word) in words.iter().enumerate() {
             if word.contains('\0') {
                 self.error(&at.join(index), "a NUL character cannot be in a command", "take it out");
@@ -21,7 +21,7 @@ impl Resolver<'_> {
     }
 
     /// None for an empty command.
-    pub fn command(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
+    pub(crate) fn command(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
         let words = self.words(at, words);
         let lengths = || words.iter().map(String::len);
         if lengths().all(|length| length <= MAX_TEXT) && lengths().sum::<usize>() > MAX_TEXT {

@@ -13,7 +13,7 @@ use crate::resolve::{Resolver, unfit};
 const PATHS: &[&str] = &["Path", "Directory", "File", "NeedsUpdate"];
 
 impl Resolver<'_> {
-    pub fn conditions(&mut self, given: BTreeMap<String, OneOrMany>) -> Vec<Setting> {
+    pub(crate) fn conditions(&mut self, given: BTreeMap<String, OneOrMany>) -> Vec<Setting> {
         let mut conditions = Vec::new();
         for (key, values) in given {
             let at = path!["condition", key.as_str()];

@@ -10,7 +10,7 @@ use crate::resolve::{Resolver, unfit};
 use crate::{declaration, path};
 
 impl Resolver<'_> {
-    pub fn dependencies(&mut self, services: Vec<declaration::Dependency>) -> Vec<Dependency> {
+    pub(crate) fn dependencies(&mut self, services: Vec<declaration::Dependency>) -> Vec<Dependency> {
         let mut dependencies = Vec::new();
         let mut names = BTreeSet::new();
         for (index, declaration::Dependency { dir, vars, name }) in services.into_iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::path;
 use crate::resolve::{Resolver, unfit};
 
 impl Resolver<'_> {
-    pub fn resources(&mut self, given: BTreeMap<String, Scalar>) -> Vec<Setting> {
+    pub(crate) fn resources(&mut self, given: BTreeMap<String, Scalar>) -> Vec<Setting> {
         let mut settings = Vec::new();
         for (key, Scalar(value)) in given {
             let at = path!["resources", key.as_str()];
@@ -34,7 +34,12 @@ impl Resolver<'_> {
         settings
     }
 
-    pub fn directives(&mut self, section: Section, name: &str, given: BTreeMap<String, OneOrMany>) -> Vec<Directive> {
+    pub(crate) fn directives(
+        &mut self,
+        section: Section,
+        name: &str,
+        given: BTreeMap<String, OneOrMany>,
+    ) -> Vec<Directive> {
         let mut lines = Vec::new();
         for (key, values) in given {
             let at = path!["systemd", name, key.as_str()];

@@ -36,7 +36,7 @@ const OWNED: &[(&str, &str)] = &[
 
 impl Resolver<'_> {
     /// The engine with its environment, out of a declaration's sections.
-    pub fn process(
+    pub(crate) fn process(
         &mut self,
         config: BTreeMap<String, Scalar>,
         exec: Option<declaration::Exec>,
@@ -287,7 +287,7 @@ impl Resolver<'_> {
     }
 
     /// `[listen]`, as far as the engine can.
-    pub fn listen(&mut self, listen: declaration::Listen, process: &Process) -> Listen {
+    pub(crate) fn listen(&mut self, listen: declaration::Listen, process: &Process) -> Listen {
         let declaration::Listen { kind, idle_timeout } = listen;
         let engine = &process.engine;
         let kind = kind.unwrap_or(engine.default_listener());
@@ -324,7 +324,7 @@ impl Resolver<'_> {
     }
 
     /// `[[port]]`: addresses as systemd.socket(5) has them for `ListenStream=`.
-    pub fn ports(&mut self, ports: Vec<declaration::Port>) -> Vec<String> {
+    pub(crate) fn ports(&mut self, ports: Vec<declaration::Port>) -> Vec<String> {
         let mut listens: Vec<String> = Vec::new();
         for (index, declaration::Port { listen }) in ports.into_iter().enumerate() {
             let at = path!["port", index, "listen"];
@@ -340,7 +340,7 @@ impl Resolver<'_> {
     }
 
     /// What only some engines can.
-    pub fn fit(&mut self, declaration: &Declaration) {
+    pub(crate) fn fit(&mut self, declaration: &Declaration) {
         if declaration.pod.is_some() && declaration.health.notify == Some(true) {
             let remedy = "write http = \"/healthz\", tcp = true or exec = [\"./check\"]";
             self.key_error(&path!["health", "notify"], "nothing in a pod can reach systemd", remedy);

@@ -27,7 +27,7 @@ const RESERVED: &str = "/cgi";
 ///
 /// # Errors
 /// Every error of the manifest.
-pub fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Function, Diagnostics> {
+pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Function, Diagnostics> {
     let document = &declared.document;
     let manifest: Manifest = document.read().map_err(|error| mismatch(File::Function, document, error))?;
     let mut resolver = Resolver { file: File::Function, document, declared, systemd, errors: Diagnostics::default() };

@@ -12,7 +12,7 @@ use crate::{declaration, path};
 const FRAMING: &[&str] = &["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
 
 impl Resolver<'_> {
-    pub fn health(&mut self, health: declaration::Health) -> Health {
+    pub(crate) fn health(&mut self, health: declaration::Health) -> Health {
         let declaration::Health { http, tcp, exec, notify, status, headers, body, interval, timeout, retries } = health;
         let at = path!["health"];
         let given = [http.is_some(), tcp.is_some(), exec.is_some(), notify.is_some()];

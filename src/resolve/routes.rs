@@ -6,7 +6,7 @@ use crate::resolve::Resolver;
 use crate::{declaration, path};
 
 /// The section that a service's nth route comes from: each host of one is a route.
-pub fn section(document: &Node, number: usize) -> Path {
+pub(crate) fn section(document: &Node, number: usize) -> Path {
     let routes = document.find(&path!["route"]).items();
     let hosts = |route: &Node| route.find(&path!["host"]).items().len().max(1);
     let sections = routes.iter().enumerate().flat_map(|(index, route)| vec![index; hosts(route)]);
@@ -14,7 +14,7 @@ pub fn section(document: &Node, number: usize) -> Path {
 }
 
 impl Resolver<'_> {
-    pub fn routes(&mut self, given: Vec<declaration::Route>) -> Vec<Route> {
+    pub(crate) fn routes(&mut self, given: Vec<declaration::Route>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
         for (index, declaration::Route { host, path, tls }) in given.into_iter().enumerate() {
             let at = path!["route", index];

@@ -40,12 +40,12 @@ pub struct Change {
     /// A dotted key, a path, the name of a variable.
     pub name: String,
     /// The value that runs; a file's digest. None: it is new.
-    pub old: Option<String>,
+    pub(crate) old: Option<String>,
     /// The declared value. None: it was removed, or is the default again.
-    pub new: Option<String>,
+    pub(crate) new: Option<String>,
     /// `FILE:LINE` of the new value.
-    pub place: Option<String>,
-    pub actions: BTreeSet<Action>,
+    pub(crate) place: Option<String>,
+    pub(crate) actions: BTreeSet<Action>,
 }
 
 /// Returns what changed from the model that runs to the declared one. The document has the positions.
@@ -81,7 +81,7 @@ fn change(
 }
 
 /// Adds what changed beside the model: variables that made other inputs change, and the format of the units.
-pub fn beside(target: &Target, variables: &BTreeMap<String, String>, changes: &mut Vec<Change>) {
+pub(crate) fn beside(target: &Target, variables: &BTreeMap<String, String>, changes: &mut Vec<Change>) {
     let actions: BTreeSet<_> = changes.iter().flat_map(|change| change.actions.iter().copied()).collect();
     let names: BTreeSet<_> = target.variables.keys().chain(variables.keys()).collect();
     let changed = names.into_iter().filter(|name| target.variables.get(*name) != variables.get(*name));

@@ -20,9 +20,9 @@ use crate::{atomic, write};
 /// A generation that has served and whose files are still stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PastGeneration {
-    pub id: GenerationId,
+    pub(crate) id: GenerationId,
     /// When it last came into service.
-    pub served: SystemTime,
+    pub(crate) served: SystemTime,
     /// Its directory, below the root.
     place: Utf8PathBuf,
 }

@@ -16,14 +16,14 @@ use crate::systemd::{Listing, State};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Present {
     /// Active deployments, in order.
-    pub active: Vec<Deployment>,
+    pub(crate) active: Vec<Deployment>,
     /// Deployments in any other state: failed, crashed, half started.
-    pub broken: Vec<Deployment>,
-    pub target: Option<Target>,
+    pub(crate) broken: Vec<Deployment>,
+    pub(crate) target: Option<Target>,
     /// Generations that have a snapshot.
-    pub live: Vec<GenerationId>,
+    pub(crate) live: Vec<GenerationId>,
     /// Number of slots that deployments hold.
-    pub held: usize,
+    pub(crate) held: usize,
 }
 
 impl Present {
@@ -85,17 +85,17 @@ pub(crate) enum Job {
 /// What to do about one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub name: ServiceName,
+    pub(crate) name: ServiceName,
     /// The service that it is a part of and starts or stops together with.
-    pub with: Option<ServiceName>,
-    pub job: Job,
-    pub actions: BTreeSet<Action>,
+    pub(crate) with: Option<ServiceName>,
+    pub(crate) job: Job,
+    pub(crate) actions: BTreeSet<Action>,
     /// Deployments of the declared generation to start, in the order in which they start.
-    pub start: Vec<Deployment>,
+    pub(crate) start: Vec<Deployment>,
     /// Deployments to drain and stop: of other generations, or beyond the concurrency.
-    pub stop: Vec<Deployment>,
+    pub(crate) stop: Vec<Deployment>,
     /// Why, for what no input explains.
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 impl Plan {

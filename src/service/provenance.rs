@@ -16,13 +16,13 @@ use crate::source::{PROVENANCE, search};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Provenance {
     /// The directory that it was declared from.
-    pub dir: Utf8PathBuf,
+    pub(crate) dir: Utf8PathBuf,
     /// The variables of its templates.
-    pub variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     /// Whether somebody declared the service itself, and not only one that depends on it.
-    pub declared_directly: bool,
+    pub(crate) declared_directly: bool,
     /// Services that have it as a dependency.
-    pub required_by: BTreeSet<ServiceName>,
+    pub(crate) required_by: BTreeSet<ServiceName>,
 }
 
 /// Reads the provenance of the declaration stored in `dir`; None for one that was written by hand.

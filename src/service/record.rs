@@ -17,16 +17,16 @@ use crate::service::change::Change;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// When it ended, in seconds since 1970.
-    pub at: u64,
-    pub took: Duration,
+    pub(crate) at: u64,
+    pub(crate) took: Duration,
     /// The generation that served before; None if none did.
-    pub from: Option<GenerationId>,
-    pub to: GenerationId,
-    pub actions: BTreeSet<Action>,
+    pub(crate) from: Option<GenerationId>,
+    pub(crate) to: GenerationId,
+    pub(crate) actions: BTreeSet<Action>,
     /// Names of the inputs that changed: keys, files, variables.
-    pub why: Vec<String>,
+    pub(crate) why: Vec<String>,
     /// The first line of why it failed; None if it did not.
-    pub failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 impl Record {

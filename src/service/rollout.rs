@@ -46,7 +46,7 @@ impl Rollout<'_> {
     }
 
     /// Sets the unit's status text, for `systemctl status` and for commands that wait; sd_notify(3).
-    fn show_status(&self, text: &str) {
+    fn show_status(text: &str) {
         // systemd does not listen to a hook in a test or one that somebody runs by hand.
         let _ = sd_notify::notify(&[NotifyState::Status(text)]);
     }
@@ -56,7 +56,7 @@ impl Rollout<'_> {
         let instances: Vec<_> = deployments.iter().map(|one| one.instance.to_string()).collect();
         let (instances, service) = (instances.join(", "), &self.compiled.service);
         let (all, check) = (service.concurrency, named(&service.health.check));
-        self.show_status(&format!("starting {instances} of {all} of generation {generation} ({check})"));
+        Self::show_status(&format!("starting {instances} of {all} of generation {generation} ({check})"));
     }
 
     fn strategy(&self) -> Strategy {
@@ -86,7 +86,7 @@ impl Rollout<'_> {
         self.settle_slots()?;
         let Compiled { service, id, .. } = self.compiled;
         ports::open(self.machine.manager, service)?;
-        self.show_status(&format!("generation {id} serves with {} deployments", service.concurrency));
+        Self::show_status(&format!("generation {id} serves with {} deployments", service.concurrency));
         if plan.republishes() {
             publish::republish(self.machine.manager)?;
             self.write_target(&self.target())?;
@@ -152,7 +152,7 @@ impl Rollout<'_> {
                 draining = Some(scope.spawn(move || self.retire(&done)));
             }
             if draining.is_some() {
-                self.show_status("draining old deployments");
+                Self::show_status("draining old deployments");
             }
             draining.take().map_or(Ok(()), join)?;
             // Other deployments take over the slots of surplus ones before those stop.
@@ -238,7 +238,7 @@ impl Rollout<'_> {
             // There is nothing to roll back to: healthy deployments stay, systemd restarts the others.
             return error;
         };
-        self.show_status(&format!("generation {} failed: rolling back to {}", self.compiled.id, before.generation));
+        Self::show_status(&format!("generation {} failed: rolling back to {}", self.compiled.id, before.generation));
         match self.restore(plan, before) {
             Ok(()) if self.strategy() == Strategy::Recreate => {
                 Error(format!("{error}\ngeneration {} serves again", before.generation))

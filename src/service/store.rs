@@ -18,13 +18,13 @@ use crate::{atomic, live, write};
 /// How many generations stay stored to roll back to.
 const HISTORY: usize = 5;
 /// Below a stored generation: its files, the working directory of its processes.
-pub const FILES: &str = "files";
+pub(crate) const FILES: &str = "files";
 /// Below a stored generation: its declaration, to roll back to.
-pub const DECLARED: &str = "declared";
+pub(crate) const DECLARED: &str = "declared";
 /// Below the stored declaration: the administrator's drop-ins that are part of the generation.
-pub const OVERRIDES: &str = "overrides";
+pub(crate) const OVERRIDES: &str = "overrides";
 /// Below a stored generation: a file whose time says when it last came into service.
-pub const SERVED: &str = "served";
+pub(crate) const SERVED: &str = "served";
 
 /// Stores a generation before its first process starts: its files, then its snapshot, with which it
 /// is live. `dir` is where the declaration's files are.
@@ -40,7 +40,7 @@ pub fn store(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result
 ///
 /// # Errors
 /// What the file system refuses, or a file that changed while it was copied.
-pub fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result<()> {
+pub(crate) fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result<()> {
     let stored = layout.at(&layout.stored(&compiled.service.name, &compiled.id));
     let declared = declared(layout, &compiled.service.name, dir)?;
     if stored.exists() {
@@ -90,7 +90,7 @@ fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn served(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
+pub(crate) fn served(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
     atomic::write(&layout.at(&layout.stored(name, id)).join(SERVED), b"")
 }
 
@@ -104,7 +104,7 @@ fn touch(stored: &Utf8Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result<()> {
+pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result<()> {
     let mode = |path: &Utf8Path, mode| fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     fs::create_dir_all(to)?;
     mode(to, 0o755)?;
@@ -172,7 +172,7 @@ fn linked_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
+pub(crate) fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     for id in live::of(layout, name).map(|live| live.generations).unwrap_or_default() {
         if !needed.contains(&id) {
             for link in linked_units(name, &id) {
@@ -189,7 +189,7 @@ pub fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> i
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+pub(crate) fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     forget(layout, name, &[])?;
     atomic::remove_dir(&layout.at(&layout.live().join(name.as_str())))
 }
@@ -198,7 +198,7 @@ pub fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
+pub(crate) fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     let mut stored = Vec::new();
     let dir = layout.at(&layout.history(name));
     for entry in dir.read_dir_utf8().into_iter().flatten() {
@@ -222,7 +222,7 @@ pub fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> 
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn sweep(layout: &Layout) -> io::Result<()> {
+pub(crate) fn sweep(layout: &Layout) -> io::Result<()> {
     for dir in [layout.live(), layout.histories()] {
         for service in atomic::entries(&layout.at(&dir))? {
             atomic::sweep(service.path())?;

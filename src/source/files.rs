@@ -13,14 +13,14 @@ use crate::model::{File, FileKind};
 use crate::names::hex;
 
 /// Declared files together: every reload hashes them, at 3.4 s per GiB.
-pub const MAX_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_BYTES: u64 = 32 << 20;
 
 /// The files of a declaration, by path, with digests of their content.
 ///
 /// # Errors
 /// Files that cannot be read, are too large together, or are neither file, directory nor a link
 /// that stays inside.
-pub fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
+pub(crate) fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
     files_beside(&[DECLARATION, PROVENANCE], dir, shown)
 }
 
@@ -28,7 +28,7 @@ pub fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> 
 ///
 /// # Errors
 /// Likewise.
-pub fn files_beside(own: &[&str], dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
+pub(crate) fn files_beside(own: &[&str], dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
     let mut files = Vec::new();
     walk(own, dir, shown, Utf8Path::new(""), &mut files)?;
     files.sort_by(|one: &File, other: &File| one.path.cmp(&other.path));

@@ -13,28 +13,28 @@ use crate::names::FunctionId;
 use crate::source::read;
 
 /// The file that makes a directory a function.
-pub const MANIFEST: &str = "function.toml";
+pub(crate) const MANIFEST: &str = "function.toml";
 /// In a function's directory: a link to its socket, through which the proxy follows an alias.
-pub const SOCKET: &str = ".socket";
+pub(crate) const SOCKET: &str = ".socket";
 /// Below a directory of functions: who owns which alias.
-pub const ALIASES: &str = "aliases";
+pub(crate) const ALIASES: &str = "aliases";
 
 /// The manifest of the function in `dir`, with its places in what people know as `shown`.
 ///
 /// # Errors
 /// Where it is not there, or no TOML.
-pub fn document(dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostics> {
+pub(crate) fn document(dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostics> {
     Ok(parse(&read::text(&dir.join(MANIFEST), shown)?, shown)?)
 }
 
 /// # Errors
 /// Where the text is not TOML.
-pub fn parse(text: &str, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+pub(crate) fn parse(text: &str, shown: &Utf8Path) -> Result<Node, Diagnostic> {
     Node::parse(&Arc::new(Source { path: shown.to_owned(), text: text.to_owned() }))
 }
 
 /// The directories of all functions of a layout, the most important first where one is in several.
-pub fn find(layout: &Layout) -> BTreeMap<FunctionId, Utf8PathBuf> {
+pub(crate) fn find(layout: &Layout) -> BTreeMap<FunctionId, Utf8PathBuf> {
     let mut found = BTreeMap::new();
     for base in layout.function_dirs() {
         for entry in layout.at(base).read_dir_utf8().into_iter().flatten().flatten() {
@@ -48,7 +48,7 @@ pub fn find(layout: &Layout) -> BTreeMap<FunctionId, Utf8PathBuf> {
 }
 
 /// The directory of one function.
-pub fn find_one(layout: &Layout, id: &FunctionId) -> Option<Utf8PathBuf> {
+pub(crate) fn find_one(layout: &Layout, id: &FunctionId) -> Option<Utf8PathBuf> {
     let mut dirs = layout.function_dirs().iter().map(|base| base.join(id.as_str()));
     let dir = dirs.find(|dir| layout.at(dir).symlink_metadata().is_ok())?;
     (!read::is_mask(&layout.at(&dir))).then_some(dir)
@@ -56,14 +56,14 @@ pub fn find_one(layout: &Layout, id: &FunctionId) -> Option<Utf8PathBuf> {
 
 /// A link of an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owned {
+pub(crate) struct Owned {
     /// The link itself, as the proxy's configuration names it.
-    pub link: Utf8PathBuf,
-    pub id: FunctionId,
+    pub(crate) link: Utf8PathBuf,
+    pub(crate) id: FunctionId,
 }
 
 /// Who owns which alias.
-pub fn aliases(layout: &Layout) -> BTreeMap<Alias, Owned> {
+pub(crate) fn aliases(layout: &Layout) -> BTreeMap<Alias, Owned> {
     let mut found = BTreeMap::new();
     for base in layout.function_dirs() {
         let dir = base.join(ALIASES);

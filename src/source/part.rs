@@ -8,9 +8,9 @@ use crate::document::{Node, Path, Value};
 use crate::names::ServiceName;
 use crate::path;
 
-pub const KEY: &str = "part";
+pub(crate) const KEY: &str = "part";
 /// What the parts have together, and none of them for itself.
-pub const GROUP_KEYS: &[&str] = &["service", "install"];
+pub(crate) const GROUP_KEYS: &[&str] = &["service", "install"];
 /// What the whole has for itself, beside its parts.
 const ITS_OWN: &[&str] = &["description", "resources"];
 /// What is a part's own, and not that of all of them.
@@ -20,7 +20,7 @@ const OF_A_PART: &[&str] = &["exec", "container", "pod", "route", "port"];
 ///
 /// # Errors
 /// Parts without a name or with one that nothing can be called by, and keys on the wrong side of `[[part]]`.
-pub fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceName>, Diagnostics> {
+pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceName>, Diagnostics> {
     let Some(parts) = document.get(&path![KEY]) else { return Ok(Vec::new()) };
     let mut errors = Diagnostics::default();
     if parts.items().is_empty() {
@@ -73,7 +73,7 @@ fn name(document: &Node, at: &Path, group: &ServiceName) -> Result<ServiceName, 
 
 /// What is declared for one part: what stands outside of the parts, and what stands in it over that. None, if there is
 /// no such part.
-pub fn narrow(document: &Node, part: &str) -> Option<Node> {
+pub(crate) fn narrow(document: &Node, part: &str) -> Option<Node> {
     let called = |node: &&Node| matches!(node.get(&path!["name"]).map(|name| &name.value), Some(Value::String(name)) if name == part);
     let mut own = document.get(&path![KEY])?.items().iter().find(called)?.clone();
     retain(&mut own, |key| key != "name");
@@ -88,7 +88,7 @@ pub fn narrow(document: &Node, part: &str) -> Option<Node> {
 }
 
 /// What is declared for all parts together.
-pub fn group(document: &Node) -> Node {
+pub(crate) fn group(document: &Node) -> Node {
     let mut group = document.clone();
     let keys = [GROUP_KEYS, ITS_OWN, &["condition", "systemd"]].concat();
     retain(&mut group, |key| keys.contains(&key));
@@ -97,7 +97,7 @@ pub fn group(document: &Node) -> Node {
 }
 
 /// Of what holds for all services, what concerns the parts of one together.
-pub fn group_of(defaults: &Node) -> Node {
+pub(crate) fn group_of(defaults: &Node) -> Node {
     let mut group = defaults.clone();
     retain(&mut group, |key| GROUP_KEYS.contains(&key));
     group

@@ -31,12 +31,12 @@ pub(super) fn exists(path: &Utf8Path) -> bool {
 }
 
 /// Whether a path is a link to /dev/null.
-pub fn is_mask(path: &Utf8Path) -> bool {
+pub(crate) fn is_mask(path: &Utf8Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target.as_os_str() == "/dev/null")
 }
 
 /// What is said of a file or directory that cannot be read.
-pub fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
+pub(crate) fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => "name one that is there",
         _ => "make it readable for root, or remove it",
@@ -52,7 +52,7 @@ pub(super) fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Dia
 ///
 /// # Errors
 /// Why it cannot be read.
-pub fn text(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnostic> {
+pub(crate) fn text(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnostic> {
     let bytes = fs::read(path).map_err(|error| unreadable(shown, &error))?;
     String::from_utf8(bytes).map_err(|_| Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8"))
 }
@@ -61,7 +61,7 @@ pub fn text(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnostic> {
 ///
 /// # Errors
 /// What cannot be read or parsed.
-pub fn drop_in(layout: &Layout, path: &Utf8Path) -> Result<Option<Node>, Diagnostic> {
+pub(crate) fn drop_in(layout: &Layout, path: &Utf8Path) -> Result<Option<Node>, Diagnostic> {
     let here = layout.at(path);
     if !exists(&here) || is_mask(&here) {
         return Ok(None);

@@ -20,26 +20,26 @@ use crate::source::{part, settings};
 
 /// A declaration as found: parsed and merged, but without types.
 #[derive(Debug)]
-pub struct Declared {
-    pub name: ServiceName,
+pub(crate) struct Declared {
+    pub(crate) name: ServiceName,
     /// Whose manager it is declared for.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// Where its files are read.
-    pub dir: Utf8PathBuf,
+    pub(crate) dir: Utf8PathBuf,
     /// The path of its `service.toml` that units name.
-    pub source: Utf8PathBuf,
-    pub document: Node,
+    pub(crate) source: Utf8PathBuf,
+    pub(crate) document: Node,
     /// What it is a part of.
-    pub group: Option<Group>,
-    pub drop_ins: Vec<DropIn>,
-    pub files: Vec<File>,
+    pub(crate) group: Option<Group>,
+    pub(crate) drop_ins: Vec<DropIn>,
+    pub(crate) files: Vec<File>,
     /// Those it was declared with, where something is still to be rendered with them.
-    pub variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Declared {
     /// What the directory of its declaration is called.
-    pub fn declared_as(&self) -> &ServiceName {
+    pub(crate) fn declared_as(&self) -> &ServiceName {
         self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 }
@@ -47,19 +47,19 @@ impl Declared {
 /// What is declared for all parts of a service together, without types.
 #[derive(Debug, Clone)]
 pub struct Group {
-    pub name: ServiceName,
-    pub document: Node,
+    pub(crate) name: ServiceName,
+    pub(crate) document: Node,
 }
 
 /// What there is of each service of a declaration, or what is wrong with it.
-pub type PerService<T> = Vec<(ServiceName, Result<T, Diagnostics>)>;
+pub(crate) type PerService<T> = Vec<(ServiceName, Result<T, Diagnostics>)>;
 
 /// What is written for one service.
 #[derive(Debug, Clone)]
-pub struct Written {
-    pub location: Location,
-    pub document: Node,
-    pub group: Option<Group>,
+pub(crate) struct Written {
+    pub(crate) location: Location,
+    pub(crate) document: Node,
+    pub(crate) group: Option<Group>,
     /// Directories of other parts: nothing in them is the service's.
     foreign: Vec<String>,
 }
@@ -67,11 +67,11 @@ pub struct Written {
 /// Where a declaration is, and what lies over it.
 #[derive(Debug, Clone)]
 pub struct Location {
-    pub name: ServiceName,
+    pub(crate) name: ServiceName,
     /// Its directory, as the units name it.
-    pub dir: Utf8PathBuf,
+    pub(crate) dir: Utf8PathBuf,
     /// For a part: the declaration that it stands in.
-    pub group: Option<Arc<Location>>,
+    pub(crate) group: Option<Arc<Location>>,
     /// What lies under it.
     defaults: Defaults,
     /// Drop-in files by name, `*.toml` and `*.conf`, already without the hidden and masked ones.
@@ -101,7 +101,7 @@ enum Content {
 
 /// What is to become of a drop-in file in the most important directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Proposal {
+pub(crate) enum Proposal {
     Text(String),
     /// A link to /dev/null.
     Mask,
@@ -110,7 +110,7 @@ pub enum Proposal {
 
 impl Location {
     /// The site as it will be with one of the administrator's drop-ins written or removed.
-    pub fn with(mut self, layout: &Layout, file: &str, proposal: &Proposal) -> Self {
+    pub(crate) fn with(mut self, layout: &Layout, file: &str, proposal: &Proposal) -> Self {
         let bases = layout.declaration_dirs();
         let place = |base: &Utf8PathBuf| base.join(format!("{}.d", self.name)).join(file);
         let overlay = match proposal {
@@ -130,7 +130,7 @@ impl Location {
     }
 
     /// The drop-ins in force, in the order in which they are laid over the declaration.
-    pub fn drop_ins(&self) -> impl Iterator<Item = &Utf8Path> {
+    pub(crate) fn drop_ins(&self) -> impl Iterator<Item = &Utf8Path> {
         self.overlays().map(|(_, overlay)| overlay.path.as_path())
     }
 
@@ -141,7 +141,7 @@ impl Location {
     }
 
     /// What the directory of its declaration is called.
-    pub fn declared_as(&self) -> &ServiceName {
+    pub(crate) fn declared_as(&self) -> &ServiceName {
         self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 
@@ -157,7 +157,7 @@ impl Location {
     }
 
     /// Declarations of the same name that this one hides.
-    pub fn shadowed(&self, layout: &Layout) -> Vec<Utf8PathBuf> {
+    pub(crate) fn shadowed(&self, layout: &Layout) -> Vec<Utf8PathBuf> {
         let all = layout.declaration_dirs().iter().map(|base| base.join(self.declared_as().as_str()));
         let below = all.skip_while(|dir| *dir != self.dir).skip(1);
         below.map(|dir| dir.join(DECLARATION)).filter(|path| layout.at(path).exists()).collect()
@@ -174,7 +174,7 @@ impl Overlay {
 }
 
 /// Finds every declaration of a layout, by name.
-pub fn find(layout: &Layout) -> (Vec<Location>, Diagnostics) {
+pub(crate) fn find(layout: &Layout) -> (Vec<Location>, Diagnostics) {
     let mut errors = Diagnostics::default();
     let mut dirs: BTreeMap<String, Utf8PathBuf> = BTreeMap::new();
     let mut over: BTreeMap<String, Vec<Utf8PathBuf>> = BTreeMap::new();
@@ -206,7 +206,7 @@ pub fn find(layout: &Layout) -> (Vec<Location>, Diagnostics) {
 }
 
 /// Finds one declaration of a layout, or the part of one.
-pub fn find_one(layout: &Layout, name: &ServiceName) -> Option<Location> {
+pub(crate) fn find_one(layout: &Layout, name: &ServiceName) -> Option<Location> {
     find_dir(layout, name).or_else(|| {
         let group = find_dir(layout, &name.split_part()?.0)?;
         let dir = layout.at(&group.dir);
@@ -235,7 +235,7 @@ pub fn new_location(layout: &Layout, name: &ServiceName) -> Location {
 }
 
 /// The site of one of the services that are declared at another: a part's, or that itself.
-pub fn part_of(layout: &Layout, location: &Location, name: &ServiceName) -> Location {
+pub(crate) fn part_of(layout: &Layout, location: &Location, name: &ServiceName) -> Location {
     if location.name == *name { location.clone() } else { location.part(layout, name.clone()) }
 }
 
@@ -265,7 +265,7 @@ fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> 
 ///
 /// # Errors
 /// What concerns all of them.
-pub fn written(
+pub(crate) fn written(
     layout: &Layout,
     location: &Location,
     dir: &Utf8Path,
@@ -300,7 +300,12 @@ pub fn written(
 ///
 /// # Errors
 /// What cannot be read.
-pub fn load(layout: &Layout, written: Written, dir: &Utf8Path, shown: &Utf8Path) -> Result<Declared, Diagnostics> {
+pub(crate) fn load(
+    layout: &Layout,
+    written: Written,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<Declared, Diagnostics> {
     let Written { location, document, group, foreign } = written;
     let mut drop_ins = Vec::new();
     for (name, overlay) in location.overlays().filter(|(name, _)| name.ends_with(".conf")) {
@@ -337,7 +342,12 @@ fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// What cannot be read or parsed, and a part that is not in it.
-pub fn document(layout: &Layout, location: &Location, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+pub(crate) fn document(
+    layout: &Layout,
+    location: &Location,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<Node, Diagnostic> {
     match &location.group {
         None => over_defaults(location, in_place(layout, location, dir, shown)?),
         Some(group) => of_part(layout, location, &in_place(layout, group, dir, shown)?),
@@ -381,7 +391,7 @@ fn lay_over(layout: &Layout, location: &Location, mut document: Node) -> Result<
 ///
 /// # Errors
 /// What cannot be read or parsed.
-pub fn stored_document(layout: &Layout, location: &Location) -> Result<Node, Diagnostic> {
+pub(crate) fn stored_document(layout: &Layout, location: &Location) -> Result<Node, Diagnostic> {
     document(layout, location, &layout.at(&location.dir), &location.dir)
 }
 
@@ -389,7 +399,7 @@ pub fn stored_document(layout: &Layout, location: &Location) -> Result<Node, Dia
 ///
 /// # Errors
 /// What cannot be read or parsed, and parts that cannot be told apart.
-pub fn parts(layout: &Layout, location: &Location) -> Result<Vec<ServiceName>, Diagnostics> {
+pub(crate) fn parts(layout: &Layout, location: &Location) -> Result<Vec<ServiceName>, Diagnostics> {
     if location.group.is_some() {
         return Ok(Vec::new());
     }

@@ -20,7 +20,7 @@ fn place(layout: &Layout) -> Option<Utf8PathBuf> {
 ///
 /// # Errors
 /// What cannot be read, is not TOML, or has other keys and types than [`Settings`].
-pub fn defaults(layout: &Layout) -> Result<Option<Node>, Diagnostic> {
+pub(crate) fn defaults(layout: &Layout) -> Result<Option<Node>, Diagnostic> {
     let Some(path) = place(layout) else { return Ok(None) };
     let Some(document) = read::drop_in(layout, &path)? else { return Ok(None) };
     document.read::<Settings>().map_err(|error| mismatch(File::Host, &document, error))?;

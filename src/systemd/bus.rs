@@ -58,7 +58,7 @@ impl From<zbus::Error> for Failure {
 type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 /// Runs what is asked of the system's manager to its end; None if there is no bus.
-pub fn ask<T>(asked: impl AsyncFn(&Bus) -> Result<T>) -> Option<Result<T>> {
+pub(crate) fn ask<T>(asked: impl AsyncFn(&Bus) -> Result<T>) -> Option<Result<T>> {
     if !Path::new(BUS).exists() {
         return None;
     }
@@ -66,7 +66,7 @@ pub fn ask<T>(asked: impl AsyncFn(&Bus) -> Result<T>) -> Option<Result<T>> {
     runtime.block_on(async { Some(asked(&Bus::open().await?).await) })
 }
 
-pub struct Bus(Connection);
+pub(crate) struct Bus(Connection);
 
 impl Bus {
     async fn open() -> Option<Self> {
@@ -95,23 +95,23 @@ impl Bus {
     }
 
     /// Runs the generators and loads all units again.
-    pub async fn reload(&self) -> Result<()> {
+    pub(crate) async fn reload(&self) -> Result<()> {
         self.ask("Reload", &()).await
     }
 
     /// Forgets that a unit failed.
-    pub async fn reset_failed(&self, unit: &str) -> Result<()> {
+    pub(crate) async fn reset_failed(&self, unit: &str) -> Result<()> {
         self.ask("ResetFailedUnit", &(unit)).await
     }
 
     /// The units in memory whose names match.
-    pub async fn list(&self, patterns: &[&str]) -> Result<Vec<Listed>> {
+    pub(crate) async fn list(&self, patterns: &[&str]) -> Result<Vec<Listed>> {
         let no_states: &[&str] = &[];
         Ok(listed(self.ask("ListUnitsByPatterns", &(no_states, patterns)).await?))
     }
 
     /// These units, in their order; what is not in memory is inactive.
-    pub async fn list_named(&self, units: &[String]) -> Result<Vec<Listed>> {
+    pub(crate) async fn list_named(&self, units: &[String]) -> Result<Vec<Listed>> {
         let listed = listed(self.ask("ListUnitsByNames", &(units)).await?);
         let states: BTreeMap<_, _> = listed.into_iter().map(|one| (one.unit, one.state)).collect();
         let state = |unit: &String| states.get(unit).cloned().unwrap_or_else(|| "inactive".to_owned());
@@ -127,7 +127,7 @@ impl Bus {
     }
 
     /// Properties of a unit as `systemctl show` writes them; a unit that is not loaded has them too.
-    pub async fn show(&self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>> {
+    pub(crate) async fn show(&self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>> {
         let path = self.unit(unit).await?;
         let mut shown = BTreeMap::new();
         for name in properties {
@@ -151,7 +151,7 @@ impl Bus {
     }
 
     /// Whether the unit's job, if it has one, is to stop it.
-    pub async fn is_to_stop(&self, unit: &str) -> Result<bool> {
+    pub(crate) async fn is_to_stop(&self, unit: &str) -> Result<bool> {
         let Some(path) = self.job(unit).await? else { return Ok(false) };
         match self.property(&path, JOB, "JobType").await {
             // It has just ended.
@@ -161,13 +161,13 @@ impl Bus {
     }
 
     /// Asks for a job and does not wait for it.
-    pub async fn enqueue(&self, job: Job, unit: &str) -> Result<()> {
+    pub(crate) async fn enqueue(&self, job: Job, unit: &str) -> Result<()> {
         let _: OwnedObjectPath = self.ask(job.method(), &(unit, "replace")).await?;
         Ok(())
     }
 
     /// Has jobs done and waits until they are; those that were not, and why.
-    pub async fn run(&self, job: Job, units: &[String]) -> Result<Vec<String>> {
+    pub(crate) async fn run(&self, job: Job, units: &[String]) -> Result<Vec<String>> {
         let mut ends = self.ends(units).await?;
         let (mut jobs, mut failed) = (BTreeMap::new(), Vec::new());
         for unit in units {

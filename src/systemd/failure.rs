@@ -6,7 +6,7 @@ use crate::error;
 
 /// Why systemd did not do what was asked for.
 #[derive(Debug)]
-pub struct Error(pub(crate) String);
+pub struct Error(pub String);
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

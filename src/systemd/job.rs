@@ -1,7 +1,7 @@
 //! What a unit is asked to do.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Job {
+pub(crate) enum Job {
     Start,
     Stop,
     Reload,
@@ -11,7 +11,7 @@ pub enum Job {
 
 impl Job {
     /// As systemctl(1) calls it.
-    pub fn verb(self) -> &'static str {
+    pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
@@ -22,7 +22,7 @@ impl Job {
     }
 
     /// As org.freedesktop.systemd1(5) calls it.
-    pub fn method(self) -> &'static str {
+    pub(crate) fn method(self) -> &'static str {
         match self {
             Self::Start => "StartUnit",
             Self::Stop => "StopUnit",

@@ -15,7 +15,7 @@ use crate::systemd::unit::{Listed, Listing, State};
 
 /// The system's manager or the caller's own.
 #[derive(Debug, Clone, Copy)]
-pub struct Manager {
+pub(crate) struct Manager {
     scope: Scope,
 }
 
@@ -25,11 +25,11 @@ const REPEATS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Manager {
-    pub fn new(scope: Scope) -> Self {
+    pub(crate) fn new(scope: Scope) -> Self {
         Self { scope }
     }
 
-    pub fn scope(self) -> Scope {
+    pub(crate) fn scope(self) -> Scope {
         self.scope
     }
 
@@ -61,32 +61,32 @@ impl Manager {
     }
 
     /// Runs the generators and loads all units again.
-    pub fn daemon_reload(self) -> Result<(), Error> {
+    pub(crate) fn daemon_reload(self) -> Result<(), Error> {
         self.ask("daemon-reload", async |bus| bus.reload().await, Systemctl::reload)
     }
 
     /// Starts units and waits until they are active; an error if one of them is not.
-    pub fn start(self, units: &[String]) -> Result<(), Error> {
+    pub(crate) fn start(self, units: &[String]) -> Result<(), Error> {
         self.run(Job::Start, units)
     }
 
     /// Stops units and waits until they are inactive.
-    pub fn stop(self, units: &[String]) -> Result<(), Error> {
+    pub(crate) fn stop(self, units: &[String]) -> Result<(), Error> {
         self.run(Job::Stop, units)
     }
 
     /// Reloads units and waits; an error if one of them could not.
-    pub fn reload(self, units: &[String]) -> Result<(), Error> {
+    pub(crate) fn reload(self, units: &[String]) -> Result<(), Error> {
         self.run(Job::Reload, units)
     }
 
     /// Starts a unit, or reloads it if it runs.
-    pub fn reload_or_start(self, unit: &str) -> Result<(), Error> {
+    pub(crate) fn reload_or_start(self, unit: &str) -> Result<(), Error> {
         self.run(Job::ReloadOrRestart, &[unit.to_owned()])
     }
 
     /// Asks for a reload of a unit that runs and does not wait: for units that are ordered before it.
-    pub fn ask_reload(self, unit: &str) -> Result<(), Error> {
+    pub(crate) fn ask_reload(self, unit: &str) -> Result<(), Error> {
         let job = Job::TryReloadOrRestart;
         let call = format!("{} {unit}", job.verb());
         // A unit that does not exist has nothing to reload.
@@ -95,13 +95,13 @@ impl Manager {
     }
 
     /// Asks for a unit to be stopped and does not wait; a unit that does not exist has stopped.
-    pub fn ask_stop(self, unit: &str) {
+    pub(crate) fn ask_stop(self, unit: &str) {
         let job = Job::Stop;
         drop(self.ask(job.verb(), async |bus| bus.enqueue(job, unit).await, |one| one.enqueue(job, unit)));
     }
 
     /// Resets the failed state of units; a unit that never failed is no error.
-    pub fn reset_failed(self, units: &[String]) {
+    pub(crate) fn reset_failed(self, units: &[String]) {
         for unit in units {
             let forgotten =
                 self.ask("reset-failed", async |bus| bus.reset_failed(unit).await, |one| one.reset_failed(unit));
@@ -110,41 +110,41 @@ impl Manager {
     }
 
     /// Returns properties of a unit; a unit that is not loaded has them, too.
-    pub fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>, Error> {
+    pub(crate) fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>, Error> {
         let call = format!("show {unit}");
         self.ask(&call, async |bus| bus.show(unit, properties).await, |systemctl| systemctl.show(unit, properties))
     }
 
     /// Returns one property of a unit.
-    pub fn property(self, unit: &str, name: &str) -> Result<String, Error> {
+    pub(crate) fn property(self, unit: &str, name: &str) -> Result<String, Error> {
         Ok(self.show(unit, &[name])?.remove(name).unwrap_or_default())
     }
 
     /// Tells whether a job to stop the unit is pending.
-    pub fn is_to_stop(self, unit: &str) -> bool {
+    pub(crate) fn is_to_stop(self, unit: &str) -> bool {
         let stops = self.ask("list-jobs", async |bus| bus.is_to_stop(unit).await, |one| one.is_to_stop(unit));
         stops.unwrap_or(false)
     }
 
     /// Returns `ActiveState=` of several units, in their order.
-    pub fn states(self, units: &[String]) -> Result<Vec<State>, Error> {
+    pub(crate) fn states(self, units: &[String]) -> Result<Vec<State>, Error> {
         let listed = self.ask("list-units", async |bus| bus.list_named(units).await, |one| one.list_named(units))?;
         Ok(listed.into_iter().map(|one| one.state).collect())
     }
 
     /// Lists the deployments of a service that systemd has in memory, whatever their state.
-    pub fn deployments(self, name: &ServiceName) -> Result<Vec<(Deployment, State)>, Error> {
+    pub(crate) fn deployments(self, name: &ServiceName) -> Result<Vec<(Deployment, State)>, Error> {
         let pattern = format!("{name}-*@*.service");
         Ok(self.list(&pattern)?.deployments(name).to_vec())
     }
 
     /// Lists every service that systemd has in memory, in one answer.
-    pub fn listing(self) -> Result<Listing, Error> {
+    pub(crate) fn listing(self) -> Result<Listing, Error> {
         self.list("*.service")
     }
 
     /// Lists the units that match and are neither inactive nor failed.
-    pub fn active(self, pattern: &str) -> Result<Vec<String>, Error> {
+    pub(crate) fn active(self, pattern: &str) -> Result<Vec<String>, Error> {
         let patterns = [pattern];
         let listed = self.ask("list-units", async |bus| bus.list(&patterns).await, |one| one.list(&patterns))?;
         let is_up = |one: &Listed| !matches!(one.state.as_str(), "inactive" | "failed");
@@ -158,7 +158,7 @@ impl Manager {
     }
 
     /// Returns a command that runs journalctl(1), to be completed.
-    pub fn journalctl(self) -> Command {
+    pub(crate) fn journalctl(self) -> Command {
         let mut command = Command::new("journalctl");
         if self.scope == Scope::User {
             command.arg("--user");
@@ -167,7 +167,7 @@ impl Manager {
     }
 
     /// Returns the last lines that a unit and its hooks logged.
-    pub fn journal(self, unit: &str, lines: u32) -> String {
+    pub(crate) fn journal(self, unit: &str, lines: u32) -> String {
         // What was written a moment ago may still be on its way to the journal.
         let _ = self.journalctl().arg("--sync").output();
         // podman's events would crowd out its messages.

@@ -18,7 +18,7 @@ use crate::systemd::unit::Listed;
 const NO_SUCH_UNIT: i32 = 5;
 
 #[derive(Debug, Clone, Copy)]
-pub struct Systemctl(pub Scope);
+pub(crate) struct Systemctl(pub(crate) Scope);
 
 impl Systemctl {
     fn call(self, arguments: &[&str]) -> Result<String> {
@@ -59,16 +59,16 @@ impl Systemctl {
         }
     }
 
-    pub fn reload(self) -> Result<()> {
+    pub(crate) fn reload(self) -> Result<()> {
         self.call(&["daemon-reload"]).map(drop)
     }
 
-    pub fn reset_failed(self, unit: &str) -> Result<()> {
+    pub(crate) fn reset_failed(self, unit: &str) -> Result<()> {
         self.call(&["reset-failed", "--", unit]).map(drop)
     }
 
     /// Has jobs done and waits until they are; why one was not.
-    pub fn run(self, job: Job, units: &[String]) -> Result<Vec<String>> {
+    pub(crate) fn run(self, job: Job, units: &[String]) -> Result<Vec<String>> {
         let arguments: Vec<_> = [job.verb(), "--"].into_iter().chain(units.iter().map(String::as_str)).collect();
         match self.call(&arguments) {
             Ok(_) => Ok(Vec::new()),
@@ -85,23 +85,23 @@ impl Systemctl {
         }
     }
 
-    pub fn enqueue(self, job: Job, unit: &str) -> Result<()> {
+    pub(crate) fn enqueue(self, job: Job, unit: &str) -> Result<()> {
         self.call(&["--no-block", job.verb(), "--", unit]).map(drop)
     }
 
-    pub fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>> {
         let text = self.call(&["show", "--property", &properties.join(","), "--", unit])?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         Ok(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
-    pub fn is_to_stop(self, unit: &str) -> Result<bool> {
+    pub(crate) fn is_to_stop(self, unit: &str) -> Result<bool> {
         let jobs = self.call(&["list-jobs", "--no-legend", "--plain", "--full", "--", unit])?;
         // JOB UNIT TYPE STATE
         Ok(jobs.lines().any(|job| job.split_whitespace().nth(2) == Some("stop")))
     }
 
-    pub fn list_named(self, units: &[String]) -> Result<Vec<Listed>> {
+    pub(crate) fn list_named(self, units: &[String]) -> Result<Vec<Listed>> {
         let arguments = ["show", "--property", "ActiveState", "--value", "--"];
         let arguments: Vec<_> = arguments.into_iter().chain(units.iter().map(String::as_str)).collect();
         let text = if units.is_empty() { String::new() } else { self.call(&arguments)? };
@@ -109,7 +109,7 @@ impl Systemctl {
         Ok(units.iter().zip(states).map(|(unit, state)| Listed { unit: unit.clone(), state: state.into() }).collect())
     }
 
-    pub fn list(self, patterns: &[&str]) -> Result<Vec<Listed>> {
+    pub(crate) fn list(self, patterns: &[&str]) -> Result<Vec<Listed>> {
         let arguments = ["list-units", "--all", "--plain", "--no-legend", "--full", "--"];
         let text = self.call(&[&arguments[..], patterns].concat())?;
         // UNIT LOAD ACTIVE …

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::names::{Deployment, ServiceName};
 
 /// The state of a unit, `ActiveState=`.
-pub type State = String;
+pub(crate) type State = String;
 
 /// A unit as the manager lists it.
 pub(crate) struct Listed {
@@ -15,19 +15,19 @@ pub(crate) struct Listed {
 
 /// The services that systemd has in memory.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     services: BTreeMap<String, State>,
     pub(crate) deployments: BTreeMap<ServiceName, Vec<(Deployment, State)>>,
 }
 
 impl Listing {
     /// Returns the state of `NAME.service`; a unit that is not in memory is inactive.
-    pub fn state(&self, name: &ServiceName) -> &str {
+    pub(crate) fn state(&self, name: &ServiceName) -> &str {
         self.services.get(&name.unit()).map_or("inactive", String::as_str)
     }
 
     /// Returns the deployments of a service, whatever their state.
-    pub fn deployments(&self, name: &ServiceName) -> &[(Deployment, State)] {
+    pub(crate) fn deployments(&self, name: &ServiceName) -> &[(Deployment, State)] {
         self.deployments.get(name).map_or(&[], Vec::as_slice)
     }
 

@@ -1,7 +1,7 @@
 //! What several files of tests need.
 
 /// Snapshots are in tests/snapshots, and called as they are told.
-pub fn settings() -> insta::Settings {
+pub(crate) fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("snapshots");
     settings.set_prepend_module_to_snapshot(false);

@@ -4,7 +4,7 @@ use clap::Command;
 use clap_mangen::Man;
 
 /// Each page's file name and text.
-pub fn pages() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn pages() -> Vec<(String, Vec<u8>)> {
     let mut conductor = conductor::cli::command().disable_help_subcommand(true);
     conductor.build();
     let nouns = conductor.get_subcommands().filter(|noun| !noun.is_hide_set() && noun.get_name() != "help");

@@ -6,7 +6,7 @@ use roff::{Inline, Roff, bold, italic, roman};
 use crate::Page;
 
 /// The page's text.
-pub fn page(page: &Page, markdown: &str) -> String {
+pub(crate) fn page(page: &Page, markdown: &str) -> String {
     let Page { name, section, about, source: _ } = page;
     let mut writer = Writer { roff: Roff::new(), words: Vec::new(), state: State::default() };
     writer.roff.control("TH", [name.to_uppercase().as_str(), section, "", "conductor", "Conductor"]);

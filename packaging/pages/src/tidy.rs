@@ -4,7 +4,7 @@
 const WIDTH: usize = 80;
 
 /// A page as `mandoc -T lint` has nothing to say of. `date` is that of its title.
-pub fn tidy(page: &str, date: &str) -> String {
+pub(crate) fn tidy(page: &str, date: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut as_it_is = false;
     for line in page.lines() {

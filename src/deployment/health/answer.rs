@@ -3,13 +3,13 @@
 use std::io;
 
 /// Of an answer in messages, in bytes.
-pub const EXCERPT: usize = 200;
+pub(crate) const EXCERPT: usize = 200;
 
 /// What an attempt was answered: `Err` if that does not pass.
-pub type Answer = Result<String, String>;
+pub(crate) type Answer = Result<String, String>;
 
 /// The beginning of an answer, as one line that is safe on a terminal.
-pub fn excerpt(bytes: &[u8]) -> String {
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT)]);
     let complete = text.trim_end_matches(char::REPLACEMENT_CHARACTER); // a character that was cut in two
     complete
@@ -19,7 +19,7 @@ pub fn excerpt(bytes: &[u8]) -> String {
         .join(" ")
 }
 
-pub fn joined(mut answer: String, detail: &str) -> String {
+pub(crate) fn joined(mut answer: String, detail: &str) -> String {
     if !detail.is_empty() {
         answer.push_str(": ");
         answer.push_str(detail);
@@ -27,7 +27,7 @@ pub fn joined(mut answer: String, detail: &str) -> String {
     answer
 }
 
-pub fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),
         io::ErrorKind::ConnectionReset => "connection reset".into(),

@@ -17,7 +17,7 @@ use crate::deployment::health::exit::{exit_of, unless};
 const STDERR: usize = 4 * 1024;
 
 /// Runs a command and passes when it exits with status 0.
-pub async fn execute(command: &[String]) -> Answer {
+pub(crate) async fn execute(command: &[String]) -> Answer {
     let [program, arguments @ ..] = command else { return Err("no command".into()) };
     match run(program, arguments).await {
         Ok((status, tail)) => {

@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Ends when a process has exited; never without one.
-pub async fn exit_of(pid: Option<u32>) -> io::Result<()> {
+pub(crate) async fn exit_of(pid: Option<u32>) -> io::Result<()> {
     let Some(pid) = pid else { return pending().await };
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -26,7 +26,7 @@ pub async fn exit_of(pid: Option<u32>) -> io::Result<()> {
 }
 
 /// Does `work` unless `end` comes first. If both are ready, the end has come first.
-pub async fn unless<W, E>(end: impl Future<Output = E>, work: impl Future<Output = W>) -> Result<W, E> {
+pub(crate) async fn unless<W, E>(end: impl Future<Output = E>, work: impl Future<Output = W>) -> Result<W, E> {
     let (mut end, mut work) = (pin!(end), pin!(work));
     poll_fn(|context| match end.as_mut().poll(context) {
         Poll::Ready(ended) => Poll::Ready(Err(ended)),

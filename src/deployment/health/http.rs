@@ -23,18 +23,18 @@ const BODY: usize = 64 * 1024;
 pub const HEALTHY: Range<u16> = 200..400;
 
 /// What is asked for, and which answer passes.
-pub struct Wanted<'a> {
-    pub path: &'a str,
+pub(crate) struct Wanted<'a> {
+    pub(crate) path: &'a str,
     /// Empty: a [`HEALTHY`] one.
-    pub status: &'a [u16],
+    pub(crate) status: &'a [u16],
     /// Of the request; one of conductor's own is replaced.
-    pub headers: &'a BTreeMap<String, String>,
+    pub(crate) headers: &'a BTreeMap<String, String>,
     /// A regular expression; what is read of the body has to match.
-    pub body: Option<&'a str>,
+    pub(crate) body: Option<&'a str>,
 }
 
 /// Asks over a connection of its own.
-pub async fn get(endpoint: &Endpoint, wanted: Wanted<'_>) -> Answer {
+pub(crate) async fn get(endpoint: &Endpoint, wanted: Wanted<'_>) -> Answer {
     let Wanted { path, status, headers, body: pattern } = wanted;
     let request = request(path, headers).map_err(|error| error.to_string())?;
     let stream = Stream::connect(endpoint).await.map_err(|error| reason(&error))?;

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::deployment::endpoint::Endpoint;
 
-pub enum Stream {
+pub(crate) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
@@ -17,7 +17,7 @@ pub enum Stream {
 impl Stream {
     /// # Errors
     /// Why there is none.
-    pub async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
+    pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
             Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
             Endpoint::Tcp(address) => TcpStream::connect(address).await.map(Self::Tcp),

@@ -15,7 +15,7 @@ const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Connects, and passes when the process has accepted this connection or closed it after doing so. On TCP the kernel
 /// does not tell; there the process itself listens, and systemd does not for it.
-pub async fn be_accepted(endpoint: &Endpoint) -> io::Result<String> {
+pub(crate) async fn be_accepted(endpoint: &Endpoint) -> io::Result<String> {
     let Stream::Unix(stream) = Stream::connect(endpoint).await? else {
         return Ok("connection established".into());
     };

@@ -22,7 +22,7 @@ use crate::layout::Layout;
 ///
 /// # Errors
 /// Why it did not.
-pub fn become_command(
+pub(crate) fn become_command(
     layout: &Layout,
     pod: Option<&Utf8Path>,
     program: &str,
@@ -59,7 +59,7 @@ fn play(dir: &Utf8Path, command: &mut Command) -> Result<Infallible> {
 ///
 /// # Errors
 /// If it cannot be run; what it says it says itself.
-pub fn podman(arguments: &[String]) -> Result<()> {
+pub(crate) fn podman(arguments: &[String]) -> Result<()> {
     let own = std::env::current_exe()?;
     Command::new(own).args(["deployment", "_host", "--", "podman"]).args(arguments).status()?;
     Ok(())

@@ -19,7 +19,7 @@ struct Config {
 
 /// When an image is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// If the machine does not have it.
     Missing,
     /// Never: the machine has to have it.
@@ -29,8 +29,8 @@ pub enum Policy {
 /// Gets an image that `name` runs, if the machine does not have it.
 ///
 /// # Errors
-/// What podman says if it cannot be had.
-pub fn provide(name: &str, image: &str, policy: Policy) -> Result<()> {
+/// What podman says if it cannot pull it.
+pub(crate) fn provide(name: &str, image: &str, policy: Policy) -> Result<()> {
     if exists("image", image) {
         return Ok(());
     }
@@ -39,14 +39,14 @@ pub fn provide(name: &str, image: &str, policy: Policy) -> Result<()> {
     }
     note!("{name}: pulling {image}");
     let pulled = podman(&["pull", "--quiet", image]);
-    pulled.map(drop).map_err(|error| Error(format!("the image {image} cannot be had: {error}")))
+    pulled.map(drop).map_err(|error| Error(format!("could not pull image {image}: {error}")))
 }
 
 /// What runs in a container: its entry point and arguments of that, the image's own where nothing else is said.
 ///
 /// # Errors
 /// If there is no such image, or nothing says what runs.
-pub fn command(container: &Container) -> Result<Vec<String>> {
+pub(crate) fn command(container: &Container) -> Result<Vec<String>> {
     let image = container.reference();
     let told = podman(&["image", "inspect", "--format", "{{json .Config}}", &image])?;
     let unclear = |error| Error(format!("podman says nothing of the image {image}: {error}"));
@@ -70,11 +70,11 @@ fn words(entrypoint: Option<&str>, exec: &[String], config: Config) -> Vec<Strin
 ///
 /// # Errors
 /// If there is no such image in either place.
-pub fn newest(container: &Container) -> Result<String> {
+pub(crate) fn newest(container: &Container) -> Result<String> {
     let image = &container.image;
     if let Err(error) = podman(&["pull", "--quiet", image]) {
         if !exists("image", image) {
-            return Err(Error(format!("the image {image} cannot be had: {error}")));
+            return Err(Error(format!("could not pull image {image}: {error}")));
         }
         note!("{image}: what this machine has of it is used: {error}");
     }

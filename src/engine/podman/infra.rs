@@ -27,17 +27,17 @@ use crate::names::{Deployment, PID_FILE};
 const RECORD: &str = "infra.json";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Infra {
-    pub id: String,
+pub(crate) struct Infra {
+    pub(crate) id: String,
     /// The path of the network namespace that podman has made for the pod.
-    pub namespace: String,
+    pub(crate) namespace: String,
 }
 
 /// Before a pod starts: forgets the one before.
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn forget(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+pub(crate) fn forget(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let dir = layout.at(&deployment.dir(layout));
     atomic::remove_file(&dir.join(PID_FILE))?;
     atomic::remove_file(&dir.join(RECORD))
@@ -47,7 +47,7 @@ pub fn forget(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system refuses.
-pub fn note(unit: &str, id: &str, config: &Value) -> Result<()> {
+pub(crate) fn note(unit: &str, id: &str, config: &Value) -> Result<()> {
     let layout = &Layout::system(Utf8Path::new("/"));
     let Some(deployment) = unit.rsplit('/').next().and_then(Deployment::from_unit) else { return Ok(()) };
     let dir = layout.at(&deployment.dir(layout));
@@ -59,7 +59,7 @@ pub fn note(unit: &str, id: &str, config: &Value) -> Result<()> {
 ///
 /// # Errors
 /// What podman or the file system refuses.
-pub fn ask(dir: &Utf8Path) -> Result<()> {
+pub(crate) fn ask(dir: &Utf8Path) -> Result<()> {
     let name = dir.file_name().unwrap_or_default();
     let id = podman(&["pod", "inspect", "--format", "{{.InfraContainerID}}", name])?;
     let told =
@@ -77,7 +77,7 @@ fn write(dir: &Utf8Path, infra: &Infra, monitor: u32) -> Result<()> {
 }
 
 /// None of a pod that has not started.
-pub fn read(layout: &Layout, deployment: &Deployment) -> Option<Infra> {
+pub(crate) fn read(layout: &Layout, deployment: &Deployment) -> Option<Infra> {
     let path: Utf8PathBuf = layout.at(&deployment.dir(layout)).join(RECORD);
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
@@ -93,7 +93,7 @@ fn network_of(config: &Value) -> Option<&str> {
 ///
 /// # Errors
 /// A namespace that cannot be entered.
-pub fn only_address(namespace: &str) -> io::Result<Option<Ipv4Addr>> {
+pub(crate) fn only_address(namespace: &str) -> io::Result<Option<Ipv4Addr>> {
     let namespace = File::open(namespace)?;
     // In a thread that ends: the caller stays where it is.
     let inside = thread::spawn(move || {

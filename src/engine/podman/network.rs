@@ -10,18 +10,18 @@ const FORMAT: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}\
 
 /// The network of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Network {
+pub(crate) struct Network {
     /// In the first of its networks that gives one.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The path of its network namespace; None for the host's.
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
 }
 
 /// Asks podman where the network of a container is that runs.
 ///
 /// # Errors
 /// What podman refuses.
-pub fn of(container: &str) -> Result<Network> {
+pub(crate) fn of(container: &str) -> Result<Network> {
     let told = podman(&["container", "inspect", "--format", FORMAT, container])?;
     parse(&told).ok_or_else(|| Error(format!("podman says nothing of the network of {container}: {told:?}")))
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::layout::{LIBRARY, Layout, RUNTIMES};
 
 /// The group below a unit's in which podman's monitors are, beside those of the containers.
-pub const LEAF: &str = "runtime";
+pub(crate) const LEAF: &str = "runtime";
 /// Runtimes that conductor can stand before.
 const KNOWN: &[&str] = &["crun", "runc"];
 const GROUPS: &str = "/sys/fs/cgroup";
@@ -33,14 +33,14 @@ const GROUPS: &str = "/sys/fs/cgroup";
 ///
 /// # Errors
 /// What podman refuses.
-pub fn path(layout: &Layout) -> Result<String> {
+pub(crate) fn path(layout: &Layout) -> Result<String> {
     let told = podmans_own(layout)?;
     let name = Utf8Path::new(&told).file_name().unwrap_or_default();
     if KNOWN.contains(&name) { Ok(format!("{LIBRARY}/{RUNTIMES}/{name}")) } else { Ok(told) }
 }
 
 /// Whether conductor stands before this runtime.
-pub fn is_ours(path: &str) -> bool {
+pub(crate) fn is_ours(path: &str) -> bool {
     Utf8Path::new(path).starts_with(LIBRARY)
 }
 
@@ -83,7 +83,7 @@ fn search_path() -> OsString {
 ///
 /// # Errors
 /// What /proc refuses.
-pub fn unit_group() -> io::Result<Option<String>> {
+pub(crate) fn unit_group() -> io::Result<Option<String>> {
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     // cgroups(7): the line of the unified hierarchy.
     let own = groups.lines().find_map(|line| line.strip_prefix("0::"));
@@ -91,7 +91,7 @@ pub fn unit_group() -> io::Result<Option<String>> {
 }
 
 /// The directory of a control group.
-pub fn group_dir(group: &str) -> Utf8PathBuf {
+pub(crate) fn group_dir(group: &str) -> Utf8PathBuf {
     Utf8Path::new(GROUPS).join(group.trim_start_matches('/'))
 }
 
