@@ -267,7 +267,7 @@ fn compile_functions(
             None => routes.push(FunctionRoute { alias, tls, link: owned.link }),
             Some((owner, _)) => {
                 let message = format!("{alias} is already routed to the service {owner}");
-                let remedy = "take the route out of the service, or the alias out of the function";
+                let remedy = "remove the route from the service, or the alias out of the function";
                 host.fail(None, Diagnostic::of_file(&owned.link, message, remedy).into());
             }
         }

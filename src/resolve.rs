@@ -81,7 +81,7 @@ fn unfit(text: &str) -> Option<(&'static str, &'static str)> {
     // Unicode's noncharacters: systemd takes a line that has one for broken UTF-8.
     let noncharacter = |c| matches!(u32::from(c), 0xfdd0..=0xfdef) || u32::from(c) & 0xfffe == 0xfffe;
     if text.chars().any(noncharacter) {
-        Some(("a character in it is none to systemd (U+FDD0 to U+FDEF, U+…FFFE, U+…FFFF)", "take it out"))
+        Some(("a character in it is none to systemd (U+FDD0 to U+FDEF, U+…FFFE, U+…FFFF)", "remove it"))
     } else if text.len() > MAX_TEXT {
         Some(("longer than 128 KiB", "put it into a file of the declaration"))
     } else {
@@ -215,7 +215,7 @@ impl Resolver<'_> {
         } else if text.chars().any(char::is_control) {
             self.error(at, "a line break or control character is in the text", "write it on one line");
         } else if text.ends_with('\\') {
-            self.error(at, "a backslash at the end would join the next line", "take the last backslash out");
+            self.error(at, "a backslash at the end would join the next line", "remove the last backslash");
         }
         text.to_owned()
     }
@@ -226,9 +226,9 @@ impl Resolver<'_> {
             let here = at.join(name.as_str());
             let ok = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || index > 0 && c.is_ascii_digit();
             if name.is_empty() || !name.chars().enumerate().all(ok) {
-                self.key_error(&here, "not a name of a variable", "use letters, digits and _, no digit first");
+                self.key_error(&here, "not the name of a variable", "use letters, digits and _, no digit first");
             } else if name.starts_with("CONDUCTOR_") || name.starts_with("LISTEN_") {
-                self.key_error(&here, "this variable is set by conductor and systemd", "give it another name");
+                self.key_error(&here, "conductor and systemd set this variable", "give it another name");
             } else if value.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
                 self.error(&here, "systemd takes no control characters in variables", "pass a file instead");
             } else if let Some((message, remedy)) = unfit(&value) {
@@ -244,7 +244,7 @@ impl Resolver<'_> {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if user.is_empty() || user.len() > 255 || !user.chars().all(ok) || user.starts_with(['-', '.']) {
             let remedy = "write a user's name or number, as in /etc/passwd";
-            self.error(&path!["exec", "user"], format!("{user:?} is not a name of a user"), remedy);
+            self.error(&path!["exec", "user"], format!("{user:?} is not the name of a user"), remedy);
         }
         user
     }
@@ -258,15 +258,15 @@ impl Resolver<'_> {
             // At its end, one would join the next line and the other would be cut off.
             let ends = file.ends_with('\\') || file.trim() != file;
             if name.is_empty() || name.len() > 255 || !name.chars().all(ok) || name.starts_with('.') {
-                self.key_error(&here, "not a name of a credential", "use letters, digits, '-', '_' and '.'");
+                self.key_error(&here, "not the name of a credential", "use letters, digits, '-', '_' and '.'");
             } else if !file.starts_with('/') {
                 let remedy = "write an absolute path, and keep the secret out of the declaration";
                 self.error(&here, "a credential is loaded from an absolute path", remedy);
             } else if !normalized || file.len() > 4000 {
-                self.error(&here, "not a normalized path of a file", "take out //, . and .. and a last /");
+                self.error(&here, "not a normalized path of a file", "remove //, . and .. and a last /");
             } else if ends || file.contains(':') || file.chars().any(char::is_control) {
-                let remedy = "take out colons, control characters, and spaces and backslashes at the end";
-                self.error(&here, "systemd cannot be told such a path", remedy);
+                let remedy = "remove colons, control characters, and spaces and backslashes at the end";
+                self.error(&here, "systemd refuses such a path", remedy);
             } else if let Some((message, remedy)) = unfit(&file) {
                 self.error(&here, message, remedy);
             }
@@ -279,7 +279,7 @@ impl Resolver<'_> {
         let Some(TimeSpan(text)) = span else { return default };
         match timespan::parse(&text) {
             Some(span) if span.is_zero() => {
-                self.error(at, "a time span of nothing", "write a time above zero, for instance \"1s\"");
+                self.error(at, "time span must be greater than zero", "write a longer time, for instance \"1s\"");
                 default
             }
             Some(span) if span > MAX_SPAN => {
@@ -341,7 +341,7 @@ impl Resolver<'_> {
             let at = path!["commands", name.as_str()];
             let ok = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
             if name.is_empty() || name.starts_with('-') || !name.chars().all(ok) {
-                self.key_error(&at, "not a name of a command", "use letters, digits, '-', '_', '.' and ':'");
+                self.key_error(&at, "not the name of a command", "use letters, digits, '-', '_', '.' and ':'");
             }
             if exec.is_empty() {
                 self.error(&at.join("exec"), "the command is empty", self.example(&at.join("exec")));
@@ -384,7 +384,7 @@ impl Resolver<'_> {
             {
                 let at = path!["install", "wanted_by", index];
                 let remedy = "write a unit with its suffix, such as \"multi-user.target\"";
-                self.error(&at, format!("{unit:?} is not a name of a unit"), remedy);
+                self.error(&at, format!("{unit:?} is not the name of a unit"), remedy);
             }
         }
         units

@@ -145,7 +145,7 @@ fn described_defaults_hold_without_the_key() {
             }
             Default::Required => {
                 let error = without.expect_err("the key is required");
-                assert!(error.contains(&format!("{name} is missing")), "{}: {error}", place.path());
+                assert!(error.contains(&format!("`{name}` is required")), "{}: {error}", place.path());
             }
             Default::None | Default::Words(_) => {}
         }

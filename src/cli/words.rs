@@ -19,7 +19,7 @@ pub(crate) fn variables(words: &[String]) -> Result<BTreeMap<String, String>, Fa
         };
         let ok = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || index > 0 && c.is_ascii_digit();
         if name.is_empty() || !name.chars().enumerate().all(ok) {
-            return Err(Failure::Usage(format!("{name:?} is not a name of a variable: use letters, digits and _")));
+            return Err(Failure::Usage(format!("{name:?} is not the name of a variable: use letters, digits and _")));
         }
         variables.insert(name.to_owned(), value.to_owned());
     }

@@ -71,7 +71,7 @@ fn other_kind(
 
 /// What is said of a part, or of a service that would be called like one.
 pub(crate) fn taken_name(name: &ServiceName, here: &Utf8Path, there: &Utf8Path) -> Diagnostic {
-    let message = format!("{name} is declared already, by {there}");
+    let message = format!("{name} is already declared by {there}");
     Diagnostic::of_file(here, message, "give one of the two another name")
 }
 
@@ -95,7 +95,7 @@ fn refuse_unsupported_routes(layout: &Layout, host: &mut Host) {
         let Some(location) = search::find_one(layout, &name) else { continue };
         let message = format!("{} has no {what}", driver.title());
         let error = |document: Node| {
-            document.key_error(&routes::section(&document, number), message, "take it out, or use another proxy")
+            document.key_error(&routes::section(&document, number), message, "remove it, or use another proxy")
         };
         host.fail(Some(name), search::stored_document(layout, &location).map_or_else(|error| error, error).into());
     }

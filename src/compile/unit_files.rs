@@ -36,7 +36,7 @@ impl UnitFiles {
     pub(crate) fn refuse(&self, name: &ServiceName, location: &Location) -> Result<(), Diagnostics> {
         let all = self.0.get(&name.unit());
         let Some((_, path)) = all.into_iter().flatten().find(|(here, _)| !is_masked(here)) else { return Ok(()) };
-        let message = format!("{name}.service is another unit already: {path}");
+        let message = format!("{name}.service already exists as another unit: {path}");
         Err(Diagnostic::of_file(&location.dir, message, "give the service another name").into())
     }
 }

@@ -51,13 +51,13 @@ mod tests {
 
     fn rendered(label: bool, colours: Colours) -> String {
         let at = TEXT.find('x').expect("it is there");
-        render("a.toml:2:17: no", Some((TEXT, at..at + 1)), "take it out", label, colours)
+        render("a.toml:2:17: no", Some((TEXT, at..at + 1)), "remove it", label, colours)
     }
 
     #[test]
     fn marks_stand_below_what_is_marked_and_control_characters_reach_no_terminal() {
         let expected =
-            "error: a.toml:2:17: no\n  |\n2 | name = \"日本␛[31m\" x\n  |                    ^\n  help: take it out";
+            "error: a.toml:2:17: no\n  |\n2 | name = \"日本␛[31m\" x\n  |                    ^\n  help: remove it";
         assert_eq!(rendered(true, Colours::None), expected);
         assert_eq!(rendered(false, Colours::None), expected.trim_start_matches("error: "));
     }

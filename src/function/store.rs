@@ -79,7 +79,7 @@ impl Gathering<'_> {
             return Err(self.error(at, format!("{word:?} is not below the manifest's directory"), remedy));
         }
         if path == MANIFEST || path == SOCKET {
-            return Err(self.error(at, format!("{path} has its place already"), "take it out"));
+            return Err(self.error(at, format!("{path} has its place already"), "remove it"));
         }
         let mut here = Utf8PathBuf::new();
         for part in path.components() {

@@ -151,5 +151,5 @@ pub(crate) const ELSEWHERE: &[(&str, &str, &str)] = &[
         "write port = 8080 here for where it listens, and [[route]] for HTTP or [[port]] for TCP",
     ),
     ("notify", "[health] says when a deployment is ready", "write notify = true in [health]"),
-    ("container_name", "a container is called as its deployment", "take it out"),
+    ("container_name", "a container is called as its deployment", "remove it"),
 ];

@@ -12,14 +12,14 @@ pub(crate) fn mismatch(file: File, document: &Node, error: Error) -> Diagnostic 
     match error.problem {
         Problem::UnknownKey { key, expected } => unknown(file, document, &path.join(key.as_str()), &key, expected),
         Problem::MissingKey(key) => {
-            let message = format!("{key} is missing");
+            let message = format!("`{key}` is required");
             document.error(&path, message, example(file, &path.join(key)))
         }
         Problem::UnknownWord { word, expected } => {
-            document.error(&path, format!("{word:?} is not a choice"), choices(expected))
+            document.error(&path, format!("{word:?} is not one of the values"), choices(expected))
         }
         Problem::WrongType { found, expected } => {
-            document.error(&path, format!("{expected} is expected here, not {found}"), example(file, &path))
+            document.error(&path, format!("expected {expected}, found {found}"), example(file, &path))
         }
         Problem::Other(message) => document.error(&path, message, example(file, &path)),
     }
@@ -29,11 +29,11 @@ fn unknown(file: File, document: &Node, path: &Path, key: &str, expected: &[&str
     let names = path.keys();
     let elsewhere = || container::ELSEWHERE.iter().find(|(name, ..)| names == ["container", name]);
     if file.later().contains(&names.join(".")) {
-        document.key_error(path, "not supported yet", "take it out")
+        document.key_error(path, "not supported yet", "remove it")
     } else if let Some((_, message, remedy)) = elsewhere() {
         document.key_error(path, *message, *remedy)
     } else {
-        document.key_error(path, "there is no such key here", did_you_mean(key, expected))
+        document.key_error(path, "unknown key", did_you_mean(key, expected))
     }
 }
 

@@ -122,7 +122,7 @@ impl Driver {
         match self {
             Self::Caddy => caddy::has_every_host(text).then(|| Note {
                 finding: format!("{} has a site {}", self.own_configuration(), caddy::EVERY_HOST),
-                remedy: "take it out, if it is Debian's example: functions, and routes without a host, are on that site",
+                remedy: "remove it, if it is Debian's example: functions, and routes without a host, are on that site",
             }),
         }
     }

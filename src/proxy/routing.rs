@@ -228,7 +228,7 @@ impl RouteConflict {
         let host = host.as_deref().unwrap_or("every host");
         if self.taken.path == self.claim.path {
             let message = format!("{host}, path {path}, is already routed to the service {winner}");
-            let remedy = "give the route another host or path, or take it out of the other service";
+            let remedy = "give the route another host or path, or remove it from the other service";
             document.key_error(&at, message, remedy)
         } else {
             let message = format!("the service {winner} uses a different `tls` setting for {host}");
@@ -265,7 +265,7 @@ impl PortConflict {
     pub(crate) fn error(&self, document: &Node) -> Diagnostic {
         let Self { owner, port, index } = self;
         let message = format!("the service {owner} already listens on {port}");
-        let remedy = "write another address, or take it out of the other service";
+        let remedy = "write another address, or remove it from the other service";
         document.error(&path!["port", *index, "listen"], message, remedy)
     }
 }

@@ -12,7 +12,7 @@ impl Resolver<'_> {
     pub(crate) fn words(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
         for (index, word) in words.iter().enumerate() {
             if word.contains('\0') {
-                self.error(&at.join(index), "a NUL character cannot be in a command", "take it out");
+                self.error(&at.join(index), "a NUL character cannot be in a command", "remove it");
             } else if let Some((message, remedy)) = unfit(word) {
                 self.error(&at.join(index), message, remedy);
             }
@@ -44,13 +44,13 @@ impl Resolver<'_> {
             }
         } else if program.starts_with(|c| "@-:+!|".contains(c)) {
             let remedy = "write the program's name or path alone; systemd's prefixes are not for declarations";
-            self.error(&here, format!("{program:?} is not a name of a program"), remedy);
+            self.error(&here, format!("{program:?} is not the name of a program"), remedy);
         } else if program.contains('/') {
             let remedy = format!("write \"./{program}\" for one of the declaration's files, or an absolute path");
             self.error(&here, "a relative path of a program starts with ./", remedy);
         } else if matches!(program.as_str(), "" | "." | "..") || program.len() > 255 {
             let remedy = "write a program's name such as \"gunicorn\", or its path";
-            self.error(&here, format!("{program:?} is not a name of a program"), remedy);
+            self.error(&here, format!("{program:?} is not the name of a program"), remedy);
         }
         Some(Command(words))
     }
@@ -72,7 +72,7 @@ impl Resolver<'_> {
                 (format!("{} is a directory", subject(path)), "name a program in it".to_owned())
             }
             Ok(File { kind: FileKind::Symlink { .. }, .. }) => {
-                (format!("{relative} is a link without an end"), "link to a program".to_owned())
+                (format!("{relative} is a link that leads back to itself"), "link to a program".to_owned())
             }
             Err(path) => {
                 let remedy = self.missing_program(&path);

@@ -45,13 +45,13 @@ impl Resolver<'_> {
         let about = known.name.trim_start_matches("Condition");
         if let Some(host) = self.systemd.filter(|host| *host < known.since) {
             let message = format!("{}= needs systemd {}, this host runs {host}", known.name, known.since);
-            self.key_error(at, message, "take it out, or render for a newer host with --target-systemd");
+            self.key_error(at, message, "remove it, or render for a newer host with --target-systemd");
         } else if let Some((message, remedy)) = unfit(value) {
             self.error(at, message, remedy);
         } else if value.trim().chars().any(char::is_control) || plain.ends_with('\\') {
             self.error(at, "systemd cannot be told this value", "write it on one line, without a backslash at its end");
         } else if plain.is_empty() {
-            self.error(at, "an empty condition", "write what must hold, or take it out");
+            self.error(at, "an empty condition", "write what must hold, or remove it");
         } else if PATHS.iter().any(|path| about.starts_with(path)) && !plain.starts_with('/') {
             self.error(at, format!("{plain:?} is not an absolute path"), "write a path that starts with /");
         } else if matches!(about, "ACPower" | "FirstBoot") && directive::check(directive::Kind::Boolean, plain).is_err()

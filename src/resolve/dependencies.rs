@@ -29,10 +29,10 @@ impl Resolver<'_> {
             match ServiceName::new(text) {
                 Err(why) => self.error(&named_at, why, "write name = \"…\""),
                 Ok(name) if name == *self.declared.declared_as() => {
-                    self.error(&named_at, "a service cannot bring itself along", "take it out");
+                    self.error(&named_at, "a service cannot bring itself along", "remove it");
                 }
                 Ok(name) if !names.insert(name.clone()) => {
-                    let remedy = "take one of the two out, or give it another name";
+                    let remedy = "remove one of the two, or give it another name";
                     self.error(&named_at, format!("the service {name} is brought along twice"), remedy);
                 }
                 Ok(name) => dependencies.push(Dependency { name, dir: dir.to_owned(), vars }),

@@ -27,7 +27,7 @@ impl Resolver<'_> {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => "see systemd.resource-control(5); MemoryMax= is memory_max here".to_owned(),
                     };
-                    self.key_error(&at, "there is no such limit", remedy);
+                    self.key_error(&at, "unknown limit", remedy);
                 }
             }
         }
@@ -75,16 +75,16 @@ impl Resolver<'_> {
             return None;
         }
         if value.ends_with('\\') {
-            self.error(at, "a backslash at the end would join the next line", "take the last backslash out");
+            self.error(at, "a backslash at the end would join the next line", "remove the last backslash");
             return None;
         }
         if let Some(host) = self.systemd.filter(|host| *host < known.since) {
             let message = format!("{}= needs systemd {}, this host runs {host}", known.name, known.since);
-            self.key_error(at, message, "take it out, or render for a newer host with --target-systemd");
+            self.key_error(at, message, "remove it, or render for a newer host with --target-systemd");
             return None;
         }
         if let Err(accepted) = directive::check(known.kind, &value) {
-            self.error(at, format!("systemd would refuse {}={value}", known.name), format!("write {accepted}"));
+            self.error(at, format!("systemd refuses {}={value}", known.name), format!("write {accepted}"));
             return None;
         }
         Some(Directive { name: known.name.to_owned(), value })
@@ -97,7 +97,7 @@ fn unknown_directive(section: Section, key: &str) -> String {
         return format!("did you mean `{near}`?");
     }
     match directive::section_of(key) {
-        Some(other) => format!("{key}= belongs into [systemd.{}]", other.name().to_lowercase()),
+        Some(other) => format!("{key}= belongs in [systemd.{}]", other.name().to_lowercase()),
         None => "see systemd.directives(7) for the names".to_owned(),
     }
 }
@@ -105,57 +105,57 @@ fn unknown_directive(section: Section, key: &str) -> String {
 /// Directives that would break what conductor builds on, and what to write instead.
 const OWNED: &[(&str, &str)] = &[
     ("Description", "write description = \"…\" at the top of the file"),
-    ("SourcePath", "take it out"),
-    ("PartOf", "take it out"),
-    ("IgnoreOnIsolate", "take it out"),
-    ("StopWhenUnneeded", "take it out"),
-    ("RefuseManualStart", "take it out"),
-    ("RefuseManualStop", "take it out"),
-    ("CollectMode", "take it out"),
-    ("StartLimitIntervalSec", "take it out: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitInterval", "take it out: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitBurst", "take it out: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitAction", "take it out: deployments are restarted without limit, with a growing delay"),
-    ("Type", "take it out: [health] says when a deployment is ready"),
+    ("SourcePath", "remove it"),
+    ("PartOf", "remove it"),
+    ("IgnoreOnIsolate", "remove it"),
+    ("StopWhenUnneeded", "remove it"),
+    ("RefuseManualStart", "remove it"),
+    ("RefuseManualStop", "remove it"),
+    ("CollectMode", "remove it"),
+    ("StartLimitIntervalSec", "remove it: deployments are restarted without limit, with a growing delay"),
+    ("StartLimitInterval", "remove it: deployments are restarted without limit, with a growing delay"),
+    ("StartLimitBurst", "remove it: deployments are restarted without limit, with a growing delay"),
+    ("StartLimitAction", "remove it: deployments are restarted without limit, with a growing delay"),
+    ("Type", "remove it: [health] says when a deployment is ready"),
     ("ExecStart", "write command = […] in [exec]"),
     ("ExecStartPre", "write pre_start = […] in [hooks]"),
     ("ExecStartPost", "write post_start = […] in [hooks]"),
-    ("ExecCondition", "take it out"),
-    ("ExecReload", "take it out: a reload of the service rolls its deployments"),
+    ("ExecCondition", "remove it"),
+    ("ExecReload", "remove it: a reload of the service rolls its deployments"),
     ("ExecStop", "write pre_stop or drain = […] in [hooks]"),
     ("ExecStopPost", "write post_stop = […] in [hooks]"),
-    ("RemainAfterExit", "take it out"),
-    ("GuessMainPID", "take it out"),
+    ("RemainAfterExit", "remove it"),
+    ("GuessMainPID", "remove it"),
     ("PIDFile", "run the program in the foreground"),
-    ("BusName", "take it out"),
-    ("Sockets", "take it out: each deployment has its own socket"),
+    ("BusName", "remove it"),
+    ("Sockets", "remove it: each deployment has its own socket"),
     ("TimeoutStartSec", "write health_timeout = \"…\" in [deploy]"),
     ("TimeoutStopSec", "write drain_timeout = \"…\" in [deploy]"),
     ("TimeoutSec", "write health_timeout and drain_timeout in [deploy]"),
     ("User", "write user = \"…\" in [exec]"),
-    ("DynamicUser", "take it out: it is on unless [exec] has a user"),
-    ("Slice", "take it out: the service has a slice of its own, [resources] sets its limits"),
-    ("WorkingDirectory", "take it out: processes start in the directory of their files"),
-    ("RootDirectory", "take it out: the files are on the host"),
-    ("RootImage", "take it out: the files are on the host"),
+    ("DynamicUser", "remove it: it is on unless [exec] has a user"),
+    ("Slice", "remove it: the service has a slice of its own, [resources] sets its limits"),
+    ("WorkingDirectory", "remove it: processes start in the directory of their files"),
+    ("RootDirectory", "remove it: the files are on the host"),
+    ("RootImage", "remove it: the files are on the host"),
     ("Environment", "write environment = { … } in [exec]"),
     ("LoadCredential", "write credentials = { … } in [exec]"),
     ("LoadCredentialEncrypted", "write credentials_encrypted = { … } in [exec]"),
-    ("ListenStream", "take it out: [[route]] says what reaches the service"),
-    ("ListenDatagram", "take it out"),
-    ("ListenSequentialPacket", "take it out"),
-    ("ListenFIFO", "take it out"),
-    ("ListenSpecial", "take it out"),
-    ("ListenNetlink", "take it out"),
-    ("ListenMessageQueue", "take it out"),
-    ("ListenUSBFunction", "take it out"),
-    ("Accept", "take it out: the process accepts"),
-    ("Service", "take it out"),
-    ("SocketUser", "take it out: the proxy's group has access"),
-    ("SocketGroup", "take it out: the proxy's group has access"),
-    ("SocketMode", "take it out: the proxy's group has access"),
-    ("DirectoryMode", "take it out"),
-    ("RemoveOnStop", "take it out"),
-    ("Symlinks", "take it out: slots are the symlinks"),
+    ("ListenStream", "remove it: [[route]] says what reaches the service"),
+    ("ListenDatagram", "remove it"),
+    ("ListenSequentialPacket", "remove it"),
+    ("ListenFIFO", "remove it"),
+    ("ListenSpecial", "remove it"),
+    ("ListenNetlink", "remove it"),
+    ("ListenMessageQueue", "remove it"),
+    ("ListenUSBFunction", "remove it"),
+    ("Accept", "remove it: the process accepts"),
+    ("Service", "remove it"),
+    ("SocketUser", "remove it: the proxy's group has access"),
+    ("SocketGroup", "remove it: the proxy's group has access"),
+    ("SocketMode", "remove it: the proxy's group has access"),
+    ("DirectoryMode", "remove it"),
+    ("RemoveOnStop", "remove it"),
+    ("Symlinks", "remove it: slots are the symlinks"),
     ("ExecStopPre", "write pre_stop = […] in [hooks]"),
 ];

@@ -18,19 +18,19 @@ const OWNED: &[(&str, &str)] = &[
     ("-p", "write [[route]] for HTTP or [[port]] for TCP: a published port belongs to one deployment alone"),
     ("--publish-all", "write [[route]] for HTTP or [[port]] for TCP"),
     ("-P", "write [[route]] for HTTP or [[port]] for TCP"),
-    ("--name", "take it out: a container is called as its deployment"),
-    ("--detach", "take it out"),
-    ("-d", "take it out"),
-    ("--rm", "take it out"),
-    ("--replace", "take it out"),
-    ("--cgroups", "take it out: the container is in its unit's control group"),
-    ("--cgroup-parent", "take it out: the container is in its unit's control group"),
+    ("--name", "remove it: a container is called as its deployment"),
+    ("--detach", "remove it"),
+    ("-d", "remove it"),
+    ("--rm", "remove it"),
+    ("--replace", "remove it"),
+    ("--cgroups", "remove it: the container is in its unit's control group"),
+    ("--cgroup-parent", "remove it: the container is in its unit's control group"),
     ("--sdnotify", "write notify = true in [health]"),
-    ("--log-driver", "take it out: the journal has the output, with the deployment's fields"),
+    ("--log-driver", "remove it: the journal has the output, with the deployment's fields"),
     ("--pull", "write pull = \"newer\" in [container]"),
-    ("--restart", "take it out: systemd restarts"),
-    ("--service-container", "take it out"),
-    ("--start", "take it out"),
+    ("--restart", "remove it: systemd restarts"),
+    ("--service-container", "remove it"),
+    ("--start", "remove it"),
     ("--configmap", "write config_map = \"config.yaml\" in [pod]"),
 ];
 
@@ -46,7 +46,7 @@ impl Resolver<'_> {
         let sections = [("exec", exec.is_some()), ("container", container.is_some()), ("pod", pod.is_some())];
         let mut given = sections.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
         if let (Some(first), Some(second)) = (given.next(), given.next()) {
-            let message = format!("a service has one engine, and [{first}] is one already");
+            let message = format!("a service has one engine, and [{first}] is another one");
             self.key_error(&path![second], message, "keep one of [exec], [container] and [pod]");
         }
         let podman = if container.is_some() { "container" } else { "pod" };
@@ -211,7 +211,7 @@ impl Resolver<'_> {
             let remedy = "write a name such as \"docker.io/library/nginx:1.27\"";
             self.error(at, format!("{image:?} is not a name of an image"), remedy);
         } else if is_pinned && image.contains('@') {
-            self.key_error(at, "the image's name has a digest already", "take it out, or the key digest");
+            self.key_error(at, "the image's name has a digest already", "remove it, or the key digest");
         }
     }
 
@@ -305,7 +305,7 @@ impl Resolver<'_> {
                 format!("add port = 8080 to [{section}], or [listen] with type = \"unix\""),
             );
         } else if port.is_some() && kind != ListenKind::Tcp {
-            let remedy = "take it out, or write type = \"tcp\" in [listen]";
+            let remedy = "remove it, or write type = \"tcp\" in [listen]";
             self.key_error(&of_port, format!("a {section} that listens elsewhere has no port"), remedy);
         }
         let own = |network: &String| matches!(network.as_str(), "host" | "none") || network.starts_with("container:");
@@ -317,7 +317,7 @@ impl Resolver<'_> {
         let idle_timeout =
             idle_timeout.map(|span| self.span(&path!["listen", "idle_timeout"], Some(span), Duration::ZERO));
         if kind == ListenKind::Tcp && process.environment.contains_key("PORT") {
-            let remedy = "take PORT out of config and environment, and listen where it points";
+            let remedy = "remove PORT from config and environment, and listen where it points";
             self.key_error(&path!["listen"], "with type = \"tcp\" conductor sets PORT", remedy);
         }
         Listen { kind, idle_timeout }
@@ -332,7 +332,7 @@ impl Resolver<'_> {
                 let remedy = "write \"5432\", \"127.0.0.1:5432\", \"[::1]:5432\", \"/run/db.sock\" or \"vsock:2:5432\"";
                 self.error(&at, format!("{listen:?} is not an address to listen on"), remedy);
             } else if listens.contains(&listen) {
-                self.error(&at, format!("{listen:?} is listened on already"), "take one of the two out");
+                self.error(&at, format!("{listen:?} is listened on already"), "remove one of the two");
             }
             listens.push(listen);
         }

@@ -117,15 +117,15 @@ impl Resolver<'_> {
     /// What makes no sense together.
     fn fit_function(&mut self, interface: Interface, listen: Transport, mode: Mode, preload: u32) {
         if interface == Interface::Cgi && mode == Mode::Pooled && preload > 0 {
-            let remedy = "take it out, or write interface = \"http\" or mode = \"isolated\"";
+            let remedy = "remove it, or write interface = \"http\" or mode = \"isolated\"";
             self.key_error(&path!["preload"], "a CGI program serves one request: none can be kept warm", remedy);
         }
         if interface == Interface::Cgi && listen == Transport::Socket {
-            let remedy = "take it out, or write interface = \"http\"";
+            let remedy = "remove it, or write interface = \"http\"";
             self.key_error(&path!["listen"], "a CGI program talks on stdin and stdout", remedy);
         }
         if mode == Mode::Isolated && listen == Transport::Socket {
-            let remedy = "take it out: an isolated program has the request on stdin";
+            let remedy = "remove it: an isolated program has the request on stdin";
             self.key_error(&path!["listen"], "an isolated function has a connection a process", remedy);
         }
     }
@@ -135,19 +135,19 @@ impl Resolver<'_> {
         let Engine::Container(container) = &process.engine else { return };
         let at = path!["container"];
         if !container.network.is_empty() && !network {
-            let remedy = "write network = true above all sections, or take it out";
+            let remedy = "write network = true above all sections, or remove it";
             self.key_error(&at.join("network"), "a function has no network unless it is said", remedy);
         }
         if container.port.is_some() {
-            let remedy = "take it out: its gateway is in the container";
+            let remedy = "remove it: its gateway is in the container";
             self.key_error(&at.join("port"), "a function listens on no port", remedy);
         }
         if !container.drop_capability.is_empty() {
-            let remedy = "take it out, and write those that it needs into add_capability";
+            let remedy = "remove it, and write those that it needs into add_capability";
             self.key_error(&at.join("drop_capability"), "a function has no capabilities unless it is said", remedy);
         }
         if container.pull == Pull::Newer {
-            let remedy = "take it out; digest = \"sha256:…\" makes the image part of the function's ID";
+            let remedy = "remove it; digest = \"sha256:…\" makes the image part of the function's ID";
             self.key_error(&at.join("pull"), "a function is what its ID says: no newer image rolls it", remedy);
         }
         for (key, given) in
@@ -182,7 +182,7 @@ impl Resolver<'_> {
                 .iter()
                 .any(|other| other.host == alias.host && other.path.eq_ignore_ascii_case(&alias.path))
             {
-                self.error(&at, "this alias is written twice", "take one of the two out");
+                self.error(&at, "this alias is written twice", "remove one of the two");
             } else {
                 aliases.push(alias);
             }

@@ -21,7 +21,7 @@ impl Resolver<'_> {
         }
         for (key, value) in [("tcp", tcp), ("notify", notify)] {
             if value == Some(false) {
-                let remedy = "take it out: a service without a check has tcp = true";
+                let remedy = "remove it: a service without a check has tcp = true";
                 self.error(&at.join(key), "a check cannot be switched off", remedy);
             }
         }
@@ -33,7 +33,7 @@ impl Resolver<'_> {
         let of_attempts =
             [("interval", interval.is_some()), ("timeout", timeout.is_some()), ("retries", retries.is_some())];
         for (key, _) in of_attempts.into_iter().filter(|(_, given)| *given && notify == Some(true)) {
-            let remedy = "take it out; health_timeout in [deploy] is how long the process may take";
+            let remedy = "remove it; health_timeout in [deploy] is how long the process may take";
             self.key_error(
                 &at.join(key),
                 "with notify nothing is attempted: the process says when it is ready",
@@ -41,7 +41,7 @@ impl Resolver<'_> {
             );
         }
         if retries == Some(0) {
-            self.error(&at.join("retries"), "0 is too small", "write 1 or more, or take it out for no limit");
+            self.error(&at.join("retries"), "0 is too small", "write 1 or more, or remove it for no limit");
         }
         let check = match (http, exec) {
             (Some(path), _) => Check::Http {
@@ -86,7 +86,7 @@ impl Resolver<'_> {
             if name.is_empty() || !name.chars().all(of_name) {
                 self.key_error(&here, "not a name of a header", "write one such as Authorization or X-Probe");
             } else if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
-                self.key_error(&here, "this header says how the request is sent", "take it out: conductor sends it");
+                self.key_error(&here, "this header says how the request is sent", "remove it: conductor sends it");
             } else if !value.chars().all(|c| c == ' ' || c.is_ascii_graphic()) || value.trim() != value {
                 let remedy = "write printable ASCII characters, and no space at either end";
                 self.error(&here, "a header cannot have this value", remedy);

@@ -39,7 +39,7 @@ impl Resolver<'_> {
                     let remedy = "write the same tls for all routes of a host";
                     self.key_error(&at, "another route of this host has another tls", remedy);
                 } else if routes.iter().filter(same_host).any(taken) {
-                    self.key_error(&at, "this host and path are routed twice", "take one of the two routes out");
+                    self.key_error(&at, "this host and path are routed twice", "remove one of the two routes");
                 } else {
                     routes.push(route);
                 }
@@ -90,12 +90,12 @@ impl Resolver<'_> {
         if !path.starts_with('/') {
             self.error(at, format!("{path:?} does not start with /"), format!("write \"/{path}\""));
         } else if path.contains('*') {
-            self.error(at, "a path is a prefix already", "take the * out: \"/api\" is /api and all below it");
+            self.error(at, "a path is a prefix already", "remove the *: \"/api\" is /api and all below it");
         } else if let Some(bad) = path.chars().find(|c| !ok(*c)) {
             let remedy = "use letters, digits, '-', '.', '_', '~' and '/'";
             self.error(at, format!("{bad:?} cannot be in a route's path"), remedy);
         } else if path.contains("//") || path.split('/').any(|part| part == "." || part == "..") {
-            self.error(at, "not a normalized path", "take out //, . and ..");
+            self.error(at, "not a normalized path", "remove //, . and ..");
         }
         let trimmed = path.trim_end_matches('/');
         if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }

@@ -25,7 +25,7 @@ pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceN
     let mut errors = Diagnostics::default();
     if parts.items().is_empty() {
         let remedy = "write each part as a section of its own: [[part]]";
-        return Err(document.error(&path![KEY], "this is no array of parts", remedy).into());
+        return Err(document.error(&path![KEY], "`part` must be an array of tables: `[[part]]`", remedy).into());
     }
     let mut names = Vec::new();
     let mut seen = BTreeSet::new();
@@ -60,12 +60,12 @@ pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceN
 fn name(document: &Node, at: &Path, group: &ServiceName) -> Result<ServiceName, Diagnostic> {
     let here = at.join("name");
     let Some(Value::String(text)) = document.get(&here).map(|node| &node.value) else {
-        return Err(document.error(&here, "a part has a name", "write name = \"web\" at its top"));
+        return Err(document.error(&here, "`name` is required", "write name = \"web\" at its top"));
     };
     // It stands behind the dot of its service's name, and is called like a directory.
     if text.contains('.') || text.is_empty() || text.starts_with('-') {
         let remedy = "use a-z, 0-9, '-' and '_', and begin with a letter or a digit";
-        return Err(document.error(&here, format!("{text:?} is not a name of a part"), remedy));
+        return Err(document.error(&here, format!("{text:?} is not the name of a part"), remedy));
     }
     ServiceName::new(&format!("{group}.{text}"))
         .map_err(|why| document.error(&here, format!("as {group}.{text}: {why}"), "give the part another name"))

@@ -247,7 +247,8 @@ fn units_of_others_are_not_hidden(m: &mut Machine) {
     for name in ["caddy", "dbus", "systemd-journald"] {
         let refused = m.try_run(&format!("{} --name {name}", shop::command("1")));
         assert_eq!(refused.status, 3, "{refused}");
-        let (_, path) = refused.stderr.split_once(&format!("{name}.service is another unit already: ")).expect("why");
+        let (_, path) =
+            refused.stderr.split_once(&format!("{name}.service already exists as another unit: ")).expect("why");
         let path = path.lines().next().expect("its path");
         assert!(path.ends_with(&format!("/{name}.service")), "{refused}");
         m.run(&format!("test -e {path}; test ! -e /etc/conductor/services/{name}"));

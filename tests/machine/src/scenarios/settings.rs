@@ -46,7 +46,7 @@ fn with_a_mistake_touch_nothing(m: &mut Machine) {
     let before = (shop::generation(m), m.run("pgrep --exact app"));
     for (text, words) in [
         ("[service]\nslots = \"many\"\n", "conductor.toml:2:9: service.slots: "),
-        ("[service]\nexec.user = \"root\"\n", "conductor.toml:2:1: service.exec: there is no such key here"),
+        ("[service]\nexec.user = \"root\"\n", "conductor.toml:2:1: service.exec: unknown key"),
         ("[service]\nresources.memory_max = \"lots\"\n", "conductor.toml:2:24: resources.memory_max: "),
         ("service = 1\n", "conductor.toml:1:11: service: "),
         ("[service\n", "conductor.toml:1:"),
