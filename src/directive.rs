@@ -3,7 +3,7 @@
 //! Sources: `systemd --dump-configuration-items` and the man pages of systemd 252 and `table::NEWEST`, from which
 //! `src/directive/update` makes `table.rs`; `src/directive/cases.tsv` holds values that were put to
 //! `systemd-analyze verify` of both. What is refused here is refused by both; of the rest, the kinds that are
-//! not modelled ([`Kind::Any`]) let everything through. A systemd newer than `table::NEWEST` may know more.
+//! not modelled (`Kind::Any`) let everything through. A systemd newer than `table::NEWEST` may know more.
 
 mod check;
 mod kind;

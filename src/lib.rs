@@ -55,7 +55,8 @@ pub mod verify;
 #[cfg(feature = "cli")]
 pub mod schema;
 #[cfg(feature = "cli")]
+#[allow(rustdoc::broken_intra_doc_links, reason = "help texts have defaults in brackets")]
 pub mod cli;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
-pub(crate) mod fuzzing;
+pub mod fuzzing;

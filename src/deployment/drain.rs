@@ -52,7 +52,7 @@ impl error::Error for DrainError {
 ///
 /// # Errors
 ///
-/// [`DrainError::TimedOut`] at `deadline`; [`DrainError::Unknown`] at once for what [`in_flight`]
+/// [`DrainError::TimedOut`] at `deadline`; [`DrainError::Unknown`] at once for what `in_flight`
 /// returns as an error.
 pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) -> Result<(), DrainError> {
     // A deployment that binds its own socket is reached over a link to that.
