@@ -20,7 +20,8 @@ pub(crate) fn tidy(page: &str, date: &str) -> String {
         if line.is_empty() && !as_it_is {
             continue;
         }
-        if is_gap && (before.starts_with(".SH") || before.starts_with(".SS") || before == ".PP" || before == ".sp") {
+        let is_after_gap = matches!(before, ".PP" | ".sp" | ".br");
+        if is_gap && (before.starts_with(".SH") || before.starts_with(".SS") || is_after_gap) {
             continue;
         }
         // … and one that nothing is in is none.
