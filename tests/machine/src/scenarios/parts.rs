@@ -164,7 +164,7 @@ fn one_that_fails_takes_all_back(m: &mut Machine) {
     // What does not compile touches nothing, whichever part it is in and whoever notices.
     m.run(&format!("sed -i 's/name = .api./name = 3/' {DECLARED}/service.toml"));
     let output = m.try_run("conductor daemon-reload");
-    assert!(output.stderr.contains("part[1].name: a part has a name"), "{output}");
+    assert!(output.stderr.contains("part[1].name: `name` is required"), "{output}");
     m.run("systemctl daemon-reload");
     assert_eq!([get(m, "web"), get(m, "api")], ["1", "1"]);
     let output = m.try_run("systemctl reload mall.service");
