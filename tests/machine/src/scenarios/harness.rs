@@ -156,7 +156,7 @@ fn load_sees_failures(m: &mut Machine) {
     caddy(m);
     let load = m.load(Load { host: "app.localhost".into(), path: "/slow?ms=20".into(), ..Load::default() });
     m.run("systemctl kill --signal=KILL app.service");
-    m.until("a second process", Duration::from_secs(5), || m.prop("app.service", "NRestarts") == "1");
+    m.until("a second process", Duration::from_secs(60), || m.prop("app.service", "NRestarts") == "1");
     std::thread::sleep(Duration::from_millis(500));
     let seen = load.stop();
     assert!(seen.failed > 0 && seen.failed <= 32, "{seen}");
