@@ -48,7 +48,7 @@ fn names_the_inputs(m: &mut Machine) {
     let shop = Shop::new(2).extra("[resources]\nmemory_max = \"1G\"\n");
     shop.declare(m, "1");
     assert_eq!(m.run("conductor plan"), "no changes (1 service)\n");
-    assert_eq!(m.run("conductor plan shop --exit-code"), "shop: nothing\n");
+    assert_eq!(m.run("conductor plan shop --exit-code"), "shop: no changes\n");
 
     m.run(&format!("{} --no-start", shop::command("2")));
     let actions = || of(&plan(m), "shop")["actions"].clone();
