@@ -36,11 +36,20 @@ pub(crate) fn lines(unit: &str) -> Vec<Line> {
     lines
 }
 
-/// Which directives are where, how often, without what they say; generations' names left out.
+/// A unit's name without what a declaration may change of it: the generation, and the address of a port.
+fn stable_name(compiled: &Compiled, name: &str) -> String {
+    let name = name.replace(compiled.id.as_str(), "GENERATION");
+    match (name.split_once("-port@"), name.rsplit_once('.')) {
+        (Some((service, _)), Some((_, suffix))) => format!("{service}-port@ADDRESS.{suffix}"),
+        _ => name,
+    }
+}
+
+/// Which directives are where, how often, without what they say.
 pub(crate) fn directives(compiled: &Compiled) -> Vec<(String, String, String)> {
     let mut all = Vec::new();
     for (path, entry) in compiled.units.iter() {
-        let path = path.as_str().replace(compiled.id.as_str(), "GENERATION");
+        let path = stable_name(compiled, path.as_str());
         match entry {
             Entry::File { content, .. } => {
                 let text = std::str::from_utf8(content).expect("a unit is UTF-8");
