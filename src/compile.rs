@@ -17,15 +17,18 @@ use crate::compile::functions::load_stored_function;
 use crate::compile::host::{Compiled, Host};
 use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::Node;
 use crate::generation::Digests;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
 use crate::model::{Model, Service};
 use crate::names::{self, GenerationId, ServiceName};
 use crate::path;
+use crate::proxy::driver::Driver;
 use crate::proxy::files;
 use crate::proxy::routing::{FunctionRoute, RouteConflict};
 use crate::resolve::resolve;
+use crate::resolve::routes::section;
 use crate::source;
 use crate::source::search::{self, Location, PerService, Written};
 use crate::target::Target;
@@ -114,11 +117,24 @@ pub(crate) fn compile_written(
             .key_error(&path!["route"], "the system's proxy has no users' services", remedy)
             .into());
     }
+    refuse_unsupported(&declared.document, service)?;
     let digests = Digests::of(&model);
     let id = digests.id();
     let units = target.service(layout, &model, &id);
     let Model { service, systemd } = model;
     Ok(Compiled { service, systemd, digests, id, units })
+}
+
+/// Refuses routes that this host's proxy cannot express.
+fn refuse_unsupported(document: &Node, service: &Service) -> Result<(), Diagnostic> {
+    let driver = Driver::of_host();
+    for (number, route) in service.routes.iter().enumerate() {
+        if let Some(what) = driver.unsupported(route) {
+            let message = format!("{} has no {what}", driver.title());
+            return Err(document.key_error(&section(document, number), message, "remove it, or use another proxy"));
+        }
+    }
+    Ok(())
 }
 
 /// A bug in conductor is an error like others: it must not take others with it.
@@ -267,7 +283,7 @@ fn compile_functions(
             None => routes.push(FunctionRoute { alias, tls, link: owned.link }),
             Some((owner, _)) => {
                 let message = format!("{alias} is already routed to the service {owner}");
-                let remedy = "remove the route from the service, or the alias out of the function";
+                let remedy = "remove the route from the service, or the alias from the function";
                 host.fail(None, Diagnostic::of_file(&owned.link, message, remedy).into());
             }
         }

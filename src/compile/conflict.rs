@@ -1,5 +1,5 @@
-//! What cannot stand side by side: two services with one route, port or name, circles of services that bring each other
-//! along, a service that becomes parts while it runs, and units that are somebody else's.
+//! Services that exclude each other: two with one route, port or name, cycles of dependencies, and a service that becomes
+//! parts while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,12 @@ use crate::live::{self, Live};
 use crate::model::Service;
 use crate::names::ServiceName;
 use crate::path;
-use crate::proxy::driver::Driver;
 use crate::proxy::routing::{Claim, PortConflict, RouteConflict};
-use crate::resolve::routes;
 use crate::source::search;
 
 /// Takes out of a host what loses, and says why.
 pub(super) fn refuse(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
     refuse_other_kinds(layout, host, live);
-    refuse_unsupported_routes(layout, host);
     refuse_taken_routes(layout, host, live);
     refuse_taken_ports(layout, host, live);
     refuse_cycles(layout, host);
@@ -82,30 +79,11 @@ pub(crate) fn refuse_other_kind(layout: &Layout, service: &Service) -> Result<()
     error.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// Routes that this host's proxy cannot express.
-fn refuse_unsupported_routes(layout: &Layout, host: &mut Host) {
-    let driver = Driver::of_host();
-    let unsupported = |compiled: &Compiled| {
-        let mut routes = compiled.service.routes.iter().enumerate();
-        routes.find_map(|(number, route)| Some((number, driver.unsupported(route)?)))
-    };
-    let all = host.services.iter().filter_map(|(name, it)| Some((name.clone(), unsupported(it)?)));
-    for (name, (number, what)) in all.collect::<Vec<_>>() {
-        host.services.remove(&name);
-        let Some(location) = search::find_one(layout, &name) else { continue };
-        let message = format!("{} has no {what}", driver.title());
-        let error = |document: Node| {
-            document.key_error(&routes::section(&document, number), message, "remove it, or use another proxy")
-        };
-        host.fail(Some(name), search::stored_document(layout, &location).map_or_else(|error| error, error).into());
-    }
-}
-
 /// Two services that claim the same host and path: the one that has it already keeps it, else the
 /// first by name.
 fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
     let names: Vec<_> = host.services.keys().cloned().collect();
-    // The routes that a service has already, read only for those that quarrel.
+    // The live model is read for services in a conflict only.
     let holds = |name: &ServiceName, conflict: &RouteConflict| {
         let model = live_model(layout, live, name);
         model.is_some_and(|model| model.routes.iter().any(|route| conflict.is_about(route)))
@@ -131,7 +109,9 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
             (&name, &conflict.owner)
         };
         if let Some(lost) = host.services.remove(loser) {
-            host.fail(Some(loser.clone()), conflict.stored_error(layout, &lost.service, winner));
+            let error = |document: &Node| conflict.error(document, &lost.service, winner);
+            let error = search::stored_error(layout, loser, error).map(Diagnostics::from);
+            host.fail(Some(loser.clone()), error.unwrap_or_default());
         }
         if loser != &name {
             owners.retain(|_, owner| owner != loser);
@@ -151,7 +131,7 @@ fn refuse_taken_ports(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
     let mut owners: BTreeMap<String, ServiceName> = BTreeMap::new();
     for (name, Compiled { service, .. }) in &host.services {
         for port in &service.ports {
-            // Read only of those that quarrel.
+            // The live model is read for services in a conflict only.
             let has_it = || live_model(layout, live, name).is_some_and(|model| model.ports.contains(port));
             if !owners.contains_key(port) || has_it() {
                 owners.insert(port.clone(), name.clone());
@@ -162,28 +142,23 @@ fn refuse_taken_ports(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
     let conflicts: Vec<_> = host.services.iter().filter_map(|(name, it)| Some((name.clone(), conflict(it)?))).collect();
     for (name, conflict) in conflicts {
         host.services.remove(&name);
-        let Some(location) = search::find_one(layout, &name) else { continue };
-        let document = search::stored_document(layout, &location);
-        host.fail(Some(name), document.map_or_else(|error| error, |document| conflict.error(&document)).into());
+        let Some(error) = search::stored_error(layout, &name, |document| conflict.error(document)) else { continue };
+        host.fail(Some(name), error.into());
     }
 }
 
-/// Services that bring each other along, each to be ready before the next: systemd would leave one out
-/// by chance. Here it is the first by name.
+/// Services that depend on each other in a cycle, each to be ready before the next: systemd would leave one out by chance.
+/// Here it is the first by name.
 fn refuse_cycles(layout: &Layout, host: &mut Host) {
     let declared: BTreeSet<_> = host.services.values().map(|it| it.service.declared_as().clone()).collect();
     for name in declared {
         let Some(cycle) = cycle(host, &name, &name, &mut BTreeSet::new()) else { continue };
-        let dependency = brought_by(host, &name).position(|dependency| *dependency == cycle[1]);
+        let dependency = dependencies_of(host, &name).position(|dependency| *dependency == cycle[1]);
         let at = path!["service", dependency.unwrap_or_default()];
         let names: Vec<_> = cycle.iter().map(ServiceName::as_str).collect();
         let message = format!("services depend on each other: {}", names.join(" → "));
-        let Some(location) = search::find_one(layout, &name) else { continue };
-        let document = search::stored_document(layout, &location);
-        let error = document.map_or_else(
-            |error| error,
-            |document| document.key_error(&at, message, "remove one of these dependencies"),
-        );
+        let error = |document: &Node| document.key_error(&at, message, "remove one of these dependencies");
+        let Some(error) = search::stored_error(layout, &name, error) else { continue };
         let mine: Vec<_> = host.declared_as(&name).map(|it| it.service.name.clone()).collect();
         for name in mine {
             host.services.remove(&name);
@@ -192,20 +167,20 @@ fn refuse_cycles(layout: &Layout, host: &mut Host) {
     }
 }
 
-/// The services that one brings along.
-fn brought_by<'a>(host: &'a Host, name: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> {
+/// Returns the dependencies of a declared service.
+fn dependencies_of<'a>(host: &'a Host, name: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> {
     let dependencies = host.declared_as(name).next().map(|compiled| compiled.service.dependencies());
     dependencies.into_iter().flatten().map(|dependency| &dependency.name)
 }
 
-/// The way from a service to `end` over what it brings along, if there is one that has not been `seen`.
+/// Returns the path of dependencies from a service to `end`, over services that have not been `seen`; None without one.
 fn cycle(
     host: &Host,
     from: &ServiceName,
     end: &ServiceName,
     seen: &mut BTreeSet<ServiceName>,
 ) -> Option<Vec<ServiceName>> {
-    let rest = brought_by(host, from).find_map(|dependency| {
+    let rest = dependencies_of(host, from).find_map(|dependency| {
         if dependency == end {
             return Some(vec![end.clone()]);
         }

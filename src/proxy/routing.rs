@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::Diagnostic;
 use crate::document::Node;
 use crate::layout::Layout;
 use crate::model::alias::Alias;
@@ -14,7 +14,6 @@ use crate::names::ServiceName;
 use crate::path;
 use crate::resolve::routes;
 use crate::source::functions::{MANIFEST, SOCKET};
-use crate::source::search;
 
 /// Everything that a proxy has to know.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -209,14 +208,6 @@ impl RouteConflict {
     pub(crate) fn is_about(&self, route: &Route) -> bool {
         let claim = Claim::of(route);
         claim.host == self.claim.host && claim.path == self.claim.path
-    }
-
-    /// Returns the error of a declared service that loses. Its document is read again: only now does anybody ask where
-    /// its routes are written.
-    pub(crate) fn stored_error(&self, layout: &Layout, loser: &Service, winner: &ServiceName) -> Diagnostics {
-        let Some(location) = search::find_one(layout, &loser.name) else { return Diagnostics::default() };
-        let document = search::stored_document(layout, &location);
-        document.map_or_else(|error| error, |document| self.error(&document, loser, winner)).into()
     }
 
     /// Returns the error of the service that loses, at the route in its document.

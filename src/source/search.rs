@@ -395,6 +395,17 @@ pub(crate) fn stored_document(layout: &Layout, location: &Location) -> Result<No
     document(layout, location, &layout.at(&location.dir), &location.dir)
 }
 
+/// Returns an error at a position of a declaration that is in its place, or why it cannot be read. It is read again: only
+/// errors need positions. None if there is no such declaration any more.
+pub(crate) fn stored_error(
+    layout: &Layout,
+    name: &ServiceName,
+    error: impl FnOnce(&Node) -> Diagnostic,
+) -> Option<Diagnostic> {
+    let document = stored_document(layout, &find_one(layout, name)?);
+    Some(document.map_or_else(|unreadable| unreadable, |document| error(&document)))
+}
+
 /// The parts of a service that is declared in its place; none, if it is one service or a part itself.
 ///
 /// # Errors
