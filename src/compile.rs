@@ -32,7 +32,6 @@ use crate::resolve::routes::section;
 use crate::source;
 use crate::source::search::{self, Location, PerService, Written};
 use crate::target::Target;
-use crate::tree::{Entry, Tree};
 
 /// Compiles one service whose declaration's files are read at `dir` and shown at `shown`.
 ///
@@ -289,12 +288,4 @@ fn compile_functions(
         }
     }
     Some(routes)
-}
-
-/// The text of a file in a tree.
-pub fn text<'a>(tree: &'a Tree, path: &Utf8Path) -> Option<&'a str> {
-    match tree.get(path)? {
-        Entry::File { content, .. } => std::str::from_utf8(content).ok(),
-        Entry::Symlink { .. } => None,
-    }
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 
-use crate::compile;
 use crate::names::{GenerationId, ServiceName};
 use crate::tree::Tree;
 use crate::unitfile::{self, Line};
@@ -30,7 +29,7 @@ impl Environment {
         let drop_ins =
             units.iter().map(|(path, _)| path).filter(|path| path.parent() == Some(Utf8Path::new(&overlays)));
         for path in std::iter::once(Utf8Path::new(&unit)).chain(drop_ins) {
-            let text = compile::text(units, path).unwrap_or_default();
+            let text = units.text(path).unwrap_or_default();
             environment.read(text, &|word| expand(word, name, id, instance));
         }
         environment

@@ -88,7 +88,7 @@ pub fn units_of_function(text: &str) -> Result<Vec<String>, Vec<Refused>> {
     let function = function::resolve(&declared, Some(252)).map_err(all)?;
     let compiled = Compiled { id: function.id(), function, dir: "/f".into() };
     let tree = Units(Some(252)).function(&layout, &compiled);
-    Ok(tree.iter().filter_map(|(path, _)| compile::text(&tree, path).map(str::to_owned)).collect())
+    Ok(tree.iter().filter_map(|(path, _)| tree.text(path).map(str::to_owned)).collect())
 }
 
 /// Writes a variable as the value of `Environment=`.

@@ -3,6 +3,7 @@
 
 mod commands;
 mod container;
+mod credentials;
 mod dependency;
 mod deploy;
 mod description;

@@ -1,4 +1,4 @@
-//! Services and functions as they will be: resolved, checked, complete, and free of what any one target is told.
+//! Services and functions as they will be: resolved, checked, complete, and without terms of any one target.
 //!
 //! Nothing in a model is optional by accident, and no text in it can break the format that it is rendered into. What only
 //! systemd understands stands beside the service, in [`Systemd`].

@@ -107,7 +107,7 @@ impl Templating<'_> {
         }
         if !kind.is_file() {
             let message = "is neither a file, a directory nor a link";
-            return Err(Diagnostic::of_file(&from, message, "take it out of the declaration"));
+            return Err(Diagnostic::of_file(&from, message, "remove it from the declaration"));
         }
         let rendered = path.as_str().strip_suffix(SUFFIX);
         if path != DECLARATION && rendered.is_none() {

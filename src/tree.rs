@@ -57,6 +57,14 @@ impl Tree {
         self.0.get(&Key(path.to_owned()))
     }
 
+    /// Returns the text of a file, None for a link, for other bytes or without an entry.
+    pub fn text(&self, path: &Utf8Path) -> Option<&str> {
+        match self.get(path)? {
+            Entry::File { content, .. } => std::str::from_utf8(content).ok(),
+            Entry::Symlink { .. } => None,
+        }
+    }
+
     /// Takes over all entries of another tree.
     pub(crate) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);

@@ -114,7 +114,7 @@ fn has(tree: &Tree, entries: &[(&Utf8Path, &Entry)]) -> bool {
 }
 
 fn caddy(host: &Host) -> &str {
-    compile::text(&host.tree, "conductor/proxy/caddy/sites.caddy".into()).expect("the proxy's configuration")
+    host.tree.text("conductor/proxy/caddy/sites.caddy".into()).expect("the proxy's configuration")
 }
 
 const WEB: &str = "slots = 2\n[exec]\ncommand = ['./server']\n[[route]]\nhost = ['www.example.com']\n";
@@ -221,7 +221,7 @@ fn settings_change_without_a_new_generation() {
     let host = scratch.compile();
     let new = host.services.values().next().expect("a service");
     assert_eq!(new.id, old.id);
-    let slice = compile::text(&host.tree, "conductor-web.slice".into()).expect("the slice");
+    let slice = host.tree.text("conductor-web.slice".into()).expect("the slice");
     assert!(slice.contains("MemoryMax=1G"), "{slice}");
 }
 

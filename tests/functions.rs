@@ -154,7 +154,7 @@ fn a_stored_function_is_its_name() {
     store::give(&layout, &compiled.function.aliases[0], &compiled.id).expect("a link");
     let host = compile::compile(&layout, &Units(Some(252)));
     assert!(host.errors.is_empty() && host.functions.contains_key(&compiled.id), "{:?}", host.errors);
-    let caddy = compile::text(&host.tree, "conductor/proxy/caddy/sites.caddy".into()).expect("routes");
+    let caddy = host.tree.text("conductor/proxy/caddy/sites.caddy".into()).expect("routes");
     assert!(caddy.contains("unix//etc/conductor/functions/aliases/+x/.socket"), "{caddy}");
     let stored = layout.at(&store::base(&layout)).join(compiled.id.as_str());
     fs::write(stored.join("act"), "#!/bin/sh\necho changed\n").expect("a file");
@@ -236,7 +236,7 @@ proptest! {
             let layout = Layout::system("/".into());
             let tree = Units(Some(252)).function(&layout, &compiled);
             for (path, _) in tree.iter() {
-                let text = compile::text(&tree, path).unwrap_or_default();
+                let text = tree.text(path).unwrap_or_default();
                 let fine = |line: &str| line.is_empty() || line.starts_with(['[', '#']) || line.split_once('=').is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_alphanumeric()));
                 prop_assert!(text.lines().all(fine), "{text}");
             }

@@ -161,7 +161,7 @@ fn a_users_manager_has_a_users_declarations() {
     let tree = machine.written("normal");
     assert_eq!(tree, compiled(&root, &layout));
     assert!(tree.get("system.service".into()).is_none());
-    let unit = compile::text(&tree, "web.service".into()).expect("the user's service");
+    let unit = tree.text("web.service".into()).expect("the user's service");
     assert!(unit.contains("conductor --user service _start /home/ann/configuration/conductor/services/web"), "{unit}");
 }
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 use common::keys::{Place, compile_service, enter, least, places, section_path, write_files};
-use conductor::compile;
 use conductor::compile::functions::load_function;
 use conductor::compile::host::Compiled;
 use conductor::declaration::Declaration;
@@ -276,7 +275,7 @@ fn documented_variables_are_those_that_are_set() {
     let exec = File::Service.sections().iter().find(|section| section.path == "exec").expect("a section");
     let host = compile_service(&least(File::Service, exec), &Table::new()).unwrap();
     let units = host.units.iter().filter(|(path, _)| path.as_str().ends_with("@.service"));
-    let text: String = units.filter_map(|(path, _)| compile::text(&host.units, path)).collect();
+    let text: String = units.filter_map(|(path, _)| host.units.text(path)).collect();
     let set = text.lines().filter_map(|line| line.strip_prefix("Environment=")?.split('=').next());
     // The others are in a file that a deployment writes when it starts.
     let known = VARIABLES.iter().copied().filter(|name| name.starts_with("CONDUCTOR_"));

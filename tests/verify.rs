@@ -128,7 +128,7 @@ fn exposure(unit: &str) -> f64 {
 fn the_default_sandbox_exposes_little() {
     example(&here().join("examples/hello"), |_, compiled, _| {
         let path = format!("{}-{}@.service", compiled.service.name, compiled.id);
-        let unit = compile::text(&compiled.units, path.as_str().into()).expect("the deployments' template");
+        let unit = compiled.units.text(path.as_str().into()).expect("the deployments' template");
         let strict = exposure(unit);
         println!("exposure of a deployment in the default sandbox: {strict}");
         assert!(strict <= 2.0, "{strict}");

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::display;
 use crate::cli::failure::Failure;
+use crate::deployment;
 use crate::deployment::{endpoint, slot, state};
 use crate::environment::Environment;
 use crate::live::Live;
@@ -67,7 +68,7 @@ pub(crate) fn unknown(deployment: &Deployment) -> Failure {
 /// The values of the columns that the declaration chose; None if it chose none or is not live any more.
 fn displayed(context: &Context, deployment: &Deployment) -> Option<BTreeMap<String, String>> {
     let layout = &context.layout;
-    let model = crate::deployment::model(layout, deployment).ok()?;
+    let model = deployment::model(layout, deployment).ok()?;
     if model.display.is_empty() {
         return None;
     }

@@ -100,7 +100,7 @@ pub(super) fn is_accepted(client: impl AsFd) -> io::Result<bool> {
         cookie: NO_COOKIE,
     };
     let mut accepted = false;
-    // A queued connection has no inode yet: its peer is told as 0.
+    // A queued connection has no inode yet: the kernel reports its peer as 0.
     Diagnostics::here()?.ask(&request, 0, |socket| accepted |= socket.peer().is_some_and(|peer| peer != 0))?;
     Ok(accepted)
 }

@@ -5,6 +5,7 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use crate::atomic;
+use crate::deployment;
 use crate::deployment::connections;
 use crate::deployment::drain::{self, DrainError};
 use crate::deployment::endpoint::Endpoint;
@@ -46,7 +47,7 @@ pub(crate) fn start(
     main_pid: Option<u32>,
 ) -> Result<()> {
     let deadline = Instant::now() + timeout;
-    let model = crate::deployment::model(layout, deployment)?;
+    let model = deployment::model(layout, deployment)?;
     // Only root may write the record: where the service's user runs the check, another part writes it.
     let records = match part {
         Part::Address | Part::All => true,
@@ -179,7 +180,7 @@ pub(crate) fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration,
 
 /// Tells whether a deployment stops because it was idle for long enough: its callers' socket stays active then.
 fn is_idle(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
-    let model = crate::deployment::model(layout, deployment);
+    let model = deployment::model(layout, deployment);
     model.is_ok_and(|model| model.listen.idle_timeout.is_some())
         && state_and_job(manager, &deployment.socket_unit())
             .is_some_and(|(state, has_job)| state == "active" && !has_job)
@@ -207,7 +208,7 @@ fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> 
 
 /// Notes why a deployment was not ready whose process reports that itself: systemd waits for it, and runs no check.
 fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
-    let Ok(model) = crate::deployment::model(layout, deployment) else { return };
+    let Ok(model) = deployment::model(layout, deployment) else { return };
     let limit = model.start_limit();
     let why = match (model.health.check, result) {
         (Check::Notify, "timeout") => format!("did not come within {limit:?}"),
@@ -221,7 +222,7 @@ fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
 
 /// Makes podman remove what is left of a deployment; an error is logged.
 pub(crate) fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
-    let Ok(model) = crate::deployment::model(layout, deployment) else { return };
+    let Ok(model) = deployment::model(layout, deployment) else { return };
     let dir = deployment.dir(layout);
     if let Some(arguments) = removal(&model.process.engine, &deployment.to_string(), dir.as_str())
         && let Err(error) = host::podman(&arguments)
@@ -240,7 +241,7 @@ pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment
     if state == Some(State::Resting) {
         return Ok(());
     }
-    if crate::deployment::is_bridged(layout, deployment) {
+    if deployment::is_bridged(layout, deployment) {
         // The bridge leads to a process that is gone; new connections wait for the next one.
         manager.ask_stop(&deployment.bridge_unit());
     }

@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use camino::Utf8Path;
 
+use crate::deployment;
 use crate::deployment::endpoint::{self, ENDPOINT};
 use crate::deployment::state;
 use crate::engine::podman::network::Network;
@@ -22,7 +23,7 @@ use crate::{accounts, atomic};
 /// # Errors
 /// What the file system, a template or podman refuses.
 pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
-    let model = crate::deployment::model(layout, deployment)?;
+    let model = deployment::model(layout, deployment)?;
     state::prepare(layout, deployment)?;
     let before = endpoint::variables(layout, deployment)?;
     let mut variables = BTreeMap::new();

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::deployment;
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::state::{self, Runtime, State};
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ pub(crate) fn relay(
     command: &[String],
 ) -> Result<Infallible> {
     wait(layout, manager, deployment);
-    let listen = crate::deployment::model(layout, deployment)?.listen;
+    let listen = deployment::model(layout, deployment)?.listen;
     let endpoint = Endpoint::of(layout, deployment, &listen)?;
     let [program, options @ ..] = command else { return Err(Error("there is no command".to_owned())) };
     let error = Command::new(program).args(options).arg(endpoint.to_string()).exec();

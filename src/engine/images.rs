@@ -28,7 +28,7 @@ pub(crate) fn of(layout: &Layout, service: &Service, id: &GenerationId) -> Resul
 /// Gets the image of a container that `name` runs, if the machine does not have it.
 ///
 /// # Errors
-/// What podman says if it cannot be had.
+/// What podman says if it cannot pull the image.
 pub(crate) fn provide(name: &str, container: &Container) -> Result<()> {
     image::provide(name, &container.reference(), policy(container))
 }

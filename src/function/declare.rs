@@ -166,7 +166,7 @@ fn refuse_taken(layout: &Layout, compiled: &Compiled, host: &Host, document: &No
     for alias in &function.aliases {
         let services = host.services.values().map(|it| &it.service);
         if let Some((owner, _)) = RouteConflict::of_alias(alias, function.tls, services) {
-            let message = format!("{alias} is routed to the service {owner} already");
+            let message = format!("{alias} is already routed to the service {owner}");
             errors.0.push(at_alias(document, alias, message, "choose another alias"));
         }
         for (other, owned) in functions::aliases(layout) {

@@ -98,8 +98,8 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Copies one entry, and what is below it if it is wanted whole.
-    fn entry(&mut self, path: &Utf8Path, group: bool) -> Result<(), Diagnostic> {
+    /// Copies one entry, and everything below it if that `is_recursive`.
+    fn entry(&mut self, path: &Utf8Path, is_recursive: bool) -> Result<(), Diagnostic> {
         let (from, to) = (self.from.join(path), self.to.join(path));
         let failed = |error: io::Error| failed(&from, &error);
         let metadata = from.symlink_metadata().map_err(failed)?;
@@ -108,7 +108,7 @@ impl Gathering<'_> {
                 fs::create_dir(&to).map_err(failed)?;
             }
             let mut names: Vec<_> = Vec::new();
-            if group {
+            if is_recursive {
                 for entry in from.read_dir_utf8().map_err(failed)? {
                     names.push(entry.map_err(failed)?.file_name().to_owned());
                 }
@@ -123,7 +123,7 @@ impl Gathering<'_> {
             return symlink(from.read_link_utf8().map_err(failed)?, &to).map_err(failed);
         }
         if !metadata.is_file() {
-            let remedy = "take it out of the function";
+            let remedy = "remove it from the function";
             return Err(Diagnostic::of_file(&from, "is neither a file, a directory nor a link", remedy));
         }
         self.bytes += metadata.len();

@@ -1,8 +1,8 @@
 //! `[container]`, of services and functions.
 
-use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
+use crate::key::credentials::{CREDENTIALS, CREDENTIALS_ENCRYPTED};
+use crate::key::description::{Default, Entries, KEY, Key, Kind, ROLLS};
 
-const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
 const OF_IMAGE: Key = Key { default: Default::Words("the image's"), ..ROLLS };
 const STRINGS: Key = Key { kind: Kind::List("strings"), ..ROLLS };
 
@@ -125,22 +125,8 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "The TCP port on which the container listens, which is `PORT` in its environment.",
         ..ROLLS
     },
-    Key {
-        name: "credentials",
-        kind: Kind::Table(Entries::Paths),
-        example: "{ password = \"/etc/shop/password\" }",
-        meaning: "Secrets that the processes read in `$CREDENTIALS_DIRECTORY` within the container.",
-        systemd: "`LoadCredential=`",
-        ..ROLLS
-    },
-    Key {
-        name: "credentials_encrypted",
-        kind: Kind::Table(Entries::Paths),
-        example: "{ password = \"/etc/shop/password.cred\" }",
-        meaning: "Secrets that systemd-creds(1) has encrypted, in `$CREDENTIALS_DIRECTORY` too.",
-        systemd: "`LoadCredentialEncrypted=`",
-        ..ROLLS
-    },
+    Key { meaning: "Secrets that the processes read in `$CREDENTIALS_DIRECTORY` within the container.", ..CREDENTIALS },
+    CREDENTIALS_ENCRYPTED,
 ];
 
 /// Keys of podman-systemd.unit(5) that conductor has no use for: why, and what to write instead.

@@ -1,8 +1,6 @@
 //! `[deploy]`
 
-use crate::key::description::{Default, Digest, KEY, Key, Kind};
-
-const SETTING: Key = Key { digest: Some(Digest::Settings), ..KEY };
+use crate::key::description::{Default, Digest, KEY, Key, Kind, SETTING};
 
 pub(crate) const KEYS: &[Key] = &[
     Key {

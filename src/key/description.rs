@@ -34,6 +34,12 @@ pub(crate) const KEY: Key = Key {
     reported_as: "",
 };
 
+/// A key whose change rolls the deployments.
+pub(super) const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+
+/// A key whose change is in force after a reload of systemd alone.
+pub(super) const SETTING: Key = Key { digest: Some(Digest::Settings), ..KEY };
+
 /// The type of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -1,8 +1,7 @@
 //! `[exec]`, of services and functions.
 
-use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
-
-const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+use crate::key::credentials::{CREDENTIALS, CREDENTIALS_ENCRYPTED};
+use crate::key::description::{Default, Entries, Key, Kind, ROLLS};
 
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -32,22 +31,8 @@ pub(crate) const KEYS: &[Key] = &[
         systemd: "`User=`, `DynamicUser=`",
         ..ROLLS
     },
-    Key {
-        name: "credentials",
-        kind: Kind::Table(Entries::Paths),
-        example: "{ password = \"/etc/shop/password\" }",
-        meaning: "Secrets that the processes read in `$CREDENTIALS_DIRECTORY`.",
-        systemd: "`LoadCredential=`",
-        ..ROLLS
-    },
-    Key {
-        name: "credentials_encrypted",
-        kind: Kind::Table(Entries::Paths),
-        example: "{ password = \"/etc/shop/password.cred\" }",
-        meaning: "Secrets that systemd-creds(1) has encrypted, in `$CREDENTIALS_DIRECTORY` too.",
-        systemd: "`LoadCredentialEncrypted=`",
-        ..ROLLS
-    },
+    CREDENTIALS,
+    CREDENTIALS_ENCRYPTED,
     Key {
         name: "sandbox",
         kind: Kind::Words(&[

@@ -1,8 +1,7 @@
 //! `[health]`
 
-use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
+use crate::key::description::{Default, Entries, Key, Kind, ROLLS};
 
-const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
 const WITH_HTTP: Key = Key { needs: "health.http = \"/healthz\"", ..ROLLS };
 
 pub(crate) const KEYS: &[Key] = &[

@@ -1,8 +1,7 @@
 //! `[hooks]`, and a hook that is a table.
 
-use crate::key::description::{Default, Digest, KEY, Key, Kind};
+use crate::key::description::{Default, Key, Kind, ROLLS};
 
-const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
 const HOOK: Key = Key { kind: Kind::Hook, ..ROLLS };
 
 pub(crate) const TIMEOUT: Key = Key {

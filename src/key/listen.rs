@@ -1,8 +1,6 @@
 //! `[listen]`
 
-use crate::key::description::{Default, Digest, KEY, Key, Kind};
-
-const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+use crate::key::description::{Default, Key, Kind, ROLLS};
 
 pub(crate) const KEYS: &[Key] = &[
     Key {

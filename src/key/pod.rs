@@ -1,8 +1,7 @@
 //! `[pod]`
 
-use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
-
-const ROLLS: Key = Key { digest: Some(Digest::Generation), ..KEY };
+use crate::key::credentials::{CREDENTIALS, CREDENTIALS_ENCRYPTED};
+use crate::key::description::{Default, Entries, Key, Kind, ROLLS};
 
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -55,19 +54,8 @@ pub(crate) const KEYS: &[Key] = &[
         ..ROLLS
     },
     Key {
-        name: "credentials",
-        kind: Kind::Table(Entries::Paths),
-        example: "{ password = \"/etc/shop/password\" }",
         meaning: "Secrets that the processes read in `$CREDENTIALS_DIRECTORY` within the containers.",
-        systemd: "`LoadCredential=`",
-        ..ROLLS
+        ..CREDENTIALS
     },
-    Key {
-        name: "credentials_encrypted",
-        kind: Kind::Table(Entries::Paths),
-        example: "{ password = \"/etc/shop/password.cred\" }",
-        meaning: "Secrets that systemd-creds(1) has encrypted, in `$CREDENTIALS_DIRECTORY` too.",
-        systemd: "`LoadCredentialEncrypted=`",
-        ..ROLLS
-    },
+    CREDENTIALS_ENCRYPTED,
 ];

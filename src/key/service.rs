@@ -1,10 +1,9 @@
 //! service.toml above its sections.
 
-use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
+use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind, SETTING};
 
 const SECTION: Key = Key { kind: Kind::Section, default: Default::Words(""), ..KEY };
 const ENGINE: Key = Key { default: Default::Words("one of the three"), ..SECTION };
-const SETTING: Key = Key { digest: Some(Digest::Settings), ..KEY };
 
 pub(crate) const KEYS: &[Key] = &[
     Key {

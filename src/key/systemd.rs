@@ -1,8 +1,8 @@
 //! `[systemd]`
 
-use crate::key::description::{Digest, Entries, KEY, Key, Kind};
+use crate::key::description::{Digest, Entries, Key, Kind, ROLLS};
 
-const ROLLS: Key = Key { kind: Kind::Directives(Entries::Lines), digest: Some(Digest::Generation), ..KEY };
+const DIRECTIVES: Key = Key { kind: Kind::Directives(Entries::Lines), ..ROLLS };
 
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -10,21 +10,21 @@ pub(crate) const KEYS: &[Key] = &[
         example: "{ After = [\"postgresql.service\"] }",
         meaning: "`[systemd.unit]`: directives of the deployments' services.",
         systemd: "`[Unit]`",
-        ..ROLLS
+        ..DIRECTIVES
     },
     Key {
         name: "service",
         example: "{ SyslogIdentifier = \"shop\" }",
         meaning: "`[systemd.service]`: directives of the deployments' services.",
         systemd: "`[Service]`",
-        ..ROLLS
+        ..DIRECTIVES
     },
     Key {
         name: "socket",
         example: "{ FileDescriptorName = \"web\" }",
         meaning: "`[systemd.socket]`: directives of the deployments' sockets.",
         systemd: "`[Socket]`",
-        ..ROLLS
+        ..DIRECTIVES
     },
     Key {
         name: "slice",
@@ -32,6 +32,6 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "`[systemd.slice]`: directives of the service's slice, after those of `[resources]`.",
         systemd: "`[Slice]`",
         digest: Some(Digest::Settings),
-        ..ROLLS
+        ..DIRECTIVES
     },
 ];

@@ -1,4 +1,4 @@
-//! Drivers: how each reverse proxy is told of the routing table.
+//! Drivers: how each reverse proxy takes the routing table.
 //!
 //! A driver says what it cannot express, renders a table to files, names the command that validates a candidate,
 //! explains the proxy's words, and gives `conductor doctor` what is particular to it.
@@ -33,7 +33,7 @@ pub(crate) struct Refusal {
     pub(crate) help: Option<String>,
 }
 
-/// Something about the administrator's own configuration that `conductor doctor` tells.
+/// A finding of `conductor doctor` about the administrator's own configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     pub(crate) finding: String,
@@ -117,7 +117,7 @@ impl Driver {
         }
     }
 
-    /// Returns what is to be told of the administrator's own configuration, given its text.
+    /// Returns the finding about the administrator's own configuration, given its text.
     pub(crate) fn note(self, text: &str) -> Option<Note> {
         match self {
             Self::Caddy => caddy::has_every_host(text).then(|| Note {

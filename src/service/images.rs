@@ -13,7 +13,7 @@ use crate::names::{GenerationId, ServiceName};
 /// there: asking podman takes a tenth of a pod's rollout.
 ///
 /// # Errors
-/// What podman says of the first that cannot be had, or what is wrong with a pod's file.
+/// What podman says of the first image that it cannot pull, or what is wrong with a pod's file.
 pub(crate) fn provide(
     layout: &Layout,
     service: &Service,

@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 
 use crate::atomic;
 use crate::compile::host::Compiled;
+use crate::deployment;
 use crate::deployment::health::named;
 use crate::deployment::state::{self, State};
 use crate::deployment::{drain, slot};
@@ -275,7 +276,7 @@ pub(crate) fn stop(machine: &Machine, deployments: &[Deployment]) -> Result<()> 
     if deployments.is_empty() {
         return Ok(());
     }
-    let bridged: Vec<_> = deployments.iter().filter(|one| crate::deployment::is_bridged(layout, one)).collect();
+    let bridged: Vec<_> = deployments.iter().filter(|one| deployment::is_bridged(layout, one)).collect();
     let sockets = bridged.iter().map(|one| one.inner_socket_unit());
     let units = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit()]).chain(sockets);
     let stopped = manager.stop(&units.collect::<Vec<_>>());

@@ -101,10 +101,8 @@ impl Generation {
         let template = self.service.name.template(&self.id);
         let texts = self.units.iter().filter(|(path, _)| path.as_str().starts_with(&format!("{template}.service")));
         let instance = deployment.map(|deployment| deployment.instance);
-        let mut drop_in: String = texts
-            .filter_map(|(path, _)| compile::text(&self.units, path))
-            .map(|text| of_processes(text, instance))
-            .collect();
+        let mut drop_in: String =
+            texts.filter_map(|(path, _)| self.units.text(path)).map(|text| of_processes(text, instance)).collect();
         if self.is_live {
             // The directory is the deployments': it stays when the command ends.
             drop_in.push_str("RuntimeDirectoryPreserve=yes\n");

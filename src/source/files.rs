@@ -74,7 +74,7 @@ fn walk(
             files.push(File { kind: regular(entry.path(), &shown.join(&path))?, path });
         } else {
             let message = "is neither a file, a directory nor a link";
-            return Err(Diagnostic::of_file(&shown.join(path), message, "take it out of the declaration"));
+            return Err(Diagnostic::of_file(&shown.join(path), message, "remove it from the declaration"));
         }
     }
     Ok(())

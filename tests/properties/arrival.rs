@@ -1,6 +1,5 @@
 //! Where each text of a declaration arrives in the units, and in what form.
 
-use conductor::compile;
 use conductor::compile::host::Compiled;
 
 use crate::unit::{expanded, lines, unspecified, values, values_in, words};
@@ -54,7 +53,7 @@ pub(crate) fn arrived(place: &str, compiled: &Compiled) -> Option<Vec<String>> {
         "credential" => vec![unspecified(&values(compiled, "LoadCredential")[0]).split_off("db:/".len())],
         "encrypted" => vec![unspecified(&values(compiled, "LoadCredentialEncrypted")[0]).split_off("key:/".len())],
         "description" => {
-            let unit = compile::text(&compiled.units, "web.service".into())?;
+            let unit = compiled.units.text("web.service".into())?;
             let value = lines(unit).into_iter().find(|(_, key, _)| key == "Description").map(|(_, _, value)| value);
             vec![unspecified(&value?)]
         }

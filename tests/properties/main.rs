@@ -13,7 +13,6 @@ mod users;
 
 use std::sync::LazyLock;
 
-use conductor::compile;
 use conductor::compile::host::Compiled;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -74,7 +73,7 @@ proptest! {
         };
         let caddy = |text: String| {
             let host = compile(text.as_bytes());
-            web(&host).map(|_| compile::text(&host.tree, "conductor/proxy/caddy/sites.caddy".into()).expect("a file").to_owned())
+            web(&host).map(|_| host.tree.text("conductor/proxy/caddy/sites.caddy".into()).expect("a file").to_owned())
         };
         let Some(given) = caddy(text(&host, &path)) else { return Ok(()) };
         let harmless = caddy(text("x", if path.trim_matches('/').is_empty() { "" } else { "x" })).expect("it compiles");

@@ -1,6 +1,5 @@
 //! Units as systemd reads them.
 
-use conductor::compile;
 use conductor::compile::host::Compiled;
 use conductor::tree::Entry;
 
@@ -67,7 +66,7 @@ pub(crate) fn values(compiled: &Compiled, key: &str) -> Vec<String> {
 }
 
 pub(crate) fn values_in(compiled: &Compiled, unit: &str, key: &str) -> Vec<String> {
-    let text = compile::text(&compiled.units, unit.into()).unwrap_or_else(|| panic!("no {unit}"));
+    let text = compiled.units.text(unit.into()).unwrap_or_else(|| panic!("no {unit}"));
     lines(text).into_iter().filter(|(_, here, _)| here == key).map(|(_, _, value)| value).collect()
 }
 

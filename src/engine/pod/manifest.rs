@@ -148,7 +148,7 @@ pub(super) const SHAPES: &[(&str, &str, &str)] = &[
     ("volumeMounts", "a list of maps", "volumeMounts: [{name: cache, mountPath: /cache}]"),
 ];
 
-/// Says that a value has not the shape that its key takes.
+/// Says that a value does not have the shape that its key takes.
 pub(crate) fn misfit(document: &Document, misfit: Misfit) -> Diagnostic {
     let Misfit { path, message } = misfit;
     let key = path.0.iter().rev().find_map(|step| match step {
