@@ -1,13 +1,15 @@
 //! The whole pipeline: what is on disk becomes a tree for a target and the proxy.
 //!
-//! The generator, `render`, `check` and the hooks all come through here: a preview shows what systemd gets.
+//! The generator, `render`, `check` and the hooks all come through here: a preview shows what systemd gets. Nothing is
+//! rendered but the proxy's configuration, which is of all services together; units are when somebody asks for them.
 
 pub(crate) mod conflict;
 pub mod functions;
 pub mod host;
 pub(crate) mod unit_files;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -21,8 +23,8 @@ use crate::document::Node;
 use crate::generation::Digests;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
-use crate::model::{Model, Service};
-use crate::names::{self, GenerationId, ServiceName};
+use crate::model::{Footprint, Model, Service};
+use crate::names;
 use crate::path;
 use crate::proxy::driver::Driver;
 use crate::proxy::files;
@@ -119,9 +121,8 @@ pub(crate) fn compile_written(
     refuse_unsupported(&declared.document, service)?;
     let digests = Digests::of(&model);
     let id = digests.id();
-    let units = target.service(layout, &model, &id);
     let Model { service, systemd } = model;
-    Ok(Compiled { service, systemd, digests, id, units })
+    Ok(Compiled { service, systemd, digests, id })
 }
 
 /// Refuses routes that this host's proxy cannot express.
@@ -158,104 +159,130 @@ pub(crate) fn compile_located(
 
 /// Compiles everything that is declared, beside what is live.
 pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
+    let (host, compiled) = survey(layout, target, |services| services);
+    let Host { services: footprints, functions, errors, proxy } = host;
+    let services = compiled.into_iter().flatten().map(|compiled| (compiled.service.name.clone(), compiled));
+    let services = services.filter(|(name, _)| footprints.contains_key(name)).collect();
+    Host { services, functions, errors, proxy }
+}
+
+/// Compiles everything that is declared, beside what is live. What compiles of a declaration is handed to `each` at once,
+/// in any order and by two threads, so that models need not be in memory together; what `each` makes of them is returned
+/// by name. The host has only those services that lose to no other.
+pub fn survey<T: Send>(
+    layout: &Layout,
+    target: &dyn Target,
+    each: impl Fn(Vec<Compiled>) -> T + Sync,
+) -> (Host<Footprint>, Vec<T>) {
     let mut host = Host::default();
     let (locations, errors) = search::find(layout);
     if !errors.0.is_empty() {
         host.fail(None, errors);
     }
     let others = UnitFiles::list(layout);
-    let compile = |location: &Location| {
-        others.refuse(&location.name, location)?;
-        compile_each(layout, location, &layout.at(&location.dir), &location.dir, target)
+    let survey = |location: &Location| {
+        let (names, compiled) = declaration(layout, location, &locations, &others, target)?;
+        guarded(&location.dir, "declaration", || Ok((names, each(compiled))))
     };
-    for (location, services) in locations.iter().zip(in_parallel(&locations, compile)) {
-        match services {
-            Ok(services) => {
-                services.into_iter().for_each(|(name, outcome)| take(&mut host, &others, location, name, outcome));
+    let mut made = Vec::new();
+    for (location, outcome) in locations.iter().zip(in_parallel(&locations, survey)) {
+        match outcome {
+            Ok((names, of_it)) => {
+                made.push(of_it);
+                names.into_iter().for_each(|(name, outcome)| match outcome {
+                    Ok(footprint) => drop(host.services.insert(name, footprint)),
+                    Err(errors) => host.fail(Some(name), errors),
+                });
             }
             Err(errors) => host.fail(Some(location.name.clone()), errors),
         }
     }
     let live = live::all(layout);
     conflict::refuse(layout, &mut host, &live);
-    let kept: Vec<Service> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
-    for compiled in host.services.values() {
-        host.tree.extend(compiled.units.clone());
-    }
+    let kept: Vec<_> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     let aliases = compile_functions(layout, &mut host, target, &kept);
-    let compiled = host.services.values().map(|compiled| &compiled.service);
-    host.tree.extend(files::render(layout, &compiled.chain(&kept).collect::<Vec<_>>(), aliases.as_deref()));
-    host
+    let services: Vec<_> = host.services.values().chain(&kept).collect();
+    host.proxy = files::render(layout, &services, aliases.as_deref());
+    (host, made)
 }
 
-/// Takes what compiled of a declaration into a host, unless its unit is somebody else's. A part gives way to a service
-/// that is declared by its name.
-fn take(
-    host: &mut Host,
-    others: &UnitFiles,
+/// Compiles a declaration among the others of a host. A part gives way to a service that is declared by its name, and
+/// everything to units of other people.
+fn declaration(
+    layout: &Layout,
     location: &Location,
-    name: ServiceName,
-    outcome: Result<Compiled, Diagnostics>,
-) {
-    match outcome.and_then(|compiled| others.refuse(&name, location).map(|()| compiled)) {
-        Ok(compiled) => {
-            let source = compiled.service.source.clone();
-            if let Some(part) = host.services.insert(name.clone(), compiled) {
-                host.fail(Some(name.clone()), taken_name(&name, &part.service.source, &source).into());
+    locations: &[Location],
+    others: &UnitFiles,
+    target: &dyn Target,
+) -> Result<(PerService<Footprint>, Vec<Compiled>), Diagnostics> {
+    others.refuse(&location.name, location)?;
+    let (mut footprints, mut compiled) = (Vec::new(), Vec::new());
+    for (name, outcome) in compile_each(layout, location, &layout.at(&location.dir), &location.dir, target)? {
+        let owner = locations.binary_search_by(|other| other.name.cmp(&name)).ok().map(|index| &locations[index]);
+        let outcome = outcome.and_then(|of_it| {
+            others.refuse(&name, location)?;
+            match owner.filter(|owner| owner.name != location.name) {
+                Some(owner) => {
+                    Err(taken_name(&name, &of_it.service.source, &owner.dir.join(source::DECLARATION)).into())
+                }
+                None => Ok(of_it),
             }
-        }
-        Err(errors) => host.fail(Some(name), errors),
+        });
+        footprints.push((name, outcome.as_ref().map(|of_it| Footprint::of(&of_it.service)).map_err(Clone::clone)));
+        compiled.extend(outcome);
     }
+    Ok((footprints, compiled))
 }
 
-/// What `work` makes of each item, in their order, half of it made by a second thread.
-fn in_parallel<T: Sync, U: Send>(items: &[T], work: impl Fn(&T) -> U + Sync) -> Vec<U> {
-    let (here, there) = items.split_at(items.len() / 2);
-    let all = |items: &[T]| items.iter().map(&work).collect::<Vec<_>>();
-    thread::scope(|scope| {
-        let helper = thread::Builder::new().spawn_scoped(scope, || all(there));
-        let mut done = all(here);
-        // Where there can be no thread, or it ended badly, the work is done here.
-        let rest = helper.ok().and_then(|helper| helper.join().ok());
-        done.extend(rest.unwrap_or_else(|| all(there)));
-        done
-    })
+/// Items that a thread takes at a time.
+const CHUNK: usize = 8;
+
+/// Returns what `work` makes of each item, in their order; a second thread takes its share.
+pub fn in_parallel<T: Sync, U: Send>(items: &[T], work: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let next = AtomicUsize::new(0);
+    let share = || {
+        let mut made = Vec::new();
+        loop {
+            let start = next.fetch_add(CHUNK, Ordering::Relaxed);
+            let Some(rest) = items.get(start..).filter(|rest| !rest.is_empty()) else { return made };
+            made.extend(rest.iter().take(CHUNK).enumerate().map(|(index, item)| (start + index, work(item))));
+        }
+    };
+    let mut made = thread::scope(|scope| {
+        // Where there can be no second thread, the first does all.
+        let helper = (items.len() > CHUNK).then(|| thread::Builder::new().spawn_scoped(scope, share));
+        let mut made = share();
+        if let Some(Ok(helper)) = helper {
+            made.extend(helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        made
+    });
+    made.sort_unstable_by_key(|(index, _)| *index);
+    made.into_iter().map(|(_, of_it)| of_it).collect()
 }
 
-/// Lays the units of what is live under what compiled. What did not compile speaks from its
-/// snapshot; the service that it is there is returned.
-fn keep_live(layout: &Layout, host: &mut Host, live: &Live) -> Option<Service> {
-    let compiled = host.services.get(&live.name).map(|compiled| compiled.id.clone());
-    let speaks = if compiled.is_none() { Some(live.current(layout)) } else { None };
-    for id in &live.generations {
-        let units = match speaks {
-            _ if compiled.as_ref() == Some(id) => continue,
-            Some(current) if current == id => live.units(layout, id),
-            _ => live.deployment_units(layout, id),
-        };
-        match units {
-            Ok(units) => host.tree.extend(units),
-            Err(error) => host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error)),
+/// Returns what a live service takes that did not compile: its snapshot speaks for it.
+fn keep_live(layout: &Layout, host: &mut Host<Footprint>, live: &Live) -> Option<Footprint> {
+    if host.services.contains_key(&live.name) {
+        return None;
+    }
+    let id = live.current(layout);
+    match live.service(layout, id) {
+        Ok(service) => Some(Footprint::of(&service)),
+        Err(error) => {
+            host.fail(Some(live.name.clone()), live.unreadable(layout, id, &error));
+            None
         }
     }
-    let id = speaks?;
-    let model = live.service(layout, id);
-    model.map_err(|error| host.fail(Some(live.name.clone()), unreadable(layout, live, id, &error))).ok()
-}
-
-fn unreadable(layout: &Layout, live: &Live, id: &GenerationId, error: &std::io::Error) -> Diagnostics {
-    let path = layout.snapshot(&live.name, id);
-    let remedy = "restart the service: its running deployments have lost their configuration";
-    Diagnostic::of_file(&path, format!("the snapshot cannot be read: {error}"), remedy).into()
 }
 
 /// Compiles all functions beside the services. Returned are the aliases that the proxy is told of; None where there
 /// is no function.
 fn compile_functions(
     layout: &Layout,
-    host: &mut Host,
+    host: &mut Host<Footprint>,
     target: &dyn Target,
-    kept: &[Service],
+    kept: &[Footprint],
 ) -> Option<Vec<FunctionRoute>> {
     let found: Vec<_> = source::functions::find(layout).into_iter().collect();
     let load = |(id, dir): &(names::FunctionId, Utf8PathBuf)| {
@@ -263,10 +290,7 @@ fn compile_functions(
     };
     for loaded in in_parallel(&found, load) {
         match loaded {
-            Ok(compiled) => {
-                host.tree.extend(target.function(layout, &compiled));
-                host.functions.insert(compiled.id.clone(), compiled);
-            }
+            Ok(compiled) => drop(host.functions.insert(compiled.id.clone(), compiled)),
             Err(errors) => host.fail(None, errors),
         }
     }
@@ -277,7 +301,7 @@ fn compile_functions(
     for (alias, owned) in source::functions::aliases(layout) {
         let Some(compiled) = host.functions.get(&owned.id) else { continue };
         let tls = compiled.function.tls;
-        let services = host.services.values().map(|it| &it.service).chain(kept);
+        let services = host.services.values().chain(kept).map(|it| (&it.name, &it.routes[..]));
         match RouteConflict::of_alias(&alias, tls, services) {
             None => routes.push(FunctionRoute { alias, tls, link: owned.link }),
             Some((owner, _)) => {

@@ -11,15 +11,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::generation::{Digests, FORMAT};
 use crate::layout::Layout;
 use crate::model::{Model, Service, Strategy};
 use crate::names::{GenerationId, ServiceName};
-use crate::tree::Tree;
-use crate::write;
+use crate::tree::{Entry, Tree};
 
-/// Below a snapshot: its rendered units.
-pub(crate) const UNITS: &str = "units";
+/// Below a snapshot: its rendered units, all in one file, since the generator reads those of every service.
+pub(crate) const UNITS: &str = "units.json";
 /// Below a snapshot: its resolved model.
 pub(crate) const MODEL: &str = "model.json";
 
@@ -66,14 +66,14 @@ impl Target {
 
 /// The generations of one service that have a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Live {
-    pub(crate) name: ServiceName,
+pub struct Live {
+    pub name: ServiceName,
     /// By name.
-    pub(crate) generations: Vec<GenerationId>,
+    pub generations: Vec<GenerationId>,
 }
 
 /// Every service with a live generation.
-pub(crate) fn all(layout: &Layout) -> BTreeMap<ServiceName, Live> {
+pub fn all(layout: &Layout) -> BTreeMap<ServiceName, Live> {
     let names = directory_names(&layout.at(&layout.live()));
     let names = names.into_iter().filter_map(|name| ServiceName::new(&name).ok());
     names.filter_map(|name| Some((name.clone(), of(layout, &name)?))).collect()
@@ -108,7 +108,10 @@ fn directory_names(dir: &Utf8Path) -> Vec<String> {
 
 impl Live {
     /// The generation that speaks for the service: the target if it is live, else the last by name.
-    pub(crate) fn current(&self, layout: &Layout) -> &GenerationId {
+    pub fn current(&self, layout: &Layout) -> &GenerationId {
+        if let [only] = &self.generations[..] {
+            return only;
+        }
         let target = Target::read(layout, &self.name).ok().flatten().map(|target| target.generation);
         let found = target.and_then(|target| self.generations.iter().find(|id| **id == target));
         found.unwrap_or_else(|| self.generations.last().expect("a live service has a generation"))
@@ -126,46 +129,78 @@ impl Live {
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub(crate) fn units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
-        write::read_tree(&layout.at(&layout.snapshot(&self.name, id)).join(UNITS))
+    pub fn units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
+        units(layout, &self.name, id)
     }
 
     /// The units of a live generation's deployments alone.
     ///
     /// # Errors
     /// A snapshot that cannot be read.
-    pub(crate) fn deployment_units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
+    pub fn deployment_units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
         let mut tree = self.units(layout, id)?;
-        tree.retain(|path| self.name.templates(id).iter().any(|name| path.as_str().starts_with(name)));
+        tree.retain(|path| is_of_deployments(&self.name, id, path));
         Ok(tree)
     }
+
+    /// Whether a unit, or what lies below it, is of one of the generations' deployments.
+    pub fn is_of_deployments(&self, path: &Utf8Path) -> bool {
+        self.generations.iter().any(|id| is_of_deployments(&self.name, id, path))
+    }
+
+    /// Says that a snapshot cannot be read.
+    pub fn unreadable(&self, layout: &Layout, id: &GenerationId, error: &io::Error) -> Diagnostics {
+        let path = layout.snapshot(&self.name, id);
+        let remedy = "restart the service: its running deployments have lost their configuration";
+        Diagnostic::of_file(&path, format!("the snapshot cannot be read: {error}"), remedy).into()
+    }
 }
 
-/// The units of everything that is live, as the snapshots have them; what cannot be read is left out.
-/// The generator writes these before it looks at a declaration: whatever happens to it then, what
-/// runs keeps its units.
-pub fn tree(layout: &Layout) -> Tree {
-    let mut tree = Tree::default();
-    for live in all(layout).values() {
-        let current = live.current(layout);
-        for id in &live.generations {
-            let units = if id == current { live.units(layout, id) } else { live.deployment_units(layout, id) };
-            tree.extend(units.unwrap_or_default());
-        }
-    }
-    tree
+fn is_of_deployments(name: &ServiceName, id: &GenerationId, path: &Utf8Path) -> bool {
+    name.templates(id).iter().any(|name| path.as_str().starts_with(name))
 }
 
-/// Deployment units that compile to something else than what is live: the live ones' links would
-/// hide them from systemd in the generator's normal directory.
-pub fn shadowed(live: &Tree, fresh: &Tree) -> Tree {
-    let mut shadowed = Tree::default();
-    for (path, entry) in live.iter().filter(|(path, _)| path.as_str().contains('@')) {
-        if let Some(fresh) = fresh.get(path).filter(|fresh| *fresh != entry) {
-            shadowed.insert(path.to_owned(), fresh.clone());
+/// A unit in a snapshot.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Unit {
+    File(String),
+    Link(Utf8PathBuf),
+}
+
+/// Writes units as a snapshot has them: by path, `{"file": "…"}` or `{"link": "../web.service"}`.
+///
+/// # Errors
+/// Units that are not text.
+pub(crate) fn write_units(units: &Tree) -> io::Result<Vec<u8>> {
+    let mut written = BTreeMap::new();
+    for (path, entry) in units.iter() {
+        let unit = match entry {
+            Entry::File { content, mode: _ } => {
+                Unit::File(String::from_utf8(content.clone()).map_err(io::Error::other)?)
+            }
+            Entry::Symlink { target } => Unit::Link(target.clone()),
+        };
+        written.insert(path, unit);
+    }
+    Ok(serde_json::to_vec(&written)?)
+}
+
+/// Reads the units of a live generation.
+///
+/// # Errors
+/// A snapshot that is not there or cannot be read.
+pub(crate) fn units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Tree> {
+    let path = layout.at(&layout.snapshot(name, id)).join(UNITS);
+    let written: BTreeMap<Utf8PathBuf, Unit> = serde_json::from_slice(&fs::read(path)?)?;
+    let mut units = Tree::default();
+    for (path, unit) in written {
+        match unit {
+            Unit::File(content) => units.file(path, content),
+            Unit::Link(target) => units.symlink(path, target),
         }
     }
-    shadowed
+    Ok(units)
 }
 
 /// Reads the service that a live generation was compiled from.

@@ -2,14 +2,13 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// Content is shared: a tree is cheap to copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is to be at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Entry {
-    File { content: Arc<[u8]>, mode: u32 },
+    File { content: Vec<u8>, mode: u32 },
     Symlink { target: Utf8PathBuf },
 }
 
@@ -41,8 +40,8 @@ pub struct Tree(BTreeMap<Key, Entry>);
 
 impl Tree {
     /// Adds a file that everybody may read.
-    pub(crate) fn file(&mut self, path: impl Into<Utf8PathBuf>, content: impl AsRef<[u8]>) {
-        self.insert(path.into(), Entry::File { content: content.as_ref().into(), mode: 0o644 });
+    pub(crate) fn file(&mut self, path: impl Into<Utf8PathBuf>, content: impl Into<Vec<u8>>) {
+        self.insert(path.into(), Entry::File { content: content.into(), mode: 0o644 });
     }
 
     pub(crate) fn symlink(&mut self, path: impl Into<Utf8PathBuf>, target: impl Into<Utf8PathBuf>) {
@@ -66,7 +65,7 @@ impl Tree {
     }
 
     /// Takes over all entries of another tree.
-    pub(crate) fn extend(&mut self, other: Self) {
+    pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
@@ -77,6 +76,11 @@ impl Tree {
 
     pub fn iter(&self) -> impl Iterator<Item = (&Utf8Path, &Entry)> {
         self.0.iter().map(|(Key(path), entry)| (path.as_path(), entry))
+    }
+
+    /// Takes all entries out.
+    pub fn into_entries(self) -> impl Iterator<Item = (Utf8PathBuf, Entry)> {
+        self.0.into_iter().map(|(Key(path), entry)| (path, entry))
     }
 
     pub fn is_empty(&self) -> bool {

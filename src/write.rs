@@ -3,8 +3,6 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
-use std::panic::resume_unwind;
-use std::thread;
 
 use camino::Utf8Path;
 
@@ -16,69 +14,27 @@ use crate::tree::{Entry, Tree};
 /// # Errors
 /// The first entry that cannot be written, with its path.
 pub fn create(dir: &Utf8Path, tree: &Tree) -> io::Result<()> {
-    create_entries(dir, &tree.iter().collect::<Vec<_>>())
-}
-
-/// Fewer entries are not worth a thread.
-const MANY: usize = 256;
-
-/// Half of many entries is written by a second thread.
-fn create_entries(dir: &Utf8Path, entries: &[(&Utf8Path, &Entry)]) -> io::Result<()> {
-    if entries.len() < MANY {
-        return create_in_order(dir, entries);
-    }
-    let (here, there) = entries.split_at(entries.len() / 2);
-    thread::scope(|scope| {
-        let helper = thread::Builder::new().spawn_scoped(scope, || create_in_order(dir, there));
-        create_in_order(dir, here)?;
-        match helper {
-            Ok(helper) => helper.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            Err(_) => create_in_order(dir, there), // where there can be no thread
-        }
+    tree.iter().try_for_each(|(path, entry)| {
+        let at = dir.join(path);
+        create_entry(&at, entry).map_err(|error| named(&at, &error))
     })
 }
 
-fn create_in_order(dir: &Utf8Path, entries: &[(&Utf8Path, &Entry)]) -> io::Result<()> {
-    let mut last_parent = None;
-    for (path, entry) in entries {
-        let at = dir.join(path);
-        // Entries are in order: those of one directory follow each other.
-        if last_parent != path.parent() {
-            last_parent = path.parent();
-            fs::create_dir_all(at.parent().unwrap_or(dir)).map_err(|error| named(&at, &error))?;
-        }
-        create_entry(&at, entry).map_err(|error| named(&at, &error))?;
-    }
-    Ok(())
-}
-
-/// Makes what `create` wrote of one tree into another tree. An entry that changes is replaced in
-/// one step.
+/// Writes an entry to a path where there is none, with the directories above it.
 ///
 /// # Errors
-/// The first entry that cannot be written or removed, with its path.
-pub fn update(dir: &Utf8Path, written: &Tree, wanted: &Tree) -> io::Result<()> {
-    let mut missing = Vec::new();
-    for (path, entry) in wanted.iter() {
-        match written.get(path) {
-            Some(there) if there == entry => {}
-            Some(_) => replace_entry(&dir.join(path), entry).map_err(|error| named(path, &error))?,
-            None => missing.push((path, entry)),
+/// If there is one, or what the file system refuses.
+pub fn create_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
+    match create_here(at, entry) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(at.parent().unwrap_or(at))?;
+            create_here(at, entry)
         }
+        created => created,
     }
-    for (path, _) in written.iter().filter(|(path, _)| wanted.get(path).is_none()) {
-        fs::remove_file(dir.join(path)).map_err(|error| named(path, &error))?;
-    }
-    create_entries(dir, &missing)
 }
 
-fn replace_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
-    let fresh = at.with_file_name(format!(".{}.new", at.file_name().unwrap_or("entry")));
-    create_entry(&fresh, entry)?;
-    fs::rename(&fresh, at)
-}
-
-fn create_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
+fn create_here(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
     match entry {
         Entry::File { content, mode } => {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(*mode).open(at)?;
@@ -88,8 +44,18 @@ fn create_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
     }
 }
 
+/// Replaces what is at a path in one step.
+///
+/// # Errors
+/// What the file system refuses; what was there is then untouched.
+pub fn replace_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
+    let fresh = at.with_file_name(format!(".{}.new", at.file_name().unwrap_or("entry")));
+    create_entry(&fresh, entry)?;
+    fs::rename(&fresh, at)
+}
+
 /// An error that says where it happened.
-pub(crate) fn named(path: &Utf8Path, error: &io::Error) -> io::Error {
+pub fn named(path: &Utf8Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{path}: {error}"))
 }
 
@@ -114,7 +80,7 @@ fn read_below(dir: &Utf8Path, below: &Utf8Path, tree: &mut Tree) -> io::Result<(
             tree.insert(path, Entry::Symlink { target: entry.path().read_link_utf8()? });
         } else {
             let mode = entry.metadata()?.permissions().mode() & 0o777;
-            tree.insert(path, Entry::File { content: fs::read(entry.path())?.into(), mode });
+            tree.insert(path, Entry::File { content: fs::read(entry.path())?, mode });
         }
     }
     Ok(())

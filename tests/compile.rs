@@ -4,6 +4,7 @@ mod common;
 
 use std::fmt::Write;
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -34,7 +35,29 @@ fn snapshot(name: &str, text: &str) {
     common::settings().bind(|| insta::assert_snapshot!(name, text));
 }
 
-fn show(host: &Host) -> String {
+/// A compiled host with its tree.
+struct Whole {
+    host: Host,
+    tree: Tree,
+}
+
+impl Deref for Whole {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+/// Compiles everything under a root, for a systemd.
+fn compile_whole(layout: &Layout, systemd: u16) -> Whole {
+    let target = Units(Some(systemd));
+    let mut host = compile::compile(layout, &target);
+    let tree = host.tree(layout, &target);
+    Whole { host, tree }
+}
+
+fn show(host: &Whole) -> String {
     let mut text = String::new();
     for (service, errors) in &host.errors {
         let name = service.as_ref().map_or("(no service)", |name| name.as_str());
@@ -77,20 +100,21 @@ impl Scratch {
         }
     }
 
-    fn compile(&self) -> Host {
-        compile::compile(&self.layout(), &Units(Some(SYSTEMD)))
+    fn compile(&self) -> Whole {
+        compile_whole(&self.layout(), SYSTEMD)
     }
 
     /// Makes what is declared live, as its start would.
     fn start(&self, name: &str) -> Started {
         let (layout, name) = (self.layout(), ServiceName::new(name).expect("a name"));
-        let mut host = self.compile();
-        let compiled = host.services.remove(&name).unwrap_or_else(|| panic!("{}", show(&host)));
-        store::store(&layout, &compiled, &layout.at(&layout.declaration(&name))).expect("a stored generation");
+        let host = self.compile();
+        let compiled = host.services.get(&name).unwrap_or_else(|| panic!("{}", show(&host)));
+        let units = Units(Some(SYSTEMD));
+        store::store(&layout, &units, compiled, &layout.at(&layout.declaration(&name))).expect("a stored generation");
         let target = Target::new(&compiled.service, &compiled.digests, Default::default());
         let target = serde_json::to_vec(&target).expect("a target as JSON");
         fs::write(layout.at(&layout.target(&name)), target).expect("a target");
-        Started { id: compiled.id, units: compiled.units }
+        Started { id: compiled.id.clone(), units: compiled.units(&layout, &units) }
     }
 }
 
@@ -113,7 +137,7 @@ fn has(tree: &Tree, entries: &[(&Utf8Path, &Entry)]) -> bool {
     entries.iter().all(|(path, entry)| tree.get(path) == Some(entry))
 }
 
-fn caddy(host: &Host) -> &str {
+fn caddy(host: &Whole) -> &str {
     host.tree.text("conductor/proxy/caddy/sites.caddy".into()).expect("the proxy's configuration")
 }
 
@@ -126,7 +150,7 @@ const BROKEN: &str = "slots = \n";
 fn hosts() {
     for case in cases("hosts") {
         let systemd = directive::systemd_version(case.as_std_path()).unwrap_or(SYSTEMD);
-        let host = compile::compile(&Layout::system(&case), &Units(Some(systemd)));
+        let host = compile_whole(&Layout::system(&case), systemd);
         snapshot(&format!("host-{}", case.file_name().expect("a name")), &show(&host));
     }
 }
@@ -175,7 +199,7 @@ fn compilation_is_deterministic() {
     assert_eq!(one.tree, two.tree);
     assert_eq!(parse(plain).tree, one.tree);
     let changed = parse(&plain.replace("'2'", "'3'"));
-    let id = |host: &Host| host.services.values().next().expect("a service").id.clone();
+    let id = |host: &Whole| host.services.values().next().expect("a service").id.clone();
     assert_eq!(id(&one), id(&two));
     assert_ne!(id(&one), id(&changed));
 }
@@ -206,7 +230,7 @@ fn another_generation_is_compiled_beside_the_live_one() {
     let new = host.services.values().next().expect("a service");
     assert_ne!(new.id, old.id);
     assert!(has(&host.tree, &old.deployment_units()));
-    assert!(has(&host.tree, &new.units.iter().collect::<Vec<_>>()));
+    assert!(has(&host.tree, &new.units(&scratch.layout(), &Units(Some(SYSTEMD))).iter().collect::<Vec<_>>()));
     assert!(caddy(&host).contains("new.example.com") && !caddy(&host).contains("www.example.com"));
 }
 
@@ -278,7 +302,7 @@ fn a_damaged_snapshot_is_an_error_of_its_service() {
 }
 
 /// Two services of which `alpha` lost the route that both claim.
-fn assert_web_keeps_its_route(host: &Host) {
+fn assert_web_keeps_its_route(host: &Whole) {
     let alpha = ServiceName::new("alpha").expect("a name");
     let errors = host.errors.get(&Some(alpha.clone())).map(ToString::to_string).unwrap_or_default();
     let place = "alpha/service.toml:4:1: route[0]";

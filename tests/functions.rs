@@ -154,7 +154,7 @@ fn a_stored_function_is_its_name() {
     store::give(&layout, &compiled.function.aliases[0], &compiled.id).expect("a link");
     let host = compile::compile(&layout, &Units(Some(252)));
     assert!(host.errors.is_empty() && host.functions.contains_key(&compiled.id), "{:?}", host.errors);
-    let caddy = host.tree.text("conductor/proxy/caddy/sites.caddy".into()).expect("routes");
+    let caddy = host.proxy.text("conductor/proxy/caddy/sites.caddy".into()).expect("routes");
     assert!(caddy.contains("unix//etc/conductor/functions/aliases/+x/.socket"), "{caddy}");
     let stored = layout.at(&store::base(&layout)).join(compiled.id.as_str());
     fs::write(stored.join("act"), "#!/bin/sh\necho changed\n").expect("a file");

@@ -80,7 +80,8 @@ impl Machine {
 
 /// Compiles what a root declares, for the systemd in it.
 fn compiled(root: &Utf8Path, layout: &Layout) -> Tree {
-    compile::compile(layout, &Units(directive::systemd_version(root.as_std_path()))).tree
+    let target = Units(directive::systemd_version(root.as_std_path()));
+    compile::compile(layout, &target).tree(layout, &target)
 }
 
 #[track_caller]
@@ -238,7 +239,7 @@ fn busy() -> Machine {
         let host = compile::compile(&layout, &Units(None));
         let compiled = &host.services[&ServiceName::new(name).expect("a name")];
         let dir = layout.at(&layout.declaration(&compiled.service.name));
-        store::store(&layout, compiled, &dir).expect("a stored generation");
+        store::store(&layout, &Units(None), compiled, &dir).expect("a stored generation");
     }
     machine.declare("etc/conductor/services/web", &WEB.replace("true", "false"));
     machine.declare("etc/conductor/services/mail", "[exec\n");
@@ -258,6 +259,106 @@ fn live_generations_are_written_beside_the_declared_ones() {
         tree.iter().filter(|(path, _)| path.as_str().starts_with(name) && path.as_str().ends_with("@.service")).count()
     };
     assert_eq!((templates("web-"), templates("mail-"), templates("blog-")), (2, 1, 0));
+}
+
+impl Machine {
+    /// Makes what is declared live, as its start would.
+    fn start(&self, name: &str) {
+        let layout = Layout::system(&self.path("root"));
+        let host = compile::compile(&layout, &Units(None));
+        let compiled = &host.services[&ServiceName::new(name).expect("a name")];
+        let declared = name.split('.').next().expect("a declaration");
+        let dir = layout.at(&layout.declaration(&ServiceName::new(declared).expect("a name")));
+        store::store(&layout, &Units(None), compiled, &dir).expect("a stored generation");
+    }
+
+    /// Changes a snapshot's units, as if another version of conductor had rendered them.
+    fn age(&self, name: &str, from: &str, to: &str) {
+        let snapshots = self.path("root").join("run/conductor/generations").join(name);
+        for snapshot in snapshots.read_dir_utf8().expect("snapshots") {
+            let units = snapshot.expect("a snapshot").path().join("units.json");
+            let text = fs::read_to_string(&units).expect("units");
+            assert!(text.contains(from), "{text}");
+            fs::write(&units, text.replace(from, to)).expect("units");
+        }
+    }
+
+    /// Runs the generator, whose output must be what compiles; returns what is in the early directory.
+    #[track_caller]
+    fn settled(&self) -> Tree {
+        for dir in ["normal", "early"] {
+            fs::remove_dir_all(self.path(dir)).expect("a directory");
+            fs::create_dir(self.path(dir)).expect("a directory");
+        }
+        let output = self.run(3, &[]);
+        assert!(output.status.success(), "{output:?}");
+        let root = self.path("root");
+        assert_eq!(self.written("normal"), compiled(&root, &Layout::system(&root)));
+        self.written("early")
+    }
+}
+
+/// Of two services that claim one route, what the loser had been given is taken back, and what it runs on stays.
+#[test]
+fn a_service_that_loses_has_what_is_live_and_nothing_else() {
+    let machine = Machine::new();
+    machine.declare("etc/conductor/services/web", WEB);
+    machine.start("web");
+    machine.declare("etc/conductor/services/shop", WEB);
+    assert!(machine.settled().is_empty());
+    assert!(!machine.path("normal").join("shop.service").exists(), "shop lost to web, which runs");
+    // It runs itself, with another route, and is declared with the other's.
+    machine.declare("etc/conductor/services/shop", &WEB.replace("www", "shop"));
+    machine.start("shop");
+    machine.declare("etc/conductor/services/shop", &WEB.replace("Web shop", "Other"));
+    machine.settled();
+    let unit = fs::read_to_string(machine.path("normal").join("shop.service")).expect("it runs");
+    assert!(unit.contains("Description=Web shop"), "{unit}");
+}
+
+/// Deployments' units that compile to something else than what is live are where systemd finds them first.
+#[test]
+fn what_another_version_rendered_is_replaced() {
+    let machine = Machine::new();
+    machine.declare("etc/conductor/services/web", WEB);
+    machine.start("web");
+    assert!(machine.settled().is_empty());
+    machine.age("web", "Type=exec", "Type=simple");
+    let early = machine.settled();
+    let paths: Vec<_> = early.iter().map(|(path, _)| path.as_str()).collect();
+    assert!(matches!(paths[..], [path] if path.starts_with("web-") && path.ends_with("@.service")), "{paths:?}");
+    // One that loses to others keeps the units that it runs on.
+    machine.declare("etc/conductor/services/mail", &WEB.replace("www", "mail"));
+    machine.start("mail");
+    machine.age("mail", "Type=exec", "Type=simple");
+    machine.declare("etc/conductor/services/mail", &format!("{WEB}[install]\nwanted_by = ['graphical.target']\n"));
+    assert!(machine.settled().iter().all(|(path, _)| path.as_str().starts_with("web-")));
+}
+
+/// Links and other units that a live service no longer declares go, except those that others of its group have.
+#[test]
+fn what_is_no_longer_declared_goes() {
+    let machine = Machine::new();
+    let install = |target: &str| format!("[install]\nwanted_by = ['{target}']\n");
+    machine.declare("etc/conductor/services/web", &format!("{WEB}{}", install("graphical.target")));
+    machine.start("web");
+    machine.declare("etc/conductor/services/web", WEB);
+    machine.settled();
+    assert!(!machine.path("normal").join("graphical.target.wants/web.service").exists());
+    let part = |name: &str| format!("[[part]]\nname = '{name}'\n[part.exec]\ncommand = ['/usr/bin/true']\n");
+    let shop = |target: &str, parts: &[&str]| {
+        let parts: String = parts.iter().map(|name| part(name)).collect();
+        format!("description = 'Shop'\n{}{parts}", install(target))
+    };
+    machine.declare("etc/conductor/services/shop", &shop("graphical.target", &["front", "back"]));
+    machine.start("shop.front");
+    machine.start("shop.back");
+    machine.settled();
+    // The other part goes on until it is stopped, and with it what it brought to the group.
+    machine.declare("etc/conductor/services/shop", &shop("multi-user.target", &["front"]));
+    machine.settled();
+    machine.declare("etc/conductor/services/shop", "[exec\n");
+    machine.settled();
 }
 
 /// Calls that change nothing.

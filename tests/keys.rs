@@ -25,6 +25,7 @@ use conductor::layout::Layout;
 use conductor::model::ListenKind;
 use conductor::resolve::VARIABLES;
 use conductor::service::change;
+use conductor::target::systemd::Units;
 use toml::{Table, Value};
 
 const MANUAL: &str = include_str!("../docs/service-toml.md");
@@ -273,9 +274,10 @@ fn documented_variables_are_those_that_are_set() {
     let rows = section("Environment").lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     assert_eq!(rows.collect::<Vec<_>>(), VARIABLES);
     let exec = File::Service.sections().iter().find(|section| section.path == "exec").expect("a section");
-    let host = compile_service(&least(File::Service, exec), &Table::new()).unwrap();
-    let units = host.units.iter().filter(|(path, _)| path.as_str().ends_with("@.service"));
-    let text: String = units.filter_map(|(path, _)| host.units.text(path)).collect();
+    let compiled = compile_service(&least(File::Service, exec), &Table::new()).unwrap();
+    let units = compiled.units(&Layout::system("/".into()), &Units(Some(257)));
+    let templates = units.iter().filter(|(path, _)| path.as_str().ends_with("@.service"));
+    let text: String = templates.filter_map(|(path, _)| units.text(path)).collect();
     let set = text.lines().filter_map(|line| line.strip_prefix("Environment=")?.split('=').next());
     // The others are in a file that a deployment writes when it starts.
     let known = VARIABLES.iter().copied().filter(|name| name.starts_with("CONDUCTOR_"));

@@ -126,9 +126,10 @@ fn exposure(unit: &str) -> f64 {
 #[test]
 #[ignore = "needs systemd-analyze(1)"]
 fn the_default_sandbox_exposes_little() {
-    example(&here().join("examples/hello"), |_, compiled, _| {
+    example(&here().join("examples/hello"), |layout, compiled, _| {
         let path = format!("{}-{}@.service", compiled.service.name, compiled.id);
-        let unit = compiled.units.text(path.as_str().into()).expect("the deployments' template");
+        let units = compiled.units(layout, &Units(Some(systemd())));
+        let unit = units.text(path.as_str().into()).expect("the deployments' template");
         let strict = exposure(unit);
         println!("exposure of a deployment in the default sandbox: {strict}");
         assert!(strict <= 2.0, "{strict}");

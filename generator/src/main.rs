@@ -2,19 +2,23 @@
 //! opens no socket, looks up no name, and writes only below the directories it is given.
 
 mod log;
+mod output;
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use conductor::compile;
 use conductor::compile::host::Host;
+use conductor::compile::{self, in_parallel};
 use conductor::directive;
 use conductor::layout::Layout;
 use conductor::live;
+use conductor::model::Footprint;
+use conductor::target::Target;
 use conductor::target::systemd::Units;
-use conductor::write;
 use log::{Level, Log};
+use output::{Laid, Output};
 
 fn main() -> ExitCode {
     let mut log = Log::open();
@@ -42,20 +46,38 @@ fn run(log: &mut Log) -> Result<(), String> {
         return Ok(());
     }
     let layout = layout(normal)?;
-    let systemd = directive::systemd_version(layout.root().as_std_path());
+    let target = Units(directive::systemd_version(layout.root().as_std_path()));
     let failed = |error| format!("cannot write units: {error}");
     // What runs comes first: should anything below go wrong, it keeps its units.
-    let live = live::tree(&layout);
-    write::create(normal, &live).map_err(failed)?;
-    let host = compile::compile(&layout, &Units(systemd));
-    report(log, &host);
-    write::update(normal, &live, &host.tree).map_err(failed)?;
-    if let Some(early) = early {
-        write::create(early, &live::shadowed(&live, &host.tree)).map_err(failed)?;
+    let directories = (normal.as_path(), early.map(Utf8PathBuf::as_path));
+    let output = Output::restore(&layout, &target, directories, live::all(&layout)).map_err(failed)?;
+    let (mut host, laid) = compile::survey(&layout, &target, |services| output.lay(services));
+    for (name, errors) in output.unreadable() {
+        host.fail(Some(name), errors);
     }
+    report(log, &host);
+    let written = finish(&layout, &target, &output, &host, laid).map_err(failed);
     // systemd waits for the end of this process, which frees everything at once.
-    std::mem::forget((live, host));
-    Ok(())
+    std::mem::forget((output, host));
+    written
+}
+
+/// Writes what is not of single declarations. One that could not be written does not keep the others from that.
+fn finish(
+    layout: &Layout,
+    target: &Units,
+    output: &Output,
+    host: &Host<Footprint>,
+    laid: Vec<io::Result<Vec<Laid>>>,
+) -> io::Result<()> {
+    let (laid, failed): (Vec<_>, Vec<_>) = laid.into_iter().partition(Result::is_ok);
+    output.settle(host, laid.into_iter().flatten().flatten().collect())?;
+    let functions: Vec<_> = host.functions.values().collect();
+    in_parallel(&functions, |function| output.add(&target.function(layout, function)))
+        .into_iter()
+        .collect::<io::Result<()>>()?;
+    output.add(&host.proxy)?;
+    failed.into_iter().find_map(Result::err).map_or(Ok(()), Err)
 }
 
 fn directory(argument: OsString) -> Result<Utf8PathBuf, String> {
@@ -78,7 +100,7 @@ fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn report(log: &mut Log, host: &Host) {
+fn report(log: &mut Log, host: &Host<Footprint>) {
     for (name, errors) in &host.errors {
         for error in &errors.0 {
             log.write(Level::Error, &format!("{}; {}", error.headline(), error.remedy()));

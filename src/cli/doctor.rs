@@ -184,7 +184,7 @@ fn proxy(context: &Context, host: &Host) -> Vec<Finding> {
     let mut findings = vec![good(format!("{title} runs, with the routes of services"))];
     let uncountable = publish::uncountable(manager);
     findings.extend(uncountable.map(|why| bad(why, format!("take that out of the unit: `systemctl cat {name}`"))));
-    if !publish::is_published(&context.layout, &host.tree) {
+    if !publish::is_published(&context.layout, &host.proxy) {
         findings.push(bad("the declared routes are not published", "conductor daemon-reload"));
     }
     // What cannot be read is not the driver's to judge.

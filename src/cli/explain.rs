@@ -19,7 +19,7 @@ use crate::compile::functions::compile_function;
 use crate::compile::host::Compiled;
 use crate::document::{Node, Path, Step, Value};
 use crate::function::render::render;
-use crate::model::function;
+use crate::model::{Footprint, function};
 use crate::proxy::files::{self, MANIFEST};
 use crate::source::functions;
 use crate::source::search::{self, Location};
@@ -227,8 +227,8 @@ fn change(node: &mut Node, path: &[Step], value: Option<Value>) {
 
 /// Returns the compiled lines of a service, without the generation's ID, which every change changes.
 fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
-    let mut tree: Tree = compiled.units.clone();
-    tree.extend(files::render(&context.layout, &[&compiled.service], None));
+    let mut tree = compiled.units(&context.layout, &context.target());
+    tree.extend(files::render(&context.layout, &[&Footprint::of(&compiled.service)], None));
     lines(&tree, |text| text.replace(compiled.id.as_str(), "GENERATION"))
 }
 

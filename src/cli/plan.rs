@@ -86,7 +86,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     host.errors.retain(|name, _| name.as_ref().is_none_or(asked));
     let rows = plans.values().filter(|plan| asked(&plan.name)).map(|plan| row(context, &host, plan));
     let services = rows.collect::<Result<Vec<_>, Failure>>()?;
-    let republish = !publish::is_published(layout, &host.tree);
+    let republish = !publish::is_published(layout, &host.proxy);
     let errors = host.into_errors();
     let headlines = errors.0.iter().map(|error| error.headline()).collect();
     let output = Output { services, proxy: Proxy { republish }, errors: headlines };

@@ -1,7 +1,5 @@
 //! `conductor render`
 
-use std::mem;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
@@ -13,6 +11,7 @@ use crate::cli::words;
 use crate::compile;
 use crate::compile::host::Compiled;
 use crate::diagnostic::Diagnostics;
+use crate::model::Footprint;
 use crate::proxy::files;
 use crate::target::Target;
 use crate::target::systemd::Units;
@@ -41,7 +40,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let (tree, errors) = match things.as_slice() {
         [] => {
             let mut host = compile::compile(&context.layout, &target);
-            (mem::take(&mut host.tree), host.into_errors())
+            (host.tree(&context.layout, &target), host.into_errors())
         }
         [thing] if is_function(context, thing) => {
             let tree = with_function(context, thing, &assignments, |compiled, _| {
@@ -52,12 +51,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         [thing] => {
             let services = one(context, thing, arguments.name.as_deref(), &assignments, &target)?;
             let mut tree = Tree::default();
-            services.iter().for_each(|compiled| tree.extend(compiled.units.clone()));
-            tree.extend(files::render(
-                &context.layout,
-                &services.iter().map(|it| &it.service).collect::<Vec<_>>(),
-                None,
-            ));
+            services.iter().for_each(|compiled| tree.extend(compiled.units(&context.layout, &target)));
+            let footprints: Vec<_> = services.iter().map(|it| Footprint::of(&it.service)).collect();
+            tree.extend(files::render(&context.layout, &footprints.iter().collect::<Vec<_>>(), None));
             (tree, Diagnostics::default())
         }
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),

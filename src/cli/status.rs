@@ -90,7 +90,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let page = Page {
         systemd: context.systemd(),
         proxy: if is_system { Some(manager.property(Driver::of_host().unit(), "ActiveState")?) } else { None },
-        published: publish::is_published(layout, &host.tree),
+        published: publish::is_published(layout, &host.proxy),
         services: services.collect::<Result<_, Failure>>()?,
     };
     if arguments.json { table::print_json(&page) } else { print(&page) }

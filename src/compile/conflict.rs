@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 
-use crate::compile::host::{Compiled, Host};
+use crate::compile::host::Host;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::layout::Layout;
 use crate::live::{self, Live};
-use crate::model::Service;
+use crate::model::{Footprint, Service};
 use crate::names::ServiceName;
 use crate::path;
 use crate::proxy::routing::{Claim, PortConflict, RouteConflict};
 use crate::source::search;
 
 /// Takes out of a host what loses, and says why.
-pub(super) fn refuse(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
+pub(super) fn refuse(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
     refuse_other_kinds(layout, host, live);
     refuse_taken_routes(layout, host, live);
     refuse_taken_ports(layout, host, live);
@@ -26,7 +26,7 @@ pub(super) fn refuse(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceNa
 
 /// A service that runs in one piece and is declared in parts, or the other way round: one `NAME.service` cannot be both
 /// while it runs.
-fn refuse_other_kinds(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
+fn refuse_other_kinds(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
     if live.is_empty() {
         return;
     }
@@ -34,14 +34,10 @@ fn refuse_other_kinds(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
     let conflicts: Vec<_> = host
         .services
         .iter()
-        .filter_map(|(name, compiled)| {
-            let error = other_kind(&compiled.service, live, &runs_as_parts)?;
-            Some((name.clone(), error))
-        })
+        .filter_map(|(name, footprint)| Some((name.clone(), other_kind(footprint, live, &runs_as_parts)?)))
         .collect();
     for (name, error) in conflicts {
-        host.services.remove(&name);
-        host.fail(Some(name), error.into());
+        host.refuse(name, error.into());
     }
 }
 
@@ -52,7 +48,7 @@ fn parts_that_run(layout: &Layout, live: &BTreeMap<ServiceName, Live>) -> BTreeS
 }
 
 fn other_kind(
-    service: &Service,
+    service: &Footprint,
     live: &BTreeMap<ServiceName, Live>,
     runs_as_parts: &BTreeSet<ServiceName>,
 ) -> Option<Diagnostic> {
@@ -73,7 +69,7 @@ pub(crate) fn taken_name(name: &ServiceName, here: &Utf8Path, there: &Utf8Path) 
 }
 
 /// Why a service cannot be declared while what runs runs.
-pub(crate) fn refuse_other_kind(layout: &Layout, service: &Service) -> Result<(), Diagnostics> {
+pub(crate) fn refuse_other_kind(layout: &Layout, service: &Footprint) -> Result<(), Diagnostics> {
     let live = live::all(layout);
     let error = other_kind(service, &live, &parts_that_run(layout, &live));
     error.map_or(Ok(()), |error| Err(error.into()))
@@ -81,7 +77,7 @@ pub(crate) fn refuse_other_kind(layout: &Layout, service: &Service) -> Result<()
 
 /// Two services that claim the same host and path: the one that has it already keeps it, else the
 /// first by name.
-fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
+fn refuse_taken_routes(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
     let names: Vec<_> = host.services.keys().cloned().collect();
     // The live model is read for services in a conflict only.
     let holds = |name: &ServiceName, conflict: &RouteConflict| {
@@ -96,8 +92,8 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
         owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
     }
     for name in names {
-        let Some(compiled) = host.services.get(&name) else { continue };
-        let routes = compiled.service.routes.clone();
+        let Some(footprint) = host.services.get(&name) else { continue };
+        let routes = footprint.routes.clone();
         let conflict = routes.iter().find_map(|route| RouteConflict::find(&owners, route));
         let Some(conflict) = conflict else {
             owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
@@ -109,7 +105,7 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host, live: &BTreeMap<Service
             (&name, &conflict.owner)
         };
         if let Some(lost) = host.services.remove(loser) {
-            let error = |document: &Node| conflict.error(document, &lost.service, winner);
+            let error = |document: &Node| conflict.error(document, &lost, winner);
             let error = search::stored_error(layout, loser, error).map(Diagnostics::from);
             host.fail(Some(loser.clone()), error.unwrap_or_default());
         }
@@ -127,10 +123,10 @@ fn live_model(layout: &Layout, live: &BTreeMap<ServiceName, Live>, name: &Servic
 }
 
 /// Two services that listen on the same port: the one that has it already keeps it, else the first by name.
-fn refuse_taken_ports(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceName, Live>) {
+fn refuse_taken_ports(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
     let mut owners: BTreeMap<String, ServiceName> = BTreeMap::new();
-    for (name, Compiled { service, .. }) in &host.services {
-        for port in &service.ports {
+    for (name, Footprint { ports, .. }) in &host.services {
+        for port in ports {
             // The live model is read for services in a conflict only.
             let has_it = || live_model(layout, live, name).is_some_and(|model| model.ports.contains(port));
             if !owners.contains_key(port) || has_it() {
@@ -138,19 +134,18 @@ fn refuse_taken_ports(layout: &Layout, host: &mut Host, live: &BTreeMap<ServiceN
             }
         }
     }
-    let conflict = |compiled: &Compiled| PortConflict::find(&owners, &compiled.service);
-    let conflicts: Vec<_> = host.services.iter().filter_map(|(name, it)| Some((name.clone(), conflict(it)?))).collect();
+    let conflicts: Vec<_> =
+        host.services.values().filter_map(|it| Some((it.name.clone(), PortConflict::find(&owners, it)?))).collect();
     for (name, conflict) in conflicts {
-        host.services.remove(&name);
-        let Some(error) = search::stored_error(layout, &name, |document| conflict.error(document)) else { continue };
-        host.fail(Some(name), error.into());
+        let error = search::stored_error(layout, &name, |document| conflict.error(document));
+        host.refuse(name, error.map(Diagnostics::from).unwrap_or_default());
     }
 }
 
 /// Services that depend on each other in a cycle, each to be ready before the next: systemd would leave one out by chance.
 /// Here it is the first by name.
-fn refuse_cycles(layout: &Layout, host: &mut Host) {
-    let declared: BTreeSet<_> = host.services.values().map(|it| it.service.declared_as().clone()).collect();
+fn refuse_cycles(layout: &Layout, host: &mut Host<Footprint>) {
+    let declared: BTreeSet<_> = host.services.values().map(|it| it.declared_as().clone()).collect();
     for name in declared {
         let Some(cycle) = cycle(host, &name, &name, &mut BTreeSet::new()) else { continue };
         let dependency = dependencies_of(host, &name).position(|dependency| *dependency == cycle[1]);
@@ -159,23 +154,25 @@ fn refuse_cycles(layout: &Layout, host: &mut Host) {
         let message = format!("services depend on each other: {}", names.join(" → "));
         let error = |document: &Node| document.key_error(&at, message, "remove one of these dependencies");
         let Some(error) = search::stored_error(layout, &name, error) else { continue };
-        let mine: Vec<_> = host.declared_as(&name).map(|it| it.service.name.clone()).collect();
-        for name in mine {
-            host.services.remove(&name);
-            host.fail(Some(name), error.clone().into());
-        }
+        let mine: Vec<_> = declared_as(host, &name).map(|it| it.name.clone()).collect();
+        mine.into_iter().for_each(|name| host.refuse(name, error.clone().into()));
     }
 }
 
+/// Returns the services that are declared under a name: its own, or its parts.
+fn declared_as<'a>(host: &'a Host<Footprint>, name: &'a ServiceName) -> impl Iterator<Item = &'a Footprint> {
+    let from_it = host.services.range(name..).take_while(|(other, _)| other.as_str().starts_with(name.as_str()));
+    from_it.map(|(_, footprint)| footprint).filter(move |footprint| footprint.declared_as() == name)
+}
+
 /// Returns the dependencies of a declared service.
-fn dependencies_of<'a>(host: &'a Host, name: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> {
-    let dependencies = host.declared_as(name).next().map(|compiled| compiled.service.dependencies());
-    dependencies.into_iter().flatten().map(|dependency| &dependency.name)
+fn dependencies_of<'a>(host: &'a Host<Footprint>, name: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> {
+    declared_as(host, name).next().into_iter().flat_map(|footprint| &footprint.dependencies)
 }
 
 /// Returns the path of dependencies from a service to `end`, over services that have not been `seen`; None without one.
 fn cycle(
-    host: &Host,
+    host: &Host<Footprint>,
     from: &ServiceName,
     end: &ServiceName,
     seen: &mut BTreeSet<ServiceName>,

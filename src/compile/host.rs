@@ -1,11 +1,14 @@
-//! What compiled: services, functions, and everything that belongs into the generator's directory.
+//! What compiled: services, functions, the proxy's configuration, and what is wrong.
 
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Diagnostics;
 use crate::generation::Digests;
+use crate::layout::Layout;
+use crate::live::{self, Live};
 use crate::model::{Model, Service, Systemd, function};
 use crate::names::{FunctionId, GenerationId, ServiceName};
+use crate::target::Target;
 use crate::tree::Tree;
 
 /// One compiled service.
@@ -16,26 +19,63 @@ pub struct Compiled {
     pub systemd: Systemd,
     pub digests: Digests,
     pub id: GenerationId,
-    /// What the target makes of it: its units.
-    pub units: Tree,
 }
 
 impl Compiled {
     /// Returns what the service was compiled from.
     pub fn model(&self) -> Model {
-        Model { service: self.service.clone(), systemd: self.systemd.clone() }
+        self.clone().into_model()
+    }
+
+    fn into_model(self) -> Model {
+        Model { service: self.service, systemd: self.systemd }
+    }
+
+    /// Renders what a target makes of it: its units.
+    pub fn units(&self, layout: &Layout, target: &dyn Target) -> Tree {
+        self.clone().into_units(layout, target)
+    }
+
+    /// Renders what a target makes of it, without a copy of the model.
+    pub fn into_units(self, layout: &Layout, target: &dyn Target) -> Tree {
+        let id = self.id.clone();
+        target.service(layout, &self.into_model(), &id)
     }
 }
 
-/// A compiled host.
-#[derive(Debug, Default)]
-pub struct Host {
-    pub services: BTreeMap<ServiceName, Compiled>,
+/// A compiled host; `S` is what is known of each service.
+#[derive(Debug)]
+pub struct Host<S = Compiled> {
+    pub services: BTreeMap<ServiceName, S>,
     pub functions: BTreeMap<FunctionId, function::Compiled>,
     /// What did not compile, by service; errors that belong to none are under None.
     pub errors: BTreeMap<Option<ServiceName>, Diagnostics>,
-    /// Everything that belongs into the generator's directory.
-    pub tree: Tree,
+    /// The configuration of the proxy, as it belongs into the generator's directory.
+    pub proxy: Tree,
+}
+
+impl<S> Default for Host<S> {
+    fn default() -> Self {
+        Self { services: BTreeMap::new(), functions: BTreeMap::new(), errors: BTreeMap::new(), proxy: Tree::default() }
+    }
+}
+
+impl<S> Host<S> {
+    /// Everything that is wrong.
+    pub(crate) fn into_errors(self) -> Diagnostics {
+        Diagnostics(self.errors.into_values().flat_map(|errors| errors.0).collect()).distinct()
+    }
+
+    /// Adds what is wrong with a service, or with none of them.
+    pub fn fail(&mut self, name: Option<ServiceName>, errors: Diagnostics) {
+        self.errors.entry(name).or_default().0.extend(errors.0);
+    }
+
+    /// Takes out a service that cannot be beside the others.
+    pub(super) fn refuse(&mut self, name: ServiceName, errors: Diagnostics) {
+        self.services.remove(&name);
+        self.fail(Some(name), errors);
+    }
 }
 
 impl Host {
@@ -55,12 +95,36 @@ impl Host {
             || name.split_part().is_some_and(|(group, _)| broken(&group))
     }
 
-    /// Everything that is wrong.
-    pub(crate) fn into_errors(self) -> Diagnostics {
-        Diagnostics(self.errors.into_values().flat_map(|errors| errors.0).collect()).distinct()
+    /// Renders everything that belongs into the generator's directory: the units of what is live, under those of what
+    /// compiled. A live generation that cannot be read is one of the host's errors then.
+    pub fn tree(&mut self, layout: &Layout, target: &dyn Target) -> Tree {
+        let mut tree = Tree::default();
+        for live in live::all(layout).values() {
+            tree.extend(self.live_units(layout, live));
+        }
+        for compiled in self.services.values() {
+            tree.extend(compiled.units(layout, target));
+        }
+        for compiled in self.functions.values() {
+            tree.extend(target.function(layout, compiled));
+        }
+        tree.extend(self.proxy.clone());
+        tree
     }
 
-    pub(super) fn fail(&mut self, name: Option<ServiceName>, errors: Diagnostics) {
-        self.errors.entry(name).or_default().0.extend(errors.0);
+    /// Reads the units of a live service. Beside a declaration that compiles, only its deployments have theirs from the
+    /// snapshots.
+    fn live_units(&mut self, layout: &Layout, live: &Live) -> Tree {
+        let mut tree = Tree::default();
+        let compiled = self.services.get(&live.name).map(|compiled| compiled.id.clone());
+        let current = live.current(layout);
+        for id in live.generations.iter().filter(|id| compiled.as_ref() != Some(*id)) {
+            let speaks = compiled.is_none() && id == current;
+            match if speaks { live.units(layout, id) } else { live.deployment_units(layout, id) } {
+                Ok(units) => tree.extend(units),
+                Err(error) => self.fail(Some(live.name.clone()), live.unreadable(layout, id, &error)),
+            }
+        }
+        tree
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn publish(machine: &Machine) -> Result<()> {
 /// # Errors
 /// What systemd or the proxy refuses.
 pub(crate) fn publish_host(machine: &Machine, host: &Host) -> Result<()> {
-    if !publish::is_published(machine.layout, &host.tree) {
+    if !publish::is_published(machine.layout, &host.proxy) {
         publish::republish(machine.manager)?;
     }
     Ok(())

@@ -164,7 +164,7 @@ fn refuse_taken(layout: &Layout, compiled: &Compiled, host: &Host, document: &No
     let mut errors = Diagnostics::default();
     let function = &compiled.function;
     for alias in &function.aliases {
-        let services = host.services.values().map(|it| &it.service);
+        let services = host.services.values().map(|it| (&it.service.name, &it.service.routes[..]));
         if let Some((owner, _)) = RouteConflict::of_alias(alias, function.tls, services) {
             let message = format!("{alias} is already routed to the service {owner}");
             errors.0.push(at_alias(document, alias, message, "choose another alias"));

@@ -20,9 +20,11 @@ struct Sites<'a> {
 
 struct Service<'a> {
     name: &'a str,
-    slots: Vec<String>,
+    /// The directory of its slots, which are named 1 to `slots`.
+    dir: &'a str,
+    slots: u32,
     /// With round robin, twice around finds a slot that is left.
-    retries: usize,
+    retries: u32,
 }
 
 struct Site<'a> {
@@ -53,8 +55,9 @@ pub(super) fn render(table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
 fn service(upstreams: &Upstreams) -> Service<'_> {
     Service {
         name: upstreams.service.as_str(),
-        slots: upstreams.slots.iter().map(|slot| format!("unix/{slot}")).collect(),
-        retries: 2 * upstreams.slots.len(),
+        dir: upstreams.dir.as_str(),
+        slots: upstreams.slots,
+        retries: 2 * upstreams.slots,
     }
 }
 

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::driver::Driver;
 use super::routing::{FunctionRoute, RoutingTable};
 use crate::layout::Layout;
-use crate::model::Service;
+use crate::model::Footprint;
 use crate::names::hex;
 use crate::tree::Tree;
 
@@ -23,7 +23,7 @@ pub(crate) fn directory(driver: Driver) -> Utf8PathBuf {
 }
 
 /// Renders the proxy's configuration of services and, where there are functions, of their aliases, with its manifest.
-pub(crate) fn render(layout: &Layout, services: &[&Service], aliases: Option<&[FunctionRoute]>) -> Tree {
+pub(crate) fn render(layout: &Layout, services: &[&Footprint], aliases: Option<&[FunctionRoute]>) -> Tree {
     let table = RoutingTable::new(layout, services, aliases);
     let mut tree = Tree::default();
     let mut manifest = String::new();

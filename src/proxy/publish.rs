@@ -76,7 +76,7 @@ pub(crate) fn is_published(layout: &Layout, tree: &Tree) -> bool {
     }
     let dir = Utf8Path::new(OUTPUT).join(directory(driver));
     let compiled = tree.iter().filter_map(|(path, entry)| match entry {
-        Entry::File { content, .. } => Some((path.strip_prefix(&dir).ok()?.to_owned(), content.to_vec())),
+        Entry::File { content, .. } => Some((path.strip_prefix(&dir).ok()?.to_owned(), content.clone())),
         Entry::Symlink { .. } => None,
     });
     let published = read_published(&layout.at(&layout.published_proxy(driver.name())));

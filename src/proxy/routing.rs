@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::document::Node;
 use crate::layout::Layout;
 use crate::model::alias::Alias;
-use crate::model::{Route, Service, Tls};
+use crate::model::{Footprint, Route, Tls};
 use crate::names::ServiceName;
 use crate::path;
 use crate::resolve::routes;
@@ -28,8 +28,9 @@ pub(crate) struct RoutingTable {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Upstreams {
     pub(crate) service: ServiceName,
-    /// Paths of unix sockets, one a slot. A slot that is missing has no deployment.
-    pub(crate) slots: Vec<Utf8PathBuf>,
+    /// The directory of its slots: unix sockets named 1 to `slots`. A slot that is missing has no deployment.
+    pub(crate) dir: Utf8PathBuf,
+    pub(crate) slots: u32,
 }
 
 /// What is served under one host.
@@ -83,7 +84,7 @@ impl RoutingTable {
     /// Collects the routes of services and, where there are functions, of their aliases, which are not None then.
     ///
     /// If two claim one path of a host, the first in the list has it, and services come first.
-    pub(crate) fn new(layout: &Layout, services: &[&Service], aliases: Option<&[FunctionRoute]>) -> Self {
+    pub(crate) fn new(layout: &Layout, services: &[&Footprint], aliases: Option<&[FunctionRoute]>) -> Self {
         let mut sites: BTreeMap<(Option<String>, bool), BTreeMap<String, Backend>> = BTreeMap::new();
         let key = |host: Option<&str>, tls| (host.map(str::to_owned), tls == Tls::Off);
         for &service in services {
@@ -117,12 +118,8 @@ impl RoutingTable {
 }
 
 impl Upstreams {
-    fn of(layout: &Layout, service: &Service) -> Self {
-        let slots = layout.slots(&service.name);
-        Self {
-            service: service.name.clone(),
-            slots: (1..=service.slots).map(|slot| slots.join(slot.to_string())).collect(),
-        }
+    fn of(layout: &Layout, service: &Footprint) -> Self {
+        Self { service: service.name.clone(), dir: layout.slots(&service.name), slots: service.slots }
     }
 }
 
@@ -183,10 +180,11 @@ impl RouteConflict {
     }
 
     /// Finds the first conflict of a service's routes with those of others.
-    pub(crate) fn between<'a>(service: &Service, others: impl Iterator<Item = &'a Service>) -> Option<Self> {
-        let others = others.filter(|other| other.name != service.name);
-        let claims = others.flat_map(|other| other.routes.iter().map(|route| (Claim::of(route), other.name.clone())));
-        let owners = claims.collect();
+    pub(crate) fn between(service: &Footprint, others: impl Iterator<Item = Footprint>) -> Option<Self> {
+        let mut owners = BTreeMap::new();
+        for other in others.filter(|other| other.name != service.name) {
+            owners.extend(other.routes.iter().map(|route| (Claim::of(route), other.name.clone())));
+        }
         service.routes.iter().find_map(|route| Self::find(&owners, route))
     }
 
@@ -194,13 +192,13 @@ impl RouteConflict {
     pub(crate) fn of_alias<'a>(
         alias: &Alias,
         tls: Tls,
-        mut services: impl Iterator<Item = &'a Service>,
+        mut services: impl Iterator<Item = (&'a ServiceName, &'a [Route])>,
     ) -> Option<(ServiceName, usize)> {
         let route = Route { host: alias.host.clone(), path: alias.path.clone(), tls: alias_tls(alias, tls) };
         let claim = Claim::of(&route);
-        services.find_map(|service| {
-            let index = service.routes.iter().position(|route| claim.excludes(&Claim::of(route)))?;
-            Some((service.name.clone(), index))
+        services.find_map(|(service, routes)| {
+            let index = routes.iter().position(|route| claim.excludes(&Claim::of(route)))?;
+            Some((service.clone(), index))
         })
     }
 
@@ -211,7 +209,7 @@ impl RouteConflict {
     }
 
     /// Returns the error of the service that loses, at the route in its document.
-    pub(crate) fn error(&self, document: &Node, loser: &Service, winner: &ServiceName) -> Diagnostic {
+    pub(crate) fn error(&self, document: &Node, loser: &Footprint, winner: &ServiceName) -> Diagnostic {
         let mine = if loser.name == self.owner { &self.taken } else { &self.claim };
         let route = loser.routes.iter().position(|route| Claim::of(route) == *mine).expect("the loser claims it");
         let at = routes::section(document, route);
@@ -238,7 +236,7 @@ pub(crate) struct PortConflict {
 
 impl PortConflict {
     /// Finds the first of a service's ports that another owns.
-    pub(crate) fn find(owners: &BTreeMap<String, ServiceName>, service: &Service) -> Option<Self> {
+    pub(crate) fn find(owners: &BTreeMap<String, ServiceName>, service: &Footprint) -> Option<Self> {
         service.ports.iter().enumerate().find_map(|(index, port)| {
             let owner = owners.get(port).filter(|owner| **owner != service.name)?;
             Some(Self { owner: owner.clone(), port: port.clone(), index })
@@ -246,10 +244,12 @@ impl PortConflict {
     }
 
     /// Finds the first of a service's ports that one of the others has.
-    pub(crate) fn between<'a>(service: &Service, others: impl Iterator<Item = &'a Service>) -> Option<Self> {
-        let others = others.filter(|other| other.name != service.name);
-        let owners = others.flat_map(|other| other.ports.iter().map(|port| (port.clone(), other.name.clone())));
-        Self::find(&owners.collect(), service)
+    pub(crate) fn between(service: &Footprint, others: impl Iterator<Item = Footprint>) -> Option<Self> {
+        let mut owners = BTreeMap::new();
+        for Footprint { name, ports, .. } in others.filter(|other| other.name != service.name) {
+            owners.extend(ports.into_iter().map(|port| (port, name.clone())));
+        }
+        Self::find(&owners, service)
     }
 
     /// Returns the error of the port's service, at the port in its document.

@@ -121,7 +121,7 @@ impl<'a> Hook<'a> {
         let location = self.location()?;
         let layout = self.machine.layout;
         let compiled = compile::compile_located(layout, &location, &self.machine.target())?;
-        store::store(layout, &compiled, &layout.at(&location.dir))
+        store::store(layout, &self.machine.target(), &compiled, &layout.at(&location.dir))
             .map_err(|error| Error(format!("could not store generation {}: {error}", compiled.id)))?;
         Ok(compiled)
     }
@@ -167,7 +167,8 @@ impl<'a> Hook<'a> {
             }
             Entry::Symlink { target } => generated.join(path).read_link_utf8().is_ok_and(|there| there == *target),
         };
-        let units_are_there = compiled.units.iter().all(|(path, entry)| is_there(path, entry));
+        let units = compiled.units(self.machine.layout, &self.machine.target());
+        let units_are_there = units.iter().all(|(path, entry)| is_there(path, entry));
         let target = Target::read(self.machine.layout, &self.name)?;
         let other_routes = target.is_some_and(|target| target.digests.routes != compiled.digests.routes);
         if !units_are_there || other_routes {

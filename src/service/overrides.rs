@@ -46,7 +46,7 @@ pub(crate) fn of_generation(layout: &Layout, name: &ServiceName) -> io::Result<B
         let entry = if read::is_mask(found.path()) {
             Entry::Symlink { target: "/dev/null".into() }
         } else {
-            Entry::File { content: fs::read(found.path())?.into(), mode: 0o644 }
+            Entry::File { content: fs::read(found.path())?, mode: 0o644 }
         };
         overrides.insert(file.to_owned(), entry);
     }
@@ -72,7 +72,7 @@ impl Changes {
         let mut changes: BTreeMap<_, _> = gone.map(|file| (file.clone(), Proposal::Gone)).collect();
         for (file, entry) in wanted.iter().filter(|(file, entry)| there.get(*file) != Some(entry)) {
             let proposal = match entry {
-                Entry::File { content, .. } => Proposal::Text(text(content.to_vec())?),
+                Entry::File { content, .. } => Proposal::Text(text(content.clone())?),
                 Entry::Symlink { .. } => Proposal::Mask,
             };
             changes.insert(file.clone(), proposal);

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::engine::pod::Setting;
 use crate::layout::Layout;
-use crate::model::{Engine, Service};
+use crate::model::{Engine, Footprint, Service};
 use crate::names::Deployment;
 use crate::proxy::routing::{PortConflict, RouteConflict};
 use crate::resolve::routes;
@@ -53,7 +53,8 @@ pub(crate) fn compile(
 impl Proposal<'_> {
     fn check(&self, compiled: &Compiled, services: &[Compiled], host: &Host) -> Result<(), Diagnostics> {
         let service = &compiled.service;
-        conflict::refuse_other_kind(self.layout, service)?;
+        let footprint = &Footprint::of(service);
+        conflict::refuse_other_kind(self.layout, footprint)?;
         if let Some(other) = host.services.get(&service.name).filter(|other| !self.replaces(&other.service)) {
             let shown = self.shown.join(DECLARATION);
             return Err(conflict::taken_name(&service.name, &shown, &other.service.source).into());
@@ -61,8 +62,9 @@ impl Proposal<'_> {
         if let Some(error) = pod_error(self.layout, compiled, self.dir, self.shown) {
             return Err(error.into());
         }
-        let others = || host.services.values().filter(|other| !self.replaces(&other.service)).chain(services);
-        if let Some(conflict) = PortConflict::between(service, others().map(|it| &it.service)) {
+        let others = host.services.values().filter(|other| !self.replaces(&other.service)).chain(services);
+        let others = others.map(|other| Footprint::of(&other.service));
+        if let Some(conflict) = PortConflict::between(footprint, others.clone()) {
             return Err(conflict.error(&self.document(service)?).into());
         }
         if let Some((route, message)) = alias_conflict(self.layout, host, service) {
@@ -70,8 +72,8 @@ impl Proposal<'_> {
             let remedy = "give the route another path, or remove the function's alias";
             return Err(document.key_error(&routes::section(&document, route), message, remedy).into());
         }
-        if let Some(conflict) = RouteConflict::between(service, others().map(|it| &it.service)) {
-            return Err(conflict.error(&self.document(service)?, service, &conflict.owner).into());
+        if let Some(conflict) = RouteConflict::between(footprint, others) {
+            return Err(conflict.error(&self.document(service)?, footprint, &conflict.owner).into());
         }
         Ok(())
     }
@@ -102,7 +104,8 @@ pub(crate) fn pod_error(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, sh
 fn alias_conflict(layout: &Layout, host: &Host, service: &Service) -> Option<(usize, String)> {
     functions::aliases(layout).into_iter().find_map(|(alias, owned)| {
         let function = &host.functions.get(&owned.id)?.function;
-        let (_, route) = RouteConflict::of_alias(&alias, function.tls, std::iter::once(service))?;
+        let routes = std::iter::once((&service.name, &service.routes[..]));
+        let (_, route) = RouteConflict::of_alias(&alias, function.tls, routes)?;
         Some((route, format!("{alias} belongs to the function {:?}, {}", function.name, owned.id)))
     })
 }

@@ -53,7 +53,8 @@ impl Generation {
         let location = machine.location(&name)?;
         let compiled = compile::compile_located(layout, &location, &machine.target())?;
         store::store_files(layout, &compiled, &layout.at(&location.dir))?;
-        let Compiled { service, id, units, .. } = compiled;
+        let units = compiled.units(layout, &machine.target());
+        let Compiled { service, id, .. } = compiled;
         Ok(Self { service, id, units, deployment: None, is_live: false })
     }
 

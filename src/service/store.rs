@@ -8,11 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::compile::host::Compiled;
 use crate::layout::Layout;
-use crate::model::{File, FileKind};
+use crate::model::{File, FileKind, Service};
 use crate::names::{GenerationId, ServiceName};
 use crate::service::overrides;
 use crate::source::{DECLARATION, PROVENANCE, files};
-use crate::tree::Tree;
+use crate::target::Target;
+use crate::tree::{Entry, Tree};
 use crate::{atomic, live, write};
 
 /// How many generations stay stored to roll back to.
@@ -31,9 +32,9 @@ pub(crate) const SERVED: &str = "served";
 ///
 /// # Errors
 /// What the file system refuses, or a file that changed while it was copied.
-pub fn store(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result<()> {
+pub fn store(layout: &Layout, target: &dyn Target, compiled: &Compiled, dir: &Utf8Path) -> io::Result<()> {
     store_files(layout, compiled, dir)?;
-    store_snapshot(layout, compiled)
+    store_snapshot(layout, target, compiled)
 }
 
 /// Stores a generation's files alone.
@@ -127,43 +128,42 @@ pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result
 
 /// Writes the snapshot, which stands in for a declaration that does not compile. It is written again when something
 /// changed that makes no new generation: routes, scale, settings.
-fn store_snapshot(layout: &Layout, compiled: &Compiled) -> io::Result<()> {
-    let Compiled { service, id, units, .. } = compiled;
-    let snapshot = layout.at(&layout.snapshot(&service.name, id));
-    let model = compiled.model();
-    if live::model(layout, &service.name, id).is_ok_and(|stored| stored == model) {
-        return link_units(layout, &service.name, id);
+fn store_snapshot(layout: &Layout, target: &dyn Target, compiled: &Compiled) -> io::Result<()> {
+    let Compiled { service: Service { name, .. }, id, .. } = compiled;
+    let (model, units) = (compiled.model(), compiled.units(layout, target));
+    let is_stored = live::model(layout, name, id).is_ok_and(|stored| stored == model)
+        && live::units(layout, name, id).is_ok_and(|stored| stored == units);
+    if !is_stored {
+        let snapshot = layout.at(&layout.snapshot(name, id));
+        let staging = atomic::staging(&snapshot)?;
+        let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
+        fs::write(fresh.join(live::UNITS), live::write_units(&units)?)?;
+        fs::write(fresh.join(live::MODEL), serde_json::to_vec(&model)?)?;
+        atomic::replace_dir(staging, &snapshot)?;
     }
-    let model = serde_json::to_vec(&model)?;
-    if write::read_tree(&snapshot.join(live::UNITS)).is_ok_and(|stored| stored == *units) {
-        // systemd has loaded these files: new ones would make it ask for a daemon-reload.
-        return atomic::write(&snapshot.join(live::MODEL), &model);
-    }
-    let staging = atomic::staging(&snapshot)?;
-    let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
-    write::create(&fresh.join(live::UNITS), units)?;
-    fs::write(fresh.join(live::MODEL), model)?;
-    atomic::replace_dir(staging, &snapshot)?;
-    link_units(layout, &service.name, id)
+    install_units(layout, name, id, &units)
 }
 
-/// Links a live generation's deployment units where systemd finds them without the generator: if that writes nothing
-/// at all, running deployments keep their sockets and restarts.
-fn link_units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
+/// Puts a live generation's deployment units where systemd finds them without the generator: if that writes nothing at
+/// all, running deployments keep their sockets and restarts. What is there already stays: a new file would make systemd
+/// ask for a daemon-reload.
+fn install_units(layout: &Layout, name: &ServiceName, id: &GenerationId, units: &Tree) -> io::Result<()> {
     let dir = layout.at(layout.runtime_units());
-    fs::create_dir_all(&dir)?;
-    let stored = layout.snapshot(name, id).join(live::UNITS);
-    let there = linked_units(name, id).into_iter().filter(|unit| layout.at(&stored).join(unit).exists());
-    for unit in there {
-        let (link, target) = (dir.join(&unit), stored.join(&unit));
-        if !link.read_link_utf8().is_ok_and(|there| there == target) {
-            atomic::link(&target, &link)?;
+    let installed = deployment_units(name, id);
+    let is_installed = |path: &Utf8Path| installed.iter().any(|unit| path.starts_with(unit));
+    for (path, entry) in units.iter().filter(|(path, _)| is_installed(path)) {
+        let Entry::File { content, mode: _ } = entry else { continue };
+        let at = dir.join(path);
+        if !fs::read(&at).is_ok_and(|there| there == *content) {
+            fs::create_dir_all(at.parent().unwrap_or(&dir))?;
+            atomic::write(&at, content)?;
         }
     }
     Ok(())
 }
 
-fn linked_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
+/// Returns the names of a generation's deployment units, and of the directories of their drop-ins.
+fn deployment_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
     let kinds = ["service", "socket", "service.d"];
     name.templates(id).iter().flat_map(|template| kinds.map(|kind| format!("{template}.{kind}"))).collect()
 }
@@ -175,8 +175,9 @@ fn linked_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
 pub(crate) fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     for id in live::of(layout, name).map(|live| live.generations).unwrap_or_default() {
         if !needed.contains(&id) {
-            for link in linked_units(name, &id) {
-                atomic::remove_file(&layout.at(layout.runtime_units()).join(link))?;
+            for unit in deployment_units(name, &id) {
+                let at = layout.at(layout.runtime_units()).join(unit);
+                if at.is_dir() { atomic::remove_dir(&at)? } else { atomic::remove_file(&at)? }
             }
             atomic::remove_dir(&layout.at(&layout.snapshot(name, &id)))?;
             atomic::remove_dir(&layout.at(&layout.sockets(name, &id)))?;

@@ -1,7 +1,7 @@
 //! The files of a declaration, with digests of their content.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
@@ -108,9 +108,8 @@ fn regular(path: &Utf8Path, shown: &Utf8Path) -> Result<FileKind, Diagnostic> {
         let message = format!("is {} MiB, more than {}", metadata.len() >> 20, MAX_BYTES >> 20);
         return Err(Diagnostic::of_file(shown, message, "put it into a package, an image or /srv"));
     }
-    let mut content = Vec::with_capacity(metadata.len() as usize + 1);
-    // Limited, so that it does not ask for the length a second time.
-    io::Read::read_to_end(&mut io::Read::take(&mut file, MAX_BYTES + 1), &mut content).map_err(failed)?;
+    let mut content = vec![0; metadata.len() as usize];
+    file.read_exact(&mut content).map_err(failed)?;
     Ok(FileKind::Regular {
         executable: metadata.permissions().mode() & 0o100 != 0,
         size: content.len() as u64,

@@ -1,17 +1,16 @@
 //! Where each text of a declaration arrives in the units, and in what form.
 
-use conductor::compile::host::Compiled;
-
+use crate::declaration::Seen;
 use crate::unit::{expanded, lines, unspecified, values, values_in, words};
 
 /// Arguments of the command that starts as given, behind `skip` words.
-fn arguments(compiled: &Compiled, key: &str, which: usize, skip: usize) -> Vec<String> {
+fn arguments(compiled: &Seen, key: &str, which: usize, skip: usize) -> Vec<String> {
     let all = values(compiled, key);
     let line = all.get(which).unwrap_or_else(|| panic!("{key} number {which} in {all:?}"));
     words(&unspecified(line)).split_off(skip)
 }
 
-fn variable(compiled: &Compiled, name: &str) -> Option<String> {
+fn variable(compiled: &Seen, name: &str) -> Option<String> {
     let all = values(compiled, "Environment").into_iter().filter(|value| !value.contains("CONDUCTOR_"));
     let assignments: Vec<String> = all.flat_map(|value| words(&unspecified(&value))).collect();
     assignments.iter().find_map(|one| one.strip_prefix(&format!("{name}=")).map(str::to_owned))
@@ -32,7 +31,7 @@ fn unspecified_all(values: Vec<String>) -> Vec<String> {
 }
 
 /// The text as it arrives, for those places where it must arrive unchanged.
-pub(crate) fn arrived(place: &str, compiled: &Compiled) -> Option<Vec<String>> {
+pub(crate) fn arrived(place: &str, compiled: &Seen) -> Option<Vec<String>> {
     Some(match place {
         "argument" => arguments(compiled, "ExecStart", 0, 1),
         "pre_start" => arguments(compiled, "ExecStartPre", 0, LIMIT + 1),
@@ -53,8 +52,10 @@ pub(crate) fn arrived(place: &str, compiled: &Compiled) -> Option<Vec<String>> {
         "credential" => vec![unspecified(&values(compiled, "LoadCredential")[0]).split_off("db:/".len())],
         "encrypted" => vec![unspecified(&values(compiled, "LoadCredentialEncrypted")[0]).split_off("key:/".len())],
         "description" => {
-            let unit = compiled.units.text("web.service".into())?;
-            let value = lines(unit).into_iter().find(|(_, key, _)| key == "Description").map(|(_, _, value)| value);
+            let value = lines(compiled.units.text("web.service".into())?)
+                .into_iter()
+                .find(|(_, key, _)| key == "Description")
+                .map(|(_, _, value)| value);
             vec![unspecified(&value?)]
         }
         // In systemd's own syntax, and handed on as they are; white space around them has no meaning.

@@ -1,6 +1,7 @@
 //! A declaration with texts that must arrive, and what it compiles to.
 
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;
@@ -9,6 +10,7 @@ use conductor::compile::host::{Compiled, Host};
 use conductor::layout::Layout;
 use conductor::names::ServiceName;
 use conductor::target::systemd::Units;
+use conductor::tree::Tree;
 
 /// Keys whose texts must arrive unchanged, each with a word of its own to be replaced by another. Those of all other keys
 /// are in `keys`.
@@ -102,6 +104,31 @@ pub(crate) fn compile(text: &[u8]) -> Host {
     host
 }
 
-pub(crate) fn web(host: &Host) -> Option<&Compiled> {
-    host.services.get(&ServiceName::new("web").expect("a name"))
+/// A compiled service with its units.
+pub(crate) struct Seen {
+    compiled: Compiled,
+    pub(crate) units: Tree,
+}
+
+impl Seen {
+    pub(crate) fn new(layout: &Layout, compiled: &Compiled) -> Self {
+        Self { compiled: compiled.clone(), units: compiled.units(layout, &Units(Some(252))) }
+    }
+}
+
+impl Deref for Seen {
+    type Target = Compiled;
+
+    fn deref(&self) -> &Compiled {
+        &self.compiled
+    }
+}
+
+pub(crate) fn web(host: &Host) -> Option<Seen> {
+    web_of(&Layout::system("/".into()), host)
+}
+
+/// The same for a user's services.
+pub(crate) fn web_of(layout: &Layout, host: &Host) -> Option<Seen> {
+    host.services.get(&ServiceName::new("web").expect("a name")).map(|compiled| Seen::new(layout, compiled))
 }

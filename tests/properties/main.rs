@@ -13,19 +13,18 @@ mod users;
 
 use std::sync::LazyLock;
 
-use conductor::compile::host::Compiled;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use arrival::arrived;
-use declaration::{PLACES, compile, declaration, in_quotes, web};
+use declaration::{PLACES, Seen, compile, declaration, in_quotes, web};
 use text::text;
 use unit::directives;
 
 /// What all others are compared with.
-static HARMLESS: LazyLock<Compiled> = LazyLock::new(|| {
+static HARMLESS: LazyLock<Seen> = LazyLock::new(|| {
     let host = compile(declaration("", "").as_bytes());
-    web(&host).unwrap_or_else(|| panic!("{:?}", host.errors)).clone()
+    web(&host).unwrap_or_else(|| panic!("{:?}", host.errors))
 });
 
 /// The properties below would hold if nothing compiled or nothing were found.
@@ -37,7 +36,7 @@ fn every_harmless_text_arrives() {
     }
     assert!(PLACES.iter().all(|(place, _)| arrived(place, &HARMLESS).is_some()));
     let host = compile(declaration("argument", "50% of \"$5\"\n;").as_bytes());
-    assert_eq!(arrived("argument", web(&host).expect("it compiles")).expect("arguments")[0], "50% of \"$5\"\n;");
+    assert_eq!(arrived("argument", &web(&host).expect("it compiles")).expect("arguments")[0], "50% of \"$5\"\n;");
 }
 
 proptest! {
@@ -49,7 +48,7 @@ proptest! {
     fn a_text_adds_no_directive_and_arrives(index in any::<Index>(), text in text()) {
         let (place, _) = PLACES[index.index(PLACES.len())];
         let host = compile(declaration(place, &text).as_bytes());
-        let Some(compiled) = web(&host) else {
+        let Some(compiled) = &web(&host) else {
             prop_assert!(!host.errors.is_empty());
             return Ok(());
         };
@@ -73,7 +72,7 @@ proptest! {
         };
         let caddy = |text: String| {
             let host = compile(text.as_bytes());
-            web(&host).map(|_| host.tree.text("conductor/proxy/caddy/sites.caddy".into()).expect("a file").to_owned())
+            web(&host).map(|_| host.proxy.text("conductor/proxy/caddy/sites.caddy".into()).expect("a file").to_owned())
         };
         let Some(given) = caddy(text(&host, &path)) else { return Ok(()) };
         let harmless = caddy(text("x", if path.trim_matches('/').is_empty() { "" } else { "x" })).expect("it compiles");

@@ -31,9 +31,11 @@ proptest! {
                 fs::write(&path, content).expect("a file");
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
             }
-            let host = compile::compile(&Layout::system(root), &Units(Some(252)));
+            let (layout, target) = (Layout::system(root), Units(Some(252)));
+            let mut host = compile::compile(&layout, &target);
+            let tree = host.tree(&layout, &target);
             let errors: BTreeSet<String> = host.errors.values().map(ToString::to_string).collect();
-            (host.tree, errors)
+            (tree, errors)
         };
         let sorted: Vec<usize> = (0..12).collect();
         prop_assert_eq!(compiled(&order), compiled(&sorted));

@@ -1,7 +1,8 @@
 //! Units as systemd reads them.
 
-use conductor::compile::host::Compiled;
 use conductor::tree::Entry;
+
+use crate::declaration::Seen;
 
 /// A line of a unit as systemd reads it: section, key, value.
 type Line = (String, String, String);
@@ -36,7 +37,7 @@ pub(crate) fn lines(unit: &str) -> Vec<Line> {
 }
 
 /// A unit's name without what a declaration may change of it: the generation, and the address of a port.
-fn stable_name(compiled: &Compiled, name: &str) -> String {
+fn stable_name(compiled: &Seen, name: &str) -> String {
     let name = name.replace(compiled.id.as_str(), "GENERATION");
     match (name.split_once("-port@"), name.rsplit_once('.')) {
         (Some((service, _)), Some((_, suffix))) => format!("{service}-port@ADDRESS.{suffix}"),
@@ -45,7 +46,7 @@ fn stable_name(compiled: &Compiled, name: &str) -> String {
 }
 
 /// Which directives are where, how often, without what they say.
-pub(crate) fn directives(compiled: &Compiled) -> Vec<(String, String, String)> {
+pub(crate) fn directives(compiled: &Seen) -> Vec<(String, String, String)> {
     let mut all = Vec::new();
     for (path, entry) in compiled.units.iter() {
         let path = stable_name(compiled, path.as_str());
@@ -61,11 +62,11 @@ pub(crate) fn directives(compiled: &Compiled) -> Vec<(String, String, String)> {
 }
 
 /// Values of a key in the template of the deployments.
-pub(crate) fn values(compiled: &Compiled, key: &str) -> Vec<String> {
+pub(crate) fn values(compiled: &Seen, key: &str) -> Vec<String> {
     values_in(compiled, &format!("web-{}@.service", compiled.id), key)
 }
 
-pub(crate) fn values_in(compiled: &Compiled, unit: &str, key: &str) -> Vec<String> {
+pub(crate) fn values_in(compiled: &Seen, unit: &str, key: &str) -> Vec<String> {
     let text = compiled.units.text(unit.into()).unwrap_or_else(|| panic!("no {unit}"));
     lines(text).into_iter().filter(|(_, here, _)| here == key).map(|(_, _, value)| value).collect()
 }

@@ -6,7 +6,7 @@ use conductor::layout::Layout;
 use conductor::names::ServiceName;
 use proptest::prelude::*;
 
-use crate::declaration::{declare_in, web};
+use crate::declaration::{declare_in, web_of};
 use crate::unit::{INSTANCE, expanded, last_argument, values, values_in, words};
 use conductor::target::systemd::Units;
 
@@ -38,7 +38,7 @@ proptest! {
         let declaration = layout.declaration(&name);
         declare_in(&layout.at(&declaration), b"[exec]\ncommand = ['./server']\n");
         let host = compile::compile(&layout, &Units(Some(252)));
-        let compiled = web(&host).unwrap_or_else(|| panic!("{:?}", host.errors));
+        let compiled = &web_of(&layout, &host).unwrap_or_else(|| panic!("{:?}", host.errors));
 
         let files = layout.files(&name, &compiled.id);
         let deployment = layout.deployments().join(format!("web-{}-{INSTANCE}", compiled.id));

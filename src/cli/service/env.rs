@@ -18,7 +18,7 @@ pub(crate) fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome 
         None => {
             let compiled = compile::compile_located(layout, &context.location(name.as_str())?, &context.target());
             let compiled = compiled.map_err(Failure::Declaration)?;
-            Environment::of(&compiled.units, name, &compiled.id, None)
+            Environment::of(&compiled.units(layout, &context.target()), name, &compiled.id, None)
         }
     };
     environment::print(&environment, json)

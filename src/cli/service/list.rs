@@ -124,7 +124,14 @@ fn displayed(context: &Context, name: &ServiceName, compiled: Option<&Compiled>)
         let units = if model.display.is_empty() { Tree::default() } else { live.units(layout, id).ok()? };
         Some((model, Environment::of(&units, name, id, None)))
     });
-    let declared = || compiled.map(|it| (it.service.clone(), Environment::of(&it.units, name, &it.id, None)));
+    let declared = || {
+        let compiled = compiled?;
+        let units = match compiled.service.display[..] {
+            [] => Tree::default(),
+            _ => compiled.units(layout, &context.target()),
+        };
+        Some((compiled.service.clone(), Environment::of(&units, name, &compiled.id, None)))
+    };
     live.or_else(declared).map(|(service, environment)| display::values(&service, &environment)).unwrap_or_default()
 }
 

@@ -87,9 +87,14 @@ impl<'a> Common<'a> {
     }
 }
 
+/// Bytes of a unit with the default sandbox.
+const USUAL_LENGTH: usize = 4096;
+
 /// Renders a unit's template.
 pub(super) fn finish(unit: &impl Template) -> String {
-    let mut text = unit.render().expect("a unit's template takes any model");
+    // Most units fit: their text does not move while it grows.
+    let mut text = String::with_capacity(USUAL_LENGTH);
+    unit.render_into(&mut text).expect("a unit's template takes any model");
     text.push('\n');
     text
 }

@@ -32,9 +32,9 @@ scenarios!("interrupted":
         "`_reload` is killed when it puts the new generation's files in their place" => CONVERGES,
     reload_while_taking_the_snapshot(|m| rollout(m, "service _reload", "rename", 2)):
         "`_reload` is killed when it puts the new generation's snapshot in its place" => CONVERGES,
-    reload_while_linking(|m| rollout(m, "service _reload", "rename", 3)):
-        "`_reload` is killed before it links the new generation's units" => CONVERGES,
-    reload_while_aiming(|m| rollout(m, "service _reload", "renameat", 1)):
+    reload_while_installing_units(|m| rollout(m, "service _reload", "renameat", 1)):
+        "`_reload` is killed before it installs the units of the new generation" => CONVERGES,
+    reload_while_aiming(|m| rollout(m, "service _reload", "renameat", 3)):
         "`_reload` is killed before it writes what the service is brought to" => CONVERGES,
     reload_before_daemon_reload(|m| reload(m, "Reload", 1, Before)):
         "`_reload` is killed before its daemon-reload" => CONVERGES,

@@ -31,14 +31,15 @@ fn age(m: &Machine) {
         r#"cd /run/conductor/generations/shop
         cp -a {new} {OLD}
         cp -a /var/lib/conductor/generations/shop/{new} /var/lib/conductor/generations/shop/{OLD}
-        cd {OLD}; chmod -R u+w .
-        for unit in units/*{new}*; do mv $unit $(echo $unit | sed s/{new}/{OLD}/); done
-        sed -i 's/{new}/{OLD}/g' $(find . -type f)
-        sed -i 's/^Type=exec/Type=exec\nEnvironment=RENDERER=old\nExecStop=\/bin\/echo stopped by the old unit/' units/shop-{OLD}@.service
+        cd {OLD}
+        sed -i 's/{new}/{OLD}/g' units.json model.json
+        sed -i 's/Type=exec\\n/Type=exec\\nEnvironment=RENDERER=old\\nExecStop=\/bin\/echo stopped by the old unit\\n/' units.json
+        grep -q RENDERER=old units.json
         sed -i 's/^{{/{{"forgotten":1,/' model.json
-        for kind in service socket; do
-            ln -s /run/conductor/generations/shop/{OLD}/units/shop-{OLD}@.$kind /run/systemd/system/
-        done
+        cd /run/systemd/system
+        for kind in service socket; do sed 's/{new}/{OLD}/g' shop-{new}@.$kind >shop-{OLD}@.$kind; done
+        sed -i 's/^Type=exec/Type=exec\nEnvironment=RENDERER=old\nExecStop=\/bin\/echo stopped by the old unit/' shop-{OLD}@.service
+        cd /run/conductor/generations/shop/{OLD}
         sed -i 's/{new}/{OLD}/; s/"generation":"[0-9a-f]\{{64\}}"/"generation":"0"/' ../target.json
         systemctl daemon-reload
         systemctl start shop-{OLD}@1 shop-{OLD}@2
