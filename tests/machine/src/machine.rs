@@ -63,6 +63,11 @@ impl Suite {
         }
         Ok(Self { name: name.into(), layers, keep })
     }
+
+    /// The root of the Debian release, without the project.
+    pub fn root(&self) -> &Path {
+        self.layers.last().expect("a root")
+    }
 }
 
 /// Where the package is in every machine.
@@ -79,21 +84,34 @@ fn package() -> Result<PathBuf, String> {
         .ok_or_else(|| format!("no package in {}: make deb", dir.display()))
 }
 
-/// Installs the package into a layer above others, by dpkg and in its own root as an image builder would.
+/// Installs the package into a layer above others, unless this process has done so before.
 fn install(suite: &str, layers: &[PathBuf], package: &Path) -> Result<PathBuf, String> {
+    let layer = installed(suite);
+    // The layer gets its name once it is complete.
+    if layer.exists() {
+        return Ok(layer);
+    }
     let dir = Path::new(SCRATCH).join(format!("{suite}-package"));
     overlay(&dir, layers);
     let root = dir.join("root");
+    let outcome = install_below(&root, package);
+    umount2(&root, MntFlags::empty()).map_err(|error| format!("{}: {error}", root.display()))?;
+    let complete = outcome
+        .and_then(|()| fs::rename(dir.join("upper"), &layer).map_err(|error| format!("{}: {error}", layer.display())));
+    let _ = fs::remove_dir_all(&dir);
+    complete.map(|()| layer)
+}
+
+/// Installs the package by dpkg in its own root, as an image builder would.
+fn install_below(root: &Path, package: &Path) -> Result<(), String> {
     let inside = |path: &str| root.join(path.trim_start_matches('/'));
     fs::copy(package, inside(PACKAGE)).map_err(|error| format!("{}: {error}", package.display()))?;
     let proc = inside("/proc");
-    let failed = |error: nix::Error| format!("{}: {error}", root.display());
+    let failed = |error: nix::Error| format!("{}: {error}", proc.display());
     mount(Some("proc"), &proc, Some("proc"), MsFlags::empty(), None::<&str>).map_err(failed)?;
-    let said = host(Command::new("chroot").arg(&root).args(["dpkg", "--install", PACKAGE]));
-    umount2(&proc, MntFlags::empty()).and_then(|()| umount2(&root, MntFlags::empty())).map_err(failed)?;
-    said?;
-    fs::rename(dir.join("upper"), installed(suite)).map_err(|error| format!("{}: {error}", dir.display()))?;
-    Ok(installed(suite))
+    let said = host(Command::new("chroot").arg(root).args(["dpkg", "--install", PACKAGE]));
+    umount2(&proc, MntFlags::empty()).map_err(failed)?;
+    said.map(drop)
 }
 
 /// What the package has put into the machines of a suite that is prepared.
