@@ -2,6 +2,7 @@
 
 mod cgroup;
 pub mod command;
+pub mod figure;
 pub mod image;
 pub mod load;
 pub mod machine;

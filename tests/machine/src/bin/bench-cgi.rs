@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use conductor_machine::load::Load;
+use conductor_machine::figure::{median, verdict};
+use conductor_machine::load::{Load, Seen};
 use conductor_machine::machine::{Machine, Suite, isolate};
 
 const ROUNDS: usize = 5;
@@ -122,9 +123,12 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Where the program is compiled.
+const COMPILED: &str = "/run/conductor-machine/bench-cgi";
+
 /// The program, linked statically: of its start nothing belongs to a loader.
 fn compiled() -> Result<Vec<u8>, String> {
-    let dir = Path::new("/run/conductor-machine/bench-cgi");
+    let dir = Path::new(COMPILED);
     let failed = |error: std::io::Error| format!("the program cannot be made: {error}");
     fs::create_dir_all(dir).map_err(failed)?;
     fs::write(dir.join("hello.c"), PROGRAM).map_err(failed)?;
@@ -156,84 +160,36 @@ struct Server {
 }
 
 #[derive(Default)]
-struct Seen {
+struct Rounds {
     rates: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+impl Rounds {
+    fn add(&mut self, answer: &Seen) {
+        self.rates.push(answer.ok as f64 / answer.seconds);
+        self.p50.push(f64::from(answer.p50_us) / 1e3);
+        self.p99.push(f64::from(answer.p99_us) / 1e3);
+    }
 }
 
+/// Measures on one suite, and prints its tables.
 fn measure(suite: &str, rounds: usize) -> Result<(), String> {
     let m = Machine::boot(&Suite::prepare(suite, false, false)?);
-    let program = compiled()?;
-    m.install("/srv/cgi/hello", "755", &program);
-    m.write_executable("/srv/cgi/script", SCRIPT);
-    m.write("/etc/caddy/Caddyfile", "{\n}\n");
-    m.run("systemctl stop caddy; mkdir -p -m 755 /run/bench");
-    let exec = |words: &str| format!("[exec]\ncommand = [{words}]\n");
-    let program_id = declare(&m, "program", &exec("\"./hello\""));
-    let script_id = declare(&m, "script", &exec("\"./script\""));
-    let warm_id = declare(
-        &m,
-        "warm",
-        &format!("interface = \"http\"\npreload = 2\nmax_requests = 1000000\n{}", exec("\"./hello\", \"http\"")),
-    );
-    m.write("/root/lighttpd.conf", LIGHTTPD);
-    m.write("/root/apache.conf", APACHE);
-    m.write("/root/nginx.conf", &NGINX.replace("PROGRAM", &program_id).replace("SCRIPT", &script_id));
-    m.run("usermod --append --groups conductor-proxy www-data
-        systemd-run --quiet --unit=bench-lighttpd lighttpd -D -f /root/lighttpd.conf
-        systemd-run --quiet --unit=bench-apache apache2 -D FOREGROUND -f /root/apache.conf
-        systemd-run --quiet --unit=bench-fcgiwrap -p User=www-data -p Group=www-data -p RuntimeDirectory=bench2 fcgiwrap -c 16 -s unix:/run/bench2/fcgiwrap
-        until [ -S /run/bench2/fcgiwrap ]; do sleep 0.1; done; ln -s /run/bench2/fcgiwrap /run/bench/fcgiwrap
-        systemd-run --quiet --unit=bench-nginx nginx -g 'daemon off;' -c /root/nginx.conf
-        timeout 20 sh -c 'until [ -S /run/bench/nginx ] && [ -S /run/bench/lighttpd ] && curl --silent http://127.0.0.1:8082/hello; do sleep 0.1; done'");
-    let server = |name, connect: &str, path| Server { name, connect: connect.to_owned(), path };
-    let servers = [
-        server("conductor", &socket(&program_id), "/hello"),
-        server("lighttpd mod_cgi", "/run/bench/lighttpd", "/hello"),
-        server("Apache mod_cgid", "127.0.0.1:8082", "/hello"),
-        server("nginx + fcgiwrap", "/run/bench/nginx", "/hello"),
-        server("nginx + conductor", "/run/bench/nginx", "/c-program/"),
-        server("conductor, sh", &socket(&script_id), "/script"),
-        server("lighttpd mod_cgi, sh", "/run/bench/lighttpd", "/script"),
-        server("Apache mod_cgid, sh", "127.0.0.1:8082", "/script"),
-        server("nginx + fcgiwrap, sh", "/run/bench/nginx", "/script"),
-        server("nginx + conductor, sh", "/run/bench/nginx", "/c-script/"),
-        server("conductor, http workers", &socket(&warm_id), "/"),
-    ];
-    let mut seen: BTreeMap<(&str, usize), Seen> = BTreeMap::new();
+    let servers = servers(&m)?;
+    let mut seen: BTreeMap<(&str, usize), Rounds> = BTreeMap::new();
     let mut bare: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-    let spawned = PathBuf::from("/run/conductor-machine/bench-cgi/hello");
     for round in 0..=rounds {
         for clients in CONNECTIONS {
             for one in &servers {
-                let load = Load {
-                    clients,
-                    connect: one.connect.clone(),
-                    path: one.path.to_owned(),
-                    post: false,
-                    seconds: if round == 0 { 1 } else { SECONDS },
-                    ..Load::default()
-                };
-                let answer = m.load(load).wait();
-                if answer.failed > 0 {
-                    return Err(format!("{}: {answer}", one.name));
-                }
+                let answer = ask(&m, one, clients, if round == 0 { 1 } else { SECONDS })?;
                 if round > 0 {
-                    let all = seen.entry((one.name, clients)).or_default();
-                    all.rates.push(answer.ok as f64 / answer.seconds);
-                    all.p50.push(f64::from(answer.p50_us) / 1e3);
-                    all.p99.push(f64::from(answer.p99_us) / 1e3);
+                    seen.entry((one.name, clients)).or_default().add(&answer);
                 }
             }
             if round > 0 {
-                bare.entry(clients).or_default().push(spawn_rate(&spawned, clients));
+                bare.entry(clients).or_default().push(spawn_rate(clients));
             }
         }
     }
@@ -243,8 +199,58 @@ fn measure(suite: &str, rounds: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// How often a second a program can be started and waited for, by so many at a time.
-fn spawn_rate(program: &Path, at_a_time: usize) -> f64 {
+/// Starts all servers on a machine, and returns where each answers.
+fn servers(m: &Machine) -> Result<Vec<Server>, String> {
+    m.install("/srv/cgi/hello", "755", &compiled()?);
+    m.write_executable("/srv/cgi/script", SCRIPT);
+    m.write("/etc/caddy/Caddyfile", "{\n}\n");
+    m.run("systemctl stop caddy; mkdir -p -m 755 /run/bench");
+    let exec = |words: &str| format!("[exec]\ncommand = [{words}]\n");
+    let program = declare(m, "program", &exec("\"./hello\""));
+    let script = declare(m, "script", &exec("\"./script\""));
+    let warm = "interface = \"http\"\npreload = 2\nmax_requests = 1000000\n".to_owned();
+    let warm = declare(m, "warm", &(warm + &exec("\"./hello\", \"http\"")));
+    start_peers(m, &program, &script);
+    let server = |name, connect: &str, path| Server { name, connect: connect.to_owned(), path };
+    Ok(vec![
+        server("conductor", &socket(&program), "/hello"),
+        server("lighttpd mod_cgi", "/run/bench/lighttpd", "/hello"),
+        server("Apache mod_cgid", "127.0.0.1:8082", "/hello"),
+        server("nginx + fcgiwrap", "/run/bench/nginx", "/hello"),
+        server("nginx + conductor", "/run/bench/nginx", "/c-program/"),
+        server("conductor, sh", &socket(&script), "/script"),
+        server("lighttpd mod_cgi, sh", "/run/bench/lighttpd", "/script"),
+        server("Apache mod_cgid, sh", "127.0.0.1:8082", "/script"),
+        server("nginx + fcgiwrap, sh", "/run/bench/nginx", "/script"),
+        server("nginx + conductor, sh", "/run/bench/nginx", "/c-script/"),
+        server("conductor, http workers", &socket(&warm), "/"),
+    ])
+}
+
+/// Starts Debian's servers; nginx is also in front of the functions with these IDs.
+fn start_peers(m: &Machine, program: &str, script: &str) {
+    m.write("/root/lighttpd.conf", LIGHTTPD);
+    m.write("/root/apache.conf", APACHE);
+    m.write("/root/nginx.conf", &NGINX.replace("PROGRAM", program).replace("SCRIPT", script));
+    m.run("usermod --append --groups conductor-proxy www-data
+        systemd-run --quiet --unit=bench-lighttpd lighttpd -D -f /root/lighttpd.conf
+        systemd-run --quiet --unit=bench-apache apache2 -D FOREGROUND -f /root/apache.conf
+        systemd-run --quiet --unit=bench-fcgiwrap -p User=www-data -p Group=www-data -p RuntimeDirectory=bench2 fcgiwrap -c 16 -s unix:/run/bench2/fcgiwrap
+        until [ -S /run/bench2/fcgiwrap ]; do sleep 0.1; done; ln -s /run/bench2/fcgiwrap /run/bench/fcgiwrap
+        systemd-run --quiet --unit=bench-nginx nginx -g 'daemon off;' -c /root/nginx.conf
+        timeout 20 sh -c 'until [ -S /run/bench/nginx ] && [ -S /run/bench/lighttpd ] && curl --silent http://127.0.0.1:8082/hello; do sleep 0.1; done'");
+}
+
+/// Loads a server, which must answer every request.
+fn ask(m: &Machine, server: &Server, clients: usize, seconds: u64) -> Result<Seen, String> {
+    let (connect, path) = (server.connect.clone(), server.path.to_owned());
+    let answer = m.load(Load { clients, connect, path, post: false, seconds, ..Load::default() }).wait();
+    if answer.failed > 0 { Err(format!("{}: {answer}", server.name)) } else { Ok(answer) }
+}
+
+/// How often a second the program can be started and waited for, by so many at a time.
+fn spawn_rate(at_a_time: usize) -> f64 {
+    let program = &Path::new(COMPILED).join("hello");
     let limit = Duration::from_secs(SECONDS);
     let begun = Instant::now();
     let count: usize = thread::scope(|scope| {
@@ -262,11 +268,7 @@ fn spawn_rate(program: &Path, at_a_time: usize) -> f64 {
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
-fn verdict(holds: bool) -> &'static str {
-    if holds { "holds" } else { "MISSED" }
-}
-
-fn report(suite: &str, servers: &[Server], seen: &BTreeMap<(&str, usize), Seen>, bare: &BTreeMap<usize, Vec<f64>>) {
+fn report(suite: &str, servers: &[Server], seen: &BTreeMap<(&str, usize), Rounds>, bare: &BTreeMap<usize, Vec<f64>>) {
     println!("\n{suite}{:28} {:>12} {:>9} {:>9} {:>8}", "", "requests/s", "p50 ms", "p99 ms", "of bare");
     let rate = |name: &str, clients| median(&seen[&(name, clients)].rates);
     let p99 = |name: &str, clients| median(&seen[&(name, clients)].p99);
