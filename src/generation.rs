@@ -44,11 +44,10 @@ impl Digests {
             conditions,
             display,
             resources,
-            wanted_by,
             files,
             source,
         } = service;
-        let Systemd { unit, service, socket, slice, group_slice, drop_ins } = systemd;
+        let Systemd { unit, service, socket, slice, group_slice, wanted_by, drop_ins } = systemd;
         let Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
         let generation = GenerationInput {
             format: FORMAT,
@@ -69,10 +68,10 @@ impl Digests {
             settings: digest(
                 "settings",
                 &(
-                    (description, resources, wanted_by, source, ports),
+                    (description, resources, source, ports),
                     (strategy, max_surge, drain_timeout, health_timeout),
                     (commands, dependencies, conditions, display, group),
-                    (slice, group_slice),
+                    (slice, group_slice, wanted_by),
                 ),
             ),
         }

@@ -21,7 +21,7 @@ use crate::document::{Node, Path};
 use crate::key::File;
 use crate::key::mismatch::{example, mismatch};
 use crate::layout::Scope;
-use crate::model::{Deploy, Directive, Group, Hook, Hooks, Model, RunCommand, Service, Systemd};
+use crate::model::{Deploy, Group, Hook, Hooks, Model, RunCommand, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::{path, timespan};
@@ -65,10 +65,7 @@ pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Model
         let document = &group.document;
         let typed = document.read().map_err(|error| mismatch(File::Service, document, error))?;
         let mut resolver = Resolver { file: File::Service, document, declared, systemd, errors };
-        let (group, slice) = resolver.group(group.name.clone(), typed);
-        model.service.group = Some(group);
-        model.service.wanted_by = Vec::new(); // it starts with the group
-        model.systemd.group_slice = slice;
+        resolver.group(group.name.clone(), typed, &mut model);
         errors = resolver.errors;
     }
     errors.sort();
@@ -138,7 +135,7 @@ impl Resolver<'_> {
         let name = self.declared.name.clone();
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, slots);
-        let systemd = self.systemd(systemd);
+        let systemd = self.systemd(systemd, install);
         let process = self.process(config, exec, container, pod);
         let service = Service {
             description: self.description(description, &name),
@@ -156,7 +153,6 @@ impl Resolver<'_> {
             dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
             resources: self.resources(resources),
-            wanted_by: self.wanted_by(install.wanted_by),
             files: self.declared.files.clone(),
             source: self.declared.source.clone(),
             name,
@@ -165,7 +161,7 @@ impl Resolver<'_> {
         Model { service, systemd }
     }
 
-    fn systemd(&mut self, systemd: declaration::Systemd) -> Systemd {
+    fn systemd(&mut self, systemd: declaration::Systemd, install: declaration::Install) -> Systemd {
         let declaration::Systemd { unit, service, socket, slice } = systemd;
         Systemd {
             unit: self.directives(Section::Unit, "unit", unit),
@@ -173,23 +169,23 @@ impl Resolver<'_> {
             socket: self.directives(Section::Socket, "socket", socket),
             slice: self.directives(Section::Slice, "slice", slice),
             group_slice: Vec::new(),
+            wanted_by: self.wanted_by(install.wanted_by),
             drop_ins: self.declared.drop_ins.clone(),
         }
     }
 
-    /// Resolves what a group says of all its parts, and the directives of its slice.
-    fn group(&mut self, name: ServiceName, group: declaration::Group) -> (Group, Vec<Directive>) {
+    /// Resolves what a group declares for all its parts into the model of one of them.
+    fn group(&mut self, name: ServiceName, group: declaration::Group, part: &mut Model) {
         let declaration::Group { description, service, install, condition, resources, systemd } = group;
-        let slice = self.directives(Section::Slice, "slice", systemd.slice);
-        let group = Group {
+        part.systemd.group_slice = self.directives(Section::Slice, "slice", systemd.slice);
+        part.systemd.wanted_by = self.wanted_by(install.wanted_by);
+        part.service.group = Some(Group {
             description: self.description(description, &name),
             dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
             resources: self.resources(resources),
-            wanted_by: self.wanted_by(install.wanted_by),
             name,
-        };
-        (group, slice)
+        });
     }
 
     fn description(&mut self, description: Option<String>, name: &ServiceName) -> String {

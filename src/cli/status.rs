@@ -101,7 +101,8 @@ fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Resu
     let target = Target::read(layout, &name)?;
     let live = || live::of(layout, &name).and_then(|live| live.service(layout, live.current(layout)).ok());
     let service = host.services.get(&name).map(|compiled| compiled.service.clone()).or_else(live);
-    let usage = service.as_ref().map(Service::slice_name).and_then(|slice| {
+    let usage = service.as_ref().and_then(|service| {
+        let slice = service.name.slice(service.declared_as());
         let properties = manager.show(&slice, &["MemoryCurrent", "CPUUsageNSec"]).ok()?;
         let number = |key: &str| properties.get(key)?.parse().ok().filter(|number| *number != UNKNOWN);
         Some((number("MemoryCurrent"), number("CPUUsageNSec")))

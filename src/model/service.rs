@@ -53,8 +53,6 @@ pub struct Service {
     pub(crate) display: Vec<String>,
     /// Limits of all its deployments together.
     pub(crate) resources: Vec<Setting>,
-    /// Units whose start starts the service.
-    pub(crate) wanted_by: Vec<String>,
     /// The declaration's files, by path.
     pub(crate) files: Vec<File>,
     /// The `service.toml` that it comes from.
@@ -67,19 +65,9 @@ impl Service {
         self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 
-    /// Returns the name of the slice that its deployments are in.
-    pub(crate) fn slice_name(&self) -> String {
-        self.name.slice(self.declared_as())
-    }
-
     /// Returns the dependencies of what is declared.
     pub(crate) fn dependencies(&self) -> &[Dependency] {
         self.group.as_ref().map_or(&self.dependencies, |group| &group.dependencies)
-    }
-
-    /// Returns the units whose start starts what is declared.
-    pub(crate) fn wanted_by(&self) -> &[String] {
-        self.group.as_ref().map_or(&self.wanted_by, |group| &group.wanted_by)
     }
 
     /// Returns whether the engine has to be asked where a deployment can be reached, once that runs.
@@ -102,7 +90,6 @@ pub struct Group {
     pub(crate) conditions: Vec<Setting>,
     /// Limits of all parts together.
     pub(crate) resources: Vec<Setting>,
-    pub(crate) wanted_by: Vec<String>,
 }
 
 /// A command for people: `conductor run`.

@@ -15,6 +15,8 @@ pub struct Systemd {
     pub(crate) slice: Vec<Directive>,
     /// Directives for section `[Slice]` of the group's slice, which those of its parts are in.
     pub(crate) group_slice: Vec<Directive>,
+    /// Units whose start starts the service or, for a part, its group: `install.wanted_by`.
+    pub(crate) wanted_by: Vec<String>,
     /// Drop-ins for the deployments' service, in the order in which systemd applies them.
     pub(crate) drop_ins: Vec<DropIn>,
 }

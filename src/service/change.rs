@@ -136,7 +136,6 @@ impl Inputs {
             deploy,
             hooks,
             resources,
-            wanted_by,
             files,
             source,
             commands,
@@ -161,7 +160,6 @@ impl Inputs {
         inputs.section("deploy", deploy);
         inputs.section("hooks", hooks);
         inputs.settings(&path![], "resources", resources);
-        inputs.key(path!["install", "wanted_by"], wanted_by);
         for File { path, kind } in files {
             inputs.other(Kind::File, path.as_str(), Action::Roll, file(kind));
         }
@@ -182,11 +180,12 @@ impl Inputs {
 
     /// Places what is declared for systemd alone; what a group declares stands below `group`.
     fn systemd(&mut self, systemd: &Systemd, group: &Path) {
-        let Systemd { unit, service, socket, slice, group_slice, drop_ins } = systemd;
+        let Systemd { unit, service, socket, slice, group_slice, wanted_by, drop_ins } = systemd;
         for (section, directives) in [("unit", unit), ("service", service), ("socket", socket), ("slice", slice)] {
             self.directives(&path![], section, directives);
         }
         self.directives(group, "slice", group_slice);
+        self.insert(group, vec![path!["install", "wanted_by"]], json(wanted_by));
         for DropIn { name, content } in drop_ins {
             self.other(Kind::DropIn, name, Action::Roll, content.clone());
         }
@@ -194,12 +193,11 @@ impl Inputs {
 
     /// Places what is declared beside the parts of a service, under its name: `shop.description` is that of the group.
     fn group(&mut self, group: &Group) {
-        let Group { name, description, dependencies, conditions, resources, wanted_by } = group;
+        let Group { name, description, dependencies, conditions, resources } = group;
         let at = path![name.as_str()];
         self.insert(&at, vec![path!["description"]], json(description));
         self.settings(&at, "resources", resources);
         self.settings(&at, "condition", conditions);
-        self.insert(&at, vec![path!["install", "wanted_by"]], json(wanted_by));
         self.dependencies(&at, dependencies);
     }
 

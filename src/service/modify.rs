@@ -95,7 +95,7 @@ pub(crate) fn disable(machine: &Machine, name: &ServiceName) -> Result<Installed
 
 /// Returns what starts a declaration at boot: all its parts have the same.
 fn wanted_by(services: &[Compiled]) -> Vec<String> {
-    services.first().map(|compiled| compiled.service.wanted_by().to_vec()).unwrap_or_default()
+    services.first().map(|compiled| compiled.systemd.wanted_by.clone()).unwrap_or_default()
 }
 
 fn install(machine: &Machine, name: &ServiceName, changes: &Changes) -> Result<()> {

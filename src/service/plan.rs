@@ -174,7 +174,7 @@ impl Plan {
             let note = format!("its administrator stopped it; `systemctl start {name}` starts it");
             return Self::nothing(name, Some(&note));
         }
-        if compiled.service.wanted_by().is_empty() {
+        if compiled.systemd.wanted_by.is_empty() {
             return Self::nothing(name, Some("it is not running, and install.wanted_by is empty"));
         }
         let nothing = Present { active: Vec::new(), broken: Vec::new(), target: None, live: Vec::new(), held: 0 };

@@ -29,7 +29,7 @@ impl Target for Units {
     fn service(&self, layout: &Layout, model: &Model, id: &GenerationId) -> Tree {
         let Model { service, systemd } = model;
         let mut tree = Tree::default();
-        service::render(layout, service, &mut tree);
+        service::render(layout, model, &mut tree);
         slice::render(layout, model, &mut tree);
         deployment::render(layout, model, id, self.0, &mut tree);
         bridge::render(layout, service, id, &mut tree);

@@ -4,7 +4,7 @@ use askama::Template;
 
 use crate::escape::Text;
 use crate::layout::Layout;
-use crate::model::{Dependency, Group, Service};
+use crate::model::{Dependency, Group, Model, Service};
 use crate::target::systemd::unit::{Argument, Common, Line, conditions, finish};
 use crate::timespan;
 use crate::tree::Tree;
@@ -34,18 +34,15 @@ struct GroupUnit<'a> {
     dir: Argument<'a>,
 }
 
-/// Adds `NAME.service` and, for a part, its group's, with the links that start them; every part brings its group's.
-pub(super) fn render(layout: &Layout, service: &Service, tree: &mut Tree) {
+/// Adds `NAME.service` and, for a part, that of its group, with the links that start what is declared.
+pub(super) fn render(layout: &Layout, model: &Model, tree: &mut Tree) {
+    let Model { service, systemd } = model;
     tree.file(service.name.unit(), service_unit(layout, service));
-    link(&service.wanted_by, &service.name.unit(), tree);
     if let Some(group) = &service.group {
         tree.file(group.name.unit(), group_unit(layout, service, group));
-        link(&group.wanted_by, &group.name.unit(), tree);
     }
-}
-
-fn link(wanted_by: &[String], unit: &str, tree: &mut Tree) {
-    for wanting in wanted_by {
+    let unit = service.declared_as().unit();
+    for wanting in &systemd.wanted_by {
         tree.symlink(format!("{wanting}.wants/{unit}"), format!("../{unit}"));
     }
 }

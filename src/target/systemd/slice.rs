@@ -22,7 +22,10 @@ pub(super) fn render(layout: &Layout, model: &Model, tree: &mut Tree) {
         let common = Common { description: Text(description), ..Common::new(layout, service) };
         finish(&Slice { common, lines: limits(resources).chain(lines(passed)).collect() })
     };
-    tree.file(service.slice_name(), slice(&service.description, &service.resources, &systemd.slice));
+    tree.file(
+        service.name.slice(service.declared_as()),
+        slice(&service.description, &service.resources, &systemd.slice),
+    );
     if let Some(group) = &service.group {
         let unit = slice(&group.description, &group.resources, &systemd.group_slice);
         tree.file(group.name.slice(&group.name), unit);

@@ -80,7 +80,7 @@ impl<'a> Common<'a> {
             source: Text(service.source.as_str()),
             description: Text(&service.description),
             name: service.name.as_str(),
-            slice: service.slice_name(),
+            slice: service.name.slice(service.declared_as()),
             system: layout.scope == Scope::System,
             group: PROXY_GROUP,
         }
