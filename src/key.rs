@@ -20,7 +20,7 @@ mod route;
 mod service;
 mod systemd;
 
-pub use description::{Default, Digest, Entries, Key, Kind};
+pub use description::{Default, Digest, Entries, Key, Kind, Parts};
 
 /// A file that people write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

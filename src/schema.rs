@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::declaration::function::Manifest;
 use crate::declaration::host::Settings;
 use crate::declaration::{Declaration, Hook, OneOrMany, Scalar, TimeSpan};
-use crate::key::{Default, File, Key, Kind};
+use crate::key::{Default, File, Key, Kind, Parts};
 use crate::source::part;
 
 /// Each file's name and its schema.
@@ -106,11 +106,11 @@ fn from_toml(value: &str) -> Value {
     serde_json::to_value(&document["value"]).expect("what TOML has JSON has")
 }
 
-/// A part is read when the document has no types yet: it takes what a service takes, but what concerns all together.
+/// Adds `[[part]]`, which is read before the document has types: it takes the keys of a service that may stand in a part.
 fn with_parts(mut service: Value) -> Value {
     let properties = service["properties"].as_object().cloned().unwrap_or_default();
-    let mut of_part: serde_json::Map<_, _> =
-        properties.into_iter().filter(|(key, _)| !part::GROUP_KEYS.contains(&key.as_str())).collect();
+    let is_outside = |key: &str| File::Service.key(&[key]).is_some_and(|key| key.parts == Parts::OnlyOutside);
+    let mut of_part: serde_json::Map<_, _> = properties.into_iter().filter(|(key, _)| !is_outside(key)).collect();
     of_part.insert("name".into(), json!({ "type": "string" }));
     service["properties"][part::KEY] = json!({
         "type": "array",

@@ -20,7 +20,7 @@ use conductor::deployment::health::HEALTHY;
 use conductor::diagnostic::Source;
 use conductor::document::{Node, Problem};
 use conductor::function::store;
-use conductor::key::{Default, Digest, File, Key, Kind, Section};
+use conductor::key::{Default, Digest, File, Key, Kind, Parts, Section};
 use conductor::layout::Layout;
 use conductor::model::ListenKind;
 use conductor::resolve::VARIABLES;
@@ -284,9 +284,9 @@ fn documented_variables_are_those_that_are_set() {
     assert_eq!(set.collect::<Vec<_>>(), known.collect::<Vec<_>>());
 }
 
-/// Where each key may stand in a declaration that has parts.
+/// The compiler and the table in docs/ take each key where its description says, outside and inside of `[[part]]`.
 #[test]
-fn documented_places_of_a_parts_keys_are_those_that_are_accepted() {
+fn described_places_of_keys_beside_parts_hold() {
     let compiles = |outside: &str, inside: &str| {
         let engine = if inside.starts_with("exec") { "" } else { "exec.command = ['/bin/true']\n" };
         let text = format!("{outside}\n[[part]]\nname = 'web'\n{engine}{inside}\n");
@@ -301,17 +301,44 @@ fn documented_places_of_a_parts_keys_are_those_that_are_accepted() {
         (name, Kind::Section | Kind::NamedSections) => format!("{name} = {{}}"),
         (name, _) => format!("{name} = {}", key.example),
     };
-    let places = |title: &str| {
-        let row = section("`[[part]]`").lines().find_map(|line| line.strip_prefix(&format!("| {title} |")));
-        quoted(row.expect("a row"))
-    };
-    let (inside, outside) = (places("only in a part"), places("only outside"));
     for key in File::Service.sections()[0].keys.iter().filter(|key| key.name != "part") {
-        assert_eq!(compiles(&value(key), ""), !inside.contains(key.name), "{} outside", key.name);
-        // A second engine is none in a part either.
+        assert_eq!(compiles(&value(key), ""), key.parts != Parts::OnlyInside, "{} outside", key.name);
+        // A part with one engine takes no second one, wherever engines may stand.
         if !["container", "pod"].contains(&key.name) {
-            assert_eq!(compiles("", &value(key)), !outside.contains(key.name), "{} in a part", key.name);
+            assert_eq!(compiles("", &value(key)), key.parts != Parts::OnlyOutside, "{} in a part", key.name);
         }
+    }
+    for (title, place) in [
+        ("only in a part", Parts::OnlyInside),
+        ("only outside", Parts::OnlyOutside),
+        ("each for itself", Parts::Separate),
+    ] {
+        let row = section("`[[part]]`").lines().find_map(|line| line.strip_prefix(&format!("| {title} |")));
+        let described = sections().filter(|(file, it)| *file == File::Service && ["", "systemd"].contains(&it.path));
+        let described = described.flat_map(|(_, section)| {
+            let keys = section.keys.iter().filter(move |key| key.parts == place && key.name != "part");
+            keys.map(move |key| format!("{}.{}", section.path, key.name).trim_start_matches('.').to_owned())
+        });
+        let described: BTreeSet<_> = described.collect();
+        assert_eq!(quoted(row.expect("a row")), described.iter().map(String::as_str).collect(), "{title}");
+    }
+}
+
+/// What stands outside of `[[part]]` holds for the parts, for their group, or for both.
+#[test]
+fn described_keys_outside_of_parts_hold_for_whom_they_say() {
+    let with_part = |outside: &str| {
+        let text = format!("{outside}\n[[part]]\nname = 'web'\nexec.command = ['/bin/true']\n");
+        compile_service(&text.parse().expect("TOML"), &Table::new()).unwrap_or_else(|error| panic!("{text}: {error}"))
+    };
+    let service = |compiled: &Compiled| serde_json::to_value(&compiled.service).expect("JSON");
+    let before = with_part("");
+    for key in File::Service.sections()[0].keys.iter().filter(|key| !key.example.is_empty() && key.needs.is_empty()) {
+        let after = with_part(&format!("{} = {}", key.name, key.example));
+        let (mut one, mut other) = (service(&before), service(&after));
+        let is_of_group = one["group"].take() != other["group"].take();
+        assert_eq!(is_of_group, matches!(key.parts, Parts::Shared | Parts::Separate), "{}", key.name);
+        assert_eq!(one != other, matches!(key.parts, Parts::Shared | Parts::Inherited), "{}", key.name);
     }
 }
 

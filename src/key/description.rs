@@ -19,6 +19,8 @@ pub struct Key {
     pub digest: Option<Digest>,
     /// The path that `conductor plan` names when the key changes, `*` for any name; empty for the key's own.
     pub reported_as: &'static str,
+    /// Where the key may stand in a declaration with `[[part]]`; of keys of sections only those of `[systemd]` say it.
+    pub parts: Parts,
 }
 
 /// A key that says nothing yet: tables start from it and name what differs.
@@ -32,6 +34,7 @@ pub(crate) const KEY: Key = Key {
     systemd: "",
     digest: None,
     reported_as: "",
+    parts: Parts::Inherited,
 };
 
 /// A key whose change rolls the deployments.
@@ -100,6 +103,34 @@ pub enum Digest {
     Routes,
     Scale,
     Settings,
+}
+
+/// Where a key may stand in a declaration with `[[part]]`, and for what it holds there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// Outside for all parts, and inside for one part, which overrides it.
+    Inherited,
+    /// Outside for all parts and their group, and inside for one part, which overrides it. A section's keys say which of
+    /// them hold for the group.
+    Shared,
+    /// Outside for the group, and inside for one part; neither overrides the other.
+    Separate,
+    /// Outside only, for the group.
+    OnlyOutside,
+    /// Inside only, for one part.
+    OnlyInside,
+}
+
+impl Parts {
+    /// Returns whether a key outside of `[[part]]` holds for each part.
+    pub(crate) fn holds_for_parts(self) -> bool {
+        matches!(self, Self::Inherited | Self::Shared)
+    }
+
+    /// Returns whether a key outside of `[[part]]` holds for the group.
+    pub(crate) fn holds_for_group(self) -> bool {
+        matches!(self, Self::Shared | Self::Separate | Self::OnlyOutside)
+    }
 }
 
 impl Kind {

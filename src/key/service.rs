@@ -1,9 +1,9 @@
 //! service.toml above its sections.
 
-use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind, SETTING};
+use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind, Parts, SETTING};
 
 const SECTION: Key = Key { kind: Kind::Section, default: Default::Words(""), ..KEY };
-const ENGINE: Key = Key { default: Default::Words("one of the three"), ..SECTION };
+const ENGINE: Key = Key { default: Default::Words("one of the three"), parts: Parts::OnlyInside, ..SECTION };
 
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -12,6 +12,7 @@ pub(crate) const KEYS: &[Key] = &[
         example: "\"Shop front end\"",
         meaning: "One line that says to people what the service is.",
         systemd: "`Description=`",
+        parts: Parts::Separate,
         ..SETTING
     },
     Key {
@@ -53,6 +54,7 @@ pub(crate) const KEYS: &[Key] = &[
         default: Default::None,
         meaning: "[The requests that the reverse proxy sends to the service](#route).",
         digest: Some(Digest::Routes),
+        parts: Parts::OnlyInside,
         ..KEY
     },
     Key {
@@ -60,6 +62,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Sections,
         default: Default::None,
         meaning: "[The addresses at which the service is reached without a reverse proxy](#port).",
+        parts: Parts::OnlyInside,
         ..SETTING
     },
     Key { name: "deploy", meaning: "[How a new generation replaces the old one](#deploy).", ..SECTION },
@@ -70,6 +73,7 @@ pub(crate) const KEYS: &[Key] = &[
         example: "{ memory_max = \"1G\" }",
         meaning: "[Limits that all deployments of the service share](#resources).",
         systemd: "`[Slice]`",
+        parts: Parts::Separate,
         ..SETTING
     },
     Key {
@@ -82,6 +86,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "service",
         kind: Kind::Sections,
         meaning: "[Other services that this one needs](#service).",
+        parts: Parts::OnlyOutside,
         ..SETTING
     },
     Key {
@@ -90,6 +95,7 @@ pub(crate) const KEYS: &[Key] = &[
         example: "{ host = \"web*\" }",
         meaning: "[Conditions that must hold for the service to start](#condition).",
         systemd: "`Condition…=`",
+        parts: Parts::Shared,
         ..SETTING
     },
     Key {
@@ -101,17 +107,24 @@ pub(crate) const KEYS: &[Key] = &[
                   `environment` or [those that conductor sets](#environment).",
         ..SETTING
     },
-    Key { name: "install", meaning: "[What starts the service at boot](#install).", ..SECTION },
+    Key {
+        name: "install",
+        meaning: "[What starts the service at boot](#install).",
+        parts: Parts::OnlyOutside,
+        ..SECTION
+    },
     Key {
         name: "systemd",
         kind: Kind::Section,
         meaning: "[Directives that conductor passes on to systemd](#systemd).",
+        parts: Parts::Shared,
         ..KEY
     },
     Key {
         name: "part",
         kind: Kind::Sections,
         meaning: "[Several engines beside each other, each a service of its own](#part).",
+        parts: Parts::OnlyOutside,
         ..KEY
     },
 ];

@@ -1,6 +1,6 @@
 //! `[systemd]`
 
-use crate::key::description::{Digest, Entries, Key, Kind, ROLLS};
+use crate::key::description::{Digest, Entries, Key, Kind, Parts, ROLLS};
 
 const DIRECTIVES: Key = Key { kind: Kind::Directives(Entries::Lines), ..ROLLS };
 
@@ -32,6 +32,7 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "`[systemd.slice]`: directives of the service's slice, after those of `[resources]`.",
         systemd: "`[Slice]`",
         digest: Some(Digest::Settings),
+        parts: Parts::Separate,
         ..DIRECTIVES
     },
 ];

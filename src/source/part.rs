@@ -1,25 +1,22 @@
-//! `[[part]]`: several engines side by side in one declaration. Each part is a service, `NAME.PART`, with what the
-//! declaration says outside its parts under what it says itself; what concerns all of them together is the whole's.
+//! `[[part]]`: several engines side by side in one declaration.
+//!
+//! Each part is a service, `GROUP.PART`. `key::Parts` says of each key whether it may stand outside of the parts or inside of one,
+//! and whether it holds there for a part or for the group.
 
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path, Value};
+use crate::key::{File, Key, Kind, Parts};
 use crate::names::ServiceName;
 use crate::path;
 
 pub(crate) const KEY: &str = "part";
-/// What the parts have together, and none of them for itself.
-pub(crate) const GROUP_KEYS: &[&str] = &["service", "install"];
-/// What the whole has for itself, beside its parts.
-const ITS_OWN: &[&str] = &["description", "resources"];
-/// What is a part's own, and not that of all of them.
-const OF_A_PART: &[&str] = &["exec", "container", "pod", "route", "port"];
 
-/// The names of a declaration's parts, in its order; none, if it is one service.
+/// Reads the names of a declaration's parts, in its order; none if the declaration has no parts.
 ///
 /// # Errors
-/// Parts without a name or with one that nothing can be called by, and keys on the wrong side of `[[part]]`.
+/// Missing, invalid and repeated names, and keys that may not stand where they do.
 pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceName>, Diagnostics> {
     let Some(parts) = document.get(&path![KEY]) else { return Ok(Vec::new()) };
     let mut errors = Diagnostics::default();
@@ -39,7 +36,7 @@ pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceN
             Ok(name) => names.push(name),
             Err(error) => errors.0.push(error),
         }
-        errors.0.extend(GROUP_KEYS.iter().map(|key| at.join(*key)).filter_map(|key| {
+        errors.0.extend(keys(Parts::OnlyOutside).filter(|key| *key != KEY).map(|key| at.join(key)).filter_map(|key| {
             document
                 .get(&key)
                 .map(|_| document.key_error(&key, "this concerns all parts together", "write it outside of [[part]]"))
@@ -49,7 +46,7 @@ pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceN
             document.key_error(&inner, "a part has no parts", "write it as another [[part]] beside this one")
         }));
     }
-    errors.0.extend(OF_A_PART.iter().map(|key| path![*key]).filter_map(|key| {
+    errors.0.extend(keys(Parts::OnlyInside).map(|key| path![key]).filter_map(|key| {
         let remedy = "write it in the [[part]] that it belongs to";
         document.get(&key).map(|_| document.key_error(&key, "the service has parts, and each has its own", remedy))
     }));
@@ -57,12 +54,18 @@ pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceN
     errors.into_result().map(|()| names)
 }
 
+/// Returns the keys of a declaration that have this place.
+fn keys(place: Parts) -> impl Iterator<Item = &'static str> {
+    let top = File::Service.sections().iter().find(|section| section.path.is_empty());
+    top.into_iter().flat_map(|section| section.keys).filter(move |key| key.parts == place).map(|key| key.name)
+}
+
 fn name(document: &Node, at: &Path, group: &ServiceName) -> Result<ServiceName, Diagnostic> {
     let here = at.join("name");
     let Some(Value::String(text)) = document.get(&here).map(|node| &node.value) else {
         return Err(document.error(&here, "`name` is required", "write name = \"web\" at its top"));
     };
-    // It stands behind the dot of its service's name, and is called like a directory.
+    // The part's name follows the group's and a dot, and may name a directory of the declaration.
     if text.contains('.') || text.is_empty() || text.starts_with('-') {
         let remedy = "use a-z, 0-9, '-' and '_', and begin with a letter or a digit";
         return Err(document.error(&here, format!("{text:?} is not the name of a part"), remedy));
@@ -71,49 +74,48 @@ fn name(document: &Node, at: &Path, group: &ServiceName) -> Result<ServiceName, 
         .map_err(|why| document.error(&here, format!("as {group}.{text}: {why}"), "give the part another name"))
 }
 
-/// What is declared for one part: what stands outside of the parts, and what stands in it over that. None, if there is
-/// no such part.
-pub(crate) fn narrow(document: &Node, part: &str) -> Option<Node> {
+/// Builds the document of one part: its own keys over those outside that hold for each part. None if there is no such part.
+pub(crate) fn of_part(document: &Node, part: &str) -> Option<Node> {
     let called = |node: &&Node| matches!(node.get(&path!["name"]).map(|name| &name.value), Some(Value::String(name)) if name == part);
     let mut own = document.get(&path![KEY])?.items().iter().find(called)?.clone();
-    retain(&mut own, |key| key != "name");
+    if let Value::Table(entries) = &mut own.value {
+        entries.remove("name");
+    }
     let mut common = document.clone();
-    let not_common = [&[KEY], GROUP_KEYS, ITS_OWN].concat();
-    retain(&mut common, |key| !not_common.contains(&key));
-    retain_in(&mut common, "systemd", |key| key != "slice");
+    retain(&mut common, &[], Parts::holds_for_parts);
     common.position = own.position.clone();
     common.key_position = own.key_position.clone();
     common.merge(own);
     Some(common)
 }
 
-/// What is declared for all parts together.
-pub(crate) fn group(document: &Node) -> Node {
+/// Builds the document of the group: the keys outside of the parts that hold for it.
+pub(crate) fn of_group(document: &Node) -> Node {
     let mut group = document.clone();
-    let keys = [GROUP_KEYS, ITS_OWN, &["condition", "systemd"]].concat();
-    retain(&mut group, |key| keys.contains(&key));
-    retain_in(&mut group, "systemd", |key| key == "slice");
+    retain(&mut group, &[], Parts::holds_for_group);
+    if let Value::Table(entries) = &mut group.value {
+        entries.remove(KEY);
+    }
     group
 }
 
-/// Of what holds for all services, what concerns the parts of one together.
-pub(crate) fn group_of(defaults: &Node) -> Node {
+/// Takes the defaults of a group out of those of the host's services: the keys that no part can have.
+pub(crate) fn defaults_of_group(defaults: &Node) -> Node {
     let mut group = defaults.clone();
-    retain(&mut group, |key| GROUP_KEYS.contains(&key));
+    retain(&mut group, &[], |place| place == Parts::OnlyOutside);
     group
 }
 
-/// Keeps some entries of a table; what is none stays as it is, for its type to be refused.
-fn retain(node: &mut Node, keep: impl Fn(&str) -> bool) {
-    if let Value::Table(entries) = &mut node.value {
-        entries.retain(|key, _| keep(key));
-    }
-}
-
-fn retain_in(node: &mut Node, key: &str, keep: impl Fn(&str) -> bool) {
-    if let Value::Table(entries) = &mut node.value
-        && let Some(inner) = entries.get_mut(key)
-    {
-        retain(inner, keep);
-    }
+/// Keeps keys of service.toml by their place; an unknown key is each part's. A value that should be a table but is none
+/// stays, so that its type is refused later.
+fn retain(node: &mut Node, at: &[&str], keep: fn(Parts) -> bool) {
+    let Value::Table(entries) = &mut node.value else { return };
+    entries.retain(|name, value| {
+        let path = [at, &[name]].concat();
+        let key = File::Service.key(&path);
+        if let Some(Key { kind: Kind::Section, parts: Parts::Shared, .. }) = key {
+            retain(value, &path, keep);
+        }
+        keep(key.map_or(Parts::Inherited, |key| key.parts))
+    });
 }

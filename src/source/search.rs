@@ -279,7 +279,7 @@ pub(crate) fn written(
         let written = Written { location: location.clone(), document, group: None, foreign: Vec::new() };
         return Ok(vec![(location.name.clone(), Ok(written))]);
     }
-    let together = over(location.defaults()?.map(part::group_of), part::group(&document));
+    let together = over(location.defaults()?.map(part::defaults_of_group), part::of_group(&document));
     let mut services = Vec::new();
     let asked = |name: &ServiceName| location.group.is_none() || *name == location.name;
     for name in names.iter().filter(|name| asked(name)) {
@@ -361,7 +361,7 @@ fn in_place(layout: &Layout, location: &Location, dir: &Utf8Path, shown: &Utf8Pa
 
 /// What a part says, with what is laid over it alone.
 fn of_part(layout: &Layout, location: &Location, group: &Node) -> Result<Node, Diagnostic> {
-    let own = location.name.split_part().and_then(|(_, part)| part::narrow(group, part));
+    let own = location.name.split_part().and_then(|(_, part)| part::of_part(group, part));
     let own = own.ok_or_else(|| {
         group.error(&path!["part"], format!("there is no part {}", location.name), "write it as a section [[part]]")
     })?;
