@@ -1,16 +1,16 @@
-//! How many requests are in flight on a deployment's socket, in the kernel's own words (sock_diag(7)).
+//! The connections in flight on a deployment's socket, counted by the kernel, sock_diag(7).
 //!
-//! The proxies keep no connection alive, so what is connected to a deployment's unix socket is exactly
-//! its requests in flight. Three things would each read as a false zero and are errors or covered here:
+//! The proxies keep no idle connections, so that the connections to a deployment's unix socket are its requests in
+//! flight. Three cases could be mistaken for zero, and are handled or reported as errors:
 //!
-//! - A connection that the process has not accepted yet has no socket of its own; it shows only in the
-//!   length of the listener's queue.
-//! - sock_diag may be missing (`unix_diag` is a module on Debian).
-//! - The kernel lists only the sockets of one network namespace, and hooks of a unit with
-//!   `PrivateNetwork=` run in another than the proxies.
+//! - A connection that the process has not accepted has no socket of its own; only the length of the listener's queue
+//!   shows it.
+//! - sock_diag may be missing: `unix_diag` is a module on Debian.
+//! - The kernel lists the sockets of one network namespace, and the hooks of a unit with `PrivateNetwork=` run in
+//!   another one than the proxies.
 //!
-//! An accepted connection belongs to the network namespace of whoever connected, not of the listener:
-//! requests of a proxy that has a namespace of its own, as in a container, are seen only while queued.
+//! An accepted connection belongs to the network namespace of the client, not of the listener: requests of a proxy with
+//! a namespace of its own, such as one in a container, are visible only while they are queued.
 
 use std::ops::Add;
 use std::os::fd::AsFd;
@@ -28,29 +28,29 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// PID 1's network namespace, where the proxies are.
+/// The network namespace of PID 1, where the proxies run.
 const HOST_NETWORK: &str = "/proc/1/ns/net";
-/// The kernel fills at most 32 KiB at a time (netlink(7)), whatever more is offered.
+/// The size of the buffer in bytes: the kernel sends at most 32 KiB at a time, netlink(7).
 const BUFFER: usize = 32 * 1024;
-/// Dumps that other sockets' coming and going interrupted, before giving up.
+/// The number of dumps that may be interrupted by changes of other sockets.
 const REPEATS: usize = 10;
-/// sock_diag(7): any cookie; the inode alone says which socket is meant.
+/// The cookie that matches any socket with the inode, sock_diag(7).
 const NO_COOKIE: [u8; 8] = [0xff; 8];
-/// recv(2): tell the whole length of a message that did not fit. The same on every architecture.
+/// The flag that makes recv(2) return the full length of a truncated message; it has this value on each architecture.
 const MSG_TRUNC: i32 = 0x20;
 
-/// The connections of one listening unix socket, in numbers of connections.
+/// The numbers of connections of one listening unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct InFlight {
-    /// Accepted by the process and not closed by it, whether or not the client is still there.
+    /// Connections that the process has accepted and not closed, even if the client has closed them.
     pub(crate) established: u32,
-    /// Waiting in the listener's queue; the process has not accepted them. Likewise.
+    /// Connections in the listener's queue, which the process has not accepted, even if the client has closed them.
     pub(crate) queued: u32,
 }
 
 impl InFlight {
-    /// Whether nothing is in flight.
-    pub(crate) fn is_none(&self) -> bool {
+    /// Returns whether no connection is in flight.
+    pub(crate) fn is_zero(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -69,64 +69,66 @@ impl fmt::Display for InFlight {
     }
 }
 
-/// Counts the connections of the unix socket bound at `socket`, the very path given to bind(2).
+/// Counts the connections of the unix socket bound at `socket`, the path given to bind(2), in the network namespace of
+/// PID 1.
 ///
-/// Without a listener and connections the count is zero. The calling thread stays in its network
-/// namespace; the sockets counted are those of PID 1's (see the module's text).
+/// Without a listener and connections the count is zero. The calling thread stays in its own network namespace.
 ///
 /// # Errors
-///
-/// sock_diag(7) is missing or failed, PID 1's network namespace cannot be entered, or something
-/// listens at `socket` that sock_diag does not show under this path: it is in another network
-/// namespace, or `socket` is a symbolic link. None of these is a count of zero.
+/// If sock_diag(7) is missing or fails, if the network namespace of PID 1 cannot be entered, or if a socket listens at
+/// `socket` that sock_diag does not show: it is in another network namespace, or `socket` is a symbolic link.
 pub(crate) fn in_flight(socket: &Utf8Path) -> io::Result<InFlight> {
     Diagnostics::of_host()?.in_flight(socket)
 }
 
-/// The network namespace of a process, as a path, where it is not PID 1's.
+/// Returns the path of a process' network namespace; None if it is that of PID 1.
 pub(crate) fn network_of(pid: u32) -> Option<String> {
     let path = format!("/proc/{pid}/ns/net");
     let is_other = identity(&stat(path.as_str()).ok()?) != identity(&stat(HOST_NETWORK).ok()?);
     is_other.then_some(path)
 }
 
-/// Whether the other side has accepted the connection of `client`, a connected unix socket that the
-/// calling thread's network namespace holds. False also once the other side has closed it.
+/// Returns whether the listener has accepted the connection of `client`, a connected unix socket in the calling
+/// thread's network namespace; false after the listener's process has closed the connection.
+///
+/// # Errors
+/// If sock_diag(7) is missing or fails.
 pub(super) fn is_accepted(client: impl AsFd) -> io::Result<bool> {
     let request = UnixRequest {
         state_flags: StateFlags::all(),
-        inode: fstat(client)?.st_ino as u32, // sock_diag knows sockets by 32 bits
+        inode: fstat(client)?.st_ino as u32, // an inode has 32 bits in sock_diag(7)
         show_flags: ShowFlags::PEER,
         cookie: NO_COOKIE,
     };
     let mut accepted = false;
-    // A queued connection has no inode yet: the kernel reports its peer as 0.
+    // The peer of a queued connection has no inode yet: the kernel reports 0.
     Diagnostics::here()?.ask(&request, 0, |socket| accepted |= socket.peer().is_some_and(|peer| peer != 0))?;
     Ok(accepted)
 }
 
-/// A socket to sock_diag(7). It tells of the network namespace it was opened in, from any thread.
+/// A netlink socket to sock_diag(7). It shows the network namespace in which it was opened, from any thread.
 pub(super) struct Diagnostics(Socket);
 
 impl Diagnostics {
-    /// Of the calling thread's network namespace.
+    /// Opens a socket in the calling thread's network namespace.
     fn here() -> io::Result<Self> {
         Socket::new(NETLINK_SOCK_DIAG).map(Self)
     }
 
-    /// Of PID 1's network namespace; of the calling thread's own without the privilege to enter it.
+    /// Opens a socket in the network namespace of PID 1, or, without the privilege to enter it, in the calling
+    /// thread's.
     pub(super) fn of_host() -> io::Result<Self> {
         Self::of_network(HOST_NETWORK)
     }
 
-    /// Of a network namespace; None where it is gone, and with it who listened there.
+    /// Opens a socket in a network namespace; None if the namespace no longer exists, nor any listener in it.
     pub(super) fn of_other(namespace: &str) -> io::Result<Option<Self>> {
         if std::path::Path::new(namespace).exists() { Self::of_network(namespace).map(Some) } else { Ok(None) }
     }
 
     fn of_network(namespace: &str) -> io::Result<Self> {
         let Some(namespace) = other_network(namespace)? else { return Self::here() };
-        // In a thread of its own, which ends: the caller still has commands to run in its namespace.
+        // A thread of its own enters the namespace: the caller stays in its namespace, where it runs commands.
         thread::scope(|scope| {
             let opening = thread::Builder::new().spawn_scoped(scope, || {
                 enter_network(&namespace)?;
@@ -136,6 +138,10 @@ impl Diagnostics {
         })
     }
 
+    /// Counts the connections of `socket`; zero without a listener.
+    ///
+    /// # Errors
+    /// If sock_diag(7) fails, or does not show a socket that listens.
     pub(super) fn in_flight(&self, socket: &Utf8Path) -> io::Result<InFlight> {
         match self.count(socket)? {
             Some(count) => Ok(count),
@@ -147,10 +153,10 @@ impl Diagnostics {
         }
     }
 
-    /// The connections of `socket`, or nothing if no socket has this name.
+    /// Counts the connections of `socket`; None if sock_diag(7) shows no socket with this name.
     ///
-    /// All sockets are gone through, for sock_diag filters by state but not by name, and which inodes
-    /// accepted connections have is not known.
+    /// The kernel lists all unix sockets: sock_diag filters by state but not by name, and the inodes of accepted
+    /// connections are unknown.
     pub(super) fn count(&self, socket: &Utf8Path) -> io::Result<Option<InFlight>> {
         let request = UnixRequest {
             state_flags: StateFlags::ESTABLISHED | StateFlags::LISTEN,
@@ -172,8 +178,8 @@ impl Diagnostics {
         Err(io::Error::new(io::ErrorKind::Interrupted, "sock_diag: every listing of the sockets was interrupted"))
     }
 
-    /// Sends one request and hands over every socket it is answered with. False if the kernel says
-    /// that its sockets changed meanwhile, so that some may have been left out (NLM_F_DUMP_INTR).
+    /// Sends one request and passes each socket of the answer to `each`. Returns false if the kernel reports that its
+    /// sockets changed meanwhile, so that some may be missing, NLM_F_DUMP_INTR.
     fn ask(&self, request: &UnixRequest, flags: u16, mut each: impl FnMut(UnixResponse)) -> io::Result<bool> {
         self.0.send(&packet(request, flags), 0)?;
         let mut buffer = Vec::with_capacity(BUFFER);
@@ -195,7 +201,7 @@ impl Diagnostics {
                 if message.header.flags & NLM_F_MULTIPART == 0 {
                     return Ok(consistent);
                 }
-                // Messages start at multiples of four bytes (netlink(3), NLMSG_ALIGN).
+                // Messages start at multiples of four bytes: NLMSG_ALIGN of netlink(3).
                 let length = (message.header.length as usize).next_multiple_of(4);
                 rest = &rest[length.min(rest.len())..];
             }
@@ -203,12 +209,12 @@ impl Diagnostics {
     }
 }
 
-/// Receives one datagram of whole messages.
+/// Receives one datagram of complete messages.
 fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
     loop {
         buffer.clear();
         match socket.recv(buffer, MSG_TRUNC) {
-            Ok(length) if length > buffer.len() => return Err(io::Error::other("sock_diag: an answer was cut off")),
+            Ok(length) if length > buffer.len() => return Err(io::Error::other("sock_diag: an answer was truncated")),
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -227,7 +233,7 @@ fn packet(request: &UnixRequest, flags: u16) -> Vec<u8> {
     bytes
 }
 
-/// The kernel's negative errno.
+/// Converts the kernel's negative errno.
 fn from_code(code: i32) -> io::Error {
     let error = io::Error::from_raw_os_error(-code);
     io::Error::new(error.kind(), format!("sock_diag: {error}"))
@@ -239,28 +245,28 @@ fn has_name(found: &UnixResponse, socket: &Utf8Path) -> bool {
 
 fn count_in(count: &mut InFlight, found: &UnixResponse) {
     if found.header.state == TCP_LISTEN {
-        count.queued += found.number_of_pending_connection().unwrap_or(1); // untold is not none
+        count.queued += found.number_of_pending_connection().unwrap_or(1); // a missing length counts as one connection
     } else {
         count.established += 1;
     }
 }
 
-/// Whether anything listens at `socket`, by connecting to it.
+/// Returns whether a process listens at `socket`, by connecting to it.
 fn is_listened_to(socket: &Utf8Path) -> io::Result<bool> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let probe = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match net::connect(&probe, &SocketAddrUnix::new(socket.as_std_path())?) {
-        Ok(()) | Err(Errno::AGAIN) => Ok(true), // AGAIN: its queue is full
+        Ok(()) | Err(Errno::AGAIN) => Ok(true), // AGAIN: the queue is full
         Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A network namespace, if the calling thread is in another.
+/// Opens a network namespace; None if the calling thread is in it or may not enter it.
 fn other_network(namespace: &str) -> io::Result<Option<File>> {
     let other = match File::open(namespace) {
-        // Without privileges (a user's own services) there is no way into it. What then cannot be
-        // seen is found out by `is_listened_to`.
+        // Without privileges, as in a user's own services, a process may not enter it. `is_listened_to` then finds
+        // listeners that sock_diag does not show.
         Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => {
             return Ok(None);
         }
@@ -270,7 +276,7 @@ fn other_network(namespace: &str) -> io::Result<Option<File>> {
     Ok((identity(&fstat(&other)?) != own).then_some(other))
 }
 
-/// namespaces(7): device and inode tell namespaces apart.
+/// Returns device and inode, which identify a namespace, namespaces(7).
 fn identity(namespace: &Stat) -> (u64, u64) {
     (namespace.st_dev, namespace.st_ino)
 }
@@ -307,20 +313,20 @@ mod tests {
         // The process has not closed them: it may still be at work.
         assert_eq!(in_flight(&place.socket).unwrap(), InFlight { established: 2, queued: 3 });
         drop((accepted, accept(&listener, 3)));
-        assert!(in_flight(&place.socket).unwrap().is_none());
+        assert!(in_flight(&place.socket).unwrap().is_zero());
     }
 
     #[test]
     fn without_a_listener_nothing_is_in_flight_but_what_was_accepted() {
         let place = Place::new();
-        assert!(in_flight(&place.socket).unwrap().is_none());
+        assert!(in_flight(&place.socket).unwrap().is_zero());
         let listener = UnixListener::bind(&place.socket).unwrap();
         let _clients = connect(&place.socket, 2);
         let accepted = accept(&listener, 1);
         drop(listener);
         assert_eq!(in_flight(&place.socket).unwrap(), InFlight { established: 1, queued: 0 });
         drop(accepted);
-        assert!(in_flight(&place.socket).unwrap().is_none());
+        assert!(in_flight(&place.socket).unwrap().is_zero());
     }
 
     #[test]
@@ -354,7 +360,7 @@ mod tests {
         in_new_network(|| {
             let own = || identity(&stat("/proc/thread-self/ns/net").unwrap());
             let before = own();
-            // The main thread stands for PID 1, which a container may not let us look at.
+            // The main thread takes the place of PID 1, which a container may hide.
             let main = Diagnostics::of_network("/proc/self/ns/net").unwrap();
             assert_eq!(main.in_flight(&place.socket).unwrap(), InFlight { established: 2, queued: 3 });
             assert_eq!(own(), before, "the caller stays where it was");

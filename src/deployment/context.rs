@@ -1,9 +1,10 @@
-//! What a deployment's unit says of its processes, for another unit whose processes are to be like them.
+//! The execution environment of a deployment's processes, copied from its unit into a transient unit.
 
 use crate::unitfile::{self, Line};
 
-/// Directives about the life of the unit and its streams instead, systemd.service(5) and systemd.exec(5).
-const OTHERS: &[&str] = &[
+/// Directives that are not copied: those of the unit's lifecycle and standard streams, systemd.service(5),
+/// systemd.exec(5).
+const LIFECYCLE: &[&str] = &[
     "BusName",
     "ExecCondition",
     "ExecReload",
@@ -52,16 +53,16 @@ const OTHERS: &[&str] = &[
     "WatchdogSignal",
 ];
 
-/// systemd passes over the second: what it says is only for other units' processes.
+/// Sections with directives of processes; systemd ignores the second one, which is for transient units alone.
 const SECTIONS: &[&str] = &["Service", "X-Processes"];
 
-/// The part of a unit, or of a drop-in for it, that is about its processes, as one section `[Service]`. `%i`
-/// is the instance; without one, lines that name it are left out.
+/// Copies the directives of a unit's or a drop-in's processes into one section `[Service]`. `%i` becomes the instance;
+/// without an instance, lines with `%i` are left out.
 pub(crate) fn of_processes(unit: &str, instance: Option<u32>) -> String {
     let mut context = String::from("[Service]\n");
     for Line { section, key, value } in unitfile::lines(unit) {
         if SECTIONS.contains(&section.as_str())
-            && !OTHERS.contains(&key.as_str())
+            && !LIFECYCLE.contains(&key.as_str())
             && let Some(value) = with_instance(&value, instance)
         {
             context.push_str(&format!("{key}={value}\n"));

@@ -7,21 +7,21 @@ use camino::Utf8Path;
 
 use crate::deployment::connections::{Diagnostics, InFlight};
 
-/// Polling starts at the shorter pause and doubles up to the longer one.
+/// The pause between two counts; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-/// Between the two readings that must both find nothing.
+/// The pause between the two counts that must both be zero.
 const CONFIRM: Duration = Duration::from_millis(3);
 
-/// Why draining did not end with nothing in flight.
+/// The reason why draining ended although connections may be in flight.
 #[derive(Debug)]
 pub(crate) enum DrainError {
-    /// The deadline came first.
+    /// The deadline passed.
     TimedOut {
-        /// What was in flight at the last reading.
+        /// The connections in flight at the last count.
         left: InFlight,
     },
-    /// The kernel could not be asked, so nothing is known about what is in flight.
+    /// The kernel did not answer: the number of connections in flight is unknown.
     Unknown(io::Error),
 }
 
@@ -43,19 +43,18 @@ impl error::Error for DrainError {
     }
 }
 
-/// Waits until nothing is in flight on the unix socket bound at `socket`, which may be a link to it. `network` is the
-/// network namespace of the listener, if that is not the host's: what is queued shows only there, and what is
-/// accepted only in the host's, where the callers are.
+/// Waits until no connection is in flight on the unix socket bound at `socket`, which may be a link to it.
 ///
-/// Two readings in a row must find nothing: a connection that is accepted while the kernel goes
-/// through its sockets may be missed once, but is then an established one for the next reading.
+/// `network` is the network namespace of the listener, if that is not the host's: the kernel shows queued connections
+/// in the listener's namespace, and accepted ones in that of the clients, the host's.
+///
+/// Two counts in a row must be zero: a count may miss a connection that is accepted while the kernel lists its sockets,
+/// but the next count sees it as established.
 ///
 /// # Errors
-///
-/// [`DrainError::TimedOut`] at `deadline`; [`DrainError::Unknown`] at once for what `in_flight`
-/// returns as an error.
+/// [`DrainError::TimedOut`] at `deadline`; [`DrainError::Unknown`] at once if connections cannot be counted.
 pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) -> Result<(), DrainError> {
-    // A deployment that binds its own socket is reached over a link to that.
+    // The path of a deployment that binds its own socket is a link to that.
     let bound = socket.canonicalize_utf8().unwrap_or_else(|_| socket.to_owned());
     let socket = bound.as_path();
     let host = Diagnostics::of_host().map_err(DrainError::Unknown)?;
@@ -65,13 +64,13 @@ pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) 
         None => host.in_flight(socket),
     };
     let mut pause = PAUSE;
-    let mut found_none = false;
+    let mut was_zero = false;
     loop {
         let left = count().map_err(DrainError::Unknown)?;
         let remaining = deadline.saturating_duration_since(Instant::now());
-        if left.is_none() && found_none {
+        if left.is_zero() && was_zero {
             return Ok(());
-        } else if left.is_none() {
+        } else if left.is_zero() {
             thread::sleep(CONFIRM);
         } else if remaining.is_zero() {
             return Err(DrainError::TimedOut { left });
@@ -79,7 +78,7 @@ pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) 
             thread::sleep(pause.min(remaining));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        found_none = left.is_none();
+        was_zero = left.is_zero();
     }
 }
 

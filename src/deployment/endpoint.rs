@@ -1,4 +1,4 @@
-//! Where a deployment itself listens, behind whatever bridge.
+//! The endpoint of a deployment: the address where its process listens, behind its bridge.
 
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -13,11 +13,12 @@ use crate::layout::Layout;
 use crate::model::{Listen, ListenKind};
 use crate::names::Deployment;
 
-/// In the DEPLOYMENTDIR: variables that are only known when a deployment starts, `EnvironmentFile=`.
+/// The file in the DEPLOYMENTDIR with the variables that are known only when a deployment starts: `EnvironmentFile=`.
 const ENVIRONMENT: &str = "environment";
-/// What the bridge connects to.
+/// The variable with the address that the bridge connects to.
 pub(crate) const ENDPOINT: &str = "CONDUCTOR_ENDPOINT";
 
+/// The address where a deployment's process listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Unix(Utf8PathBuf),
@@ -46,13 +47,15 @@ impl From<&Utf8PathBuf> for Endpoint {
 }
 
 impl Endpoint {
+    /// Finds the endpoint of a deployment.
+    ///
     /// # Errors
-    /// If it is not known yet.
+    /// If the deployment has no address yet.
     pub(crate) fn of(layout: &Layout, deployment: &Deployment, listen: &Listen) -> io::Result<Self> {
         match listen.kind {
             ListenKind::Tcp => {
                 let address = variables(layout, deployment)?.remove(ENDPOINT).and_then(|text| text.parse().ok());
-                let unknown = || io::Error::other(format!("{deployment}: it is not known where it listens"));
+                let unknown = || io::Error::other(format!("{deployment}: its address is unknown"));
                 address.map(Self::Tcp).ok_or_else(unknown)
             }
             ListenKind::Unix => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
@@ -62,10 +65,10 @@ impl Endpoint {
     }
 }
 
-/// The variables of a deployment that are only known when it starts; none of one that has not.
+/// Reads the variables that are known only when a deployment starts; before it has started there are none.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// If the file cannot be read.
 pub(crate) fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<BTreeMap<String, String>> {
     let text = match fs::read_to_string(layout.at(&deployment.dir(layout)).join(ENVIRONMENT)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -75,10 +78,11 @@ pub(crate) fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<
     Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-/// Writes them. Values are conductor's own: numbers, addresses, paths, none of which needs quotes.
+/// Writes the variables that are known only when a deployment starts. Their values are conductor's own numbers,
+/// addresses and paths, which need no quotes.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file cannot be written.
 pub(crate) fn set_variables(
     layout: &Layout,
     deployment: &Deployment,

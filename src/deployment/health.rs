@@ -1,8 +1,8 @@
-//! The gate before a deployment takes traffic: its health check, tried until it passes.
+//! The health check of a deployment, repeated until it passes: before that, the deployment takes no traffic.
 //!
-//! The check is made where the deployment itself listens, not through its bridge. If systemd holds that socket, connecting
-//! always succeeds at once; only an answer, or the kernel's word that the process has accepted the connection,
-//! says anything about the process. A process that exits ends the wait at once.
+//! The check connects to the deployment's own socket, not to its bridge. Connecting to a socket that systemd holds
+//! always succeeds at once, so that only an answer, or an accepted connection, proves that the process serves. The wait
+//! ends at once if the process exits.
 
 mod answer;
 mod exec;
@@ -25,49 +25,49 @@ use crate::deployment::health::http::Wanted;
 use crate::model::Check;
 use crate::model::Health;
 
-/// Between the first attempts, doubling up to the check's interval: what is ready soon is found soon.
+/// The pause after the first attempt, which doubles up to the check's interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
-/// A process that exits sooner is said to do so at once.
+/// Messages call an exit within this time "at once".
 const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// A health check that passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Passed {
-    /// Including the one that passed.
+    /// The number of attempts, including the one that passed.
     pub(crate) attempts: u32,
-    /// Since the wait began.
+    /// The time since the wait began.
     pub(crate) elapsed: Duration,
-    /// For example "200 OK: ready".
+    /// The answer that passed, for example "200 OK: ready".
     pub(crate) answer: String,
 }
 
-/// A health check that did not pass. Shown as one sentence, without a full stop.
+/// A health check that did not pass; its text is one sentence without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failed {
-    /// For example "GET /healthz" or "./check --fast".
+    /// The name of the check, for example "GET /healthz" or "./check --fast".
     pub(crate) check: String,
-    /// Including one that was cut short.
+    /// The number of attempts, including one that the deadline ended.
     pub(crate) attempts: u32,
-    /// Since the wait began.
+    /// The time since the wait began.
     pub(crate) elapsed: Duration,
     /// The last answer, for example "503 Service Unavailable: starting", "connection refused", "exited
     /// with status 2: no such table" or "no answer within 30s".
     pub(crate) last: String,
-    /// What ended the wait.
+    /// The event that ended the wait.
     pub(crate) cause: Cause,
 }
 
-/// What ended the wait for a health check.
+/// The event that ended the wait for a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// The deadline came.
+    /// The deadline passed.
     TimedOut,
-    /// So many attempts failed as may.
-    Retried,
+    /// `health.retries` attempts failed.
+    OutOfRetries,
     /// The deployment's main process exited.
     ProcessExited,
-    /// The kernel refused what the wait itself needs, such as a descriptor; nothing is known of the deployment.
+    /// The kernel refused a resource that the check needs, such as a descriptor: the deployment's health is unknown.
     NotCarriedOut,
 }
 
@@ -79,7 +79,7 @@ impl fmt::Display for Failed {
         let attempts = format!("{attempts} attempt{}", if *attempts == 1 { "" } else { "s" });
         match self.cause {
             Cause::TimedOut => write!(f, "health check ({check}) did not pass within {elapsed:?} ({attempts}): {last}"),
-            Cause::Retried => write!(f, "health check ({check}) failed {attempts} within {elapsed:?}: {last}"),
+            Cause::OutOfRetries => write!(f, "health check ({check}) failed {attempts} within {elapsed:?}: {last}"),
             Cause::ProcessExited => write!(
                 f,
                 "the main process exited {after}, before its health check ({check}) passed ({attempts}): {last}"
@@ -91,19 +91,16 @@ impl fmt::Display for Failed {
 
 impl error::Error for Failed {}
 
-/// Tries the check on a deployment's `endpoint` until it passes.
+/// Waits until the health check passes at a deployment's `endpoint`.
 ///
-/// The first attempt is made at once, the next ones after pauses that grow from 2 ms to the check's
-/// interval; where attempts are counted, the pauses are all as long as that. No attempt outlasts the check's
-/// timeout or `deadline`. Commands run in the current directory, environment, namespaces and credentials, each in a
-/// process group that is killed with it.
+/// The pauses between attempts grow from 2 ms to the check's interval; with `health.retries` each is as long as the
+/// interval. The check's timeout and `deadline` limit each attempt. Commands run in the caller's directory,
+/// environment, namespaces and credentials, each in a process group of its own that is killed with the attempt.
 ///
-/// `main_pid` is watched through a pidfd; without one only `deadline` ends the wait. A number that no
-/// process has any more counts as exited. (A number that was given to another process since systemd
-/// told it goes unnoticed; the deadline still holds.)
+/// The exit of `main_pid` ends the wait, pidfd_open(2); a number without a process counts as an exit. Without
+/// `main_pid`, or if another process has its number by now, only `deadline` ends the wait.
 ///
 /// # Errors
-///
 /// [`Failed`] with its [`Cause`].
 pub(crate) fn wait(
     health: &Health,
@@ -152,7 +149,7 @@ impl Gate<'_> {
                 Err(answer) => self.last = Some(answer),
             }
             if retries.is_some_and(|most| self.attempts >= most) {
-                return Err(Cause::Retried);
+                return Err(Cause::OutOfRetries);
             }
             sleep(pause.min(self.remaining())).await;
             pause = (pause * 2).min(interval.max(FIRST_PAUSE));
@@ -165,7 +162,7 @@ impl Gate<'_> {
         let limit = self.health.timeout.min(self.remaining());
         match timeout(limit, ask(&self.health.check, self.endpoint)).await {
             Ok(answer) => answer,
-            // The deadline cut this attempt short; what was answered before says more.
+            // The deadline ended this attempt, so that the previous answer says more.
             Err(_) if limit < self.health.timeout && self.last.is_some() => Err(self.last.take().unwrap_or_default()),
             Err(_) => Err(format!("no answer within {:?}", rounded(limit))),
         }
@@ -186,7 +183,7 @@ impl Gate<'_> {
     }
 }
 
-/// A check as messages call it.
+/// Returns the name of a check in messages.
 pub(crate) fn named(check: &Check) -> String {
     match check {
         Check::Http { path, .. } => format!("GET {path}"),
@@ -196,7 +193,7 @@ pub(crate) fn named(check: &Check) -> String {
     }
 }
 
-/// One attempt.
+/// Makes one attempt.
 async fn ask(check: &Check, endpoint: &Endpoint) -> Answer {
     match check {
         Check::Http { path, status, headers, body } => {
@@ -204,12 +201,12 @@ async fn ask(check: &Check, endpoint: &Endpoint) -> Answer {
         }
         Check::Tcp => tcp::be_accepted(endpoint).await.map_err(|error| reason(&error)),
         Check::Exec { command } => exec::execute(&command.0).await,
-        // systemd runs what comes after the start only when the process has said it.
+        // systemd runs ExecStartPost= only after the process has sent READY=1, systemd.service(5).
         Check::Notify => Ok("READY=1".into()),
     }
 }
 
-/// For people: to milliseconds, from a second on to tenths of one.
+/// Rounds a duration for messages: to milliseconds below a second, to tenths of a second above.
 fn rounded(duration: Duration) -> Duration {
     let millis = duration.as_millis() as u64;
     Duration::from_millis(if millis < 1_000 { millis.max(1) } else { (millis + 50) / 100 * 100 })
@@ -259,8 +256,8 @@ mod tests {
         Instant::now() + Duration::from_millis(milliseconds)
     }
 
-    /// Answers one connection after the other with `answers`, the last one again and again, and
-    /// returns what was asked first.
+    /// Serves `answers` to one connection after the other, the last one repeatedly, while `what` runs; returns its
+    /// result and the first request.
     pub(crate) fn serving<T>(socket: &Utf8Path, answers: &[&str], what: impl FnOnce() -> T) -> (T, String) {
         let listener = UnixListener::bind(socket).unwrap();
         let over = AtomicBool::new(false);
@@ -322,7 +319,7 @@ mod tests {
         let three = Health { retries: Some(3), ..http("/h", &[]) };
         let (failed, _) =
             serving(&place.socket, &[STARTING], || wait(&three, &place.socket, None, soon(5_000)).unwrap_err());
-        assert_eq!((failed.cause, failed.attempts), (Cause::Retried, 3));
+        assert_eq!((failed.cause, failed.attempts), (Cause::OutOfRetries, 3));
         assert!((100..1_000).contains(&failed.elapsed.as_millis()), "two pauses of 50 ms: {failed}");
         let text = failed.to_string();
         assert!(text.starts_with("health check (GET /h) failed 3 attempts within "), "{text}");

@@ -1,4 +1,4 @@
-//! `conductor deployment _prepare DEPLOYMENTDIR`: what has to be there before a deployment's process.
+//! `conductor deployment _prepare DEPLOYMENTDIR`: the preparation of a deployment before its process starts.
 
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -18,10 +18,11 @@ use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
 use crate::names::{Deployment, PROXY_GROUP};
 use crate::{accounts, atomic};
 
-/// `ExecStartPre=`, as root. Also before every restart.
+/// Prepares a deployment's directory, variables, port, credentials and pod: `ExecStartPre=`, as root, also before each
+/// restart.
 ///
 /// # Errors
-/// What the file system, a template or podman refuses.
+/// If a file cannot be written, a template cannot be rendered, or podman fails.
 pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let model = deployment::model(layout, deployment)?;
     state::prepare(layout, deployment)?;
@@ -29,12 +30,12 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let mut variables = BTreeMap::new();
     let engine = &model.process.engine;
     let chooses_port = model.listen.kind == ListenKind::Tcp && !engine.has_own_network();
-    // Held until what was chosen is written: two deployments that start together get two ports.
+    // The lock is held until the port is written: two deployments that start together get two ports.
     let _guard = chooses_port.then(|| atomic::lock(&layout.at(&layout.ports()))).transpose()?;
     match (model.listen.kind, engine) {
-        // A command has its directory from systemd.
+        // systemd creates the directory of a command's socket.
         (ListenKind::Activation, _) | (ListenKind::Unix, Engine::Exec { .. }) => {}
-        (ListenKind::Unix, _) => socket_dir(layout, deployment)?,
+        (ListenKind::Unix, _) => create_socket_dir(layout, deployment)?,
         (ListenKind::Tcp, Engine::Exec { .. }) => {
             let before = before.get("PORT").and_then(|port| port.parse().ok());
             let port = engine::exec::choose_port(before, &ports_of_others(layout, before)?)?;
@@ -56,58 +57,59 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
 }
 
-/// Returns the ports that other deployments were given, but for one.
-fn ports_of_others(layout: &Layout, but: Option<u16>) -> Result<Vec<u16>> {
+/// Lists the ports of other deployments, except `own`.
+fn ports_of_others(layout: &Layout, own: Option<u16>) -> Result<Vec<u16>> {
     let mut taken = Vec::new();
     for entry in atomic::entries(&layout.at(&layout.deployments()))? {
         let Some(other) = Deployment::from_dir(Utf8Path::new(entry.file_name())) else { continue };
         let port = endpoint::variables(layout, &other)?.remove("PORT").and_then(|port| port.parse::<u16>().ok());
-        taken.extend(port.filter(|port| Some(*port) != but));
+        taken.extend(port.filter(|port| Some(*port) != own));
     }
     Ok(taken)
 }
 
-/// The directory in which a container's process binds its socket, whoever that is: the directory above lets nobody
-/// through but the proxy.
-fn socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
+/// Creates the directory in which a container's process binds its socket. Any user may write to it, because the image
+/// chooses the user; its parent admits only the proxy.
+fn create_socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let above = layout.at(&layout.sockets(&deployment.service, &deployment.generation));
     let dir = layout.at(&layout.socket_dir(&deployment.service, &deployment.generation, deployment.instance));
     fs::create_dir_all(&dir)?;
     fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o1777))?;
     fs::set_permissions(&above, std::fs::Permissions::from_mode(0o750))?;
     give_to_proxy(&above)?;
-    // What a process left that was killed: binding would fail.
+    // A killed process leaves its socket, on which bind(2) would fail.
     Ok(atomic::remove_file(&layout.at(&deployment.own_socket(layout)))?)
 }
 
-/// Lets the proxy connect to a socket that a process has bound itself, where it looks for one.
+/// Lets the proxy connect to a socket that a process has bound itself.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the socket's group, mode or link cannot be set.
 pub(crate) fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
     let socket = deployment.own_socket(layout);
     if layout.scope == Scope::System {
         give_to_proxy(&layout.at(&socket))?;
         fs::set_permissions(layout.at(&socket), std::fs::Permissions::from_mode(0o660))?;
     }
-    // Else the bridge's is there.
+    // With a bridge, its socket has the path that slots lead to.
     if listen.has_socket() { Ok(()) } else { Ok(atomic::link(&socket, &layout.at(&deployment.socket(layout)))?) }
 }
 
-/// Gives a socket or a directory to the group that proxies are in.
+/// Changes the group of a socket or a directory to that of the proxy.
 ///
 /// # Errors
-/// If there is no such group, or the file system refuses.
+/// If the group does not exist, or cannot be set.
 pub(crate) fn give_to_proxy(path: &Utf8Path) -> Result<()> {
     let group = accounts::group(PROXY_GROUP)?;
     let group = group.ok_or_else(|| Error(format!("there is no group {PROXY_GROUP}; run `systemd-sysusers`")))?;
     Ok(chown(path, None, Some(group.as_raw()))?)
 }
 
-/// Says where podman's network put a deployment, once it runs.
+/// Finds the address of a running deployment in podman's network and writes it to the deployment's variables; returns
+/// its network namespace.
 ///
 /// # Errors
-/// What podman refuses.
+/// If podman fails or gave the deployment no address.
 pub(crate) fn find_address(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<Option<String>> {
     let engine = &model.process.engine;
     if !model.is_asked_for_address() {

@@ -1,7 +1,7 @@
 //! Slots: the proxy's fixed upstreams, each a symlink to the socket of a deployment.
 //!
-//! Which deployments are ready determines who holds which slot, and each change of that assigns the slots again. A change
-//! is one rename(2) a slot: there is no moment without an upstream.
+//! The ready deployments determine which slot leads to which deployment; each change of them assigns the slots again,
+//! with one rename(2) a slot, so that no slot is ever missing.
 
 use fs_err as fs;
 use std::io;
@@ -15,10 +15,12 @@ use crate::live::Target;
 use crate::model::Strategy;
 use crate::names::{Deployment, ServiceName};
 
-/// Returns the holder of each slot, the first slot first. Slot i belongs to instance ((i − 1) mod concurrency) + 1,
-/// of the target generation if that one is ready, else of another, else to a ready sibling. An old
-/// deployment that restarts late therefore takes nothing back. Blue-green, another generation gets
-/// slots only when nothing of the target is ready: callers see one or the other.
+/// Returns the holder of each slot, the first slot first.
+///
+/// Slot i leads to instance ((i − 1) mod concurrency) + 1: of the target generation if that one is ready, else of
+/// another generation, else to another ready instance. An old deployment that restarts during a rollout therefore gets
+/// no slot back. With strategy blue-green, another generation holds slots only while no deployment of the target is
+/// ready, so that clients never reach two generations.
 pub(crate) fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option<&'a Deployment>> {
     let Target { generation, concurrency, slots, strategy, .. } = target;
     let concurrency = (*concurrency).max(1);
@@ -37,11 +39,11 @@ pub(crate) fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option
     (1..=*slots).map(holder).collect()
 }
 
-/// Assigns the slots of a service to its ready deployments. While none is ready, slots stay as they are: systemd restarts
-/// a deployment that crashed behind its socket, where its callers wait.
+/// Assigns the slots of a service to its ready deployments. While none is ready, slots do not change: a deployment that
+/// crashed restarts behind its socket, where its clients wait.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses a change.
 pub(crate) fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     let Some(target) = Target::read(layout, name)? else { return Ok(()) };
     let _guard = guard(layout, name)?;
@@ -62,7 +64,7 @@ pub(crate) fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
 /// Removes a deployment's slots without giving them to another.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses a change.
 pub(crate) fn withdraw(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let _guard = guard(layout, &deployment.service)?;
     let socket = deployment.socket(layout);
@@ -72,13 +74,13 @@ pub(crate) fn withdraw(layout: &Layout, deployment: &Deployment) -> io::Result<(
 /// Removes all slots of a service.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses a change.
 pub(crate) fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     let _guard = guard(layout, name)?;
     atomic::remove_dir(&layout.at(&layout.slots(name)))
 }
 
-/// Returns the slots that are held, by number, with their deployments.
+/// Lists the slots that lead to a deployment, by number.
 pub(crate) fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)> {
     let dir = layout.at(&layout.slots(name));
     let mut held = Vec::new();
@@ -98,12 +100,12 @@ fn guard(layout: &Layout, name: &ServiceName) -> io::Result<std::fs::File> {
 fn unlink(dir: &Utf8Path, is_stale: impl Fn(u32, &Utf8Path) -> bool) -> io::Result<()> {
     for entry in atomic::entries(dir)? {
         let held = entry.path().read_link_utf8();
-        // Any other file is half a slot of a process that was killed: this one holds the lock.
-        let goes = match (entry.file_name().parse(), held) {
+        // Any other file is left over from a process that was killed while it made a slot; this process holds the lock.
+        let is_removed = match (entry.file_name().parse(), held) {
             (Ok(slot), Ok(held)) => is_stale(slot, &held),
             (parsed, _) => parsed.is_err(),
         };
-        if goes {
+        if is_removed {
             fs::remove_file(entry.path())?;
         }
     }

@@ -1,7 +1,8 @@
-//! `conductor deployment _relay DEPLOYMENTDIR -- COMMAND…`: the bridge of a deployment that rests when nobody calls.
+//! `conductor deployment _relay DEPLOYMENTDIR -- COMMAND…`: the bridge of a deployment that stops while it is idle.
 //!
-//! The first caller starts both. systemd would start the bridge only when the deployment is up: a process of another user,
-//! with its own filters, takes a third of all the time that the caller waits. So it starts beside the deployment and waits here.
+//! A client's connection starts the bridge and the deployment. To start the bridge after the deployment would take a
+//! third of the time that the client waits, because the bridge has another user and system call filter. So both start
+//! at the same time, and the bridge waits here for the deployment.
 
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
@@ -18,19 +19,20 @@ use crate::layout::Layout;
 use crate::names::Deployment;
 use crate::systemd::Manager;
 
-/// Between looks at what a deployment writes down.
+/// The pause between two looks at a deployment's runtime data.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Until systemd is asked what keeps the deployment, and between further questions: it restarts one after 100 ms at the
-/// earliest.
-const SOON: Duration = Duration::from_millis(200);
-const BETWEEN: Duration = Duration::from_millis(40);
-/// By then a start that was asked for has begun.
-const LATE: Duration = Duration::from_millis(500);
+/// The time until the first query of the unit's state: systemd restarts a unit after 100 ms or more, `RestartSec=`.
+const FIRST_QUERY: Duration = Duration::from_millis(200);
+/// The time between two queries of the unit's state.
+const NEXT_QUERY: Duration = Duration::from_millis(40);
+/// The time within which systemd begins the start of a queued job.
+const START_BEGINS: Duration = Duration::from_millis(500);
 
-/// Becomes systemd-socket-proxyd(8) when the deployment is ready.
+/// Waits until the deployment is ready and becomes `command`, systemd-socket-proxyd(8), with the endpoint as its
+/// argument.
 ///
 /// # Errors
-/// Why it did not.
+/// If the endpoint is unknown or the command cannot be run.
 pub(crate) fn relay(
     layout: &Layout,
     manager: Manager,
@@ -45,10 +47,10 @@ pub(crate) fn relay(
     Err(Error(format!("{program} cannot be run: {error}")))
 }
 
-/// Returns also when a start has failed: then callers are refused.
+/// Waits until the deployment is ready, or until its start has failed: clients are refused then.
 fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
     let since = Instant::now();
-    // What is written down may still be of the process that is about to end.
+    // While the unit deactivates, its runtime data is that of the process that stops.
     while let Some(state) = state(manager, deployment) {
         match state.as_str() {
             "active" => return,
@@ -56,27 +58,27 @@ fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
             _ => break,
         }
     }
-    let (mut starts, mut asked) = (false, since);
+    let (mut has_begun, mut queried) = (false, since);
     while !state::read(layout, deployment).as_ref().is_some_and(serves) {
-        if asked.elapsed() > if asked == since { SOON } else { BETWEEN } {
-            asked = Instant::now();
+        if queried.elapsed() > if queried == since { FIRST_QUERY } else { NEXT_QUERY } {
+            queried = Instant::now();
             let detail = manager.property(&deployment.unit(), "SubState").unwrap_or_default();
             let has_failed = ["failed", "dead", "auto-restart", "auto-restart-queued"].contains(&detail.as_str());
-            if detail == "running" || has_failed && (starts || since.elapsed() > LATE) {
+            if detail == "running" || has_failed && (has_begun || since.elapsed() > START_BEGINS) {
                 return;
             }
-            starts |= !has_failed && !detail.is_empty();
+            has_begun |= !has_failed && !detail.is_empty();
         }
         sleep(PAUSE);
     }
 }
 
-/// `ActiveState=`
+/// Returns `ActiveState=` of the deployment's unit.
 fn state(manager: Manager, deployment: &Deployment) -> Option<String> {
     manager.states(&[deployment.unit()]).ok()?.pop()
 }
 
-/// Whether it is ready, and has not been killed since.
+/// Returns whether a deployment is ready and its main process still exists.
 fn serves(runtime: &Runtime) -> bool {
     let runs = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
     runtime.state == State::Ready && runtime.main_pid.is_none_or(runs)

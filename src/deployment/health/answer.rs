@@ -1,17 +1,17 @@
-//! What an attempt was answered, in words for people.
+//! The answer to an attempt of a health check, as text for messages.
 
 use std::io;
 
-/// Of an answer in messages, in bytes.
+/// The length of an excerpt in messages, in bytes.
 pub(crate) const EXCERPT: usize = 200;
 
-/// What an attempt was answered: `Err` if that does not pass.
+/// The answer to an attempt; `Err` if the attempt failed.
 pub(crate) type Answer = Result<String, String>;
 
-/// The beginning of an answer, as one line that is safe on a terminal.
+/// Returns the beginning of an answer as one line without control characters.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT)]);
-    let complete = text.trim_end_matches(char::REPLACEMENT_CHARACTER); // a character that was cut in two
+    let complete = text.trim_end_matches(char::REPLACEMENT_CHARACTER); // the excerpt may end within a character
     complete
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
@@ -19,6 +19,7 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
         .join(" ")
 }
 
+/// Appends a detail to an answer: `ANSWER: DETAIL`.
 pub(crate) fn joined(mut answer: String, detail: &str) -> String {
     if !detail.is_empty() {
         answer.push_str(": ");
@@ -27,6 +28,7 @@ pub(crate) fn joined(mut answer: String, detail: &str) -> String {
     answer
 }
 
+/// Describes an error of a connection.
 pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),

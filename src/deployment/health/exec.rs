@@ -1,4 +1,4 @@
-//! The check that runs a command.
+//! The health check that runs a command.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -13,10 +13,10 @@ use tokio::net::unix::pipe::Receiver;
 use crate::deployment::health::answer::{Answer, excerpt, joined};
 use crate::deployment::health::exit::{exit_of, unless};
 
-/// Of a command's standard error, in bytes from the end.
-const STDERR: usize = 4 * 1024;
+/// The part of a command's standard error that is kept, in bytes from its end.
+const STDERR_TAIL: usize = 4 * 1024;
 
-/// Runs a command and passes when it exits with status 0.
+/// Runs a command; the attempt passes if the command exits with status 0.
 pub(crate) async fn execute(command: &[String]) -> Answer {
     let [program, arguments @ ..] = command else { return Err("no command".into()) };
     match run(program, arguments).await {
@@ -28,12 +28,15 @@ pub(crate) async fn execute(command: &[String]) -> Answer {
     }
 }
 
-/// How a command exited, and the end of its standard error.
+/// Runs a command to its exit; returns the status and the end of its standard error.
+///
+/// # Errors
+/// If the command cannot be started or watched.
 async fn run(program: &str, arguments: &[String]) -> io::Result<(ExitStatus, Vec<u8>)> {
-    let (stderr, theirs) = io::pipe()?;
+    let (stderr, child_end) = io::pipe()?;
     let mut stderr = Receiver::from_owned_fd(stderr.into())?;
     let mut command = Command::new(program);
-    command.args(arguments).process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
+    command.args(arguments).process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(child_end);
     let child = command.spawn()?;
     let exited = exit_of(Some(child.id()));
     let mut running = Running(Some(child));
@@ -41,24 +44,24 @@ async fn run(program: &str, arguments: &[String]) -> io::Result<(ExitStatus, Vec
     let mut tail = Vec::new();
     let Err(watched) = unless(exited, follow(&mut stderr, &mut tail)).await;
     watched?;
-    rest_of(&stderr, &mut tail);
+    read_rest(&stderr, &mut tail);
     Ok((running.collect()?, tail))
 }
 
-/// A command in a process group of its own. Nothing of the group is left when this is dropped.
+/// A running command in a process group of its own, which is killed when this is dropped.
 struct Running(Option<Child>);
 
 impl Running {
-    /// Of a command that has exited.
+    /// Returns the status of a command that has exited.
     fn collect(&mut self) -> io::Result<ExitStatus> {
         self.end().map_or(Err(io::ErrorKind::NotFound.into()), |mut child| child.wait())
     }
 
-    /// Kills what is left of the group. The child must not have been waited for: until then nobody
-    /// else can be given the group's number.
+    /// Kills the process group. The child must not have been waited for: the kernel may give its number to another
+    /// group after that.
     fn end(&mut self) -> Option<Child> {
         let child = self.0.take()?;
-        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL); // there may be nothing left
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL); // the group may be empty
         Some(child)
     }
 }
@@ -66,32 +69,33 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut child) = self.end() {
-            // Elsewhere, because a process that hangs in the kernel would hold up the deadline.
+            // In a thread, because a process that hangs in the kernel would delay the check beyond its deadline.
             let _ = thread::Builder::new().spawn(move || child.wait());
         }
     }
 }
 
-/// Keeps the last bytes of what a command writes; its closing the pipe does not mean that it has ended.
+/// Reads a command's standard error and keeps its end. Never returns: a command may close the pipe before it exits.
 async fn follow(stderr: &mut Receiver, tail: &mut Vec<u8>) -> Infallible {
-    let mut chunk = [0; STDERR];
+    let mut chunk = [0; STDERR_TAIL];
     while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
         keep(tail, &chunk[..length]);
     }
     pending().await
 }
 
-/// What a command that has exited had written since.
-fn rest_of(stderr: &Receiver, tail: &mut Vec<u8>) {
-    let mut chunk = [0; STDERR];
+/// Reads what is left in the pipe of a command that has exited.
+fn read_rest(stderr: &Receiver, tail: &mut Vec<u8>) {
+    let mut chunk = [0; STDERR_TAIL];
     while let Ok(length @ 1..) = stderr.try_read(&mut chunk) {
         keep(tail, &chunk[..length]);
     }
 }
 
+/// Appends a chunk and drops bytes from the start beyond the limit.
 fn keep(tail: &mut Vec<u8>, chunk: &[u8]) {
     tail.extend_from_slice(chunk);
-    tail.drain(..tail.len().saturating_sub(STDERR));
+    tail.drain(..tail.len().saturating_sub(STDERR_TAIL));
 }
 
 fn last_line(bytes: &[u8]) -> String {

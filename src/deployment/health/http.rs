@@ -1,4 +1,4 @@
-//! The check that asks for a page.
+//! The health check that sends an HTTP request.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,23 +17,23 @@ use crate::deployment::endpoint::Endpoint;
 use crate::deployment::health::answer::{Answer, excerpt, joined, reason};
 use crate::deployment::health::stream::Stream;
 
-/// Of an HTTP answer's body, in bytes; what follows is not read.
+/// The part of a response's body that is read, in bytes.
 const BODY: usize = 64 * 1024;
-/// Statuses that pass where the check names none.
+/// The statuses that pass if `health.status` is not set.
 pub const HEALTHY: Range<u16> = 200..400;
 
-/// What is asked for, and which answer passes.
+/// A request, and the response that passes.
 pub(crate) struct Wanted<'a> {
     pub(crate) path: &'a str,
-    /// Empty: a [`HEALTHY`] one.
+    /// The statuses that pass; [`HEALTHY`] if empty.
     pub(crate) status: &'a [u16],
-    /// Of the request; one of conductor's own is replaced.
+    /// Fields of the request, which replace conductor's own.
     pub(crate) headers: &'a BTreeMap<String, String>,
-    /// A regular expression; what is read of the body has to match.
+    /// A regular expression that the first 64 KiB of the body must match.
     pub(crate) body: Option<&'a str>,
 }
 
-/// Asks over a connection of its own.
+/// Sends a GET request over a new connection.
 pub(crate) async fn get(endpoint: &Endpoint, wanted: Wanted<'_>) -> Answer {
     let Wanted { path, status, headers, body: pattern } = wanted;
     let request = request(path, headers).map_err(|error| error.to_string())?;
@@ -70,7 +70,7 @@ fn matches(pattern: &str, body: &[u8]) -> Result<bool, String> {
     Ok(pattern.is_match(&String::from_utf8_lossy(body)))
 }
 
-/// An answer's body as far as it is read.
+/// Reads the beginning of a response's body.
 async fn beginning(mut response: Response<Incoming>) -> hyper::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(frame) = response.frame().await {
@@ -82,7 +82,7 @@ async fn beginning(mut response: Response<Incoming>) -> hyper::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// hyper tells what happened, and its source why.
+/// Joins an error of hyper with its sources: hyper names what failed, its sources the cause.
 fn with_sources(error: hyper::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! A connection to wherever a deployment listens.
+//! A connection to a deployment's endpoint.
 
 use std::io;
 use std::pin::Pin;
@@ -9,14 +9,17 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::deployment::endpoint::Endpoint;
 
+/// A connection to a deployment's endpoint, over a unix socket or TCP.
 pub(crate) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
 impl Stream {
+    /// Connects to an endpoint.
+    ///
     /// # Errors
-    /// Why there is none.
+    /// If the connection is refused.
     pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
             Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),

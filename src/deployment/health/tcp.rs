@@ -1,4 +1,4 @@
-//! The check that the process accepts a connection.
+//! The health check that the process accepts a connection.
 
 use std::io;
 use std::time::Duration;
@@ -9,12 +9,15 @@ use crate::deployment::connections;
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::health::stream::Stream;
 
-/// Between looks at whether a connection was accepted, doubling up to the longer one.
+/// The pause between two queries whether a connection was accepted; it doubles up to the longest.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Connects, and passes when the process has accepted this connection or closed it after doing so. On TCP the kernel
-/// does not tell; there the process itself listens, and systemd does not for it.
+/// Connects and waits until the process has accepted the connection. Over TCP an established connection passes: the
+/// kernel does not show whether it was accepted, but the process itself listens there, not systemd.
+///
+/// # Errors
+/// If the connection is refused, or closed before it was accepted.
 pub(crate) async fn be_accepted(endpoint: &Endpoint) -> io::Result<String> {
     let Stream::Unix(stream) = Stream::connect(endpoint).await? else {
         return Ok("connection established".into());
