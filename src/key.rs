@@ -1,5 +1,5 @@
-//! The keys of service.toml, function.toml and conductor.toml, each described once. The tables in docs/, the manual pages,
-//! the schemas, the help of errors, what `plan` says and the tests come from these descriptions.
+//! The keys of service.toml, function.toml and conductor.toml, each described once. The tables in docs/, the manual
+//! pages, the schemas, the help of errors, what `plan` says and the tests come from these descriptions.
 
 mod commands;
 mod container;

@@ -1,7 +1,7 @@
 //! Services and functions as they will be: resolved, checked, complete, and without terms of any one target.
 //!
-//! Nothing in a model is optional by accident, and no text in it can break the format that it is rendered into. What only
-//! systemd understands stands beside the service, in [`Systemd`].
+//! Nothing in a model is optional by accident, and no text in it can break the format that it is rendered into. What
+//! only systemd understands stands beside the service, in [`Systemd`].
 
 pub(crate) mod alias;
 pub(crate) mod command;

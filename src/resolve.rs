@@ -1,4 +1,4 @@
-//! A declaration becomes a model, or a list of everything that is wrong with it.
+//! Resolving a declaration: to a model, or to the list of all its errors.
 
 mod dependencies;
 mod command;
@@ -26,17 +26,17 @@ use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::{path, timespan};
 
-/// More deployments than this on one machine is a mistake of typing.
+/// The largest number of slots and deployments of a service.
 const MAX_SLOTS: u32 = 512;
-/// What execve(2) takes as one argument or variable; escaped, it is still far from the longest line
-/// that systemd reads.
+/// The longest text, in bytes: the limit of execve(2) for one argument or variable. Escaped, it is still shorter than
+/// the longest line that systemd reads.
 const MAX_TEXT: usize = 128 << 10;
-/// A unit's name is at most 255 characters long, and so is its directory `NAME.wants`.
+/// The longest name of a unit whose directory `NAME.wants` has at most 255 characters.
 const MAX_UNIT_NAME: usize = 255 - ".wants".len();
-/// Timeouts are added up and multiplied, and systemd counts microseconds in 64 bits.
+/// The longest time span: systemd counts microseconds in 64 bits, and timeouts are added and multiplied.
 const MAX_SPAN: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Variables of every process that conductor sets.
+/// The variables that conductor sets for each process.
 pub const VARIABLES: &[&str] = &[
     "CONDUCTOR_SERVICE",
     "CONDUCTOR_SERVICE_DIR",
@@ -50,11 +50,10 @@ pub const VARIABLES: &[&str] = &[
     "POD_IP_ADDRESS",
 ];
 
-/// Resolves one declaration for a host whose systemd has the given version, where it is known.
+/// Resolves one declaration for a host's version of systemd, if that is known.
 ///
 /// # Errors
-/// Every error of the declaration, not only the first; but a document that does not fit its type
-/// has only the one that stopped the reading.
+/// All errors of the declaration; of a document that does not have the type of a declaration, the first mismatch.
 pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Model, Diagnostics> {
     let document = &declared.document;
     let declaration: Declaration = document.read().map_err(|error| mismatch(File::Service, document, error))?;
@@ -73,12 +72,12 @@ pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Model
     Ok(model)
 }
 
-/// Why a text cannot stand in a unit, wherever it stands.
+/// Returns the message and the remedy for a text that no unit can contain.
 fn unfit(text: &str) -> Option<(&'static str, &'static str)> {
-    // Unicode's noncharacters: systemd takes a line that has one for broken UTF-8.
+    // systemd treats a line with one of Unicode's noncharacters as invalid UTF-8.
     let noncharacter = |c| matches!(u32::from(c), 0xfdd0..=0xfdef) || u32::from(c) & 0xfffe == 0xfffe;
     if text.chars().any(noncharacter) {
-        Some(("a character in it is none to systemd (U+FDD0 to U+FDEF, U+…FFFE, U+…FFFF)", "remove it"))
+        Some(("systemd refuses the characters U+FDD0 to U+FDEF, U+…FFFE and U+…FFFF", "remove it"))
     } else if text.len() > MAX_TEXT {
         Some(("longer than 128 KiB", "put it into a file of the declaration"))
     } else {
@@ -86,6 +85,7 @@ fn unfit(text: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// A declaration that is being resolved, and the errors found so far.
 struct Resolver<'a> {
     file: File,
     document: &'a Node,
@@ -103,13 +103,13 @@ impl Resolver<'_> {
         self.errors.0.push(self.document.key_error(path, message, remedy));
     }
 
-    /// Says what to write at a path.
+    /// Returns a remedy with the described example of the key at a path.
     fn example(&self, at: &Path) -> String {
         example(self.file, at)
     }
 
     fn model(&mut self, declaration: Declaration) -> Model {
-        self.fit(&declaration);
+        self.check_engine(&declaration);
         let Declaration {
             description,
             concurrency,
@@ -203,7 +203,7 @@ impl Resolver<'_> {
         value.clamp(least, most)
     }
 
-    /// One line of text: nothing in it can end a line of a unit.
+    /// Checks that a text is one line that cannot end or continue a line of a unit.
     fn line(&mut self, at: &Path, text: &str) -> String {
         let text = text.trim();
         if let Some((message, remedy)) = unfit(text) {
@@ -251,7 +251,7 @@ impl Resolver<'_> {
             let here = at.join(name.as_str());
             let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             let normalized = !file.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
-            // At its end, one would join the next line and the other would be cut off.
+            // systemd joins the next line to a backslash at the end, and removes spaces there.
             let ends = file.ends_with('\\') || file.trim() != file;
             if name.is_empty() || name.len() > 255 || !name.chars().all(ok) || name.starts_with('.') {
                 self.key_error(&here, "not the name of a credential", "use letters, digits, '-', '_' and '.'");
@@ -325,7 +325,7 @@ impl Resolver<'_> {
     fn hook(&mut self, at: &Path, hook: declaration::Hook, limit: Duration) -> Option<Hook> {
         let declaration::Hook { command, timeout } = hook;
         let timeout = self.span(&at.join("timeout"), timeout, limit);
-        // A table has its command a step further in.
+        // The words of a table are below its key `command`.
         let is_list = !self.document.find(at).items().is_empty();
         let words = if is_list { at.clone() } else { at.join("command") };
         Some(Hook { command: self.command(&words, command)?, timeout })
@@ -350,7 +350,7 @@ impl Resolver<'_> {
         resolved
     }
 
-    /// Names of variables that processes have.
+    /// Resolves the names of variables that listings show.
     fn display(&mut self, names: Vec<String>, environment: &BTreeMap<String, String>) -> Vec<String> {
         let known = || environment.keys().map(String::as_str).chain(VARIABLES.iter().copied());
         for (index, name) in names.iter().enumerate() {
@@ -365,6 +365,7 @@ impl Resolver<'_> {
         names
     }
 
+    /// Resolves `install.wanted_by`; the default is the target that systemd starts at boot or at login.
     fn wanted_by(&mut self, units: Option<Vec<String>>) -> Vec<String> {
         let default = match self.declared.scope {
             Scope::System => "multi-user.target",

@@ -1,5 +1,5 @@
-//! JSON Schemas of the files that people write, draft 2020-12: what editors complete and check them with. Their structure
-//! comes from the types that read those files, their texts from the descriptions of keys.
+//! JSON Schemas of the files that people write, draft 2020-12: what editors complete and check them with. Their
+//! structure comes from the types that read those files, their texts from the descriptions of keys.
 
 use std::borrow::Cow;
 
@@ -106,7 +106,8 @@ fn from_toml(value: &str) -> Value {
     serde_json::to_value(&document["value"]).expect("what TOML has JSON has")
 }
 
-/// Adds `[[part]]`, which is read before the document has types: it takes the keys of a service that may stand in a part.
+/// Adds `[[part]]`, which is read before the document has types: it takes the keys of a service that may stand in a
+/// part.
 fn with_parts(mut service: Value) -> Value {
     let properties = service["properties"].as_object().cloned().unwrap_or_default();
     let is_outside = |key: &str| File::Service.key(&[key]).is_some_and(|key| key.parts == Parts::OnlyOutside);

@@ -1,4 +1,4 @@
-//! What people write, found and read: the search path, drop-ins, parts, and a declaration's files.
+//! Reading declarations: the search path, drop-ins, parts and files.
 
 pub(crate) mod files;
 pub(crate) mod functions;
@@ -9,5 +9,5 @@ pub(crate) mod settings;
 
 /// The file that makes a directory a declaration.
 pub const DECLARATION: &str = "service.toml";
-/// Where a stored declaration came from and with which variables; not one of its files.
+/// The record of a stored declaration's origin and variables, which is not one of its files.
 pub(crate) const PROVENANCE: &str = ".declared.json";

@@ -136,6 +136,6 @@ pub(crate) const ELSEWHERE: &[(&str, &str, &str)] = &[
         "a published port belongs to one deployment alone",
         "write port = 8080 here for where it listens, and [[route]] for HTTP or [[port]] for TCP",
     ),
-    ("notify", "[health] says when a deployment is ready", "write notify = true in [health]"),
+    ("notify", "[health] determines when a deployment is ready", "write notify = true in [health]"),
     ("container_name", "a container is called as its deployment", "remove it"),
 ];

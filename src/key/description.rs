@@ -110,8 +110,8 @@ pub enum Digest {
 pub enum Parts {
     /// Outside for all parts, and inside for one part, which overrides it.
     Inherited,
-    /// Outside for all parts and their group, and inside for one part, which overrides it. A section's keys say which of
-    /// them hold for the group.
+    /// Outside for all parts and their group, and inside for one part, which overrides it. A section's keys say which
+    /// of them hold for the group.
     Shared,
     /// Outside for the group, and inside for one part; neither overrides the other.
     Separate,

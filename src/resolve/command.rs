@@ -1,4 +1,4 @@
-//! Commands: their words, and programs among the declaration's files.
+//! Resolving commands: their words, and programs among the declaration's files.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -8,7 +8,7 @@ use crate::model::{Command, File, FileKind};
 use crate::resolve::{MAX_TEXT, Resolver, unfit};
 
 impl Resolver<'_> {
-    /// Words of a command line, systemd.service(5).
+    /// Checks that a unit can contain the words of a command line, systemd.service(5).
     pub(crate) fn words(&mut self, at: &Path, words: Vec<String>) -> Vec<String> {
         for (index, word) in words.iter().enumerate() {
             if word.contains('\0') {
@@ -20,12 +20,12 @@ impl Resolver<'_> {
         words
     }
 
-    /// None for an empty command.
+    /// Resolves a command; None if it is empty.
     pub(crate) fn command(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
         let words = self.words(at, words);
         let lengths = || words.iter().map(String::len);
         if lengths().all(|length| length <= MAX_TEXT) && lengths().sum::<usize>() > MAX_TEXT {
-            self.error(at, "longer than 128 KiB", "put what it says into a file of the declaration");
+            self.error(at, "longer than 128 KiB", "move its content to a file of the declaration");
         }
         let program = words.first()?;
         let here = at.join(0);
@@ -72,7 +72,7 @@ impl Resolver<'_> {
                 (format!("{} is a directory", subject(path)), "name a program in it".to_owned())
             }
             Ok(File { kind: FileKind::Symlink { .. }, .. }) => {
-                (format!("{relative} is a link that leads back to itself"), "link to a program".to_owned())
+                (format!("{relative} is a cycle of links"), "link to a program".to_owned())
             }
             Err(path) => {
                 let remedy = self.missing_program(&path);
@@ -88,7 +88,7 @@ impl Resolver<'_> {
         let first = words.next().unwrap_or("");
         if first != relative && files().any(|file| file == first) {
             let rest: String = words.map(|word| format!(", {word:?}")).collect();
-            return format!("write the words one by one: [\"./{first}\"{rest}]");
+            return format!("write each word as a string of its own: [\"./{first}\"{rest}]");
         }
         match directive::closest(relative.as_str(), files()) {
             Some(near) => format!("did you mean \"./{near}\"?"),
@@ -97,11 +97,13 @@ impl Resolver<'_> {
     }
 }
 
-/// So many links are followed on the way to a file, path_resolution(7).
+/// The largest number of symbolic links on the way to a file, path_resolution(7).
 const MAX_LINKS: usize = 40;
 
-/// The file that a path names when links are followed; a link if they have no end. Else the path at
-/// which there is none.
+/// Follows the symbolic links of a path to a file of the declaration; returns a link if they form a cycle.
+///
+/// # Errors
+/// The path that is missing.
 fn follow<'a>(files: &'a [File], path: &Utf8Path) -> Result<&'a File, Utf8PathBuf> {
     let find = |path: &Utf8Path| files.iter().find(|file| file.path == path);
     let mut here = Utf8PathBuf::new();

@@ -9,10 +9,11 @@ use crate::model::Setting;
 use crate::path;
 use crate::resolve::{Resolver, unfit};
 
-/// Conditions about a path; systemd ignores one that is relative.
+/// Conditions with a path as their value; systemd ignores a relative path.
 const PATHS: &[&str] = &["Path", "Directory", "File", "NeedsUpdate"];
 
 impl Resolver<'_> {
+    /// Resolves `[condition]`.
     pub(crate) fn conditions(&mut self, given: BTreeMap<String, OneOrMany>) -> Vec<Setting> {
         let mut conditions = Vec::new();
         for (key, values) in given {
@@ -49,7 +50,11 @@ impl Resolver<'_> {
         } else if let Some((message, remedy)) = unfit(value) {
             self.error(at, message, remedy);
         } else if value.trim().chars().any(char::is_control) || plain.ends_with('\\') {
-            self.error(at, "systemd cannot be told this value", "write it on one line, without a backslash at its end");
+            self.error(
+                at,
+                "systemd refuses line breaks, control characters and a backslash at the end",
+                "write it on one line, without a backslash at its end",
+            );
         } else if plain.is_empty() {
             self.error(at, "an empty condition", "write what must hold, or remove it");
         } else if PATHS.iter().any(|path| about.starts_with(path)) && !plain.starts_with('/') {
@@ -61,7 +66,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Every key of `[condition]`.
+/// Lists the keys of `[condition]`.
 fn names() -> Vec<String> {
     let names = Section::Unit.directives().iter().filter_map(|known| condition_key(known.name));
     names.chain(["path_exists".to_owned()]).collect()

@@ -1,4 +1,4 @@
-//! `[[service]]`: other services that one brings along.
+//! `[[service]]`: the dependencies of a service.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ use crate::resolve::{Resolver, unfit};
 use crate::{declaration, path};
 
 impl Resolver<'_> {
+    /// Resolves `[[service]]`.
     pub(crate) fn dependencies(&mut self, services: Vec<declaration::Dependency>) -> Vec<Dependency> {
         let mut dependencies = Vec::new();
         let mut names = BTreeSet::new();
@@ -29,11 +30,11 @@ impl Resolver<'_> {
             match ServiceName::new(text) {
                 Err(why) => self.error(&named_at, why, "write name = \"…\""),
                 Ok(name) if name == *self.declared.declared_as() => {
-                    self.error(&named_at, "a service cannot bring itself along", "remove it");
+                    self.error(&named_at, "a service cannot depend on itself", "remove it");
                 }
                 Ok(name) if !names.insert(name.clone()) => {
                     let remedy = "remove one of the two, or give it another name";
-                    self.error(&named_at, format!("the service {name} is brought along twice"), remedy);
+                    self.error(&named_at, format!("the dependency on {name} is declared twice"), remedy);
                 }
                 Ok(name) => dependencies.push(Dependency { name, dir: dir.to_owned(), vars }),
             }

@@ -1,4 +1,4 @@
-//! systemd's directives that a declaration has: limits of its slice, and what is passed through.
+//! `[resources]` and `[systemd]`: limits of the slice, and directives that are passed through to systemd.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use crate::path;
 use crate::resolve::{Resolver, unfit};
 
 impl Resolver<'_> {
+    /// Resolves `[resources]`: directives of the slice in snake case, systemd.resource-control(5).
     pub(crate) fn resources(&mut self, given: BTreeMap<String, Scalar>) -> Vec<Setting> {
         let mut settings = Vec::new();
         for (key, Scalar(value)) in given {
@@ -34,6 +35,7 @@ impl Resolver<'_> {
         settings
     }
 
+    /// Resolves one section of `[systemd]`.
     pub(crate) fn directives(
         &mut self,
         section: Section,
@@ -44,7 +46,7 @@ impl Resolver<'_> {
         for (key, values) in given {
             let at = path!["systemd", name, key.as_str()];
             if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == key) {
-                self.key_error(&at, format!("{key}= is written by conductor"), *instead);
+                self.key_error(&at, format!("conductor sets {key}="), *instead);
                 continue;
             }
             let Some(known) = directive::lookup(section, &key) else {
@@ -64,6 +66,7 @@ impl Resolver<'_> {
         lines
     }
 
+    /// Checks a directive's value as systemd does; None if it has an error.
     fn value(&mut self, at: &Path, known: &directive::Directive, value: String) -> Option<Directive> {
         let value = value.trim().to_owned();
         if let Some((message, remedy)) = unfit(&value) {
@@ -91,6 +94,7 @@ impl Resolver<'_> {
     }
 }
 
+/// Returns the remedy for a directive that a section does not have.
 fn unknown_directive(section: Section, key: &str) -> String {
     let near = directive::lookup_snake(section, key).map(|known| known.name);
     if let Some(near) = near.or_else(|| directive::nearest(section, key)) {
@@ -102,7 +106,7 @@ fn unknown_directive(section: Section, key: &str) -> String {
     }
 }
 
-/// Directives that would break what conductor builds on, and what to write instead.
+/// Directives that conductor sets or relies on, each with the remedy of its error.
 const OWNED: &[(&str, &str)] = &[
     ("Description", "write description = \"…\" at the top of the file"),
     ("SourcePath", "remove it"),
@@ -116,7 +120,7 @@ const OWNED: &[(&str, &str)] = &[
     ("StartLimitInterval", "remove it: deployments are restarted without limit, with a growing delay"),
     ("StartLimitBurst", "remove it: deployments are restarted without limit, with a growing delay"),
     ("StartLimitAction", "remove it: deployments are restarted without limit, with a growing delay"),
-    ("Type", "remove it: [health] says when a deployment is ready"),
+    ("Type", "remove it: [health] determines when a deployment is ready"),
     ("ExecStart", "write command = […] in [exec]"),
     ("ExecStartPre", "write pre_start = […] in [hooks]"),
     ("ExecStartPost", "write post_start = […] in [hooks]"),
@@ -141,7 +145,7 @@ const OWNED: &[(&str, &str)] = &[
     ("Environment", "write environment = { … } in [exec]"),
     ("LoadCredential", "write credentials = { … } in [exec]"),
     ("LoadCredentialEncrypted", "write credentials_encrypted = { … } in [exec]"),
-    ("ListenStream", "remove it: [[route]] says what reaches the service"),
+    ("ListenStream", "remove it: [[route]] and [[port]] define how clients reach the service"),
     ("ListenDatagram", "remove it"),
     ("ListenSequentialPacket", "remove it"),
     ("ListenFIFO", "remove it"),

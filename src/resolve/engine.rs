@@ -1,4 +1,4 @@
-//! `[exec]`, `[container]` or `[pod]`: what serves.
+//! `[exec]`, `[container]` and `[pod]`: the engine of a service.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::model::{Command, Container, Engine, FileKind, Listen, Pod, Process, S
 use crate::path;
 use crate::resolve::Resolver;
 
-/// Options of podman-run(1) that conductor gives itself, and what to write instead.
+/// Options of podman-run(1) that conductor passes itself, each with the remedy of its error.
 const OWNED: &[(&str, &str)] = &[
     ("--publish", "write [[route]] for HTTP or [[port]] for TCP: a published port belongs to one deployment alone"),
     ("-p", "write [[route]] for HTTP or [[port]] for TCP: a published port belongs to one deployment alone"),
     ("--publish-all", "write [[route]] for HTTP or [[port]] for TCP"),
     ("-P", "write [[route]] for HTTP or [[port]] for TCP"),
-    ("--name", "remove it: a container is called as its deployment"),
+    ("--name", "remove it: a container has the name of its deployment"),
     ("--detach", "remove it"),
     ("-d", "remove it"),
     ("--rm", "remove it"),
@@ -35,7 +35,7 @@ const OWNED: &[(&str, &str)] = &[
 ];
 
 impl Resolver<'_> {
-    /// The engine with its environment, out of a declaration's sections.
+    /// Resolves the engine, its environment and its user from `[config]`, `[exec]`, `[container]` and `[pod]`.
     pub(crate) fn process(
         &mut self,
         config: BTreeMap<String, Scalar>,
@@ -94,8 +94,8 @@ impl Resolver<'_> {
         }
     }
 
+    /// Returns the dynamic user of what is declared: all parts of a group run as one user and share its state.
     fn own_user(&self) -> User {
-        // The parts of a service are one user: they share its state.
         User::Dynamic(self.declared.declared_as().user())
     }
 
@@ -161,7 +161,8 @@ impl Resolver<'_> {
         self.by_podman(&at, Engine::Container(engine), environment, (credentials, credentials_encrypted))
     }
 
-    /// Who the processes are the image says; the hooks beside them are the service's own user, locked up.
+    /// Resolves the process of an engine that podman runs. The image determines the user of its processes; hooks run as
+    /// the service's own user in the strict sandbox.
     fn by_podman(
         &mut self,
         at: &Path,
@@ -204,7 +205,7 @@ impl Resolver<'_> {
         self.by_podman(&at, Engine::Pod(engine), environment, (credentials, credentials_encrypted))
     }
 
-    /// A name as podman takes it, containers-transports(5) and the distribution specification's grammar.
+    /// Checks an image's name: the grammar of the OCI distribution specification, without transports.
     fn image(&mut self, at: &Path, image: &str, is_pinned: bool) {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
         if image.is_empty() || image.len() > 4000 || !image.chars().all(ok) || image.starts_with(['-', '.', '/', ':']) {
@@ -218,7 +219,7 @@ impl Resolver<'_> {
     fn digest(&mut self, at: &Path, digest: &str) {
         let hex = digest.strip_prefix("sha256:").unwrap_or("");
         if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            let remedy = "write \"sha256:\" and 64 hex digits, as `podman image inspect --format '{{.Digest}}'` says";
+            let remedy = "write \"sha256:\" and 64 hex digits, as `podman image inspect --format '{{.Digest}}'` prints";
             self.error(at, format!("{digest:?} is not a digest of an image"), remedy);
         }
     }
@@ -233,7 +234,7 @@ impl Resolver<'_> {
         for (index, word) in words.iter().enumerate() {
             let option = word.split('=').next().unwrap_or(word);
             if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == option) {
-                self.error(&at.join(index), format!("{option} is given by conductor"), *instead);
+                self.error(&at.join(index), format!("conductor passes {option}"), *instead);
             } else if index == 0 && !word.starts_with('-') {
                 let remedy = "write options of podman, such as [\"--init\", \"--shm-size=64m\"]";
                 self.error(&at.join(index), format!("{word:?} is not an option"), remedy);
@@ -267,7 +268,7 @@ impl Resolver<'_> {
         self.words(at, volumes)
     }
 
-    /// A regular file of the declaration.
+    /// Checks that a name is that of a regular file of the declaration; returns its relative path.
     fn declared_file(&mut self, at: &Path, name: &str) -> Utf8PathBuf {
         let relative = Utf8PathBuf::from(name.strip_prefix("./").unwrap_or(name));
         let found = self.declared.files.iter().find(|file| file.path == relative);
@@ -286,7 +287,7 @@ impl Resolver<'_> {
         relative
     }
 
-    /// `[listen]`, as far as the engine can.
+    /// Resolves `[listen]`, with errors for what the engine does not support.
     pub(crate) fn listen(&mut self, listen: declaration::Listen, process: &Process) -> Listen {
         let declaration::Listen { kind, idle_timeout } = listen;
         let engine = &process.engine;
@@ -298,32 +299,31 @@ impl Resolver<'_> {
             let remedy = "write \"tcp\" with port = … in [pod], or \"unix\"";
             self.error(&at, "podman passes no sockets to a pod", remedy);
         } else if engine.has_own_network() && kind == ListenKind::Tcp && port.is_none() {
-            let message = format!("on which port the {section} listens is not said");
             self.error(
                 &path![section],
-                message,
+                "`port` is required for type = \"tcp\"",
                 format!("add port = 8080 to [{section}], or [listen] with type = \"unix\""),
             );
         } else if port.is_some() && kind != ListenKind::Tcp {
             let remedy = "remove it, or write type = \"tcp\" in [listen]";
-            self.key_error(&of_port, format!("a {section} that listens elsewhere has no port"), remedy);
+            self.key_error(&of_port, "`port` applies only to type = \"tcp\"", remedy);
         }
         let own = |network: &String| matches!(network.as_str(), "host" | "none") || network.starts_with("container:");
         if let Some(index) = networks.iter().position(own).filter(|_| kind == ListenKind::Tcp) {
             let remedy =
                 "name a network that gives each deployment its own address, or write type = \"unix\" in [listen]";
-            self.error(&path![section, "network", index], "deployments side by side would share its ports", remedy);
+            self.error(&path![section, "network", index], "parallel deployments would share its ports", remedy);
         }
         let idle_timeout =
             idle_timeout.map(|span| self.span(&path!["listen", "idle_timeout"], Some(span), Duration::ZERO));
         if kind == ListenKind::Tcp && process.environment.contains_key("PORT") {
-            let remedy = "remove PORT from config and environment, and listen where it points";
+            let remedy = "remove PORT from config and environment, and listen on $PORT";
             self.key_error(&path!["listen"], "with type = \"tcp\" conductor sets PORT", remedy);
         }
         Listen { kind, idle_timeout }
     }
 
-    /// `[[port]]`: addresses as systemd.socket(5) has them for `ListenStream=`.
+    /// Resolves `[[port]]` to addresses for `ListenStream=`, systemd.socket(5).
     pub(crate) fn ports(&mut self, ports: Vec<declaration::Port>) -> Vec<String> {
         let mut listens: Vec<String> = Vec::new();
         for (index, declaration::Port { listen }) in ports.into_iter().enumerate() {
@@ -332,15 +332,15 @@ impl Resolver<'_> {
                 let remedy = "write \"5432\", \"127.0.0.1:5432\", \"[::1]:5432\", \"/run/db.sock\" or \"vsock:2:5432\"";
                 self.error(&at, format!("{listen:?} is not an address to listen on"), remedy);
             } else if listens.contains(&listen) {
-                self.error(&at, format!("{listen:?} is listened on already"), "remove one of the two");
+                self.error(&at, format!("{listen:?} is declared twice"), "remove one of the two");
             }
             listens.push(listen);
         }
         listens
     }
 
-    /// What only some engines can.
-    pub(crate) fn fit(&mut self, declaration: &Declaration) {
+    /// Checks keys against the engine: the processes of a pod cannot reach systemd.
+    pub(crate) fn check_engine(&mut self, declaration: &Declaration) {
         if declaration.pod.is_some() && declaration.health.notify == Some(true) {
             let remedy = "write http = \"/healthz\", tcp = true or exec = [\"./check\"]";
             self.key_error(&path!["health", "notify"], "nothing in a pod can reach systemd", remedy);

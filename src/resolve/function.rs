@@ -1,4 +1,4 @@
-//! A function's manifest becomes a model, by the rules that services are resolved by.
+//! Resolving a function's manifest to a model, with the rules of services.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::path;
 use crate::resolve::{MAX_SLOTS, Resolver};
 use crate::source::search::Declared;
 
-/// Longer names are no help to people.
+/// The longest name of a function, in characters.
 const MAX_NAME: usize = 80;
-/// More processes at a time are a mistake of typing.
+/// The largest number of parallel requests of a function.
 const MAX_CONCURRENCY: u32 = 16_384;
-/// Where functions are found by their digests.
+/// The path below which the proxy serves functions by their IDs.
 const RESERVED: &str = "/cgi";
 
-/// Resolves one manifest; see `resolve` of services.
+/// Resolves one manifest for a host's version of systemd, if that is known.
 ///
 /// # Errors
-/// Every error of the manifest.
+/// All errors of the manifest; of a document that does not have the type of a manifest, the first mismatch.
 pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Function, Diagnostics> {
     let document = &declared.document;
     let manifest: Manifest = document.read().map_err(|error| mismatch(File::Function, document, error))?;
@@ -37,10 +37,10 @@ pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Funct
     Ok(function)
 }
 
-/// Returns how many requests a function takes at a time, and how many processes wait for one, where it does not say so.
+/// Returns the defaults of `max_concurrency` and `preload`.
 fn default_capacity(mode: Mode, engine: &Engine) -> (u32, u32) {
     match (mode, engine.has_images()) {
-        // Each of these has a podman to start it, of 40 MB.
+        // Each isolated container has a podman process of 40 MB.
         (Mode::Isolated, true) => (8, 0),
         (Mode::Isolated, false) => (64, 1),
         (Mode::Pooled, _) => (64, 0),
@@ -64,7 +64,7 @@ impl Resolver<'_> {
             idle_timeout,
             path_info_strip,
             network,
-            files: _, // they are there, or it was an error to say so
+            files: _, // `function::store` has checked and stored them
             exec,
             container,
             resources,
@@ -73,14 +73,14 @@ impl Resolver<'_> {
         let has_engine = exec.is_some() || container.is_some();
         let mut process = self.process(BTreeMap::new(), exec, container, None);
         if !has_engine {
-            self.errors.0.pop(); // what a service is told
+            self.errors.0.pop(); // the error that names the engines of services
             let remedy = "add [exec] with command = [\"./program\"], or [container] with image = \"…\"";
             self.error(&path![], "nothing to run: [exec] is missing", remedy);
         }
-        self.fit_function(interface, listen, mode, preload.unwrap_or(0));
-        self.fit_container(&process, network);
+        self.check_combination(interface, listen, mode, preload.unwrap_or(0));
+        self.check_container(&process, network);
         if let User::Dynamic(user) = &mut process.user {
-            user.clear(); // made of the ID, which it cannot be part of
+            user.clear(); // the user is made of the ID, so that the ID cannot contain it
         }
         let (concurrency, warm) = default_capacity(mode, &process.engine);
         let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
@@ -114,29 +114,29 @@ impl Resolver<'_> {
         name
     }
 
-    /// What makes no sense together.
-    fn fit_function(&mut self, interface: Interface, listen: Transport, mode: Mode, preload: u32) {
+    /// Checks combinations of interface, listener, mode and preloaded processes.
+    fn check_combination(&mut self, interface: Interface, listen: Transport, mode: Mode, preload: u32) {
         if interface == Interface::Cgi && mode == Mode::Pooled && preload > 0 {
             let remedy = "remove it, or write interface = \"http\" or mode = \"isolated\"";
-            self.key_error(&path!["preload"], "a CGI program serves one request: none can be kept warm", remedy);
+            self.key_error(&path!["preload"], "a CGI process serves one request: none can start in advance", remedy);
         }
         if interface == Interface::Cgi && listen == Transport::Socket {
             let remedy = "remove it, or write interface = \"http\"";
-            self.key_error(&path!["listen"], "a CGI program talks on stdin and stdout", remedy);
+            self.key_error(&path!["listen"], "a CGI program uses stdin and stdout", remedy);
         }
         if mode == Mode::Isolated && listen == Transport::Socket {
             let remedy = "remove it: an isolated program has the request on stdin";
-            self.key_error(&path!["listen"], "an isolated function has a connection a process", remedy);
+            self.key_error(&path!["listen"], "each process of an isolated function serves one connection", remedy);
         }
     }
 
-    /// Keys of a container that a function has another word for, or no use.
-    fn fit_container(&mut self, process: &Process, network: bool) {
+    /// Checks the keys of a container that functions do not support, or have another key for.
+    fn check_container(&mut self, process: &Process, network: bool) {
         let Engine::Container(container) = &process.engine else { return };
         let at = path!["container"];
         if !container.network.is_empty() && !network {
             let remedy = "write network = true above all sections, or remove it";
-            self.key_error(&at.join("network"), "a function has no network unless it is said", remedy);
+            self.key_error(&at.join("network"), "a function has no network by default", remedy);
         }
         if container.port.is_some() {
             let remedy = "remove it: its gateway is in the container";
@@ -144,25 +144,33 @@ impl Resolver<'_> {
         }
         if !container.drop_capability.is_empty() {
             let remedy = "remove it, and write those that it needs into add_capability";
-            self.key_error(&at.join("drop_capability"), "a function has no capabilities unless it is said", remedy);
+            self.key_error(&at.join("drop_capability"), "a function has no capabilities by default", remedy);
         }
         if container.pull == Pull::Newer {
             let remedy = "remove it; digest = \"sha256:…\" makes the image part of the function's ID";
-            self.key_error(&at.join("pull"), "a function is what its ID says: no newer image rolls it", remedy);
+            self.key_error(
+                &at.join("pull"),
+                "a function's ID determines its image: a newer one does not replace it",
+                remedy,
+            );
         }
         for (key, given) in
             [("credentials", &process.credentials), ("credentials_encrypted", &process.credentials_encrypted)]
         {
             if !given.is_empty() {
                 let remedy = "write secret = [\"NAME\"], podman-secret(1)";
-                self.key_error(&at.join(key), "nobody in a function's container could read them", remedy);
+                self.key_error(
+                    &at.join(key),
+                    "the processes of a function's container cannot read credentials",
+                    remedy,
+                );
             }
         }
         for (index, volume) in container.volume.iter().enumerate() {
             let is_read_only = || volume.splitn(3, ':').nth(2).is_some_and(|it| it.split(',').any(|it| it == "ro"));
             if volume.starts_with("./") && !is_read_only() {
                 let remedy = format!("write {:?}", format!("{volume}:ro"));
-                self.error(&at.join("volume").join(index), "nobody may write to a function's files", remedy);
+                self.error(&at.join("volume").join(index), "a function's files are read-only", remedy);
             }
         }
     }
@@ -173,8 +181,8 @@ impl Resolver<'_> {
             let at = path!["aliases", index];
             let alias = self.alias(&at, &text);
             if self.declared.scope == Scope::User {
-                let remedy = "take aliases out, or declare the function for the system's manager";
-                self.error(&at, "the system's proxy has no users' functions", remedy);
+                let remedy = "remove aliases, or declare the function for the system's manager";
+                self.error(&at, "aliases are for functions of the system's manager", remedy);
             } else if alias.to_string().len() > Alias::MAX {
                 let remedy = format!("write at most {} characters", Alias::MAX);
                 self.error(&at, "too long: an alias is part of a socket's path", remedy);
@@ -209,7 +217,7 @@ impl Resolver<'_> {
         let path = self.route_path(at, path.to_owned());
         let lower = path.to_ascii_lowercase();
         if host.is_none() && (lower == RESERVED || lower.starts_with("/cgi/")) {
-            self.error(at, "/cgi/ is where functions are found by their IDs", "choose another path");
+            self.error(at, "/cgi/ is reserved for the IDs of functions", "choose another path");
         }
         Alias { host, path }
     }

@@ -1,4 +1,4 @@
-//! `[health]`: one check, and what belongs to it.
+//! `[health]`: the check of a deployment, with its limits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use crate::model::{Check, Command, Health};
 use crate::resolve::Resolver;
 use crate::{declaration, path};
 
-/// Headers that say how a request is sent, RFC 9110 and 9112: not the declaration's.
+/// Header fields that control how a request is sent, RFC 9110 and 9112: a declaration cannot set them.
 const FRAMING: &[&str] = &["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
 
 impl Resolver<'_> {
+    /// Resolves `[health]`.
     pub(crate) fn health(&mut self, health: declaration::Health) -> Health {
         let declaration::Health { http, tcp, exec, notify, status, headers, body, interval, timeout, retries } = health;
         let at = path!["health"];
@@ -33,10 +34,10 @@ impl Resolver<'_> {
         let of_attempts =
             [("interval", interval.is_some()), ("timeout", timeout.is_some()), ("retries", retries.is_some())];
         for (key, _) in of_attempts.into_iter().filter(|(_, given)| *given && notify == Some(true)) {
-            let remedy = "remove it; health_timeout in [deploy] is how long the process may take";
+            let remedy = "remove it; health_timeout in [deploy] limits how long the process may take";
             self.key_error(
                 &at.join(key),
-                "with notify nothing is attempted: the process says when it is ready",
+                "with notify there are no attempts: the process reports when it is ready",
                 remedy,
             );
         }
@@ -78,7 +79,7 @@ impl Resolver<'_> {
         status
     }
 
-    /// Names and values of fields, RFC 9110.
+    /// Checks the names and values of header fields, RFC 9110.
     fn headers(&mut self, at: &Path, headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
         let of_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         for (name, value) in &headers {
@@ -86,7 +87,7 @@ impl Resolver<'_> {
             if name.is_empty() || !name.chars().all(of_name) {
                 self.key_error(&here, "not a name of a header", "write one such as Authorization or X-Probe");
             } else if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
-                self.key_error(&here, "this header says how the request is sent", "remove it: conductor sends it");
+                self.key_error(&here, "this header controls how the request is sent", "remove it: conductor sends it");
             } else if !value.chars().all(|c| c == ' ' || c.is_ascii_graphic()) || value.trim() != value {
                 let remedy = "write printable ASCII characters, and no space at either end";
                 self.error(&here, "a header cannot have this value", remedy);
@@ -103,7 +104,7 @@ impl Resolver<'_> {
         pattern
     }
 
-    /// A path as it stands in a request line, RFC 3986.
+    /// Checks the path of a request line, RFC 3986.
     fn request_path(&mut self, at: &Path, path: String) -> String {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%?".contains(c);
         if path.contains("://") {
@@ -118,13 +119,13 @@ impl Resolver<'_> {
     }
 }
 
-/// What is wrong with a pattern.
+/// Returns the error of a pattern; None if it is a regular expression.
 #[cfg(feature = "cli")]
 fn mistake(pattern: &str) -> Option<String> {
     regex_lite::Regex::new(pattern).err().map(|error| error.to_string())
 }
 
-/// The generator does without what matches patterns: the hooks that start a service find the mistake.
+/// Checks nothing: the generator has no regular expressions, and the hooks that start a service report the error.
 #[cfg(not(feature = "cli"))]
 fn mistake(_: &str) -> Option<String> {
     None

@@ -1,11 +1,11 @@
-//! Routes: their hosts and paths, each pair of them once.
+//! `[[route]]`: the hosts and paths of a service, each pair once.
 
 use crate::document::{Node, Path};
 use crate::model::Route;
 use crate::resolve::Resolver;
 use crate::{declaration, path};
 
-/// The section that a service's nth route comes from: each host of one is a route.
+/// Returns the path of the section from which a service's nth route comes: a section has a route for each of its hosts.
 pub(crate) fn section(document: &Node, number: usize) -> Path {
     let routes = document.find(&path!["route"]).items();
     let hosts = |route: &Node| route.find(&path!["host"]).items().len().max(1);
@@ -14,6 +14,7 @@ pub(crate) fn section(document: &Node, number: usize) -> Path {
 }
 
 impl Resolver<'_> {
+    /// Resolves `[[route]]`.
     pub(crate) fn routes(&mut self, given: Vec<declaration::Route>) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
         for (index, declaration::Route { host, path, tls }) in given.into_iter().enumerate() {
@@ -30,14 +31,14 @@ impl Resolver<'_> {
                     let remedy = "name the hosts: host = [\"www.example.com\"]";
                     self.error(&at.join("tls"), "certificates are for named hosts", remedy);
                 }
-                // Every host over plain HTTP: there is no name to have a certificate for.
+                // A route for all hosts has no name for a certificate.
                 let tls = if host.is_none() { declaration::Tls::Off } else { tls };
                 let route = Route { host, path: path.clone(), tls };
                 let same_host = |other: &&Route| other.host == route.host;
                 let taken = |other: &Route| other.path.eq_ignore_ascii_case(&route.path);
                 if routes.iter().filter(same_host).any(|other| other.tls != route.tls) {
                     let remedy = "write the same tls for all routes of a host";
-                    self.key_error(&at, "another route of this host has another tls", remedy);
+                    self.key_error(&at, "another route of this host uses a different `tls` setting", remedy);
                 } else if routes.iter().filter(same_host).any(taken) {
                     self.key_error(&at, "this host and path are routed twice", "remove one of the two routes");
                 } else {
@@ -48,13 +49,14 @@ impl Resolver<'_> {
         routes
     }
 
+    /// Returns whether the document has a key itself, not only the section above it.
     fn document_has(&self, at: &Path) -> bool {
         let mut above = at.clone();
         above.0.pop();
         !std::ptr::eq(self.document.find(at), self.document.find(&above))
     }
 
-    /// A DNS name, lower case, perhaps with `*` as its first label.
+    /// Checks that a host is a DNS name, which may have `*` as its first label; returns it in lower case.
     pub(super) fn host(&mut self, at: &Path, host: String) -> String {
         let lower = host.to_ascii_lowercase();
         let labels = lower.strip_prefix("*.").unwrap_or(&lower);
@@ -74,7 +76,7 @@ impl Resolver<'_> {
         } else if let Some((name, path)) = lower.split_once('/') {
             self.error(at, "a host has no path", format!("write {name:?}, and path = \"/{path}\" beside it"));
         } else if lower == "*" {
-            self.error(at, "every host has no name", "leave host out: the route is then for every host");
+            self.error(at, "`*` is not the name of a host", "leave host out: the route is then for every host");
         } else if !lower.is_ascii() {
             let remedy = "write it in ASCII, as idn2(1) prints it: \"xn--…\"";
             self.error(at, format!("{host:?} is not a host's name in ASCII"), remedy);
@@ -85,6 +87,7 @@ impl Resolver<'_> {
         lower
     }
 
+    /// Checks that a path is normalized and has no characters to escape; returns it without a last `/`.
     pub(super) fn route_path(&mut self, at: &Path, path: String) -> String {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
         if !path.starts_with('/') {

@@ -69,7 +69,7 @@ impl Changes {
     ) -> io::Result<Self> {
         let there = of_generation(layout, name)?;
         let gone = there.keys().filter(|file| !wanted.contains_key(*file));
-        let mut changes: BTreeMap<_, _> = gone.map(|file| (file.clone(), Proposal::Gone)).collect();
+        let mut changes: BTreeMap<_, _> = gone.map(|file| (file.clone(), Proposal::Removed)).collect();
         for (file, entry) in wanted.iter().filter(|(file, entry)| there.get(*file) != Some(entry)) {
             let proposal = match entry {
                 Entry::File { content, .. } => Proposal::Text(text(content.clone())?),
@@ -99,7 +99,7 @@ impl Changes {
             return Ok(());
         }
         let proposal = if table.is_empty() {
-            Proposal::Gone
+            Proposal::Removed
         } else {
             let text = toml::to_string(&table).expect("a table of TOML's own values");
             Proposal::Text(format!("# Written by a command of `conductor service`; comments are lost.\n{text}"))
@@ -174,7 +174,7 @@ fn current(path: &Utf8Path) -> io::Result<Proposal> {
         return Ok(Proposal::Mask);
     }
     match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Proposal::Gone),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Proposal::Removed),
         content => Ok(Proposal::Text(text(content?)?)),
     }
 }
@@ -183,7 +183,7 @@ fn current(path: &Utf8Path) -> io::Result<Proposal> {
 fn put(dir: &Utf8Path, file: &str, proposal: &Proposal) -> io::Result<()> {
     let path = dir.join(file);
     match proposal {
-        Proposal::Gone => {
+        Proposal::Removed => {
             atomic::remove_file(&path)?;
             match fs::remove_dir(dir) {
                 Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {

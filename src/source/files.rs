@@ -12,22 +12,23 @@ use crate::diagnostic::Diagnostic;
 use crate::model::{File, FileKind};
 use crate::names::hex;
 
-/// Declared files together: every reload hashes them, at 3.4 s per GiB.
+/// The largest size of a declaration's files together, in bytes: each reload hashes them, at 3.4 s per GiB.
 pub(crate) const MAX_BYTES: u64 = 32 << 20;
 
-/// The files of a declaration, by path, with digests of their content.
+/// Lists the files of the declaration in `dir`, by path, with digests of their content; errors name them below `shown`.
 ///
 /// # Errors
-/// Files that cannot be read, are too large together, or are neither file, directory nor a link
-/// that stays inside.
+/// If a file cannot be read, is a link out of the declaration, or is neither file, directory nor link; or if all
+/// together are larger than 32 MiB.
 pub(crate) fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
     files_beside(&[DECLARATION, PROVENANCE], dir, shown)
 }
 
-/// The same for a declaration that consists of these, at its top.
+/// Lists the files in `dir` except `own`, names in the directory itself; errors name files below `shown`.
 ///
 /// # Errors
-/// Likewise.
+/// If a file cannot be read, is a link out of the directory, or is neither file, directory nor link; or if all together
+/// are larger than 32 MiB.
 pub(crate) fn files_beside(own: &[&str], dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
     let mut files = Vec::new();
     walk(own, dir, shown, Utf8Path::new(""), &mut files)?;
@@ -57,7 +58,7 @@ fn walk(
     let here = dir.join(below);
     let failed = |error: io::Error| unreadable(&shown.join(below), &error);
     let mut entries = here.read_dir_utf8().map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    // The first error is told: it must not depend on the order in which files were created.
+    // Sorted, so that the reported error does not depend on the order in which files were created.
     entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
     for entry in entries {
         let path = below.join(entry.file_name());
@@ -103,7 +104,7 @@ fn regular(path: &Utf8Path, shown: &Utf8Path) -> Result<FileKind, Diagnostic> {
     let failed = |error: io::Error| unreadable(shown, &error);
     let mut file = fs::File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    // Said before it is read: nobody wants to hash a disk image to learn that it is too big.
+    // The size is checked first, because to read and hash a disk image would take minutes.
     if metadata.len() > MAX_BYTES {
         let message = format!("is {} MiB, more than {}", metadata.len() >> 20, MAX_BYTES >> 20);
         return Err(Diagnostic::of_file(shown, message, "put it into a package, an image or /srv"));

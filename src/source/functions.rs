@@ -1,4 +1,4 @@
-//! Finding functions: the search path, links of aliases, and what travels with a manifest.
+//! Finding functions: the search path, manifests and links of aliases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,26 +14,28 @@ use crate::source::read;
 
 /// The file that makes a directory a function.
 pub(crate) const MANIFEST: &str = "function.toml";
-/// In a function's directory: a link to its socket, through which the proxy follows an alias.
+/// The link to the function's socket in its directory, through which the proxy follows an alias.
 pub(crate) const SOCKET: &str = ".socket";
-/// Below a directory of functions: who owns which alias.
+/// The subdirectory with a link to a function for each alias.
 pub(crate) const ALIASES: &str = "aliases";
 
-/// The manifest of the function in `dir`, with its places in what people know as `shown`.
+/// Reads the manifest of the function in `dir`; errors name the file as `shown`.
 ///
 /// # Errors
-/// Where it is not there, or no TOML.
+/// If the file cannot be read or is not TOML.
 pub(crate) fn document(dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostics> {
     Ok(parse(&read::text(&dir.join(MANIFEST), shown)?, shown)?)
 }
 
+/// Parses a manifest; errors name the file as `shown`.
+///
 /// # Errors
-/// Where the text is not TOML.
+/// If the text is not TOML.
 pub(crate) fn parse(text: &str, shown: &Utf8Path) -> Result<Node, Diagnostic> {
     Node::parse(&Arc::new(Source { path: shown.to_owned(), text: text.to_owned() }))
 }
 
-/// The directories of all functions of a layout, the most important first where one is in several.
+/// Finds the directory of each function: the first in the search path, without masked ones.
 pub(crate) fn find(layout: &Layout) -> BTreeMap<FunctionId, Utf8PathBuf> {
     let mut found = BTreeMap::new();
     for base in layout.function_dirs() {
@@ -47,22 +49,22 @@ pub(crate) fn find(layout: &Layout) -> BTreeMap<FunctionId, Utf8PathBuf> {
     found
 }
 
-/// The directory of one function.
+/// Finds the directory of one function; None if there is none, or it is masked.
 pub(crate) fn find_one(layout: &Layout, id: &FunctionId) -> Option<Utf8PathBuf> {
     let mut dirs = layout.function_dirs().iter().map(|base| base.join(id.as_str()));
     let dir = dirs.find(|dir| layout.at(dir).symlink_metadata().is_ok())?;
     (!read::is_mask(&layout.at(&dir))).then_some(dir)
 }
 
-/// A link of an alias.
+/// A function that owns an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Owned {
-    /// The link itself, as the proxy's configuration names it.
+    /// The link, as the proxy's configuration names it.
     pub(crate) link: Utf8PathBuf,
     pub(crate) id: FunctionId,
 }
 
-/// Who owns which alias.
+/// Finds the function that owns each alias.
 pub(crate) fn aliases(layout: &Layout) -> BTreeMap<Alias, Owned> {
     let mut found = BTreeMap::new();
     for base in layout.function_dirs() {

@@ -1,7 +1,7 @@
 //! `[[part]]`: several engines side by side in one declaration.
 //!
-//! Each part is a service, `GROUP.PART`. `key::Parts` says of each key whether it may stand outside of the parts or inside of one,
-//! and whether it holds there for a part or for the group.
+//! Each part is a service, `GROUP.PART`. `key::Parts` says of each key whether it may stand outside of the parts or
+//! inside of one, and whether it holds there for a part or for the group.
 
 use std::collections::BTreeSet;
 
@@ -30,16 +30,16 @@ pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceN
         let at = path![KEY, index];
         match name(document, &at, group) {
             Ok(name) if !seen.insert(name.clone()) => {
-                let message = format!("there are two parts {name}");
+                let message = format!("the part {name} is declared twice");
                 errors.0.push(document.error(&at.join("name"), message, "give each part a name of its own"));
             }
             Ok(name) => names.push(name),
             Err(error) => errors.0.push(error),
         }
         errors.0.extend(keys(Parts::OnlyOutside).filter(|key| *key != KEY).map(|key| at.join(key)).filter_map(|key| {
-            document
-                .get(&key)
-                .map(|_| document.key_error(&key, "this concerns all parts together", "write it outside of [[part]]"))
+            document.get(&key).map(|_| {
+                document.key_error(&key, "this key holds for all parts together", "write it outside of [[part]]")
+            })
         }));
         let inner = at.join(KEY);
         errors.0.extend(document.get(&inner).map(|_| {
@@ -74,7 +74,8 @@ fn name(document: &Node, at: &Path, group: &ServiceName) -> Result<ServiceName, 
         .map_err(|why| document.error(&here, format!("as {group}.{text}: {why}"), "give the part another name"))
 }
 
-/// Builds the document of one part: its own keys over those outside that hold for each part. None if there is no such part.
+/// Builds the document of one part: its own keys over those outside that hold for each part. None if there is no such
+/// part.
 pub(crate) fn of_part(document: &Node, part: &str) -> Option<Node> {
     let called = |node: &&Node| matches!(node.get(&path!["name"]).map(|name| &name.value), Some(Value::String(name)) if name == part);
     let mut own = document.get(&path![KEY])?.items().iter().find(called)?.clone();

@@ -1,4 +1,4 @@
-//! Reading what lies in the search path: names in a directory, masks, texts.
+//! Reading the search path: names in a directory, masks, texts of files.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Node;
 use crate::layout::Layout;
 
-/// Names in a directory, without hidden ones; a directory that is not there has none.
+/// Lists the names in a directory without hidden ones, sorted; a missing directory is empty, and one that cannot be
+/// read is an error.
 pub(super) fn entries(dir: &Utf8Path, errors: &mut Diagnostics) -> Vec<String> {
     let entries = match dir.read_dir_utf8() {
         Ok(entries) => entries,
@@ -26,41 +27,46 @@ pub(super) fn entries(dir: &Utf8Path, errors: &mut Diagnostics) -> Vec<String> {
     names
 }
 
+/// Returns whether a path exists, as a link also if its target does not.
 pub(super) fn exists(path: &Utf8Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Whether a path is a link to /dev/null.
+/// Returns whether a path is a mask: a link to /dev/null.
 pub(crate) fn is_mask(path: &Utf8Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target.as_os_str() == "/dev/null")
 }
 
-/// What is said of a file or directory that cannot be read.
+/// Returns the error of a file or directory that cannot be read.
 pub(crate) fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
     let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "name one that is there",
+        io::ErrorKind::NotFound => "name an existing file or directory",
         _ => "make it readable for root, or remove it",
     };
     Diagnostic::of_file(path, format!("cannot be read: {error}"), remedy)
 }
 
+/// Reads a file with the name `shown`, for errors with positions.
+///
+/// # Errors
+/// If the file cannot be read or is not UTF-8.
 pub(super) fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {
     Ok(Arc::new(Source { path: shown.to_owned(), text: text(path, shown)? }))
 }
 
-/// A file's text.
+/// Reads a file's text; errors name the file as `shown`.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// If the file cannot be read or is not UTF-8.
 pub(crate) fn text(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnostic> {
     let bytes = fs::read(path).map_err(|error| unreadable(shown, &error))?;
     String::from_utf8(bytes).map_err(|_| Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8"))
 }
 
-/// Reads one drop-in alone, None if there is none or it is a mask.
+/// Reads one drop-in; None if it is missing or a mask.
 ///
 /// # Errors
-/// What cannot be read or parsed.
+/// If the file cannot be read or is not TOML.
 pub(crate) fn drop_in(layout: &Layout, path: &Utf8Path) -> Result<Option<Node>, Diagnostic> {
     let here = layout.at(path);
     if !exists(&here) || is_mask(&here) {

@@ -1,4 +1,4 @@
-//! Finding declarations: the search path, masks, drop-ins, and a declaration's files.
+//! Finding and reading declarations: the search path, masks, drop-ins and files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,67 +18,67 @@ use crate::names::ServiceName;
 use crate::path;
 use crate::source::{part, settings};
 
-/// A declaration as found: parsed and merged, but without types.
+/// The declaration of one service, with drop-ins and defaults merged, but untyped.
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) name: ServiceName,
-    /// Whose manager it is declared for.
+    /// The manager for which it is declared.
     pub(crate) scope: Scope,
-    /// Where its files are read.
+    /// The directory of its files, as errors name it.
     pub(crate) dir: Utf8PathBuf,
-    /// The path of its `service.toml` that units name.
+    /// The path of its `service.toml`, as units name it.
     pub(crate) source: Utf8PathBuf,
     pub(crate) document: Node,
-    /// What it is a part of.
+    /// The group, if the service is a part.
     pub(crate) group: Option<Group>,
     pub(crate) drop_ins: Vec<DropIn>,
     pub(crate) files: Vec<File>,
-    /// Those it was declared with, where something is still to be rendered with them.
+    /// The variables of `service declare`, for the templates of a pod.
     pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Declared {
-    /// What the directory of its declaration is called.
+    /// Returns the name of the declaration's directory: the group's, if the service is a part.
     pub(crate) fn declared_as(&self) -> &ServiceName {
         self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 }
 
-/// What is declared for all parts of a service together, without types.
+/// The declaration of a group, untyped.
 #[derive(Debug, Clone)]
 pub struct Group {
     pub(crate) name: ServiceName,
     pub(crate) document: Node,
 }
 
-/// What there is of each service of a declaration, or what is wrong with it.
+/// A value or the errors of each service of a declaration.
 pub(crate) type PerService<T> = Vec<(ServiceName, Result<T, Diagnostics>)>;
 
-/// What is written for one service.
+/// The document of one service, and of its group.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub(crate) location: Location,
     pub(crate) document: Node,
     pub(crate) group: Option<Group>,
-    /// Directories of other parts: nothing in them is the service's.
+    /// The directories of other parts, whose files are not the service's.
     foreign: Vec<String>,
 }
 
-/// Where a declaration is, and what lies over it.
+/// The location of a service's declaration, with its drop-ins.
 #[derive(Debug, Clone)]
 pub struct Location {
     pub(crate) name: ServiceName,
-    /// Its directory, as the units name it.
+    /// The directory, as units name it.
     pub(crate) dir: Utf8PathBuf,
-    /// For a part: the declaration that it stands in.
+    /// The location of the group's declaration, if the service is a part.
     pub(crate) group: Option<Arc<Location>>,
-    /// What lies under it.
+    /// The defaults of the host.
     defaults: Defaults,
-    /// Drop-in files by name, `*.toml` and `*.conf`, already without the hidden and masked ones.
-    drop_ins: BTreeMap<String, Overlay>,
+    /// Drop-in files by name, `*.toml` and `*.conf`, without hidden and masked ones.
+    drop_ins: BTreeMap<String, DropInFile>,
 }
 
-/// What holds for all services of the host, read once for all of them, or why that cannot be known.
+/// The defaults of the host's services, read once for all of them, or the error of conductor.toml.
 type Defaults = Arc<Result<Option<Node>, Diagnostic>>;
 
 fn defaults(layout: &Layout) -> Defaults {
@@ -87,65 +87,71 @@ fn defaults(layout: &Layout) -> Defaults {
 
 /// A drop-in file.
 #[derive(Debug, Clone)]
-struct Overlay {
+struct DropInFile {
     path: Utf8PathBuf,
     content: Content,
 }
 
+/// The content of a drop-in file.
 #[derive(Debug, Clone)]
 enum Content {
-    AsItIs,
-    /// Not written yet.
+    /// The content of the file.
+    Stored,
+    /// The content that a command is about to write.
     Proposed(String),
 }
 
-/// What is to become of a drop-in file in the most important directory.
+/// A change of a drop-in file in the first directory of the search path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Proposal {
+    /// The file has this content.
     Text(String),
-    /// A link to /dev/null.
+    /// The file is a link to /dev/null.
     Mask,
-    Gone,
+    /// The file is removed: one of the same name further down the search path is in force.
+    Removed,
 }
 
 impl Location {
-    /// The site as it will be with one of the administrator's drop-ins written or removed.
+    /// Returns the location after a change of one of the administrator's drop-ins.
     pub(crate) fn with(mut self, layout: &Layout, file: &str, proposal: &Proposal) -> Self {
         let bases = layout.declaration_dirs();
-        let place = |base: &Utf8PathBuf| base.join(format!("{}.d", self.name)).join(file);
-        let overlay = match proposal {
-            Proposal::Text(text) => Some(Overlay { path: place(&bases[0]), content: Content::Proposed(text.clone()) }),
+        let file_in = |base: &Utf8PathBuf| base.join(format!("{}.d", self.name)).join(file);
+        let drop_in = match proposal {
+            Proposal::Text(text) => {
+                Some(DropInFile { path: file_in(&bases[0]), content: Content::Proposed(text.clone()) })
+            }
             Proposal::Mask => None,
-            Proposal::Gone => {
-                let below = bases[1..].iter().map(place).find(|path| exists(&layout.at(path)));
+            Proposal::Removed => {
+                let below = bases[1..].iter().map(file_in).find(|path| exists(&layout.at(path)));
                 let below = below.filter(|path| !is_mask(&layout.at(path)));
-                below.map(|path| Overlay { path, content: Content::AsItIs })
+                below.map(|path| DropInFile { path, content: Content::Stored })
             }
         };
-        match overlay {
-            Some(overlay) => self.drop_ins.insert(file.to_owned(), overlay),
+        match drop_in {
+            Some(drop_in) => self.drop_ins.insert(file.to_owned(), drop_in),
             None => self.drop_ins.remove(file),
         };
         self
     }
 
-    /// The drop-ins in force, in the order in which they are laid over the declaration.
+    /// Lists the drop-ins in force, in the order in which they are merged over the declaration.
     pub(crate) fn drop_ins(&self) -> impl Iterator<Item = &Utf8Path> {
-        self.overlays().map(|(_, overlay)| overlay.path.as_path())
+        self.drop_in_files().map(|(_, drop_in)| drop_in.path.as_path())
     }
 
-    /// Those over the whole come first.
-    fn overlays(&self) -> impl Iterator<Item = (&String, &Overlay)> {
+    /// Returns the drop-ins by name: the group's first, then the part's.
+    fn drop_in_files(&self) -> impl Iterator<Item = (&String, &DropInFile)> {
         let of_the_group = self.group.iter().flat_map(|group| &group.drop_ins);
         of_the_group.chain(&self.drop_ins)
     }
 
-    /// What the directory of its declaration is called.
+    /// Returns the name of the declaration's directory: the group's, if the service is a part.
     pub(crate) fn declared_as(&self) -> &ServiceName {
         self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 
-    /// A part of what is declared here.
+    /// Returns the location of a part of this declaration.
     fn part(&self, layout: &Layout, name: ServiceName) -> Self {
         let drop_ins = drop_ins_of(layout, &name);
         let (dir, defaults) = (self.dir.clone(), self.defaults.clone());
@@ -156,7 +162,7 @@ impl Location {
         self.defaults.as_ref().as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
-    /// Declarations of the same name that this one hides.
+    /// Lists the declarations of the same name that this one hides in the search path.
     pub(crate) fn shadowed(&self, layout: &Layout) -> Vec<Utf8PathBuf> {
         let all = layout.declaration_dirs().iter().map(|base| base.join(self.declared_as().as_str()));
         let below = all.skip_while(|dir| *dir != self.dir).skip(1);
@@ -164,16 +170,16 @@ impl Location {
     }
 }
 
-impl Overlay {
+impl DropInFile {
     fn read(&self, layout: &Layout) -> Result<Arc<Source>, Diagnostic> {
         match &self.content {
-            Content::AsItIs => read(&layout.at(&self.path), &self.path),
+            Content::Stored => read(&layout.at(&self.path), &self.path),
             Content::Proposed(text) => Ok(Arc::new(Source { path: self.path.clone(), text: text.clone() })),
         }
     }
 }
 
-/// Finds every declaration of a layout, by name.
+/// Finds each declaration of a layout, by name, with errors for directories that cannot be one.
 pub(crate) fn find(layout: &Layout) -> (Vec<Location>, Diagnostics) {
     let mut errors = Diagnostics::default();
     let mut dirs: BTreeMap<String, Utf8PathBuf> = BTreeMap::new();
@@ -205,13 +211,13 @@ pub(crate) fn find(layout: &Layout) -> (Vec<Location>, Diagnostics) {
     (locations, errors)
 }
 
-/// Finds one declaration of a layout, or the part of one.
+/// Finds the declaration of one service or part; None if it is missing or masked.
 pub(crate) fn find_one(layout: &Layout, name: &ServiceName) -> Option<Location> {
     find_dir(layout, name).or_else(|| {
         let group = find_dir(layout, &name.split_part()?.0)?;
         let dir = layout.at(&group.dir);
-        // Of a declaration that cannot be read nobody knows what it has.
-        let document = in_place(layout, &group, &dir, &group.dir).ok()?;
+        // The parts of a declaration that cannot be read are unknown.
+        let document = merged(layout, &group, &dir, &group.dir).ok()?;
         let names = part::names(&document, &group.name).ok()?;
         names.contains(name).then(|| group.part(layout, name.clone()))
     })
@@ -228,43 +234,44 @@ fn find_dir(layout: &Layout, name: &ServiceName) -> Option<Location> {
     Some(Location { name: name.clone(), dir, group: None, defaults, drop_ins })
 }
 
-/// A site for a declaration that is not in the search path yet, under the name it will have there.
+/// Returns the location of a declaration that is not stored yet.
 pub fn new_location(layout: &Layout, name: &ServiceName) -> Location {
     let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
     Location { name: name.clone(), dir: layout.declaration(name), group: None, defaults, drop_ins }
 }
 
-/// The site of one of the services that are declared at another: a part's, or that itself.
+/// Returns the location of one service of a declaration: the declaration's own, or that of a part.
 pub(crate) fn part_of(layout: &Layout, location: &Location, name: &ServiceName) -> Location {
     if location.name == *name { location.clone() } else { location.part(layout, name.clone()) }
 }
 
-fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, Overlay> {
+fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, DropInFile> {
     let bases = layout.declaration_dirs();
     let over: Vec<_> = bases.iter().map(|base| base.join(format!("{name}.d"))).collect();
     drop_ins(layout, &over, &mut Diagnostics::default())
 }
 
-/// Drop-ins of one service: by name, the most important directory first, masks taken out.
-fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> BTreeMap<String, Overlay> {
+/// Finds the drop-ins of one service by name; a file hides others of its name in later directories, and a mask all of
+/// them.
+fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> BTreeMap<String, DropInFile> {
     let mut found = BTreeMap::new();
     for dir in dirs {
         for entry in entries(&layout.at(dir), errors) {
             if entry.ends_with(".toml") || entry.ends_with(".conf") {
                 let path = dir.join(&entry);
-                found.entry(entry).or_insert(Overlay { path, content: Content::AsItIs });
+                found.entry(entry).or_insert(DropInFile { path, content: Content::Stored });
             }
         }
     }
-    found.retain(|_, overlay| !is_mask(&layout.at(&overlay.path)));
+    found.retain(|_, drop_in| !is_mask(&layout.at(&drop_in.path)));
     found
 }
 
-/// The services that a declaration declares, by name of its parts where it has some: what is written for each, or why
-/// that cannot be known.
+/// Reads the documents of a declaration's services: of the declaration itself, or of its parts. Its files are in `dir`;
+/// errors name them below `shown`.
 ///
 /// # Errors
-/// What concerns all of them.
+/// Errors of all services together; those of one service are in its place in the result.
 pub(crate) fn written(
     layout: &Layout,
     location: &Location,
@@ -272,7 +279,7 @@ pub(crate) fn written(
     shown: &Utf8Path,
 ) -> Result<PerService<Written>, Diagnostics> {
     let group = location.group.as_deref().unwrap_or(location);
-    let document = in_place(layout, group, dir, shown)?;
+    let document = merged(layout, group, dir, shown)?;
     let names = part::names(&document, &group.name)?;
     if names.is_empty() && location.group.is_none() {
         let document = over_defaults(location, document)?;
@@ -281,8 +288,8 @@ pub(crate) fn written(
     }
     let together = over(location.defaults()?.map(part::defaults_of_group), part::of_group(&document));
     let mut services = Vec::new();
-    let asked = |name: &ServiceName| location.group.is_none() || *name == location.name;
-    for name in names.iter().filter(|name| asked(name)) {
+    let is_selected = |name: &ServiceName| location.group.is_none() || *name == location.name;
+    for name in names.iter().filter(|name| is_selected(name)) {
         let location = if location.group.is_some() { location.clone() } else { location.part(layout, name.clone()) };
         let others = names.iter().filter(|other| *other != name);
         let of_part = of_part(layout, &location, &document).map(|own| Written {
@@ -296,10 +303,10 @@ pub(crate) fn written(
     Ok(services)
 }
 
-/// Reads what belongs to a declaration. Its files are at `dir`; errors name them below `shown`.
+/// Reads the drop-ins and files of a service. The files are in `dir`; errors name them below `shown`.
 ///
 /// # Errors
-/// What cannot be read.
+/// If a file cannot be read, or the files are too large.
 pub(crate) fn load(
     layout: &Layout,
     written: Written,
@@ -308,8 +315,8 @@ pub(crate) fn load(
 ) -> Result<Declared, Diagnostics> {
     let Written { location, document, group, foreign } = written;
     let mut drop_ins = Vec::new();
-    for (name, overlay) in location.overlays().filter(|(name, _)| name.ends_with(".conf")) {
-        drop_ins.push(DropIn { name: name.clone(), content: overlay.read(layout)?.text.clone() });
+    for (name, drop_in) in location.drop_in_files().filter(|(name, _)| name.ends_with(".conf")) {
+        drop_ins.push(DropIn { name: name.clone(), content: drop_in.read(layout)?.text.clone() });
     }
     let mut files = files(dir, shown)?;
     let is_foreign = |path: &Utf8Path| foreign.iter().any(|dir| path.starts_with(dir));
@@ -319,7 +326,7 @@ pub(crate) fn load(
         dir: shown.to_owned(),
         source: location.dir.join(DECLARATION),
         name: location.name,
-        // Only pods are rendered later; the generator reads no file for nothing.
+        // Only pods have templates; the generator does not read the record of other services.
         variables: if document.get(&path!["pod"]).is_some() { variables(dir) } else { BTreeMap::new() },
         document,
         group,
@@ -328,7 +335,7 @@ pub(crate) fn load(
     })
 }
 
-/// The variables in the record of where a declaration came from; what somebody wrote by hand has none.
+/// Reads the variables of `service declare`; a declaration that was written by hand has none.
 fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
     #[derive(Deserialize)]
     struct Record {
@@ -338,10 +345,11 @@ fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
     serde_json::from_slice(&text).map(|Record { variables }| variables).unwrap_or_default()
 }
 
-/// Reads a declaration's `service.toml` alone, with what is laid over it.
+/// Reads the document of one service: `service.toml` with drop-ins and defaults. The file is in `dir`; errors name it
+/// below `shown`.
 ///
 /// # Errors
-/// What cannot be read or parsed, and a part that is not in it.
+/// If a file cannot be read or is not TOML, or if the declaration does not have the part.
 pub(crate) fn document(
     layout: &Layout,
     location: &Location,
@@ -349,26 +357,27 @@ pub(crate) fn document(
     shown: &Utf8Path,
 ) -> Result<Node, Diagnostic> {
     match &location.group {
-        None => over_defaults(location, in_place(layout, location, dir, shown)?),
-        Some(group) => of_part(layout, location, &in_place(layout, group, dir, shown)?),
+        None => over_defaults(location, merged(layout, location, dir, shown)?),
+        Some(group) => of_part(layout, location, &merged(layout, group, dir, shown)?),
     }
 }
 
-fn in_place(layout: &Layout, location: &Location, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
+/// Reads `service.toml` and merges the drop-ins of its location over it.
+fn merged(layout: &Layout, location: &Location, dir: &Utf8Path, shown: &Utf8Path) -> Result<Node, Diagnostic> {
     let document = Node::parse(&read(&dir.join(DECLARATION), &shown.join(DECLARATION))?)?;
-    lay_over(layout, location, document)
+    with_drop_ins(layout, location, document)
 }
 
-/// What a part says, with what is laid over it alone.
+/// Returns the document of a part, with the part's own drop-ins and the defaults.
 fn of_part(layout: &Layout, location: &Location, group: &Node) -> Result<Node, Diagnostic> {
     let own = location.name.split_part().and_then(|(_, part)| part::of_part(group, part));
     let own = own.ok_or_else(|| {
         group.error(&path!["part"], format!("there is no part {}", location.name), "write it as a section [[part]]")
     })?;
-    over_defaults(location, lay_over(layout, location, own)?)
+    over_defaults(location, with_drop_ins(layout, location, own)?)
 }
 
-/// A service's document over what holds for all of the host.
+/// Merges a service's document over the defaults of the host.
 fn over_defaults(location: &Location, document: Node) -> Result<Node, Diagnostic> {
     Ok(over(location.defaults()?.cloned(), document))
 }
@@ -380,23 +389,24 @@ fn over(defaults: Option<Node>, mut document: Node) -> Node {
     document
 }
 
-fn lay_over(layout: &Layout, location: &Location, mut document: Node) -> Result<Node, Diagnostic> {
-    for (_, overlay) in location.drop_ins.iter().filter(|(name, _)| name.ends_with(".toml")) {
-        document.merge(Node::parse(&overlay.read(layout)?)?);
+/// Merges the drop-ins of a location over a document.
+fn with_drop_ins(layout: &Layout, location: &Location, mut document: Node) -> Result<Node, Diagnostic> {
+    for (_, drop_in) in location.drop_ins.iter().filter(|(name, _)| name.ends_with(".toml")) {
+        document.merge(Node::parse(&drop_in.read(layout)?)?);
     }
     Ok(document)
 }
 
-/// The same of a declaration that is in its place.
+/// Reads the document of a stored service: `service.toml` with drop-ins and defaults.
 ///
 /// # Errors
-/// What cannot be read or parsed.
+/// If a file cannot be read or is not TOML.
 pub(crate) fn stored_document(layout: &Layout, location: &Location) -> Result<Node, Diagnostic> {
     document(layout, location, &layout.at(&location.dir), &location.dir)
 }
 
-/// Returns an error at a position of a declaration that is in its place, or why it cannot be read. It is read again: only
-/// errors need positions. None if there is no such declaration any more.
+/// Returns an error with its position in a stored declaration, or the error of reading it; None if the declaration no
+/// longer exists. Reads the declaration again, because models have no positions.
 pub(crate) fn stored_error(
     layout: &Layout,
     name: &ServiceName,
@@ -406,13 +416,13 @@ pub(crate) fn stored_error(
     Some(document.map_or_else(|unreadable| unreadable, |document| error(&document)))
 }
 
-/// The parts of a service that is declared in its place; none, if it is one service or a part itself.
+/// Reads the names of a stored declaration's parts; none if it has no parts or is a part itself.
 ///
 /// # Errors
-/// What cannot be read or parsed, and parts that cannot be told apart.
+/// If a file cannot be read or is not TOML, or if a part's name is missing, invalid or repeated.
 pub(crate) fn parts(layout: &Layout, location: &Location) -> Result<Vec<ServiceName>, Diagnostics> {
     if location.group.is_some() {
         return Ok(Vec::new());
     }
-    part::names(&in_place(layout, location, &layout.at(&location.dir), &location.dir)?, &location.name)
+    part::names(&merged(layout, location, &layout.at(&location.dir), &location.dir)?, &location.name)
 }

@@ -1,4 +1,4 @@
-//! Reading `conductor.toml`: what holds for all services of a host.
+//! Reading `conductor.toml`: the defaults of all services of a host.
 
 use camino::Utf8PathBuf;
 
@@ -11,17 +11,17 @@ use crate::layout::Layout;
 use crate::path;
 use crate::source::read;
 
-/// Where the file is that counts: the first of the search path, as declarations are found.
-fn place(layout: &Layout) -> Option<Utf8PathBuf> {
+/// Finds the first conductor.toml of the search path.
+fn find(layout: &Layout) -> Option<Utf8PathBuf> {
     layout.settings().find(|path| layout.at(path).exists())
 }
 
-/// What holds for all services of a host, without types.
+/// Reads the defaults of all services of a host, untyped; None without conductor.toml.
 ///
 /// # Errors
-/// What cannot be read, is not TOML, or has other keys and types than [`Settings`].
+/// If the file cannot be read, is not TOML, or has other keys and types than [`Settings`].
 pub(crate) fn defaults(layout: &Layout) -> Result<Option<Node>, Diagnostic> {
-    let Some(path) = place(layout) else { return Ok(None) };
+    let Some(path) = find(layout) else { return Ok(None) };
     let Some(document) = read::drop_in(layout, &path)? else { return Ok(None) };
     document.read::<Settings>().map_err(|error| mismatch(File::Host, &document, error))?;
     Ok(document.get(&path!["service"]).cloned())

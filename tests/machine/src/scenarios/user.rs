@@ -105,7 +105,7 @@ fn is_refused_what_is_the_system_s(m: &mut Machine) {
     refused(
         "conductor --user cgi declare function",
         3,
-        &["function/function.toml:", "the system's proxy has no users' functions"],
+        &["function/function.toml:", "aliases are for functions of the system's manager"],
     );
     let theirs = &["error: ", "/run/conductor", "Permission denied", "help: run this as root, or with --user"];
     refused("conductor service declare web", 1, theirs);
