@@ -24,7 +24,7 @@ pub(crate) fn group(name: &str) -> io::Result<Option<Gid>> {
     Ok(found(Group::from_name(name))?.map(|group| group.gid))
 }
 
-/// getpwnam(3): some sources say by these errors that there is no such account.
+/// The errors by which some sources report that an account does not exist, getpwnam(3).
 fn found<T>(answer: nix::Result<Option<T>>) -> io::Result<Option<T>> {
     match answer {
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),

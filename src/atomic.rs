@@ -1,4 +1,4 @@
-//! Changes on disk that are there whole or not at all.
+//! Changes on disk that are complete or absent.
 
 use fs_err as fs;
 use std::fs::{File, Metadata, Permissions};
@@ -35,10 +35,10 @@ fn write_beside(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Points a symlink at `target` in one step: whoever follows it finds the old or the new.
+/// Points a symlink at `target` in one step: a process that follows it finds the old or the new target.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn link(target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     let fresh = parent.join(format!(".{}.new", path.file_name().unwrap_or("link")));
@@ -50,7 +50,7 @@ pub(crate) fn link(target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
 /// A directory that is not in its place. It is gone when this is dropped.
 pub struct Staging {
     dir: TempDir,
-    /// Held, so that nobody takes it for a leftover.
+    /// Held, so that no other process removes the directory as a leftover.
     _lock: File,
 }
 
@@ -86,10 +86,10 @@ fn lock_dir(dir: &Path) -> io::Result<File> {
 /// Removes from a directory what somebody was working on who is gone: killed, or without power.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn sweep(dir: &Utf8Path) -> io::Result<()> {
     for entry in entries(dir)?.iter().filter(|entry| entry.file_name().starts_with(UNFINISHED)) {
-        // Whoever works on it has it locked, and may have finished meanwhile.
+        // The process that works on it holds its lock, and may have finished meanwhile.
         let Ok(unfinished) = File::open(entry.path()) else { continue };
         if flock(&unfinished, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
@@ -120,7 +120,7 @@ pub(crate) fn replace_dir(filled: Staging, path: &Utf8Path) -> io::Result<Option
 /// Removes a file or symlink; one that is not there is no error.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn remove_file(path: &Utf8Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -131,7 +131,7 @@ pub(crate) fn remove_file(path: &Utf8Path) -> io::Result<()> {
 /// Removes a directory and all below it; one that is not there is no error.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn remove_dir(path: &Utf8Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -150,11 +150,11 @@ pub(crate) fn entries(dir: &Utf8Path) -> io::Result<Vec<Utf8DirEntry>> {
     }
 }
 
-/// Holds a lock until dropped; waits for whoever has it. Who holds it may remove its file: those who
+/// Holds a lock until dropped; waits for another holder. The holder may remove the lock's file: those who
 /// wait then make a new one.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn lock(path: &Utf8Path) -> io::Result<File> {
     loop {
         let file = lock_file(path)?;
@@ -168,7 +168,7 @@ pub(crate) fn lock(path: &Utf8Path) -> io::Result<File> {
 /// The same without waiting; None if somebody has it. Only for locks whose files stay.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn try_lock(path: &Utf8Path) -> io::Result<Option<File>> {
     let file = lock_file(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -184,7 +184,7 @@ fn lock_file(path: &Utf8Path) -> io::Result<File> {
     fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map(fs::File::into_file)
 }
 
-/// Whether an open file is still the one at a path.
+/// Returns whether an open file is still the one at a path.
 fn is_at(file: &File, path: &Utf8Path) -> io::Result<bool> {
     let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
     match fs::metadata(path) {
@@ -194,7 +194,7 @@ fn is_at(file: &File, path: &Utf8Path) -> io::Result<bool> {
     }
 }
 
-/// Whether somebody holds a lock.
+/// Returns whether somebody holds a lock.
 pub(crate) fn is_locked(path: &Utf8Path) -> bool {
     File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
 }
@@ -206,7 +206,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn only_what_nobody_works_on_is_swept() {
+    fn only_abandoned_directories_are_swept() {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
         let place = dir.join("web");

@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
     let outcome = parse_and_run();
     let written = output::finish();
     let outcome = match (outcome, written) {
-        // An exit code alone says nothing of findings or changes that could not be written.
+        // Findings and changes that could not be written must not pass for success.
         (Ok(()) | Err(Failure::Exit(_)), Err(unwritten)) => Err(unwritten),
         (outcome, _) => outcome,
     };

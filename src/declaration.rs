@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use value::{Hook, OneOrMany, Scalar, TimeSpan};
 
-/// A whole `service.toml`, drop-ins merged.
+/// The file `service.toml`, with drop-ins merged.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

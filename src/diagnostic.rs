@@ -85,7 +85,7 @@ impl Diagnostic {
         Self { location: Location::Position(position), key: key.into(), message: message.into(), remedy: remedy.into() }
     }
 
-    /// An error that concerns a whole file or directory.
+    /// An error of a file or directory, without a position in it.
     pub(crate) fn of_file(path: &Utf8Path, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             location: Location::File(path.to_owned()),
@@ -150,12 +150,12 @@ impl Diagnostics {
 
     /// Each once: what stands outside of a declaration's parts is wrong for all of them.
     pub(crate) fn distinct(mut self) -> Self {
-        let mut said = BTreeSet::new();
-        self.0.retain(|one| said.insert((one.headline(), one.remedy.clone())));
+        let mut seen = BTreeSet::new();
+        self.0.retain(|one| seen.insert((one.headline(), one.remedy.clone())));
         self
     }
 
-    /// Ok if there is nothing to say.
+    /// Ok if there is no error.
     pub(crate) fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
@@ -174,7 +174,7 @@ impl Diagnostics {
         self.0.iter().map(|one| one.render(true, Colours::Terminal)).collect::<Vec<_>>().join("\n\n")
     }
 
-    /// All errors; whoever passes them on puts `error: ` before the first.
+    /// Writes all errors; the caller writes `error: ` before the first.
     pub(crate) fn without_label(&self) -> String {
         let texts = self.0.iter().enumerate().map(|(index, one)| one.render(index > 0, Colours::None));
         texts.collect::<Vec<_>>().join("\n\n")

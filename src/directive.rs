@@ -1,4 +1,4 @@
-//! What systemd accepts in a unit file: names, sections, types of values, and the version that brought each.
+//! The directives that systemd accepts in a unit file: section, name, type of value, and the version that added each.
 //!
 //! Sources: `systemd --dump-configuration-items` and the man pages of systemd 252 and `table::NEWEST`, from which
 //! `src/directive/update` makes `table.rs`; `src/directive/cases.tsv` holds values that were put to
@@ -55,8 +55,8 @@ fn is_snake(key: &str, name: &str) -> bool {
     key.next().is_none()
 }
 
-/// Finds the condition that a key of `[condition]` means: `host` is `ConditionHost=`. `path` is the one that most people
-/// mean, `ConditionPathExists=`.
+/// Finds the condition that a key of `[condition]` means: `host` is `ConditionHost=`. `path` is the one that most
+/// people mean, `ConditionPathExists=`.
 pub(crate) fn lookup_condition(key: &str) -> Option<&'static Directive> {
     let key = if key == "path" { "path_exists" } else { key };
     lookup_snake(Section::Unit, &format!("{CONDITION}{key}"))

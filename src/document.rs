@@ -360,7 +360,7 @@ impl de::Error for Error {
     }
 }
 
-/// Rust's names of types, said as TOML says them.
+/// Translates Rust's names of types into terms of TOML.
 fn plain(expected: &str) -> String {
     match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more".to_owned(),

@@ -1,4 +1,4 @@
-//! Entry points for the targets of fuzz/, which would otherwise need whole modules to be public.
+//! Entry points for the targets of fuzz/, which would otherwise need public modules.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! The keys of service.toml, function.toml and conductor.toml, each described once. The tables in docs/, the manual
-//! pages, the schemas, the help of errors, what `plan` says and the tests come from these descriptions.
+//! pages, the schemas, the help of errors, the output of `plan` and the tests come from these descriptions.
 
 mod commands;
 mod container;
@@ -100,7 +100,7 @@ impl File {
         section.keys.iter().find(|key| key.name == *name)
     }
 
-    /// Keys that the file is to have, so that nobody reads that they do not exist.
+    /// Keys of later versions, whose error is "not supported yet".
     pub fn later(self) -> Vec<String> {
         match self {
             Self::Service => route::LATER.iter().map(|key| format!("route.{key}")).collect(),

@@ -17,7 +17,7 @@ pub(crate) const LIBRARY: &str = match option_env!("CONDUCTOR_LIBDIR") {
     None => "/usr/lib/conductor",
 };
 
-/// Where `conductor` is called as one of the container runtimes that it stands before; below `LIBRARY`.
+/// The directory below `LIBRARY` with links by which podman calls conductor as a container runtime.
 pub(crate) const RUNTIMES: &str = "oci";
 
 /// The name of the file with the host's settings.
@@ -35,11 +35,11 @@ pub(crate) enum Scope {
 pub struct Layout {
     pub(crate) scope: Scope,
     root: Utf8PathBuf,
-    /// Directories of declarations, the most important first.
+    /// Directories of declarations, the first of the search path first.
     declarations: Vec<Utf8PathBuf>,
-    /// Directories of functions, likewise.
+    /// Directories of functions, the first of the search path first.
     functions: Vec<Utf8PathBuf>,
-    /// Where other people's unit files are that a generated unit would hide or be hidden by.
+    /// Directories of unit files that a generated unit would hide, or that would hide it.
     unit_files: Vec<Utf8PathBuf>,
     runtime_units: Utf8PathBuf,
     runtime: Utf8PathBuf,
@@ -183,7 +183,8 @@ impl Layout {
         self.declarations[0].join(name.as_str())
     }
 
-    /// How the hooks of a service are told of it: its stored directory, for a part as if that had one within.
+    /// Returns the argument of a service's hooks: the directory of its declaration, or that of a part below its
+    /// group's.
     pub(crate) fn service_dir(&self, service: &Service) -> Utf8PathBuf {
         match &service.group {
             None => self.declaration(&service.name),
@@ -194,10 +195,10 @@ impl Layout {
         }
     }
 
-    /// The service whose `service_dir` it is.
+    /// Returns the service of a path that `service_dir` returned.
     ///
     /// # Errors
-    /// If it cannot be any service's.
+    /// If the path has no name of a service.
     pub(crate) fn service_of(&self, dir: &Utf8Path) -> Result<ServiceName, String> {
         let name = dir.file_name().unwrap_or_default();
         let above = dir.parent().unwrap_or(Utf8Path::new(""));
@@ -228,7 +229,7 @@ impl Layout {
         self.live().join(name.as_str()).join(id.as_str())
     }
 
-    /// What a service is being brought to.
+    /// The target of a service: the generation and number of deployments that a rollout establishes.
     pub fn target(&self, name: &ServiceName) -> Utf8PathBuf {
         self.live().join(name.as_str()).join("target.json")
     }
@@ -299,27 +300,27 @@ impl Layout {
         self.runtime.join("oci-runtime")
     }
 
-    /// Held by whoever chooses a TCP port for a deployment.
+    /// Returns the lock for choosing a TCP port for a deployment.
     pub(crate) fn ports(&self) -> Utf8PathBuf {
         self.runtime.join("ports")
     }
 
-    /// Held by whoever brings a service somewhere.
+    /// Returns the lock for starting, reloading and stopping a service.
     pub(crate) fn lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.rollout_lock())
     }
 
-    /// Held by whoever changes a service's slots.
+    /// Returns the lock for changing a service's slots.
     pub(crate) fn slots_lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.slots_lock())
     }
 
-    /// Held by whoever declares or removes functions.
+    /// Returns the lock for declaring and removing functions.
     pub(crate) fn functions_lock(&self) -> Utf8PathBuf {
         self.locks().join(FUNCTIONS_LOCK)
     }
 
-    /// Returns the lock that whoever declares or removes a service holds.
+    /// Returns the lock for declaring and removing a service.
     pub(crate) fn declaration_lock(&self, name: &ServiceName) -> Utf8PathBuf {
         self.locks().join(name.declaration_lock())
     }

@@ -1,4 +1,4 @@
-//! Live generations: what is running, by what `/run` says of it.
+//! Live generations: snapshots of what runs, in `/run`.
 //!
 //! A snapshot is written before a generation's first process starts and never changes. From it an
 //! old deployment keeps its exact configuration whatever becomes of the declaration.
@@ -23,7 +23,7 @@ pub(crate) const UNITS: &str = "units.json";
 /// Below a snapshot: its resolved model.
 pub(crate) const MODEL: &str = "model.json";
 
-/// What a service is being brought to. Deployments read it to know which slots are theirs.
+/// The target of a service: the state that a rollout establishes. Deployments read it to assign slots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     pub(crate) generation: GenerationId,
@@ -33,12 +33,12 @@ pub struct Target {
     pub(crate) digests: Digests,
     /// The format of its units, `generation::FORMAT` of the conductor that rendered them.
     pub(crate) format: u32,
-    /// Those it was declared with.
+    /// The variables of `service declare`.
     pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Target {
-    /// What a compiled service is to be brought to.
+    /// Makes the target of a compiled service.
     pub fn new(service: &Service, digests: &Digests, variables: BTreeMap<String, String>) -> Self {
         Self {
             generation: digests.id(),
@@ -51,10 +51,10 @@ impl Target {
         }
     }
 
-    /// The target of a service, None if it has none.
+    /// Reads the target of a service; None if it has none.
     ///
     /// # Errors
-    /// A target that cannot be read.
+    /// If the target cannot be read.
     pub(crate) fn read(layout: &Layout, name: &ServiceName) -> io::Result<Option<Self>> {
         match fs::read(layout.at(&layout.target(name))) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -72,14 +72,14 @@ pub struct Live {
     pub generations: Vec<GenerationId>,
 }
 
-/// Every service with a live generation.
+/// Lists the services with a live generation.
 pub fn all(layout: &Layout) -> BTreeMap<ServiceName, Live> {
     let names = directory_names(&layout.at(&layout.live()));
     let names = names.into_iter().filter_map(|name| ServiceName::new(&name).ok());
     names.filter_map(|name| Some((name.clone(), of(layout, &name)?))).collect()
 }
 
-/// The live generations of a service, None if it has none.
+/// Finds the live generations of a service; None if it has none.
 pub(crate) fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
     let dir = layout.at(&layout.live().join(name.as_str()));
     let mut generations: Vec<_> = directory_names(&dir).iter().filter_map(|name| GenerationId::new(name)).collect();
@@ -87,7 +87,7 @@ pub(crate) fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
     (!generations.is_empty()).then(|| Live { name: name.clone(), generations })
 }
 
-/// The parts of a service that are live.
+/// Lists the live parts of a group.
 pub(crate) fn parts_of(layout: &Layout, group: &ServiceName) -> Vec<ServiceName> {
     let names = directory_names(&layout.at(&layout.live()));
     let of_it = names.iter().filter(|name| name.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with('.')));
@@ -100,7 +100,7 @@ pub(crate) fn parts_of(layout: &Layout, group: &ServiceName) -> Vec<ServiceName>
     parts.into_iter().map(|live| live.name).collect()
 }
 
-/// What cannot be listed has no names: the generator must go on.
+/// Lists the names in a directory; one that cannot be read has none, because the generator must go on.
 fn directory_names(dir: &Utf8Path) -> Vec<String> {
     let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_owned()).collect()
@@ -208,7 +208,7 @@ pub(crate) fn units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> i
 /// # Errors
 /// A snapshot that is not there or cannot be read.
 pub(crate) fn service(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Service> {
-    /// What else a snapshot says is for single targets.
+    /// The rest of a snapshot's model is for single targets.
     #[derive(Deserialize)]
     struct Part {
         service: Service,

@@ -10,7 +10,7 @@ macro_rules! note {
 
 pub(crate) use note;
 
-/// Writes a line. Where it cannot be written nobody reads: that must not end the work that it tells of.
+/// Writes a line. An error is ignored: without a reader the work must go on.
 pub fn line(text: fmt::Arguments<'_>) {
     // In one piece: lines of several processes share the journal.
     let _ = anstream::stderr().write_all(format!("{text}\n").as_bytes());

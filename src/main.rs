@@ -5,7 +5,7 @@ use conductor::{cli, log};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    // Pods' containers are created through this program, called as their runtime.
+    // podman calls this program as the runtime of pods' containers.
     match arguments.next().as_deref().and_then(podman::runtime::called_as) {
         Some(name) => {
             let Err(error) = podman::runtime::become_real(name, arguments.collect());

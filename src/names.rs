@@ -18,7 +18,7 @@ pub(crate) const BRIDGE_USER: &str = "conductor-bridge";
 pub(crate) const PROXY_UNIT: &str = "conductor-proxy.service";
 /// The slice of all functions.
 pub(crate) const FUNCTIONS_SLICE: &str = "conductor-cgi.slice";
-/// The lock of whoever declares or removes functions.
+/// The lock for declaring and removing functions.
 pub(crate) const FUNCTIONS_LOCK: &str = "functions";
 /// The file that names the main process of a pod, below its deployment's directory: `PIDFile=`.
 pub(crate) const PID_FILE: &str = "pid";
@@ -148,17 +148,17 @@ impl ServiceName {
         format!("{self}-port@*")
     }
 
-    /// Returns the lock of whoever starts, reloads or stops the service, below the directory of locks.
+    /// Returns the lock for starting, reloading and stopping the service, below the directory of locks.
     pub(crate) fn rollout_lock(&self) -> String {
         format!("rollout/{self}")
     }
 
-    /// Returns the lock of whoever declares or removes the service, below the directory of locks.
+    /// Returns the lock for declaring and removing the service, below the directory of locks.
     pub(crate) fn declaration_lock(&self) -> String {
         format!("declare/{self}")
     }
 
-    /// Returns the lock of whoever changes the service's slots, below the directory of locks.
+    /// Returns the lock for changing the service's slots, below the directory of locks.
     pub(crate) fn slots_lock(&self) -> String {
         format!("slots/{self}")
     }
@@ -245,7 +245,7 @@ pub struct FunctionId(String);
 impl FunctionId {
     /// Length in hex digits.
     pub(crate) const LENGTH: usize = 64;
-    /// Digits that tell one function from others where a name has no room for all.
+    /// The digits that identify a function in names without room for all.
     const SHORT: usize = 16;
 
     /// Reads a function's ID, None if it is not 64 lower-case hex digits.

@@ -26,7 +26,7 @@ pub fn all() -> [(&'static str, Value); 3] {
     })
 }
 
-/// The schema of a type, with what the descriptions say of each key in place of doc comments.
+/// Returns the schema of a type, with the descriptions of keys in place of doc comments.
 fn described<T: JsonSchema>(file: File) -> Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
     without_descriptions(&mut schema);

@@ -1,6 +1,6 @@
 //! Unit files as systemd reads them, systemd.syntax(7).
 
-/// A `Key=value` line, whole: what continues it is behind a space.
+/// A `Key=value` line, with its continuation lines joined by spaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     /// Without its brackets; empty above the first section.
@@ -9,7 +9,8 @@ pub(crate) struct Line {
     pub(crate) value: String,
 }
 
-/// Reads the assignments of a unit file or a drop-in. What is no assignment is left out, as systemd does with a warning.
+/// Reads the assignments of a unit file or a drop-in. What is no assignment is left out, as systemd does with a
+/// warning.
 pub(crate) fn lines(text: &str) -> Vec<Line> {
     let (mut lines, mut section, mut unfinished) = (Vec::new(), String::new(), String::new());
     // Comments neither end nor begin a continuation. The newline behind all ends the last line, finished or not.
@@ -21,11 +22,11 @@ pub(crate) fn lines(text: &str) -> Vec<Line> {
             unfinished.push(' ');
             continue;
         }
-        let whole = std::mem::take(&mut unfinished);
-        let whole = whole.trim_ascii();
-        if let Some(name) = whole.strip_prefix('[') {
+        let line = std::mem::take(&mut unfinished);
+        let line = line.trim_ascii();
+        if let Some(name) = line.strip_prefix('[') {
             section = name.strip_suffix(']').unwrap_or_default().to_owned();
-        } else if let Some((key, value)) = whole.split_once('=') {
+        } else if let Some((key, value)) = line.split_once('=') {
             let (key, value) = (key.trim_ascii_end().to_owned(), value.trim_ascii_start().to_owned());
             lines.push(Line { section: section.clone(), key, value });
         }
@@ -33,13 +34,13 @@ pub(crate) fn lines(text: &str) -> Vec<Line> {
     lines
 }
 
-/// Whether the last backslash of a line is not escaped by another.
+/// Returns whether the last backslash of a line is not escaped by another.
 fn is_continued(line: &str) -> bool {
     (line.len() - line.trim_end_matches('\\').len()) % 2 == 1
 }
 
-/// Splits a value into words, without their quotes and C escapes. systemd ignores what follows an escape or a quote that
-/// is not valid; so does this.
+/// Splits a value into words, without their quotes and C escapes. systemd ignores what follows an escape or a quote
+/// that is not valid; so does this.
 pub(crate) fn words(value: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<Vec<u8>> = None;

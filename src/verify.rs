@@ -1,4 +1,4 @@
-//! systemd's own opinion of rendered units: systemd-analyze(1) `verify`.
+//! Validation of rendered units with `systemd-analyze verify`, systemd-analyze(1).
 
 use std::io;
 use std::process::Command;
@@ -13,8 +13,7 @@ use crate::target::Target;
 use crate::tree::Tree;
 use crate::write;
 
-/// What systemd says of a service's units; empty if it has nothing to say. `dir` is where the
-/// declaration's files are.
+/// Verifies a service's units and returns the findings. `dir` is the directory of the declaration's files.
 ///
 /// # Errors
 /// If systemd-analyze cannot be run.
@@ -32,7 +31,7 @@ pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, target: &dyn
     run(&layout, &units, service.name.as_str(), &tree)
 }
 
-/// The same of a function's units.
+/// Verifies a function's units and returns the findings. `dir` is the function's directory.
 ///
 /// # Errors
 /// If systemd-analyze cannot be run.
@@ -50,7 +49,7 @@ pub fn verify_function(
     run(&layout, &units, compiled.id.as_str(), &tree)
 }
 
-/// What is said of units that have `ours` in their names.
+/// Returns the findings about units with `ours` in their names.
 fn run(layout: &Layout, units: &Utf8Path, ours: &str, tree: &Tree) -> io::Result<Vec<String>> {
     let mut command = Command::new("systemd-analyze");
     if layout.scope == Scope::User {

@@ -44,17 +44,17 @@ fn create_here(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
     }
 }
 
-/// Replaces what is at a path in one step.
+/// Replaces the entry at a path in one step.
 ///
 /// # Errors
-/// What the file system refuses; what was there is then untouched.
+/// If the file system refuses an operation; the old entry is unchanged then.
 pub fn replace_entry(at: &Utf8Path, entry: &Entry) -> io::Result<()> {
     let fresh = at.with_file_name(format!(".{}.new", at.file_name().unwrap_or("entry")));
     create_entry(&fresh, entry)?;
     fs::rename(&fresh, at)
 }
 
-/// An error that says where it happened.
+/// An error with its path.
 pub fn named(path: &Utf8Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{path}: {error}"))
 }
@@ -62,7 +62,7 @@ pub fn named(path: &Utf8Path, error: &io::Error) -> io::Error {
 /// Reads a directory back as the tree it was written from.
 ///
 /// # Errors
-/// What cannot be read.
+/// If a file cannot be read.
 pub fn read_tree(dir: &Utf8Path) -> io::Result<Tree> {
     let mut tree = Tree::default();
     read_below(dir, Utf8Path::new(""), &mut tree)?;

@@ -45,7 +45,7 @@ impl Log {
             let record = format!("<{}>conductor-generator[{}]: {}\n", level as u8, std::process::id(), &line[..end]);
             let written = self.kmsg.as_mut().is_some_and(|kmsg| kmsg.write_all(record.as_bytes()).is_ok());
             if !written {
-                // Nobody is left to tell if stderr fails too.
+                // If stderr fails too, there is no place left for the message.
                 let _ = std::io::stderr().write_all(format!("conductor-generator: {line}\n").as_bytes());
             }
         }

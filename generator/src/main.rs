@@ -84,7 +84,7 @@ fn directory(argument: OsString) -> Result<Utf8PathBuf, String> {
     argument.into_string().map(Utf8PathBuf::from).map_err(|other| format!("{other:?} is not UTF-8"))
 }
 
-/// The system's or a user's: systemd says which since version 251.
+/// The scope of the manager, which systemd passes since version 251, systemd.generator(7).
 fn layout(normal: &Utf8Path) -> Result<Layout, String> {
     // A root other than / is for tests: systemd never sets it.
     let root = Utf8PathBuf::from(env("CONDUCTOR_ROOT").unwrap_or_else(|| "/".to_owned()));

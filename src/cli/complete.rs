@@ -66,7 +66,7 @@ fn with_names(command: Command) -> Command {
     command.mut_args(with_name).mut_subcommands(with_names)
 }
 
-/// Adds the completer of an argument, which its name tells.
+/// Adds the completer of an argument, which its name determines.
 fn with_name(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
         "name" if arg.is_positional() => arg.add(ArgValueCompleter::new(services)),

@@ -1,4 +1,4 @@
-//! `conductor doctor`: checks that this host is ready, and says what to do if not.
+//! `conductor doctor`: checks that this host is ready, with a remedy for each problem.
 
 use fs_err as fs;
 use std::path::Path;
@@ -195,7 +195,7 @@ fn proxy(context: &Context, host: &Host) -> Vec<Finding> {
     findings
 }
 
-/// Whether the proxy's process may connect to what its slots lead to, asked with its own user and groups.
+/// Returns whether the proxy's process may connect to what its slots lead to, asked with its own user and groups.
 fn slots(context: &Context, driver: Driver, pid: u32) -> Option<Finding> {
     let layout = &context.layout;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

@@ -19,7 +19,7 @@ use crate::source::functions::{self, MANIFEST};
 use crate::source::search::{self, Location};
 use crate::template;
 
-/// Tells whether a word is the path of a directory to declare from, and not the name of a service.
+/// Returns whether a word is the path of a directory to declare from, and not the name of a service.
 pub(crate) fn is_directory(word: &str) -> bool {
     let has_declaration = || Utf8Path::new(word).join(DECLARATION).exists();
     word.contains('/') || ServiceName::new(word).is_err() || has_declaration()
@@ -61,7 +61,7 @@ pub(crate) fn with_rendered<T>(
     work(&search::new_location(&context.layout, &name), dir)
 }
 
-/// Tells whether a word is a function, for commands that also know services: a manifest, its directory, or the
+/// Returns whether a word is a function, for commands that also know services: a manifest, its directory, or the
 /// beginning of a declared function's ID.
 pub(crate) fn is_function(context: &Context, word: &str) -> bool {
     let path = Utf8Path::new(word);

@@ -1,7 +1,8 @@
 //! Standard output of the command line.
 //!
-//! A command goes on when its output cannot be written: who reads `conductor service declare | head -1` has not asked to
-//! stop in the middle of a rollout. The first error is remembered, nothing more is written after it, and `finish` tells it.
+//! A command goes on when its output cannot be written: who reads `conductor service declare | head -1` has not asked
+//! to stop in the middle of a rollout. The first error is remembered, nothing more is written after it, and `finish`
+//! returns it.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};

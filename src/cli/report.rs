@@ -63,7 +63,7 @@ fn text(event: Event) -> Text {
         Event::StoppedUndeclared { service } => Text::Result(format!("{service}: stopped: no longer declared")),
         Event::Restored { service } => Text::Problem(format!("{service}: restored the previous declaration")),
         Event::Withdrawn { service } => {
-            Text::Problem(format!("{service}: removed the failed declaration; nothing of it runs"))
+            Text::Problem(format!("{service}: removed the failed declaration; no deployment runs"))
         }
         Event::NotUndone(failure) => Text::Problem(Failure::from(failure).to_string()),
         Event::NotDrained { deployment, why } => {

@@ -95,7 +95,7 @@ pub(crate) fn environment(context: &Context, deployment: &Deployment) -> Result<
 /// Returns the deployments of services, sorted by service, generation and number.
 ///
 /// # Errors
-/// What systemd refuses.
+/// If systemd refuses a job.
 pub(crate) fn of_services(context: &Context, names: &[ServiceName]) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for name in names {

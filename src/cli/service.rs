@@ -86,7 +86,7 @@ pub(crate) enum Verb {
         /// Name of the service
         name: String,
     },
-    /// Change how many deployments run side by side
+    /// Change the number of deployments
     Scale {
         /// Name of the service
         name: String,
@@ -110,7 +110,7 @@ pub(crate) enum Verb {
     Rollback {
         /// Name of the service
         name: String,
-        /// ID of the generation, or the beginning of it [default: the one that served before]
+        /// ID of the generation, or its beginning [default: the previous one]
         generation: Option<String>,
     },
     /// Stop a service and remove its declaration
@@ -145,7 +145,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// Tells whether it works without the running systemd.
+    /// Returns whether it works without the running systemd.
     fn works_on_files(&self) -> bool {
         match self {
             Self::Declare(arguments) => arguments.no_start,

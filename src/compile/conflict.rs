@@ -1,5 +1,5 @@
-//! Services that exclude each other: two with one route, port or name, cycles of dependencies, and a service that becomes
-//! parts while it runs.
+//! Services that exclude each other: two with one route, port or name, cycles of dependencies, and a service that
+//! becomes parts while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::path;
 use crate::proxy::routing::{Claim, PortConflict, RouteConflict};
 use crate::source::search;
 
-/// Takes out of a host what loses, and says why.
+/// Removes the services and functions that lose a conflict, with an error for each.
 pub(super) fn refuse(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
     refuse_other_kinds(layout, host, live);
     refuse_taken_routes(layout, host, live);
@@ -62,7 +62,7 @@ fn other_kind(
     Some(Diagnostic::of_file(&service.source, format!("{declared} runs {runs}, and is declared otherwise"), remedy))
 }
 
-/// What is said of a part, or of a service that would be called like one.
+/// Returns the error of a part, or of a service that would have the name of one.
 pub(crate) fn taken_name(name: &ServiceName, here: &Utf8Path, there: &Utf8Path) -> Diagnostic {
     let message = format!("{name} is already declared by {there}");
     Diagnostic::of_file(here, message, "give one of the two another name")

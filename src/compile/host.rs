@@ -85,7 +85,7 @@ impl Host {
         from_it.map(|(_, compiled)| compiled).filter(move |compiled| compiled.service.declared_as() == name)
     }
 
-    /// Whether a service is declared, be it that its declaration does not compile: what a broken one declares
+    /// Returns whether a service is declared, be it that its declaration does not compile: what a broken one declares
     /// nobody knows, so that it may have any part.
     pub(crate) fn declares(&self, name: &ServiceName) -> bool {
         let broken = |name: &ServiceName| self.errors.contains_key(&Some(name.clone()));

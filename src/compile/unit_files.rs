@@ -32,7 +32,7 @@ impl UnitFiles {
     }
 
     /// # Errors
-    /// If the unit of a service that is declared at `site` belongs to somebody else.
+    /// If another package or the administrator owns the unit of a service.
     pub(crate) fn refuse(&self, name: &ServiceName, location: &Location) -> Result<(), Diagnostics> {
         let all = self.0.get(&name.unit());
         let Some((_, path)) = all.into_iter().flatten().find(|(here, _)| !is_masked(here)) else { return Ok(()) };
@@ -41,7 +41,7 @@ impl UnitFiles {
     }
 }
 
-/// Whether systemd takes a unit file for a mask, which belongs to nobody: a link to /dev/null, or an
+/// Returns whether systemd treats a unit file as a mask, which has no owner: a link to /dev/null, or an
 /// empty file.
 fn is_masked(path: &Utf8Path) -> bool {
     path.metadata().is_ok_and(|found| !found.is_dir() && found.len() == 0)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::declaration::{Container, Exec, Scalar, TimeSpan, Tls};
 
-/// A whole `function.toml`.
+/// The file `function.toml`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

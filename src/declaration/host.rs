@@ -1,4 +1,4 @@
-//! `conductor.toml`: what holds for each service of a host that does not say otherwise.
+//! `conductor.toml`: the defaults of a host's services.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::declaration::{Deploy, Install, Scalar, Systemd, TimeSpan};
 
-/// A whole `conductor.toml`.
+/// The file `conductor.toml`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ pub struct Hook {
     pub(crate) timeout: Option<TimeSpan>,
 }
 
-/// A directive's value, or several lines of it.
+/// The value of a directive, or the values of one that is repeated.
 #[derive(Debug)]
 pub enum OneOrMany {
     One(Scalar),

@@ -1,4 +1,5 @@
-//! `conductor deployment _start|_stop|_cleanup DEPLOYMENTDIR`: the hooks that a deployment's unit runs around its process.
+//! `conductor deployment _start|_stop|_cleanup DEPLOYMENTDIR`: the hooks that a deployment's unit runs around its
+//! process.
 
 use std::os::unix::process::CommandExt;
 use std::process;
@@ -110,8 +111,8 @@ fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: O
     Ok(runtime.endpoint)
 }
 
-/// `ExecStop=`: releases the slots and waits until no request is in flight. Requests in flight after `timeout` are logged
-/// and are no error: the process has to stop. systemd passes the main process in `$MAINPID`, if it still runs.
+/// `ExecStop=`: releases the slots and waits until no request is in flight. Requests in flight after `timeout` are
+/// logged and are no error: the process has to stop. systemd passes the main process in `$MAINPID`, if it still runs.
 ///
 /// # Errors
 /// If the slots cannot be released.
@@ -178,7 +179,7 @@ pub(crate) fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration,
     Err(Error(format!("could not run timeout(1): {error}")))
 }
 
-/// Tells whether a deployment stops because it was idle for long enough: its callers' socket stays active then.
+/// Returns whether a deployment stops because it was idle for long enough: its callers' socket stays active then.
 fn is_idle(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
     let model = deployment::model(layout, deployment);
     model.is_ok_and(|model| model.listen.idle_timeout.is_some())
@@ -193,7 +194,7 @@ fn state_and_job(manager: Manager, unit: &str) -> Option<(systemd::State, bool)>
     Some((properties.remove("ActiveState")?, has_job))
 }
 
-/// Tells whether the service is being stopped, from systemd's job queue.
+/// Returns whether the service is being stopped, from systemd's job queue.
 fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
     if atomic::is_locked(&layout.at(&layout.lock(&deployment.service))) {
         // A rollout stops deployments one by one. To ask systemd would take longer than the rest of this hook.
@@ -235,7 +236,7 @@ pub(crate) fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
 /// for good; gives the slots of one that crashed to a ready sibling, if there is one, until systemd restarts it.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, result: &str) -> Result<()> {
     let state = state::read(layout, deployment).map(|runtime| runtime.state);
     if state == Some(State::Resting) {

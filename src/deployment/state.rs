@@ -62,7 +62,7 @@ impl Runtime {
 /// Creates the DEPLOYMENTDIR with its link to the generation.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let dir = layout.at(&deployment.dir(layout));
     fs::create_dir_all(&dir)?;
@@ -77,7 +77,7 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()
 /// Writes the runtime data of a deployment.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn write(layout: &Layout, deployment: &Deployment, runtime: &Runtime) -> io::Result<()> {
     let path = layout.at(&deployment.dir(layout)).join(RUNTIME);
     atomic::write(&path, &serde_json::to_vec(runtime)?)
@@ -98,7 +98,7 @@ pub(crate) fn age(layout: &Layout, deployment: &Deployment) -> Duration {
 /// Sets the state of a deployment that has runtime data.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn set_state(layout: &Layout, deployment: &Deployment, state: State) -> io::Result<()> {
     match read(layout, deployment) {
         Some(runtime) => write(layout, deployment, &Runtime { state, ..runtime }),
@@ -109,7 +109,7 @@ pub(crate) fn set_state(layout: &Layout, deployment: &Deployment, state: State) 
 /// Records that a deployment is ready, and how long that took.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn set_ready(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let Some(runtime) = read(layout, deployment) else { return Ok(()) };
     let took = runtime.main_pid.and_then(process_age);
@@ -130,7 +130,7 @@ fn process_age(pid: u32) -> Option<Duration> {
 /// Notes why a start failed, for the rollout.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn write_failure(layout: &Layout, deployment: &Deployment, why: &str) -> io::Result<()> {
     atomic::write(&layout.at(&deployment.dir(layout)).join(FAILURE), why.as_bytes())
 }
@@ -140,11 +140,11 @@ pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<String
     fs::read_to_string(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()
 }
 
-/// Removes the DEPLOYMENTDIR, and a file that systemd 252 to 257 leaves: they write LogExtraFields= to one name and unlink
-/// another. It would fill /run, generation by generation.
+/// Removes the DEPLOYMENTDIR, and a file that systemd 252 to 257 leaves: they write LogExtraFields= to one name and
+/// unlink another. It would fill /run, generation by generation.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let forgotten = format!("/run/systemd/units/log-extra-fields:{}", deployment.unit());
     let _ = fs::remove_file(layout.at(Utf8Path::new(&forgotten)));

@@ -112,7 +112,7 @@ fn integer(text: &str) -> Option<i128> {
     }
 }
 
-/// Whether the number is negative, and what follows its sign.
+/// Returns whether the number is negative, and what follows its sign.
 fn sign(text: &str) -> (bool, &str) {
     let text = text.trim_ascii_start();
     (text.starts_with('-'), text.strip_prefix(['+', '-']).unwrap_or(text))

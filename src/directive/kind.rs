@@ -1,4 +1,4 @@
-//! What is known of one directive: its section, its name, the version that brought it, and what its value looks like.
+//! What is known of one directive: its section, its name, the version that added it, and what its value looks like.
 
 /// A section of a unit file that takes directives of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ impl Section {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Directive {
     pub name: &'static str,
-    /// The version of systemd that brought it; 0 for 252 or older.
+    /// The version of systemd that added it; 0 for 252 or older.
     pub(crate) since: u16,
     pub(crate) kind: Kind,
 }

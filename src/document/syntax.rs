@@ -1,7 +1,7 @@
 //! What to write instead of text that is not TOML.
 //!
-//! The `toml` crate tells an error as a sentence. Its parser says as data what it expected where, so the text is parsed
-//! once more, and nothing here depends on how a sentence is worded.
+//! The `toml` crate reports an error as a sentence. Its parser reports the expected tokens as data, so the text is
+//! parsed once more, and nothing here depends on how a sentence is worded.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use toml_parser::{Expected, ParseError, Raw, Source};
 
 use crate::diagnostic::Position;
 
-/// What is wrong at a position, where that can be said better than the parser does.
-pub(super) fn message(at: &Position, told: &str) -> String {
+/// Returns a message for the error at a position, where it can be clearer than the parser's own.
+pub(super) fn message(at: &Position, parsers: &str) -> String {
     match fault(at) {
         Fault::NoValue => "a value is missing".to_owned(),
-        _ => told.to_owned(),
+        _ => parsers.to_owned(),
     }
 }
 
@@ -71,7 +71,7 @@ fn fault(at: &Position) -> Fault {
             return scalar(error, event.encoding(), raw);
         }
     }
-    // The text is TOML; what it says is not possible.
+    // The text has the syntax of TOML, but its content is invalid.
     if errors.is_empty() { Fault::Twice } else { Fault::Other }
 }
 

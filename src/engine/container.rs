@@ -1,4 +1,4 @@
-//! What a deployment's containers need on the host: secrets that their processes can read, whoever they are.
+//! The credentials of a deployment's containers, readable for any user of their processes.
 
 use fs_err as fs;
 use std::fs::DirBuilder;
@@ -12,11 +12,11 @@ use crate::error::Result;
 use crate::layout::Layout;
 use crate::names::Deployment;
 
-/// Copies systemd's credentials to where containers find them, whoever their processes are: the directory
-/// above is root's alone.
+/// Copies systemd's credentials to the directory that containers mount. Any user may read them there; only root may
+/// enter its parent.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn credentials(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let Some(from) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return Ok(()) };
     let from = Utf8PathBuf::try_from(std::path::PathBuf::from(from)).map_err(io::Error::other)?;

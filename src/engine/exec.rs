@@ -1,15 +1,15 @@
-//! What a command needs on the host that listens on TCP: a port.
+//! The port of a command that listens on TCP.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 
-/// Ports that are chosen for processes: below those that Linux gives to outgoing connections
-/// (`ip_local_port_range`, ip(7)), so that none of these takes one in between.
+/// The range of ports for processes: below that of outgoing connections, `ip_local_port_range` of ip(7), so that no
+/// connection takes a port that was chosen.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// Chooses a port that nobody listens on and that is not `taken`: the one `before`, if it can be.
+/// Chooses a free port that is not `taken`; the port `before`, if it is free.
 ///
 /// # Errors
 /// If no port is free.

@@ -8,10 +8,10 @@ use crate::layout::Layout;
 use crate::model::{Container, Engine, Pull, Service};
 use crate::names::{Deployment, GenerationId};
 
-/// Returns the images that a generation of a service runs, in order; `layout` says where the generation's files are.
+/// Returns the images that a generation of a service runs, in order. `layout` has the path of the generation's files.
 ///
 /// # Errors
-/// What is wrong with a pod's file.
+/// The first error in a pod's file.
 pub(crate) fn of(layout: &Layout, service: &Service, id: &GenerationId) -> Result<Vec<(String, Policy)>> {
     match &service.process.engine {
         Engine::Exec { .. } => Ok(Vec::new()),
@@ -25,10 +25,10 @@ pub(crate) fn of(layout: &Layout, service: &Service, id: &GenerationId) -> Resul
     }
 }
 
-/// Gets the image of a container that `name` runs, if the machine does not have it.
+/// Pulls the image of a container of `name`, if the machine does not have it.
 ///
 /// # Errors
-/// What podman says if it cannot pull the image.
+/// If podman cannot pull the image.
 pub(crate) fn provide(name: &str, container: &Container) -> Result<()> {
     image::provide(name, &container.reference(), policy(container))
 }

@@ -1,4 +1,4 @@
-//! Where an engine put a deployment that runs.
+//! The network of a running deployment.
 
 use crate::engine::podman::infra;
 use crate::engine::podman::network::{self, Network};
@@ -7,10 +7,10 @@ use crate::layout::Layout;
 use crate::model::Engine;
 use crate::names::Deployment;
 
-/// Finds the network of a deployment that runs; a command has the host's.
+/// Finds the network of a running deployment; a command has that of the host.
 ///
 /// # Errors
-/// What podman refuses, or a pod that has not started.
+/// If podman fails, or the pod has not started.
 pub(crate) fn find(layout: &Layout, deployment: &Deployment, engine: &Engine) -> Result<Network> {
     match engine {
         Engine::Exec { .. } => Ok(Network { address: None, namespace: None }),
@@ -18,7 +18,7 @@ pub(crate) fn find(layout: &Layout, deployment: &Deployment, engine: &Engine) ->
         Engine::Pod(_) => {
             let unknown = || Error(format!("{deployment}: podman has not started it"));
             let infra = infra::read(layout, deployment).ok_or_else(unknown)?;
-            // Asking podman takes as long as all else between a pod's start and its first request.
+            // A call of podman takes as long as everything else between a pod's start and its first request.
             match infra::only_address(&infra.namespace).ok().flatten() {
                 Some(address) => Ok(Network { address: Some(address.into()), namespace: Some(infra.namespace) }),
                 None => network::of(&infra.id),

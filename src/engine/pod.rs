@@ -27,13 +27,13 @@ use crate::{atomic, path, template};
 /// Kinds that are pods or make some, `podman kube play`.
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
 
-/// What a pod's templates are rendered for.
+/// The deployment for which a pod's templates are rendered.
 pub(crate) struct Setting<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) deployment: &'a Deployment,
     pub(crate) model: &'a Service,
     pub(crate) pod: &'a Pod,
-    /// Where the templates are read.
+    /// The directory of the templates.
     pub(crate) files: &'a Utf8Path,
     /// The path by which errors name that directory.
     pub(crate) shown: &'a Utf8Path,
@@ -42,14 +42,14 @@ pub(crate) struct Setting<'a> {
 /// Writes the files that `podman kube play` reads, into the DEPLOYMENTDIR.
 ///
 /// # Errors
-/// Templates that do not render, files that are not YAML or contain no pod, what the file system refuses.
+/// If a template cannot be rendered, a file is not YAML or contains no pod, or the file system refuses an operation.
 pub(crate) fn write(layout: &Layout, deployment: &Deployment, model: &Service, pod: &Pod) -> Result<()> {
     let files = layout.at(&layout.files(&deployment.service, &deployment.generation));
     let setting = Setting { layout, deployment, model, pod, files: &files, shown: &files };
     let dir = layout.at(&deployment.dir(layout));
     let all = || Ok((setting.objects()?, setting.config_map()?));
     let (mut objects, config_map) = all().map_err(|error: Diagnostic| Diagnostics::from(error))?;
-    // podman makes a volume of a claim, and refuses one that it has made before.
+    // podman creates a volume for a claim, and refuses a claim whose volume exists.
     objects.retain(|object| object["kind"] != "PersistentVolumeClaim" || !exists("volume", name(object)));
     for (name, objects) in [("pod.yaml", Some(objects)), ("configmap.yaml", config_map)] {
         if let Some(objects) = objects {
@@ -63,13 +63,13 @@ fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// JSON is YAML, and nobody has to quote anything.
+/// Writes objects as JSON, which is also YAML and needs no rules for quotes.
 fn text(objects: &[Value]) -> String {
     objects.iter().map(|object| format!("---\n{object:#}\n")).collect()
 }
 
 impl Setting<'_> {
-    /// The objects, complete.
+    /// Returns the completed objects.
     ///
     /// # Errors
     /// The first value that is wrong, with its place in the rendered file.
@@ -77,7 +77,7 @@ impl Setting<'_> {
         Ok(self.complete_all()?.into_iter().map(|one| one.object).collect())
     }
 
-    /// Finds what is wrong with the files, before anything is made of them.
+    /// Checks the files without writing anything.
     ///
     /// # Errors
     /// The first value that is wrong in the pod's file or in the ConfigMaps.
@@ -86,7 +86,7 @@ impl Setting<'_> {
         self.objects().map(drop)
     }
 
-    /// The images of all containers, in order.
+    /// Lists the images of all containers, in order.
     ///
     /// # Errors
     /// The first value that is wrong, with its place in the rendered file.
@@ -125,7 +125,7 @@ impl Setting<'_> {
         let shown = self.shown.join(path);
         let template = fs::read_to_string(self.files.join(path)).map_err(|error| read::unreadable(&shown, &error))?;
         let text = template::render(&shown, &template, &self.variables())?;
-        // Lines and columns count in what is parsed.
+        // The parser counts lines and columns from the document's start.
         let path = if text == template { shown } else { format!("{shown} (rendered)").into() };
         let documents = Document::parse(&Arc::new(Source { path, text }))?;
         for document in &documents {
@@ -142,7 +142,7 @@ impl Setting<'_> {
         Ok(documents)
     }
 
-    /// What a template may say: the variables of `service declare`, and what the processes have.
+    /// Returns the variables of a template: those of `service declare`, and the environment of the processes.
     fn variables(&self) -> BTreeMap<String, String> {
         let mut variables = self.model.process.environment.clone();
         variables.extend(self.pod.variables.clone());
@@ -172,7 +172,7 @@ impl Setting<'_> {
         own
     }
 
-    /// One pod, called as the deployment, or by that and its own name if it is not the first.
+    /// Completes one pod; the first has the deployment's name, and others that name with their own appended.
     fn workload(&self, document: &Document, kind: &str, is_first: bool) -> Result<Complete, Diagnostic> {
         let mut pod = pod_of(document, kind)?;
         let mut metadata = pod.metadata.unwrap_or_default();
@@ -201,7 +201,8 @@ impl Setting<'_> {
         }
     }
 
-    /// podman makes an emptyDir a volume of that name, which pods of two generations would share: it gets the deployment's.
+    /// podman makes an emptyDir a volume of that name, which pods of two generations would share: it gets the
+    /// deployment's.
     fn name_empty_dirs(&self, spec: &mut PodSpec) {
         let mut renamed = BTreeSet::new();
         for volume in spec.volumes.iter_mut().flatten().filter(|volume| volume.empty_dir.is_some()) {
@@ -226,7 +227,7 @@ impl Setting<'_> {
         if mounts.iter().any(|mount| mount.path == CREDENTIALS) {
             variables.insert("CREDENTIALS_DIRECTORY".to_owned(), CREDENTIALS.to_owned());
         }
-        // What the file says itself stays as it is.
+        // Variables of the file override these.
         let declared = container.env.get_or_insert_default();
         variables.retain(|name, _| declared.iter().all(|one| one.name.as_ref() != Some(name)));
         declared.extend(
@@ -240,7 +241,7 @@ impl Setting<'_> {
         }
     }
 
-    /// Directories that every container has.
+    /// Returns the directories that every container mounts.
     fn mounts(&self) -> Vec<Mount> {
         let mut mounts = Vec::new();
         if self.model.listen.kind == ListenKind::Unix {
@@ -283,7 +284,7 @@ fn fields<const N: usize>(fields: [(&str, Value); N]) -> Fields {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The pod that a workload is, or that it makes.
+/// Returns the pod of a workload: the object itself, or its template.
 fn pod_of(document: &Document, kind: &str) -> Result<Object<PodSpec>, Diagnostic> {
     if kind == "Pod" {
         return manifest::read(document);
@@ -305,11 +306,11 @@ fn pod_of(document: &Document, kind: &str) -> Result<Object<PodSpec>, Diagnostic
     Ok(Object { api_version: Some("v1".to_owned()), kind: "Pod".to_owned(), metadata, spec, rest })
 }
 
-/// Finds what a pod lacks, and what deployments side by side cannot have.
+/// Checks that a pod has containers and nothing that parallel deployments cannot share.
 fn check(document: &Document, kind: &str, spec: &PodSpec) -> Result<(), Diagnostic> {
     let here = if kind == "Pod" { path!["spec"] } else { path!["spec", "template", "spec"] };
     if spec.host_network == Some(true) {
-        let message = "deployments side by side would share the host's ports";
+        let message = "parallel deployments would share the host's ports";
         let remedy = "take hostNetwork out; [[route]] and [[port]] reach the pod";
         return Err(document.error(&here.join("hostNetwork"), message, remedy));
     }

@@ -11,7 +11,7 @@ use crate::source::functions;
 /// Starts the sockets of declared functions, and stops units of functions that are no longer declared.
 ///
 /// # Errors
-/// What systemd refuses.
+/// If systemd refuses a job.
 pub(crate) fn converge(machine: &Machine, host: &Host) -> Result<()> {
     let manager = machine.manager;
     let wanted = host.functions.keys().map(|id| format!("{}.socket", id.unit()));
@@ -28,7 +28,7 @@ pub(crate) fn converge(machine: &Machine, host: &Host) -> Result<()> {
 /// Publishes the proxy's configuration if it has changed.
 ///
 /// # Errors
-/// What systemd or the proxy refuses.
+/// If systemd refuses a job or the proxy its configuration.
 pub(crate) fn publish(machine: &Machine) -> Result<()> {
     let host = compile::compile(machine.layout, &machine.target());
     publish_host(machine, &host)
@@ -37,7 +37,7 @@ pub(crate) fn publish(machine: &Machine) -> Result<()> {
 /// Publishes the proxy's configuration of a compiled host if it has changed.
 ///
 /// # Errors
-/// What systemd or the proxy refuses.
+/// If systemd refuses a job or the proxy its configuration.
 pub(crate) fn publish_host(machine: &Machine, host: &Host) -> Result<()> {
     if !publish::is_published(machine.layout, &host.proxy) {
         publish::republish(machine.manager)?;

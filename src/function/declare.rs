@@ -29,7 +29,7 @@ use crate::{accounts, atomic, path};
 /// Locks functions until dropped: one command at a time declares or removes one.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn lock(layout: &Layout) -> io::Result<File> {
     atomic::lock(&layout.at(&layout.functions_lock()))
 }

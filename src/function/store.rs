@@ -1,4 +1,4 @@
-//! Functions on disk: gathered from where they are written, stored whole, and who owns which alias.
+//! Functions on disk: gathering, storing and removing them, and the owners of aliases.
 
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use crate::{path, template};
 /// that begin with `./`.
 ///
 /// # Errors
-/// What is not there, not beside the manifest, or too large.
+/// If a file is missing, not beside the manifest, or too large.
 pub fn gather(manifest: &Utf8Path, variables: &BTreeMap<String, String>, to: &Utf8Path) -> Result<(), Diagnostics> {
     let text = read::text(manifest, manifest)?;
     let text = template::render(manifest, &text, variables)?;
@@ -140,15 +140,15 @@ fn failed(path: &Utf8Path, error: &io::Error) -> Diagnostic {
     Diagnostic::of_file(path, error.to_string(), "check the path and its permissions")
 }
 
-/// Where functions are declared.
+/// Returns the directory of declared functions.
 pub fn base(layout: &Layout) -> Utf8PathBuf {
     layout.function_dirs()[0].clone()
 }
 
-/// An empty directory for a function beside the others.
+/// Creates an empty scratch directory for a function beside the others.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub fn staging(layout: &Layout) -> io::Result<Staging> {
     let base = layout.at(&base(layout));
     fs::create_dir_all(&base)?;
@@ -156,7 +156,7 @@ pub fn staging(layout: &Layout) -> io::Result<Staging> {
     atomic::staging(&base.join("function"))
 }
 
-/// Puts a gathered function in its place. Everybody may read it: its processes are another user's.
+/// Moves a gathered function to its directory. All users may read it, because its processes run as another user.
 ///
 /// # Errors
 /// What the file system refuses, or files that changed while they were copied.
@@ -184,7 +184,7 @@ fn link(layout: &Layout, alias: &Alias) -> Utf8PathBuf {
 /// Gives an alias to a function, in one step.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
     let link = link(layout, alias);
     fs::create_dir_all(link.parent().unwrap_or(&link))?;
@@ -195,15 +195,15 @@ pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
     atomic::link(&target, &link)
 }
 
-/// Takes an alias from whoever has it.
+/// Removes an alias.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn take(layout: &Layout, alias: &Alias) -> io::Result<()> {
     atomic::remove_file(&link(layout, alias))
 }
 
-/// The aliases of a function.
+/// Lists the aliases of a function.
 pub(crate) fn owned(layout: &Layout, id: &FunctionId) -> Vec<Alias> {
     functions::aliases(layout)
         .into_iter()
@@ -215,7 +215,7 @@ pub(crate) fn owned(layout: &Layout, id: &FunctionId) -> Vec<Alias> {
 /// Removes a function.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn remove(layout: &Layout, dir: &Utf8Path) -> io::Result<()> {
     atomic::remove_dir(&layout.at(dir))
 }

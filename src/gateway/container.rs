@@ -1,8 +1,9 @@
 //! The container of a function: podman starts it in the unit's control group, and its first process is this program.
 //!
-//! Inside, this program does what the unit of an exec function does on the host. It starts programs where they have to run:
-//! in the container's namespaces, root and control group, as its user, as fast as on the host. When it ends, nothing of the
-//! container is left. The host's own program runs there, with its loader and libraries, so that the image needs none of them.
+//! Inside, this program does what the unit of an exec function does on the host. It starts programs where they have to
+//! run: in the container's namespaces, root and control group, as its user, as fast as on the host. When it ends,
+//! nothing of the container is left. The host's own program runs there, with its loader and libraries, so that the
+//! image needs none of them.
 
 use std::fs;
 use std::io;
@@ -27,8 +28,8 @@ const RUN: &str = "run --replace --rm --detach --cgroups=split --log-driver=pass
 /// Variables by which podman would take over the unit's sockets and its notification.
 const SYSTEMD_VARIABLES: &[&str] = &["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET"];
 
-/// Starts a function's container; that of an isolated function for the connection `instance`. If it cannot be started, its
-/// clients are answered with 502.
+/// Starts a function's container; that of an isolated function for the connection `instance`. If it cannot be started,
+/// its clients are answered with 502.
 ///
 /// # Errors
 /// Why the container was not started.
@@ -68,14 +69,15 @@ fn run_podman(arguments: &[String]) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("podman {}: {status}", arguments[0])) }
 }
 
-/// Tells systemd that the unit is up, and that conmon(8) is its main process, sd_notify(3). systemd would not accept that from
-/// podman itself, as this process has waited for it.
+/// Notifies systemd that the unit is ready and conmon(8) is its main process, sd_notify(3). systemd would not accept
+/// that from podman itself, as this process has waited for it.
 fn notify_systemd(conmon: &str) -> io::Result<()> {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     UnixDatagram::unbound()?.send_to(format!("MAINPID={conmon}\nREADY=1").as_bytes(), socket).map(drop)
 }
 
-/// Removes what is left of a function's container after its unit has ended. A container that ended by itself leaves nothing.
+/// Removes what is left of a function's container after its unit has ended. A container that ended by itself leaves
+/// nothing.
 ///
 /// # Errors
 /// Why podman did not remove it.

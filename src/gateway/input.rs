@@ -31,9 +31,10 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    /// Receives a request's whole body, before its program starts: slow clients hold no process, the program gets the length
-    /// (RFC 3875 section 4.1.2), and no answer begins before its request has ended. When an answer begins, Caddy, as any
-    /// server with Go's net/http, closes the rest of a body that it still passes on, and the connection with it.
+    /// Receives a request's complete body, before its program starts: slow clients hold no process, the program gets
+    /// the length (RFC 3875 section 4.1.2), and no answer begins before its request has ended. When an answer begins,
+    /// Caddy, as any server with Go's net/http, closes the rest of a body that it still passes on, and the connection
+    /// with it.
     ///
     /// # Errors
     /// 400 if the client does not send all of it, 507 if there is no room for it.
@@ -80,7 +81,8 @@ impl Input {
         }
     }
 
-    /// Returns the program's stdin, None without a body. A task writes what a pipe has no room for, for as long as `limit`.
+    /// Returns the program's stdin, None without a body. A task writes what a pipe has no room for, for as long as
+    /// `limit`.
     ///
     /// # Errors
     /// If the kernel refuses a pipe.

@@ -1,7 +1,8 @@
 //! Processes of programs: starts them, waits for them, and kills what they leave behind.
 //!
 //! One task waits for all processes. Each process leads a process group of its own. The gateway is the reaper of their
-//! orphaned descendants, PR_SET_CHILD_SUBREAPER of prctl(2), so that no descendant outlives its request by leaving the group.
+//! orphaned descendants, PR_SET_CHILD_SUBREAPER of prctl(2), so that no descendant outlives its request by leaving the
+//! group.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -82,7 +83,8 @@ enum Ended {
 }
 
 impl Children {
-    /// Makes this process the reaper of its descendants, and starts the tasks that wait for them. Needs a tokio runtime.
+    /// Makes this process the reaper of its descendants, and starts the tasks that wait for them. Needs a tokio
+    /// runtime.
     ///
     /// # Errors
     /// If the kernel refuses that, or the signal handler of SIGCHLD.
@@ -126,8 +128,8 @@ impl Children {
         error.map_or(Ok(process), Err)
     }
 
-    /// Starts a program for a request, and returns the pipe that it writes to. `End::start_error` says if the kernel cannot
-    /// execute it.
+    /// Starts a program for a request, and returns the pipe that it writes to. `End::start_error` is set if the kernel
+    /// cannot execute it.
     ///
     /// # Errors
     /// If the kernel refuses a pipe or a process.
@@ -160,7 +162,8 @@ impl Children {
         }
     }
 
-    /// Kills the orphans of requests that are over, if the last search found them as well. Returns those that this one found.
+    /// Kills the orphans of requests that are over, if the last search found them as well. Returns those that this one
+    /// found.
     fn sweep(&self, before: &HashSet<Pid>) -> HashSet<Pid> {
         let mut orphans = HashSet::new();
         for pid in children_of_this_process() {

@@ -21,8 +21,8 @@ pub(crate) const BUFFER_SIZE: usize = 32 << 10;
 const GROWTH: usize = 4096;
 /// A program that has closed its output may run on for this time before the gateway ends its answer.
 pub(crate) const GRACE: Duration = Duration::from_millis(50);
-/// The gateway holds an answer back for this time: one that ends within it is sent with its length, and with 502 instead if its
-/// program fails.
+/// The gateway holds an answer back for this time: one that ends within it is sent with its length, and with 502
+/// instead if its program fails.
 const HOLD: Duration = Duration::from_millis(1);
 
 /// A CGI program's process, and the pipe that is its stdout.
@@ -41,11 +41,11 @@ pub(crate) enum Beginning {
 
 /// What a program has written of its body within `HOLD`.
 pub(crate) enum Held {
-    /// All of it; and how the program ended.
+    /// The complete answer, and the program's exit.
     Complete(End),
-    /// As much as its Content-Length says. The program may still run.
+    /// As much as Content-Length announces; the program may still run.
     Enough,
-    /// A part of it.
+    /// A part of the answer.
     Partial,
 }
 
@@ -102,8 +102,8 @@ impl Running {
         timeout(HOLD, read).await.unwrap_or(Ok(Held::Partial)).map_err(|error| read_failed(&error))
     }
 
-    /// Waits for the end of a program that has closed its output. The kernel closes it some microseconds before the process
-    /// has ended.
+    /// Waits for the end of a program that has closed its output. The kernel closes it some microseconds before the
+    /// process has ended.
     async fn end(&mut self) -> End {
         std::thread::yield_now();
         if let Some(end) = self.process.try_wait() {
@@ -128,8 +128,8 @@ impl Running {
     }
 }
 
-/// Decides whether an answer is complete by how its program ended after the header: a program that a signal killed may not
-/// have written all of it. An exit status other than 0 is only logged.
+/// Decides whether an answer is complete by how its program ended after the header: a program that a signal killed may
+/// not have written all of it. An exit status other than 0 is only logged.
 ///
 /// # Errors
 /// Why the answer is not complete.

@@ -1,8 +1,9 @@
 //! Starts programs while the caller goes on.
 //!
-//! fork(2) copies the caller's page tables, and vfork(2), which posix_spawn(3) and the standard library use, suspends the
-//! calling thread until the program runs. This file calls clone(2) with CLONE_VM alone: the child shares the caller's
-//! memory until execve(2), as after vfork(2), but both run. `cargo bench --bench spawn` compares it with the standard library.
+//! fork(2) copies the caller's page tables, and vfork(2), which posix_spawn(3) and the standard library use, suspends
+//! the calling thread until the program runs. This file calls clone(2) with CLONE_VM alone: the child shares the
+//! caller's memory until execve(2), as after vfork(2), but both run. `cargo bench --bench spawn` compares it with the
+//! standard library.
 //!
 //! Until execve(2) the child must do nothing but system calls: no allocation, no lock, no panic, and no errno, which is
 //! the calling thread's. This is the project's only unsafe code.
@@ -111,8 +112,8 @@ struct Stack(NonNull<c_void>);
 // SAFETY: it owns its mapping, which no thread is bound to.
 unsafe impl Send for Stack {}
 
-/// Stacks of children that have ended, for the next ones: mmap(2) and the first write to a page are slow. There are never
-/// more than children that ran at the same time.
+/// Stacks of children that have ended, for the next ones: mmap(2) and the first write to a page are slow. There are
+/// never more than children that ran at the same time.
 static FREE_STACKS: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
 
 impl Stack {
@@ -144,7 +145,8 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's, and no child runs on it: `ChildMemory` leaks the stacks of those that do.
+        // SAFETY: the mapping is this value's, and no child runs on it: `ChildMemory` leaks the stacks of those that
+        // do.
         let _ = unsafe { munmap(self.0.as_ptr(), page_size() + STACK_SIZE) };
     }
 }
@@ -176,11 +178,11 @@ pub(crate) enum Return {
     AfterExec,
 }
 
-/// Starts a child that leads a process group of its own and executes `image`. Its stderr is the caller's. The caller must
-/// free the returned memory after it has waited for the child.
+/// Starts a child that leads a process group of its own and executes `image`. Its stderr is the caller's. The caller
+/// must free the returned memory after it has waited for the child.
 ///
 /// # Errors
-/// What mmap(2) and clone(2) return. Whether chdir(2) or execve(2) failed in the child, `ChildMemory::error` says.
+/// What mmap(2) and clone(2) return. `ChildMemory::error` has the error of chdir(2) or execve(2) in the child.
 pub(crate) fn spawn(image: Image, stdin: &OwnedFd, stdout: &OwnedFd, when: Return) -> io::Result<(Pid, ChildMemory)> {
     let stack = Stack::take()?;
     let top = stack.top();
@@ -211,8 +213,8 @@ pub(crate) fn spawn(image: Image, stdin: &OwnedFd, stdout: &OwnedFd, when: Retur
     }
 }
 
-/// Changes the calling thread's signal mask, and returns the former one. The C library's function leaves out the signals
-/// that it uses itself.
+/// Changes the calling thread's signal mask, and returns the former one. The C library's function leaves out the
+/// signals that it uses itself.
 fn set_mask(how: c_int, set: SignalSet) -> io::Result<SignalSet> {
     let mut former = 0;
     // SAFETY: both sets are as large as the kernel expects.

@@ -8,7 +8,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "description",
         example: "\"Apply migrations\"",
-        meaning: "One line that says to people what the command does.",
+        meaning: "One line that describes the command.",
         ..OF_COMMAND
     },
     Key {

@@ -137,5 +137,5 @@ pub(crate) const ELSEWHERE: &[(&str, &str, &str)] = &[
         "write port = 8080 here for where it listens, and [[route]] for HTTP or [[port]] for TCP",
     ),
     ("notify", "[health] determines when a deployment is ready", "write notify = true in [health]"),
-    ("container_name", "a container is called as its deployment", "remove it"),
+    ("container_name", "a container has the name of its deployment", "remove it"),
 ];

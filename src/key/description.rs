@@ -1,4 +1,4 @@
-//! What there is to say of one key.
+//! The description of one key.
 
 /// One key of a section.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +19,12 @@ pub struct Key {
     pub digest: Option<Digest>,
     /// The path that `conductor plan` names when the key changes, `*` for any name; empty for the key's own.
     pub reported_as: &'static str,
-    /// Where the key may stand in a declaration with `[[part]]`; of keys of sections only those of `[systemd]` say it.
+    /// Where the key may stand in a declaration with `[[part]]`; among keys of sections, only those of `[systemd]` set
+    /// it.
     pub parts: Parts,
 }
 
-/// A key that says nothing yet: tables start from it and name what differs.
+/// An empty description: tables start from it and set the fields that differ.
 pub(crate) const KEY: Key = Key {
     name: "",
     kind: Kind::Text(""),

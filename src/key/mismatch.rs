@@ -1,4 +1,4 @@
-//! What does not fit the type of a file that people write, in their words.
+//! Errors of a file that does not have the type of a declaration, a manifest or conductor.toml.
 
 use crate::diagnostic::Diagnostic;
 use crate::directive;
@@ -6,7 +6,7 @@ use crate::document::{Error, Node, Path, Problem};
 use crate::key::description::{Entries, Key, Kind};
 use crate::key::{File, container};
 
-/// Says what does not fit, and what to write instead.
+/// Converts an error of reading a file into one with its position and a remedy.
 pub(crate) fn mismatch(file: File, document: &Node, error: Error) -> Diagnostic {
     let path = error.path;
     match error.problem {
@@ -50,7 +50,7 @@ fn did_you_mean(key: &str, expected: &[&str]) -> String {
     }
 }
 
-/// Says what to write at a path.
+/// Returns a remedy with the described example of the key at a path.
 pub(crate) fn example(file: File, path: &Path) -> String {
     let names = path.keys();
     let Some((name, above)) = names.split_last() else {

@@ -10,7 +10,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "description",
         default: Default::Words("the service's name"),
         example: "\"Shop front end\"",
-        meaning: "One line that says to people what the service is.",
+        meaning: "One line that describes the service.",
         systemd: "`Description=`",
         parts: Parts::Separate,
         ..SETTING

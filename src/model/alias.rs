@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Where a function can be reached by a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Alias {
-    /// None: every host that has no other site.
+    /// The host; None for all hosts without a site of their own.
     pub(crate) host: Option<String>,
     /// A path prefix, on path boundaries; `/` is everything.
     pub(crate) path: String,
@@ -37,14 +37,14 @@ impl Alias {
         (!text.is_empty() && alias.file_name() == name).then_some(alias)
     }
 
-    /// Whether a request is for this alias: its host, without port, and its path.
+    /// Returns whether a request is for this alias: its host, without port, and its path.
     pub(crate) fn matches(&self, host: Option<&str>, path: &str) -> bool {
         let is_host = self.host.as_deref().is_none_or(|own| host.is_some_and(|host| host.eq_ignore_ascii_case(own)));
         is_host && below(&self.path, path).is_some()
     }
 }
 
-/// What is left of a path below a prefix; the proxy does not tell capitals apart.
+/// What is left of a path below a prefix; the proxy ignores case.
 pub(crate) fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
     let prefix = prefix.trim_end_matches('/');
     let start = path.get(..prefix.len())?;

@@ -25,7 +25,7 @@ pub enum Engine {
 pub enum Readiness {
     /// The engine is the main process, and it has started once it is executed.
     Executed,
-    /// The engine says that it has started, and which process is the main one, sd_notify(3).
+    /// The engine notifies systemd of its start and its main process, sd_notify(3).
     Announced,
     /// The engine's command ends once all has started, and the main process is in a file.
     Recorded,
@@ -93,7 +93,7 @@ impl Engine {
         }
     }
 
-    /// Returns where a deployment listens that does not say so.
+    /// Returns the default of `listen.type`.
     pub(crate) fn default_listener(&self) -> ListenKind {
         match self {
             Self::Exec { .. } => ListenKind::Activation,
@@ -149,7 +149,7 @@ impl Container {
     /// Returns the image to run: by its digest where that is known.
     pub(crate) fn reference(&self) -> String {
         match &self.digest {
-            // A tag beside a digest is none of podman's business: it says where the digest was found.
+            // podman ignores a tag beside a digest; people write it to name the version.
             Some(digest) => format!("{}@{digest}", without_tag(&self.image)),
             None => self.image.clone(),
         }

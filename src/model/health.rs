@@ -20,7 +20,7 @@ pub(crate) struct Health {
     pub(crate) retries: Option<u32>,
 }
 
-/// What tells that a deployment is ready.
+/// The check that a deployment is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Check {
@@ -38,6 +38,6 @@ pub(crate) enum Check {
     Tcp,
     /// The command, run as the service's user in its sandbox, exits with 0.
     Exec { command: Command },
-    /// The process says READY=1, sd_notify(3).
+    /// The process sends READY=1, sd_notify(3).
     Notify,
 }

@@ -10,7 +10,7 @@ use crate::declaration::{ListenKind, Tls};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listen {
     pub kind: ListenKind,
-    /// A deployment to which nobody is connected for this long stops until somebody connects.
+    /// The time without a connection after which a deployment stops; the next connection starts it.
     pub(crate) idle_timeout: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! A service: what runs, how it is reached, and how deployments of it replace each other.
+//! A service: its engine, its addresses, and how its deployments replace each other.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ use crate::model::setting::Setting;
 use crate::model::systemd::Systemd;
 use crate::names::ServiceName;
 
-/// A service, and what its declaration says to single targets.
+/// A service, and its settings for single targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     pub service: Service,
     pub systemd: Systemd,
 }
 
-/// Everything that is known of a service, whatever runs it.
+/// The settings of a service that hold for any target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     pub name: ServiceName,
-    /// What it is a part of.
+    /// The group, if the service is a part.
     pub(crate) group: Option<Group>,
     pub description: String,
     /// Deployments in parallel, 1 to `slots`.
@@ -65,12 +65,12 @@ impl Service {
         self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
 
-    /// Returns the dependencies of what is declared.
+    /// Returns the dependencies of the service or, for a part, of its group.
     pub(crate) fn dependencies(&self) -> &[Dependency] {
         self.group.as_ref().map_or(&self.dependencies, |group| &group.dependencies)
     }
 
-    /// Returns whether the engine has to be asked where a deployment can be reached, once that runs.
+    /// Returns whether only the engine knows the address of a running deployment.
     pub(crate) fn is_asked_for_address(&self) -> bool {
         self.process.engine.has_own_network() && self.listen.kind != ListenKind::Activation
     }
@@ -81,7 +81,7 @@ impl Service {
     }
 }
 
-/// What the parts of a service have together: one unit that starts, reloads and stops them, and one set of limits.
+/// A group of parts: one unit that starts, reloads and stops them, and limits that they share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     pub(crate) name: ServiceName,

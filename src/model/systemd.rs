@@ -1,8 +1,9 @@
-//! What a declaration says to systemd alone: directives that are passed through, and unit drop-ins.
+//! The declared settings that only systemd has: directives that are passed through, `install.wanted_by`, and unit
+//! drop-ins.
 
 use serde::{Deserialize, Serialize};
 
-/// What a declaration says to systemd alone, beside what its service is.
+/// The declared settings of a service that only systemd has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Systemd {
     /// Directives for section `[Unit]` of the deployments' service.

@@ -13,8 +13,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 const PULL: Duration = Duration::from_secs(15 * 60);
 
 impl Service {
-    /// Returns the limit of one command of a deployment's start: room for the longest. Where the process itself says when
-    /// it is ready, nothing else keeps that time.
+    /// Returns the limit of one command of a deployment's start: room for the longest. Where the process itself says
+    /// when it is ready, nothing else keeps that time.
     pub(crate) fn start_limit(&self) -> Duration {
         let Hooks { pre_start, post_start, .. } = &self.hooks;
         let health = match self.health.check {
@@ -33,7 +33,7 @@ impl Service {
         [pre_stop, post_stop].into_iter().flatten().map(hook_limit).fold(drain, Duration::max)
     }
 
-    /// Returns the limit of a whole rollout, which starts and stops every deployment twice if it is rolled back.
+    /// Returns the time limit of a rollout, which starts and stops each deployment twice if it is rolled back.
     pub(crate) fn rollout_limit(&self) -> Duration {
         let batches = match self.deploy.strategy {
             Strategy::Rolling => self.concurrency.div_ceil(self.deploy.max_surge),
@@ -43,7 +43,7 @@ impl Service {
         2 * batches * (self.start_time() + self.stop_time()) + pull
     }
 
-    /// Returns the limit of stopping all deployments side by side.
+    /// Returns the time limit of stopping all deployments in parallel.
     pub(crate) fn shutdown_limit(&self) -> Duration {
         self.stop_time() + MARGIN
     }

@@ -1,4 +1,4 @@
-//! Caddy's configuration: the upstreams of each service, and one site a host with all services' routes in it.
+//! Caddy's configuration: the upstreams of each service, and one site a host with the routes of all services.
 //!
 //! Sources: the Caddyfile manual's pages on `reverse_proxy`, `handle`, `route` and `handle_errors`.
 
@@ -89,16 +89,17 @@ fn functions(functions: &routing::Functions) -> Functions {
 /// The site of routes and aliases without a host; Debian's own Caddyfile has it as well, as an example.
 pub(super) const EVERY_HOST: &str = ":80";
 
-/// Returns what to do about a site that the administrator's Caddyfile has as well, going by Caddy's words: `caddy adapt`
-/// reports errors as text alone.
+/// Returns the remedy for a site that the administrator's Caddyfile has as well. Caddy's text is parsed, because `caddy
+/// adapt` reports errors as text alone.
 pub(super) fn explain(words: &str) -> Option<String> {
     let (_, site) = words.rsplit_once("ambiguous site definition: ")?;
     let site = site.split_whitespace().next()?;
     let example = if site == EVERY_HOST { " (Debian's Caddyfile has it as an example)" } else { "" };
-    Some(format!("take the site {site} out of /etc/caddy/Caddyfile{example}, then `conductor daemon-reload`"))
+    Some(format!("remove the site {site} from /etc/caddy/Caddyfile{example}, then run `conductor daemon-reload`"))
 }
 
-/// Returns whether a Caddyfile has the site of all hosts: a route or an alias without a host cannot be served beside it.
+/// Returns whether a Caddyfile has the site of all hosts: a route or an alias without a host cannot be served beside
+/// it.
 pub(super) fn has_every_host(caddyfile: &str) -> bool {
     caddyfile.lines().any(|line| line.split_whitespace().next() == Some(EVERY_HOST))
 }

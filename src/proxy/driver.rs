@@ -1,6 +1,6 @@
 //! Drivers: how each reverse proxy takes the routing table.
 //!
-//! A driver says what it cannot express, renders a table to files, names the command that validates a candidate,
+//! A driver refuses what it cannot express, renders a table to files, names the command that validates a candidate,
 //! explains the proxy's words, and gives `conductor doctor` what is particular to it.
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -67,9 +67,9 @@ impl Driver {
         }
     }
 
-    /// Returns what of a route the proxy cannot express, None if it can express all of it.
+    /// Returns the property of a route that the proxy cannot express; None if it can express all.
     pub(crate) fn unsupported(self, route: &Route) -> Option<String> {
-        // Whoever adds a property of routes decides here which proxies have it.
+        // A new property of routes does not compile until it is decided here which proxies support it.
         let Route { host: _, path: _, tls: _ } = route;
         match self {
             Self::Caddy => None,

@@ -104,7 +104,7 @@ fn of_driver(driver: Driver, files: Files) -> Files {
     own.collect()
 }
 
-/// Reads the compiled files, each as the manifest says, by their paths below `dir`.
+/// Reads the compiled files that the manifest lists, by their paths below `dir`.
 fn read_compiled(dir: &Utf8Path) -> Result<Files> {
     let deadline = Instant::now() + COMPILE_TIMEOUT;
     loop {
@@ -131,8 +131,8 @@ fn read_once(dir: &Utf8Path) -> io::Result<Files> {
     Ok(files)
 }
 
-/// Has the proxy's own checker read a candidate, as the proxy's own user. The administrator's files are part of what has
-/// to be valid: two sites of one name are not.
+/// Validates a candidate with the proxy's own command, as the proxy's user, together with the administrator's files:
+/// two sites of one name are an error.
 fn validate(manager: Manager, driver: Driver, place: &Utf8Path, files: &Files) -> Result<()> {
     let properties = manager.show(driver.unit(), &["LoadState", "User"])?;
     let get = |key: &str| properties.get(key).map_or("", String::as_str);
@@ -159,8 +159,8 @@ fn validate(manager: Manager, driver: Driver, place: &Utf8Path, files: &Files) -
     Err(Error(format!("{title} refuses the configuration; the published one stays:\n{}", refusal.words)))
 }
 
-/// Returns why requests in flight cannot be counted: the kernel tells a deployment's accepted connections only in the
-/// network namespace of whoever connected, and drains look in PID 1's. None without a proxy, or a systemd to ask.
+/// Returns why requests in flight cannot be counted: the kernel shows accepted connections in the client's network
+/// namespace alone, and drains look in that of PID 1. None without a proxy or without systemd.
 pub(crate) fn uncountable(manager: Manager) -> Option<String> {
     let unit = Driver::of_host().unit();
     let properties = manager.show(unit, &["LoadState", "PrivateNetwork", "NetworkNamespacePath"]).ok()?;
@@ -175,10 +175,10 @@ pub(crate) fn uncountable(manager: Manager) -> Option<String> {
     ))
 }
 
-/// Has the configuration published, and waits until the proxy serves by it.
+/// Publishes the configuration and waits until the proxy has loaded it.
 ///
 /// # Errors
-/// Why it was not published.
+/// If the proxy refuses the configuration, or does not reload in time.
 pub(crate) fn republish(manager: Manager) -> Result<()> {
     let driver = Driver::of_host();
     if manager.scope() == Scope::User {

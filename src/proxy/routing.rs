@@ -15,12 +15,12 @@ use crate::path;
 use crate::resolve::routes;
 use crate::source::functions::{MANIFEST, SOCKET};
 
-/// Everything that a proxy has to know.
+/// The routes of all services and functions.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct RoutingTable {
     /// Services with routes, by name.
     pub(crate) upstreams: Vec<Upstreams>,
-    /// By host and TLS.
+    /// Sites, by host and TLS.
     pub(crate) sites: Vec<Site>,
 }
 
@@ -33,19 +33,19 @@ pub(crate) struct Upstreams {
     pub(crate) slots: u32,
 }
 
-/// What is served under one host.
+/// The routes of one host.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Site {
-    /// None: every host that has no other site.
+    /// The host; None for all hosts without a site of their own.
     pub(crate) host: Option<String>,
     pub(crate) tls: Tls,
     /// The longest path first, so that a proxy may try them in order.
     pub(crate) matches: Vec<Match>,
-    /// Where functions are found by their IDs, if this site serves them.
+    /// The functions, if this site serves them by their IDs.
     pub(crate) functions: Option<Functions>,
 }
 
-/// What answers below a path.
+/// The backend of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Match {
     /// A path prefix, on path boundaries; `/` is everything.
@@ -53,7 +53,7 @@ pub(crate) struct Match {
     pub(crate) backend: Backend,
 }
 
-/// Who answers.
+/// A service or a function.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// A service, over its upstreams.
@@ -152,7 +152,7 @@ impl Claim {
         Self { host: route.host.clone(), path: route.path.to_ascii_lowercase(), plain: route.tls == Tls::Off }
     }
 
-    /// Whether both cannot be served: one path of a host, or one host with and without TLS.
+    /// Returns whether both cannot be served: one path of a host, or one host with and without TLS.
     fn excludes(&self, other: &Self) -> bool {
         self.host == other.host && (self.path == other.path || self.plain != other.plain)
     }

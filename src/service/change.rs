@@ -117,8 +117,8 @@ struct Input {
     value: String,
 }
 
-/// All inputs of a service. A new field of the service does not compile until it is placed here; fields of a section are
-/// placed by the section's keys.
+/// All inputs of a service. A new field of the service does not compile until it is placed here; fields of a section
+/// are placed by the section's keys.
 struct Inputs(BTreeMap<(Kind, String), Input>);
 
 impl Inputs {
@@ -225,7 +225,8 @@ impl Inputs {
         self.insert(&path![], vec![path], json(value));
     }
 
-    /// A key that may be at any of these paths, below `at`. Its description says what a change of it asks for.
+    /// Places a key that may be at any of these paths, below `at`. The description of the key has the action of a
+    /// change.
     fn insert(&mut self, at: &Path, paths: Vec<Path>, value: String) {
         let action = Action::from(paths.first().and_then(digest).expect("a key that is described"));
         let paths: Vec<_> = paths.into_iter().map(|path| Path([at.0.clone(), path.0].concat())).collect();
@@ -237,7 +238,7 @@ impl Inputs {
         self.0.insert((kind, name.to_owned()), Input { path: Vec::new(), action, value });
     }
 
-    /// Fields that are called as the keys of a section; those that are not are for others to place.
+    /// Places the fields that have the name of a key of a section; other methods place the other fields.
     fn section(&mut self, name: &str, model: &impl Serialize) {
         let Value::Object(fields) = value(model) else { return };
         for (field, value) in fields {

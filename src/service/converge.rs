@@ -42,7 +42,7 @@ fn forget(machine: &Machine, name: &ServiceName) -> Result<()> {
     Ok(atomic::remove_file(&path)?)
 }
 
-/// Runs all jobs of a kind at once: systemd works on them side by side.
+/// Runs all jobs of a kind at once: systemd runs them in parallel.
 fn carry_out(machine: &Machine, plans: &BTreeMap<ServiceName, Plan>) -> Result<()> {
     let manager = machine.manager;
     let due = |job| plans.values().filter(move |plan| plan.job == job).map(|plan| &plan.name);

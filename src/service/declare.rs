@@ -160,7 +160,7 @@ fn take_effect(machine: &Machine, request: &Request) -> Result<()> {
     if request.applies { apply(machine, &request.name) } else { Ok(()) }
 }
 
-/// Tells whether the declaration stored at `place` is the same as a new one.
+/// Returns whether the declaration stored at `place` is the same as a new one.
 fn is_same(place: &Utf8Path, fresh: &Utf8Path) -> Result<bool> {
     if !place.join(DECLARATION).exists() {
         return Ok(false);

@@ -21,7 +21,7 @@ pub(crate) enum Event {
         service: ServiceName,
         digest: String,
     },
-    /// A service was not declared because a dependency of it could not be.
+    /// A service was not declared because a dependency could not be declared.
     DependencyFailed {
         service: ServiceName,
         dependency: ServiceName,
@@ -98,6 +98,6 @@ pub(crate) enum Event {
 pub(crate) trait Observer: Sync {
     fn report(&self, event: Event);
 
-    /// Runs `work`; may show meanwhile what the units of `services` say of themselves.
+    /// Runs `work`; may show meanwhile the status texts of the units of `services`.
     fn watch(&self, manager: Manager, services: &[ServiceName], work: &mut dyn FnMut());
 }

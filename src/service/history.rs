@@ -59,10 +59,10 @@ impl PastGeneration {
         write::create(dir, &tree)
     }
 
-    /// The drop-ins that are part of it, by file name.
+    /// The drop-ins of the stored declaration, by file name.
     ///
     /// # Errors
-    /// What cannot be read.
+    /// If a file cannot be read.
     pub(crate) fn overrides(&self) -> io::Result<BTreeMap<String, Entry>> {
         let dir = self.place.join(DECLARED).join(OVERRIDES);
         if !dir.exists() {

@@ -86,8 +86,8 @@ impl<'a> Hook<'a> {
         Ok(search::parts(self.machine.layout, &self.location()?)?)
     }
 
-    /// Applies the declaration of every part, and stops parts that are no longer declared. A part that its administrator
-    /// stopped starts with all others, but a reload does not start it.
+    /// Applies the declaration of every part, and stops parts that are no longer declared. A part that its
+    /// administrator stopped starts with all others, but a reload does not start it.
     fn apply_parts(&self, verb: Verb, parts: &[ServiceName]) -> Result<()> {
         let generated = self.machine.layout.at(self.machine.layout.generator());
         if parts.iter().any(|part| !generated.join(part.unit()).exists()) {
@@ -184,7 +184,7 @@ impl<'a> Hook<'a> {
     /// `ExecStop=`: stops every deployment and waits for them.
     ///
     /// # Errors
-    /// What systemd refuses.
+    /// If systemd refuses a job.
     pub(crate) fn stop(&self) -> Result<()> {
         notes::mark_stopped(self.machine.layout, &self.name)?;
         let parts = live::parts_of(self.machine.layout, &self.name);

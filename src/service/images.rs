@@ -9,11 +9,11 @@ use crate::live;
 use crate::model::Service;
 use crate::names::{GenerationId, ServiceName};
 
-/// Gets every image of a service's generation that the machine does not have. The images of the generation `running` are
-/// there: asking podman takes a tenth of a pod's rollout.
+/// Gets every image of a service's generation that the machine does not have. The images of the generation `running`
+/// are there: asking podman takes a tenth of a pod's rollout.
 ///
 /// # Errors
-/// What podman says of the first image that it cannot pull, or what is wrong with a pod's file.
+/// If podman cannot pull an image, or a pod's file has an error.
 pub(crate) fn provide(
     layout: &Layout,
     service: &Service,

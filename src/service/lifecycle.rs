@@ -13,7 +13,7 @@ use crate::service::{condition, lock, notes};
 use crate::source::search;
 use crate::systemd::{self, Manager};
 
-/// Lines of a service's journal that are quoted when nothing else says why it failed.
+/// The number of lines that are quoted from a service's journal if the cause of a failure is unknown.
 const QUOTED_LINES: u32 = 5;
 
 /// Starts a service and waits until it serves.
@@ -105,7 +105,7 @@ fn apply_if_running(machine: &Machine, name: &ServiceName) -> Result<()> {
     report(machine, name)
 }
 
-/// Tells whether a service runs, or would run if it could.
+/// Returns whether a service runs, or would run if it could.
 fn should_run(machine: &Machine, name: &ServiceName) -> Result<bool> {
     let state = machine.manager.property(&name.unit(), "ActiveState")?;
     let is_off = matches!(state.as_str(), "inactive" | "deactivating")
@@ -124,7 +124,7 @@ fn run_job(
     outcome.map_err(|error| reason(machine, name, &error))
 }
 
-/// Says why a job failed: the note of the service's hook, or systemd's error and the journal.
+/// Returns the cause of a failed job: the note of the service's hook, or systemd's error and the journal.
 fn reason(machine: &Machine, name: &ServiceName, error: &systemd::Error) -> Failure {
     let journal = || format!("{error}\n{}", machine.manager.journal(&name.unit(), QUOTED_LINES));
     Failure::Failed(notes::failure(machine.layout, name).unwrap_or_else(journal))
@@ -133,7 +133,7 @@ fn reason(machine: &Machine, name: &ServiceName, error: &systemd::Error) -> Fail
 /// Reports what serves now, for each part if the service has some.
 ///
 /// # Errors
-/// What cannot be read of it.
+/// If the note cannot be read.
 pub(crate) fn report(machine: &Machine, name: &ServiceName) -> Result<()> {
     members(machine.layout, name).into_iter().try_for_each(|member| report_member(machine, member))
 }

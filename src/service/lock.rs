@@ -10,10 +10,10 @@ use crate::service::failure::Result;
 use crate::service::machine::Machine;
 use crate::source::search::Location;
 
-/// Locks the declaration of a service until dropped; waits for whoever holds it.
+/// Locks the declaration of a service until dropped; waits for another holder.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn declaration(layout: &Layout, name: &ServiceName) -> io::Result<File> {
     atomic::lock(&layout.at(&layout.declaration_lock(name)))
 }

@@ -9,7 +9,7 @@ use crate::source::search::{self, Location};
 use crate::systemd::Manager;
 use crate::target::systemd::Units;
 
-/// The machine whose services are changed, and who is told about it.
+/// The machine whose services are changed, and the observer of the changes.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine<'a> {
     pub(crate) layout: &'a Layout,
@@ -18,7 +18,7 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Tells whether the layout is that of the running system, and not of one below `--root`.
+    /// Returns whether the layout is that of the running system, and not of one below `--root`.
     pub(crate) fn is_running(&self) -> bool {
         self.layout.root() == "/"
     }
@@ -48,7 +48,7 @@ impl Machine<'_> {
         self.observer.report(event);
     }
 
-    /// Runs `work` while the observer may show what the units of `services` say of themselves.
+    /// Runs `work` while the observer may show the status texts of the units of `services`.
     pub(crate) fn watch<T>(&self, services: &[ServiceName], work: impl FnOnce() -> T) -> T {
         let (mut work, mut result) = (Some(work), None);
         self.observer.watch(self.manager, services, &mut || result = work.take().map(|work| work()));

@@ -23,7 +23,7 @@ const RESTARTED_AT: Keys = &["deploy", "restarted_at"];
 const CONCURRENCY: Keys = &["concurrency"];
 const WANTED_BY: Keys = &["install", "wanted_by"];
 
-/// Rolls the same configuration: a new time makes a new generation of it.
+/// Rolls the same configuration: a new time makes a new generation.
 ///
 /// # Errors
 /// If the service is not declared, or the new generation does not serve.
@@ -113,8 +113,8 @@ pub(crate) struct Assignment {
     pub(crate) text: Option<String>,
 }
 
-/// Overrides keys of a declaration. Calls `report` with keys that had no override to remove, before anything is written.
-/// Returns whether nothing changed.
+/// Overrides keys of a declaration. Calls `report` with keys that had no override to remove, before anything is
+/// written. Returns whether nothing changed.
 ///
 /// # Errors
 /// If the service is not declared, a value is wrong, or what results does not serve.

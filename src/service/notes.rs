@@ -21,7 +21,7 @@ pub(crate) fn failure(layout: &Layout, name: &ServiceName) -> Option<String> {
 /// Writes why a start or reload failed, or with None removes the note.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn write_failure(layout: &Layout, name: &ServiceName, error: Option<&Error>) -> io::Result<()> {
     let path = layout.at(&failure_note(layout, name));
     let Some(error) = error else { return atomic::remove_file(&path) };
@@ -29,7 +29,7 @@ pub(crate) fn write_failure(layout: &Layout, name: &ServiceName, error: Option<&
     atomic::write(&path, error.to_string().as_bytes())
 }
 
-/// Tells whether an administrator stopped the service, so that only `start` starts it again.
+/// Returns whether an administrator stopped the service, so that only `start` starts it again.
 pub(crate) fn is_stopped(layout: &Layout, name: &ServiceName) -> bool {
     layout.at(&stopped_mark(layout, name)).exists()
 }
@@ -37,7 +37,7 @@ pub(crate) fn is_stopped(layout: &Layout, name: &ServiceName) -> bool {
 /// Notes that an administrator stopped the service.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn mark_stopped(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     let mark = layout.at(&stopped_mark(layout, name));
     create_parent(&mark)?;
@@ -47,7 +47,7 @@ pub(crate) fn mark_stopped(layout: &Layout, name: &ServiceName) -> io::Result<()
 /// Removes the note that an administrator stopped the service.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn clear_stopped(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_file(&layout.at(&stopped_mark(layout, name)))
 }

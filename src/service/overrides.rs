@@ -1,4 +1,4 @@
-//! Drop-ins that commands lay over a declaration: `/etc/conductor/services/NAME.d/*.toml`.
+//! Overrides: drop-ins that commands write, `/etc/conductor/services/NAME.d/*.toml`.
 
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(crate) fn dir(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {
 /// Reads the administrator's drop-ins that are part of a generation, by file name: text, or a mask.
 ///
 /// # Errors
-/// What cannot be read.
+/// If a file cannot be read.
 pub(crate) fn of_generation(layout: &Layout, name: &ServiceName) -> io::Result<BTreeMap<String, Entry>> {
     let mut overrides = BTreeMap::new();
     for found in atomic::entries(&layout.at(&dir(layout, name)))? {
@@ -61,7 +61,7 @@ impl Changes {
     /// Computes the changes that make the drop-ins those of a generation; scale and installation stay.
     ///
     /// # Errors
-    /// What cannot be read.
+    /// If a file cannot be read.
     pub(crate) fn to_generation(
         layout: &Layout,
         name: &ServiceName,

@@ -37,7 +37,7 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Tells whether no pin has changed.
+    /// Returns whether no pin has changed.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -45,7 +45,7 @@ impl Pins {
     /// Restores the pins from before the update.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// If the file system refuses an operation.
     pub(crate) fn undo(&self, layout: &Layout) -> io::Result<()> {
         self.0.iter().try_for_each(|(name, undo)| undo.write(layout, name).map(drop))
     }

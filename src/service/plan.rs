@@ -27,7 +27,7 @@ pub(crate) struct Present {
 }
 
 impl Present {
-    /// From what systemd says of a service's deployments.
+    /// Reads the state of a service's deployments from systemd.
     ///
     /// # Errors
     /// A target that cannot be read.
@@ -62,8 +62,8 @@ impl Present {
         self.held == compiled.service.slots as usize
     }
 
-    /// Tells whether only the declared generation is live and all slots are held. They are not after a rollout that was
-    /// killed at its very end, or when somebody removed slots.
+    /// Returns whether only the declared generation is live and all slots are held. They are not after a rollout that
+    /// was killed at its very end, or when somebody removed slots.
     fn is_complete(&self, compiled: &Compiled) -> bool {
         self.live.iter().all(|id| *id == compiled.id) && self.holds_all_slots(compiled)
     }

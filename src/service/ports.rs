@@ -7,7 +7,8 @@ use crate::systemd::Manager;
 
 const SOCKET: &str = ".socket";
 
-/// Opens the declared ports of a service that serves, and closes those that are no longer declared. Open ports stay open.
+/// Opens the declared ports of a service that serves, and closes those that are no longer declared. Open ports stay
+/// open.
 ///
 /// # Errors
 /// What systemd refuses, such as a port that is in use.
@@ -23,7 +24,7 @@ pub(crate) fn open(manager: Manager, service: &Service) -> Result<()> {
 /// Closes the ports of a service. Returns the units that connect the present callers until they are stopped.
 ///
 /// # Errors
-/// What systemd refuses.
+/// If systemd refuses a job.
 pub(crate) fn close(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
     let units = manager.active(&name.port_pattern())?;
     let (open, mut connected): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.ends_with(SOCKET));

@@ -39,7 +39,7 @@ pub(crate) fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String,
 /// Writes the provenance of the declaration stored in `dir`.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn write(dir: &Utf8Path, provenance: &Provenance) -> io::Result<()> {
     atomic::write(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
 }

@@ -44,7 +44,7 @@ impl Record {
     /// Writes the record of a rollout that has ended after `took`.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// If the file system refuses an operation.
     pub(crate) fn end(
         self,
         layout: &Layout,
@@ -70,7 +70,7 @@ pub(crate) fn read(layout: &Layout, name: &ServiceName) -> Option<Record> {
 /// Removes the record of a service's last rollout.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_file(&layout.at(&layout.record(name)))
 }

@@ -133,8 +133,8 @@ impl Rollout<'_> {
         self.write_target(&self.target_of(plan))
     }
 
-    /// Rolling, in batches: starts new deployments, which take the slots when they are healthy, then drains and stops as
-    /// many old ones while the next new ones start. Like Kubernetes' maxSurge, max_surge does not count deployments
+    /// Rolling, in batches: starts new deployments, which take the slots when they are healthy, then drains and stops
+    /// as many old ones while the next new ones start. Like Kubernetes' maxSurge, max_surge does not count deployments
     /// that are draining, but only one batch drains at a time.
     fn roll(&self, plan: &Plan) -> Result<()> {
         self.write_target(&self.target_of(plan))?;
@@ -182,7 +182,8 @@ impl Rollout<'_> {
         }
     }
 
-    /// Connects once over a deployment's bridge: systemd-socket-proxyd(8) counts idle time from the end of a connection.
+    /// Connects once over a deployment's bridge: systemd-socket-proxyd(8) counts idle time from the end of a
+    /// connection.
     fn connect_once(&self, deployment: &Deployment) {
         if self.compiled.service.listen.idle_timeout.is_some() {
             // An error shows at the first request.
@@ -190,7 +191,7 @@ impl Rollout<'_> {
         }
     }
 
-    /// Collects what systemd, the health check and the journal say about deployments that did not start.
+    /// Collects the reports of systemd, the health check and the journal about deployments that did not start.
     fn failure(&self, deployments: &[Deployment], error: &systemd::Error) -> Error {
         let units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
         let states = self.machine.manager.states(&units).unwrap_or_default();
@@ -232,8 +233,8 @@ impl Rollout<'_> {
         stop(&self.machine, deployments)
     }
 
-    /// Restores what served before: its deployments that have stopped start again and take their slots, then those of the
-    /// new generation stop; with the recreate strategy the other way round.
+    /// Restores what served before: its deployments that have stopped start again and take their slots, then those of
+    /// the new generation stop; with the recreate strategy the other way round.
     fn roll_back(&self, plan: &Plan, error: Error) -> Error {
         let Some(before) = self.before.as_ref().filter(|before| before.generation != self.compiled.id) else {
             // There is nothing to roll back to: healthy deployments stay, systemd restarts the others.
@@ -270,7 +271,7 @@ impl Rollout<'_> {
 /// Stops deployments for good, waits until they are gone and removes their directories.
 ///
 /// # Errors
-/// What systemd refuses.
+/// If systemd refuses a job.
 pub(crate) fn stop(machine: &Machine, deployments: &[Deployment]) -> Result<()> {
     let Machine { layout, manager, .. } = *machine;
     if deployments.is_empty() {

@@ -24,7 +24,7 @@ pub(crate) const FILES: &str = "files";
 pub(crate) const DECLARED: &str = "declared";
 /// Below the stored declaration: the administrator's drop-ins that are part of the generation.
 pub(crate) const OVERRIDES: &str = "overrides";
-/// Below a stored generation: a file whose time says when it last came into service.
+/// The file in a stored generation whose time is that of its last use.
 pub(crate) const SERVED: &str = "served";
 
 /// Stores a generation before its first process starts: its files, then its snapshot, with which it
@@ -90,7 +90,7 @@ fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
 /// Notes that a generation came into service.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn served(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
     atomic::write(&layout.at(&layout.stored(name, id)).join(SERVED), b"")
 }
@@ -104,7 +104,7 @@ fn touch(stored: &Utf8Path) -> io::Result<()> {
 /// Copies declared files: readable for the service's user, executable where they were.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result<()> {
     let mode = |path: &Utf8Path, mode| fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     fs::create_dir_all(to)?;
@@ -171,7 +171,7 @@ fn deployment_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
 /// Removes the snapshots of a service's generations, except those that are needed.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     for id in live::of(layout, name).map(|live| live.generations).unwrap_or_default() {
         if !needed.contains(&id) {
@@ -189,7 +189,7 @@ pub(crate) fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId
 /// Removes all snapshots of a service.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     forget(layout, name, &[])?;
     atomic::remove_dir(&layout.at(&layout.live().join(name.as_str())))
@@ -198,7 +198,7 @@ pub(crate) fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> 
 /// Removes stored generations, except those that are needed and the youngest that have served.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     let mut stored = Vec::new();
     let dir = layout.at(&layout.history(name));
@@ -222,7 +222,7 @@ pub(crate) fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationI
 /// Removes what killed commands had begun to store, for all services.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn sweep(layout: &Layout) -> io::Result<()> {
     for dir in [layout.live(), layout.histories()] {
         for service in atomic::entries(&layout.at(&dir))? {

@@ -1,7 +1,7 @@
-//! `[[part]]`: several engines side by side in one declaration.
+//! `[[part]]`: several engines in one declaration.
 //!
-//! Each part is a service, `GROUP.PART`. `key::Parts` says of each key whether it may stand outside of the parts or
-//! inside of one, and whether it holds there for a part or for the group.
+//! Each part is a service, `GROUP.PART`. `key::Parts` describes for each key whether it may stand outside of the parts
+//! or inside of one, and whether it holds there for a part or for the group.
 
 use std::collections::BTreeSet;
 

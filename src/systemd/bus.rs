@@ -1,7 +1,8 @@
 //! The system's manager on the message bus, org.freedesktop.systemd1(5).
 //!
-//! The bus passes on to each caller the ends of its own jobs. On its private socket, which systemctl(1) uses, the
-//! manager tells every caller everything: a hundred services that roll at once would each hear of all the others.
+//! The bus delivers to each caller only the signals of its own jobs. On its private socket, which systemctl(1) uses,
+//! the manager sends every signal to every caller, so that a hundred services that roll at once would each receive all
+//! of them.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,15 +31,16 @@ const SLICE: &str = "org.freedesktop.systemd1.Slice";
 const JOB: &str = "org.freedesktop.systemd1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "/run/dbus/system_bus_socket";
-/// A bus that does not greet within this time is not there: at shutdown it may be gone already.
+/// The time limit for the greeting of the bus, which may have stopped already at shutdown.
 const GREETING: Duration = Duration::from_secs(2);
-/// While nothing is said of a job, it is looked after: the manager may have executed itself anew and forgotten us.
+/// The time without a signal of a job after which its state is queried: a manager that re-executes forgets its
+/// subscribers.
 const LOOK: Duration = Duration::from_secs(1);
-/// More than so many units have no match rules of their own on the bus.
+/// The largest number of units that get match rules of their own on the bus.
 const FEW: usize = 8;
 const QUEUE: usize = 4096;
 
-/// What the bus says when the manager has left it, or left a call without an answer.
+/// The errors of the bus after the manager has left it or has not answered a call, org.freedesktop.DBus.Error.
 const LEFT: [&str; 5] = ["NoReply", "ServiceUnknown", "NameHasNoOwner", "Disconnected", "TimedOut"];
 
 impl From<zbus::Error> for Failure {
@@ -150,7 +152,7 @@ impl Bus {
         Ok(job.filter(|(id, _)| *id != 0).map(|(_, path)| path))
     }
 
-    /// Whether the unit's job, if it has one, is to stop it.
+    /// Returns whether the unit's job, if it has one, is to stop it.
     pub(crate) async fn is_to_stop(&self, unit: &str) -> Result<bool> {
         let Some(path) = self.job(unit).await? else { return Ok(false) };
         match self.property(&path, JOB, "JobType").await {
@@ -213,7 +215,7 @@ impl Bus {
         Ok(Ends(streams))
     }
 
-    /// Jobs whose end nobody told: what became of them is seen from their units.
+    /// Finds jobs that ended without a signal; the state of their units shows the result.
     async fn look_after(&self, job: Job, jobs: &mut BTreeMap<String, &String>, failed: &mut Vec<String>) -> Result<()> {
         for path in jobs.keys().cloned().collect::<Vec<_>>() {
             match self.property(&path, JOB, "State").await {
@@ -229,12 +231,12 @@ impl Bus {
         Ok(())
     }
 
-    /// Whether a unit has stopped, and nobody has asked it for anything else.
+    /// Returns whether a unit has stopped and has no job.
     async fn is_at_rest(&self, unit: &str) -> Result<bool> {
         Ok(self.is_done(Job::Stop, unit).await? && self.job(unit).await?.is_none())
     }
 
-    /// Whether a unit is as a job that has ended was to leave it.
+    /// Returns whether a unit is in the state that a job leads to.
     async fn is_done(&self, job: Job, unit: &str) -> Result<bool> {
         let path = self.unit(unit).await?;
         let state = text(&self.property(&path, UNIT, "ActiveState").await?);
@@ -251,7 +253,7 @@ impl Bus {
     }
 }
 
-/// Signals of several match rules, as they come.
+/// The signals of several match rules, in order of arrival.
 struct Ends(Vec<MessageStream>);
 
 impl Ends {
@@ -270,7 +272,7 @@ fn listed(rows: Vec<Row>) -> Vec<Listed> {
     rows.into_iter().map(|row| Listed { unit: row.0, state: row.3 }).collect()
 }
 
-/// A property's value; a job's is its number.
+/// Converts a property's value to text; a job becomes its number.
 fn text(value: &OwnedValue) -> String {
     use zbus::zvariant::Value;
     match &**value {
@@ -290,11 +292,11 @@ fn text(value: &OwnedValue) -> String {
     }
 }
 
-/// How a job ended that was not done, in words; org.freedesktop.systemd1(5), `JobRemoved`.
+/// Describes the result of a job that failed, `JobRemoved` of org.freedesktop.systemd1(5).
 fn explained(job: Job, unit: &str, result: &str) -> Option<String> {
     let words = match result {
         "done" | "skipped" => return None,
-        "canceled" => "something else was asked of it",
+        "canceled" => "another job replaced it",
         "timeout" => "it took too long",
         "dependency" => "a unit that it needs failed",
         other => other,

@@ -20,7 +20,8 @@ pub(crate) struct Manager {
 }
 
 /// How often a call is repeated when the manager executes itself anew (`systemctl daemon-reexec`, or an upgrade of its
-/// package) and leaves it without an answer, and the pause before. Every call may be repeated: systemd does nothing twice.
+/// package) and leaves it without an answer, and the pause before. Every call may be repeated: systemd does nothing
+/// twice.
 const REPEATS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -120,7 +121,7 @@ impl Manager {
         Ok(self.show(unit, &[name])?.remove(name).unwrap_or_default())
     }
 
-    /// Tells whether a job to stop the unit is pending.
+    /// Returns whether a job to stop the unit is pending.
     pub(crate) fn is_to_stop(self, unit: &str) -> bool {
         let stops = self.ask("list-jobs", async |bus| bus.is_to_stop(unit).await, |one| one.is_to_stop(unit));
         stops.unwrap_or(false)
@@ -189,7 +190,7 @@ fn is_podman_event(line: &str) -> bool {
     line.split(' ').nth(4).is_some_and(|word| word.starts_with("m=+"))
 }
 
-/// Tells whether systemd runs this machine, sd_booted(3).
+/// Returns whether systemd runs this machine, sd_booted(3).
 fn is_booted() -> bool {
     std::path::Path::new("/run/systemd/system").is_dir()
 }

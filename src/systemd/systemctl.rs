@@ -1,5 +1,5 @@
-//! systemctl(1), for managers that are on no message bus: a user's, and the system's where dbus is not installed or
-//! has left already, at shutdown. systemctl talks to a manager's private socket; zbus cannot, since the manager signs its
+//! systemctl(1), for managers that are on no message bus: a user's, and the system's where dbus is not installed or has
+//! left already, at shutdown. systemctl talks to a manager's private socket; zbus cannot, since the manager signs its
 //! messages there with a name that D-Bus does not allow for a sender.
 
 use std::collections::BTreeMap;
@@ -42,10 +42,10 @@ impl Systemctl {
         })
     }
 
-    /// The manager's private socket, by the number of its inode; None while nobody listens there.
+    /// The manager's private socket, by the number of its inode; None while no manager listens there.
     ///
-    /// A manager that executes itself anew closes all connections and binds the socket anew. systemctl only says in
-    /// words that it was disconnected; another inode says it reliably.
+    /// A manager that executes itself anew closes all connections and binds the socket anew. systemctl reports the
+    /// lost connection only as text; a new inode is reliable.
     fn manager(self) -> Option<u64> {
         let path = match self.0 {
             Scope::System => PathBuf::from("/run/systemd/private"),

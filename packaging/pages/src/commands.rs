@@ -13,7 +13,7 @@ pub(crate) fn pages() -> Vec<(String, Vec<u8>)> {
     pages
 }
 
-/// A noun with verbs tells of them on the same page: people look for `man conductor-service`.
+/// Writes a noun and its verbs on one page, because people look for `man conductor-service`.
 fn page(command: &Command) -> (String, Vec<u8>) {
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
     let man = Man::new(command.clone()).title(name.to_uppercase()).source("conductor").manual("Conductor");

@@ -3,7 +3,7 @@
 /// Bytes on a line.
 const WIDTH: usize = 80;
 
-/// A page as `mandoc -T lint` has nothing to say of. `date` is that of its title.
+/// Rewrites a page so that `mandoc -T lint` has no findings. `date` is that of its title.
 pub(crate) fn tidy(page: &str, date: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut as_it_is = false;
@@ -52,7 +52,7 @@ fn length(text: &str) -> usize {
     text.chars().map(|c| if c.is_ascii() { 1 } else { "\\[u2026]".len() }).sum()
 }
 
-/// Between words; what would make a line a request is told not to.
+/// Joins words to lines and escapes those that would start a request.
 fn wrap(text: &str, lines: &mut Vec<String>) {
     let mut line = String::new();
     for word in text.split_whitespace() {

@@ -93,7 +93,7 @@ fn is_array_of_tables(node: &Node) -> bool {
     !node.items().is_empty() && node.items().iter().all(|item| matches!(item.value, Value::Table(_)))
 }
 
-/// Tells whether a table needs a header of its own, because it has values or is empty.
+/// Returns whether a table needs a header of its own, because it has values or is empty.
 fn has_values(node: &Node) -> bool {
     let Value::Table(entries) = &node.value else { return false };
     entries.is_empty() || entries.values().any(|node| !is_section(node))

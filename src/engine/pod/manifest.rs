@@ -123,7 +123,7 @@ pub(crate) struct Named {
     pub(crate) rest: Fields,
 }
 
-/// What each key with a type takes, and an example of it.
+/// The keys that have a type here, with the type and an example.
 pub(super) const SHAPES: &[(&str, &str, &str)] = &[
     ("", "a map", "kind: Pod"),
     ("apiVersion", "a text", "apiVersion: v1"),
@@ -148,7 +148,7 @@ pub(super) const SHAPES: &[(&str, &str, &str)] = &[
     ("volumeMounts", "a list of maps", "volumeMounts: [{name: cache, mountPath: /cache}]"),
 ];
 
-/// Says that a value does not have the shape that its key takes.
+/// Returns the error of a value that does not have the type of its key.
 pub(crate) fn misfit(document: &Document, misfit: Misfit) -> Diagnostic {
     let Misfit { path, message } = misfit;
     let key = path.0.iter().rev().find_map(|step| match step {
@@ -165,7 +165,7 @@ pub(crate) fn misfit(document: &Document, misfit: Misfit) -> Diagnostic {
     document.error(&path, format!("expected {expected}, not {found}"), format!("write {example}"))
 }
 
-/// What a value is, for people.
+/// Describes a value in messages.
 pub(crate) fn described(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),

@@ -62,7 +62,7 @@ fn a_workload_becomes_a_pod_with_what_every_deployment_has() {
         assert!(all.next().is_none(), "{name} is there twice");
         found
     };
-    assert_eq!(variable("LEVEL").as_deref(), Some("debug"), "what the file says stays");
+    assert_eq!(variable("LEVEL").as_deref(), Some("debug"), "the file overrides");
     assert_eq!(variable("CREDENTIALS_DIRECTORY").as_deref(), Some("/run/credentials"));
     let socket = "/run/conductor/sockets/shop-0123456789ab/2.d/socket";
     assert_eq!(variable("CONDUCTOR_SOCKET").as_deref(), Some(socket));
@@ -217,7 +217,7 @@ const MALFORMED: &[(&str, &str)] = &[
     ),
     (
         "kind: Pod\nspec: {containers: [{name: a, image: b}], hostNetwork: true}\n",
-        "shop/pod.yaml:2:56: spec.hostNetwork: deployments side by side would share the host's ports; take hostNetwork out; [[route]] and [[port]] reach the pod",
+        "shop/pod.yaml:2:56: spec.hostNetwork: parallel deployments would share the host's ports; take hostNetwork out; [[route]] and [[port]] reach the pod",
     ),
     (
         "x: &list [a]\nkind: Pod\nmetadata: *list\n",

@@ -7,7 +7,7 @@ use crate::model::{Container, Engine};
 /// Where credentials are in a container.
 pub(crate) const CREDENTIALS: &str = "/run/credentials";
 
-/// Returns what a declaration says of a container beside what runs in it, as options of podman-run(1). The declaration's
+/// Returns the declared settings of a container, without its command, as options of podman-run(1). The declaration's
 /// files are in `files`.
 pub(crate) fn options(container: &Container, files: &Utf8Path) -> Vec<String> {
     let Container {
@@ -50,8 +50,8 @@ pub(crate) fn options(container: &Container, files: &Utf8Path) -> Vec<String> {
     options
 }
 
-/// Returns what stops and removes a deployment: its container of this name with its unnamed volumes, or the pods of the
-/// DEPLOYMENTDIR `dir`, whose volumes with names stay. None where podman runs nothing.
+/// Returns the arguments that stop and remove a deployment: its container of this name with its unnamed volumes, or the
+/// pods of the DEPLOYMENTDIR `dir`, whose volumes with names stay. None for a command, which podman does not run.
 pub(crate) fn removal(engine: &Engine, name: &str, dir: &str) -> Option<Vec<String>> {
     let line = match engine {
         Engine::Exec { .. } => return None,

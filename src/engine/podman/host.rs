@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 
 /// Becomes a command in PID 1's mount namespace: what podman mounts is the host's. The unit's control group, which
-/// systemd has delegated, becomes root's. For a `pod` podman is in a group below that one, so that what it starts can have
-/// groups beside its own, cgroups(7), and starts that with the runtime that puts it there.
+/// systemd has delegated, becomes root's. For a `pod` podman is in a group below that one, so that what it starts can
+/// have groups beside its own, cgroups(7), and starts that with the runtime that puts it there.
 ///
 /// # Errors
-/// Why it did not.
+/// If the namespace cannot be entered, the control group cannot be changed, or the command cannot be run.
 pub(crate) fn become_command(
     layout: &Layout,
     pod: Option<&Utf8Path>,
@@ -46,7 +46,7 @@ pub(crate) fn become_command(
     Err(Error(format!("{program} cannot be run: {error}")))
 }
 
-/// Starts a pod whose first container nobody but podman can tell.
+/// Starts a pod whose first container only podman knows.
 fn play(dir: &Utf8Path, command: &mut Command) -> Result<Infallible> {
     let status = command.status()?;
     if status.success() {
@@ -55,10 +55,10 @@ fn play(dir: &Utf8Path, command: &mut Command) -> Result<Infallible> {
     process::exit(status.code().unwrap_or(1))
 }
 
-/// Runs podman there, in a process of its own.
+/// Runs podman in PID 1's mount namespace, in a process of its own.
 ///
 /// # Errors
-/// If it cannot be run; what it says it says itself.
+/// If podman cannot be run; podman prints its own errors.
 pub(crate) fn podman(arguments: &[String]) -> Result<()> {
     let own = std::env::current_exe()?;
     Command::new(own).args(["deployment", "_host", "--", "podman"]).args(arguments).status()?;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::log::note;
 use crate::model::{Container, without_tag};
 
-/// What an image says of how it is run.
+/// The command of an image, `image inspect`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Config {
@@ -26,10 +26,10 @@ pub(crate) enum Policy {
     Never,
 }
 
-/// Gets an image that `name` runs, if the machine does not have it.
+/// Pulls an image of `name`, if the machine does not have it.
 ///
 /// # Errors
-/// What podman says if it cannot pull it.
+/// If podman cannot pull the image.
 pub(crate) fn provide(name: &str, image: &str, policy: Policy) -> Result<()> {
     if exists("image", image) {
         return Ok(());
@@ -42,20 +42,20 @@ pub(crate) fn provide(name: &str, image: &str, policy: Policy) -> Result<()> {
     pulled.map(drop).map_err(|error| Error(format!("could not pull image {image}: {error}")))
 }
 
-/// What runs in a container: its entry point and arguments of that, the image's own where nothing else is said.
+/// Returns the command of a container: the declared entry point and arguments, or those of the image.
 ///
 /// # Errors
-/// If there is no such image, or nothing says what runs.
+/// If the image is missing, or neither it nor the declaration has a command.
 pub(crate) fn command(container: &Container) -> Result<Vec<String>> {
     let image = container.reference();
-    let told = podman(&["image", "inspect", "--format", "{{json .Config}}", &image])?;
-    let unclear = |error| Error(format!("podman says nothing of the image {image}: {error}"));
-    let config: Config = serde_json::from_str(&told).map_err(unclear)?;
+    let output = podman(&["image", "inspect", "--format", "{{json .Config}}", &image])?;
+    let unclear = |error| Error(format!("podman does not describe the image {image}: {error}"));
+    let config: Config = serde_json::from_str(&output).map_err(unclear)?;
     let words = words(container.entrypoint.as_deref(), &container.exec, config);
     if words.is_empty() { Err(Error(format!("the image {image} has no command: write exec"))) } else { Ok(words) }
 }
 
-/// As podman-run(1) has it: who replaces the entry point replaces the arguments, too.
+/// Joins entry point and arguments as podman-run(1) does: another entry point also replaces the arguments of the image.
 fn words(entrypoint: Option<&str>, exec: &[String], config: Config) -> Vec<String> {
     let (entrypoint, arguments) = match entrypoint {
         Some(word) => (serde_json::from_str(word).unwrap_or_else(|_| vec![word.to_owned()]), Vec::new()),
@@ -65,22 +65,22 @@ fn words(entrypoint: Option<&str>, exec: &[String], config: Config) -> Vec<Strin
     entrypoint.into_iter().chain(arguments).collect()
 }
 
-/// The digest of what an image's name points at now, in its registry; on this machine, with a word, if the
+/// Returns the current digest of an image's name in its registry; with a note the digest on this machine, if the
 /// registry does not answer.
 ///
 /// # Errors
-/// If there is no such image in either place.
+/// If neither the registry nor the machine has the image.
 pub(crate) fn newest(container: &Container) -> Result<String> {
     let image = &container.image;
     if let Err(error) = podman(&["pull", "--quiet", image]) {
         if !exists("image", image) {
             return Err(Error(format!("could not pull image {image}: {error}")));
         }
-        note!("{image}: what this machine has of it is used: {error}");
+        note!("{image}: using the image on this machine: {error}");
     }
     let digest = podman(&["image", "inspect", "--format", "{{.Digest}}", image])?;
-    // When its name moves on podman finds it by its digest no longer, and `podman image prune` would remove it: what
-    // serves, or is to be gone back to, keeps a name of its own.
+    // podman does not find an image by its digest after its name has moved to another one, and `podman image prune`
+    // would remove it. So the images of the history get names of their own.
     let kept = format!("{}:{}", without_tag(image), digest.replace(':', "-"));
     podman(&["tag", image, &kept])?;
     Ok(digest)

@@ -1,8 +1,8 @@
-//! The container that holds a pod's namespaces. Its monitor is the main process of the deployment's unit: podman ends it
-//! when the last container of the pod has ended.
+//! The container that holds a pod's namespaces. Its monitor is the main process of the deployment's unit: podman ends
+//! it when the last container of the pod has ended.
 //!
-//! The runtime is called for it before all others; so conductor, which stands before the runtime, knows it without asking
-//! podman, and writes down what the unit and its hooks need: `PIDFile=`, and the network.
+//! podman calls the runtime for this container first. Conductor is called in place of the runtime, so that it finds the
+//! monitor without asking podman, and writes its PID file, `PIDFile=`, and the pod's network for the hooks.
 
 use fs_err as fs;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::names::{Deployment, PID_FILE};
 
-/// In the DEPLOYMENTDIR.
+/// The name of the record in the DEPLOYMENTDIR.
 const RECORD: &str = "infra.json";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,20 +33,20 @@ pub(crate) struct Infra {
     pub(crate) namespace: String,
 }
 
-/// Before a pod starts: forgets the one before.
+/// Removes the records of a deployment's previous pod, before the next one starts.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn forget(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let dir = layout.at(&deployment.dir(layout));
     atomic::remove_file(&dir.join(PID_FILE))?;
     atomic::remove_file(&dir.join(RECORD))
 }
 
-/// In the runtime, before a container is created for a unit: writes the first down. The monitor is who called the runtime.
+/// Records the first container of a unit's pod, when podman calls the runtime to create it. Its monitor is the caller.
 ///
 /// # Errors
-/// What the file system refuses.
+/// If the file system refuses an operation.
 pub(crate) fn note(unit: &str, id: &str, config: &Value) -> Result<()> {
     let layout = &Layout::system(Utf8Path::new("/"));
     let Some(deployment) = unit.rsplit('/').next().and_then(Deployment::from_unit) else { return Ok(()) };
@@ -55,47 +55,48 @@ pub(crate) fn note(unit: &str, id: &str, config: &Value) -> Result<()> {
     write(&dir, &Infra { id: id.to_owned(), namespace: namespace.to_owned() }, parent_id())
 }
 
-/// After a pod has started with another runtime, before which conductor does not stand: podman knows.
+/// Asks podman for the container after the start of a pod whose runtime conductor does not wrap, and records it.
 ///
 /// # Errors
-/// What podman or the file system refuses.
+/// If podman fails, or the file system refuses an operation.
 pub(crate) fn ask(dir: &Utf8Path) -> Result<()> {
     let name = dir.file_name().unwrap_or_default();
     let id = podman(&["pod", "inspect", "--format", "{{.InfraContainerID}}", name])?;
-    let told =
+    let output =
         podman(&["container", "inspect", "--format", "{{.State.ConmonPid}} {{.NetworkSettings.SandboxKey}}", &id])?;
-    let unclear = || Error(format!("podman says nothing of the monitor of {name}: {told:?}"));
-    let (monitor, namespace) = told.split_once(' ').ok_or_else(unclear)?;
+    let unclear = || Error(format!("podman reports no monitor of {name}: {output:?}"));
+    let (monitor, namespace) = output.split_once(' ').ok_or_else(unclear)?;
     let monitor = monitor.parse().map_err(|_| unclear())?;
     write(dir, &Infra { id, namespace: namespace.to_owned() }, monitor)
 }
 
-/// The PID file last: who finds it finds the rest.
+/// Writes the records, the PID file last: a process that finds it finds the others.
 fn write(dir: &Utf8Path, infra: &Infra, monitor: u32) -> Result<()> {
     atomic::write(&dir.join(RECORD), &serde_json::to_vec(infra).map_err(io::Error::from)?)?;
     Ok(atomic::write(&dir.join(PID_FILE), format!("{monitor}\n").as_bytes())?)
 }
 
-/// None of a pod that has not started.
+/// Reads the record; None for a pod that has not started.
 pub(crate) fn read(layout: &Layout, deployment: &Deployment) -> Option<Infra> {
     let path: Utf8PathBuf = layout.at(&deployment.dir(layout)).join(RECORD);
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// A namespace of its own; the others of a pod enter that of a process.
+/// Returns whether a container has a new namespace; the other containers of a pod enter that of a process.
 fn network_of(config: &Value) -> Option<&str> {
     let namespaces = config["linux"]["namespaces"].as_array()?;
     let network = namespaces.iter().find(|namespace| namespace["type"] == "network")?;
     network["path"].as_str().filter(|path| !path.starts_with("/proc/"))
 }
 
-/// The only address of a network namespace; None where that takes podman to tell.
+/// Returns the only address of a network namespace; None if it has another number of addresses, which only podman can
+/// tell apart.
 ///
 /// # Errors
-/// A namespace that cannot be entered.
+/// If the namespace cannot be entered.
 pub(crate) fn only_address(namespace: &str) -> io::Result<Option<Ipv4Addr>> {
     let namespace = File::open(namespace)?;
-    // In a thread that ends: the caller stays where it is.
+    // A thread of its own enters the namespace: the caller stays in its own.
     let inside = thread::spawn(move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
         fs::read_to_string("/proc/thread-self/net/fib_trie")
@@ -107,7 +108,7 @@ pub(crate) fn only_address(namespace: &str) -> io::Result<Option<Ipv4Addr>> {
     })
 }
 
-/// The addresses that are the namespace's own, but for the loopback's.
+/// Lists the addresses of the namespace, without those of the loopback.
 fn local_addresses(routes: &str) -> Vec<Ipv4Addr> {
     let mut addresses = Vec::new();
     let mut last = None;

@@ -1,4 +1,4 @@
-//! Where podman's network put a container or pod.
+//! The network of a container or pod, as podman reports it.
 
 use std::net::IpAddr;
 
@@ -11,23 +11,23 @@ const FORMAT: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}\
 /// The network of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Network {
-    /// In the first of its networks that gives one.
+    /// The address in the first of its networks that assigns one.
     pub(crate) address: Option<IpAddr>,
     /// The path of its network namespace; None for the host's.
     pub(crate) namespace: Option<String>,
 }
 
-/// Asks podman where the network of a container is that runs.
+/// Asks podman for the network of a running container.
 ///
 /// # Errors
-/// What podman refuses.
+/// If podman fails.
 pub(crate) fn of(container: &str) -> Result<Network> {
-    let told = podman(&["container", "inspect", "--format", FORMAT, container])?;
-    parse(&told).ok_or_else(|| Error(format!("podman says nothing of the network of {container}: {told:?}")))
+    let output = podman(&["container", "inspect", "--format", FORMAT, container])?;
+    parse(&output).ok_or_else(|| Error(format!("podman reports no network of {container}: {output:?}")))
 }
 
-fn parse(told: &str) -> Option<Network> {
-    let (addresses, namespace) = told.split_once('\n').unwrap_or((told, ""));
+fn parse(output: &str) -> Option<Network> {
+    let (addresses, namespace) = output.split_once('\n').unwrap_or((output, ""));
     let address = addresses.split_whitespace().map(str::parse).next().transpose().ok()?;
     let namespace = Some(namespace.trim().to_owned()).filter(|path| !path.is_empty());
     Some(Network { address, namespace })

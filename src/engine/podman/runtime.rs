@@ -1,9 +1,10 @@
 //! The container runtime that pods run with: podman's own, but in the control group of the deployment's unit.
 //!
-//! `podman kube play` puts a pod's containers below `machine.slice`, away from the unit, its slice and its limits,
-//! and has no option for another place. `podman run --cgroups=split` shows where they belong: beside their monitor, in a
-//! group of their own below the unit's. So conductor stands before the runtime, called as `crun` or `runc`, rewrites
-//! `cgroupsPath` in the bundle's configuration (the OCI runtime specification, config-linux.md) and becomes the real one.
+//! `podman kube play` puts a pod's containers below `machine.slice`, away from the unit, its slice and its limits, and
+//! has no option for another place. `podman run --cgroups=split` shows where they belong: beside their monitor, in a
+//! group of their own below the unit's. So podman calls conductor by the name `crun` or `runc`; conductor rewrites
+//! `cgroupsPath` in the bundle's configuration, config-linux.md of the OCI runtime specification, and becomes the real
+//! runtime.
 
 use fs_err as fs;
 use std::convert::Infallible;
@@ -24,28 +25,28 @@ use crate::layout::{LIBRARY, Layout, RUNTIMES};
 
 /// The group below a unit's in which podman's monitors are, beside those of the containers.
 pub(crate) const LEAF: &str = "runtime";
-/// Runtimes that conductor can stand before.
+/// The runtimes that conductor can replace in podman's calls.
 const KNOWN: &[&str] = &["crun", "runc"];
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// What podman is to run pods with. Before another runtime than those conductor knows (one of virtual machines,
-/// say) it does not stand.
+/// Returns the runtime that podman runs pods with: conductor, by the name of the real runtime, or a runtime that
+/// conductor does not know, such as one of virtual machines.
 ///
 /// # Errors
-/// What podman refuses.
+/// If podman fails.
 pub(crate) fn path(layout: &Layout) -> Result<String> {
-    let told = podmans_own(layout)?;
-    let name = Utf8Path::new(&told).file_name().unwrap_or_default();
-    if KNOWN.contains(&name) { Ok(format!("{LIBRARY}/{RUNTIMES}/{name}")) } else { Ok(told) }
+    let runtime = podmans_own(layout)?;
+    let name = Utf8Path::new(&runtime).file_name().unwrap_or_default();
+    if KNOWN.contains(&name) { Ok(format!("{LIBRARY}/{RUNTIMES}/{name}")) } else { Ok(runtime) }
 }
 
-/// Whether conductor stands before this runtime.
+/// Returns whether conductor wraps this runtime.
 pub(crate) fn is_ours(path: &str) -> bool {
     Utf8Path::new(path).starts_with(LIBRARY)
 }
 
-/// The runtime that podman chooses. Asking takes as long as half a pod's start: it is asked again when what it chooses
-/// by has changed.
+/// Returns the runtime that podman chooses. The answer is stored until podman's configuration changes, because to ask
+/// podman takes half the time of a pod's start.
 fn podmans_own(layout: &Layout) -> Result<String> {
     let note = layout.at(&layout.oci_runtime());
     let basis = basis();
@@ -55,13 +56,13 @@ fn podmans_own(layout: &Layout) -> Result<String> {
     {
         return Ok(path.to_owned());
     }
-    let told = podman(&["info", "--format", "{{.Host.OCIRuntime.Path}}"])?;
-    atomic::write(&note, format!("{told}\n{basis}").as_bytes())?;
-    Ok(told)
+    let runtime = podman(&["info", "--format", "{{.Host.OCIRuntime.Path}}"])?;
+    atomic::write(&note, format!("{runtime}\n{basis}").as_bytes())?;
+    Ok(runtime)
 }
 
-/// What podman chooses its runtime by, containers.conf(5): its configuration, and which programs there are. A program or
-/// a file that comes, goes or is replaced changes its directory.
+/// Returns a description of everything that podman chooses its runtime by, containers.conf(5): its configuration and
+/// the installed programs, by the times of their directories.
 fn basis() -> String {
     let variables = ["CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE", "PATH"].map(std::env::var_os);
     let dirs = std::env::split_paths(&search_path()).collect::<Vec<_>>();
@@ -100,7 +101,7 @@ fn unit_of(group: &str) -> Option<&str> {
     group.rfind(".service").map(|at| &group[..at + ".service".len()])
 }
 
-/// The real runtime's name, if this program was called as one.
+/// Returns the name of the runtime as which this program was called; None if it was called as conductor.
 pub fn called_as(program: &std::ffi::OsStr) -> Option<&'static str> {
     let name = Path::new(program).file_name()?;
     KNOWN.iter().find(|known| name == **known).copied()
@@ -137,7 +138,7 @@ fn real(name: &str) -> Result<std::path::PathBuf> {
     others.next().ok_or_else(|| Error(format!("there is no {name} in {}", dirs.to_string_lossy())))
 }
 
-/// Returns what the bundle says then.
+/// Returns the changed configuration of the bundle.
 fn relocate(bundle: &Path, group: &str) -> Result<Value> {
     let path = bundle.join("config.json");
     let mut config: Value = serde_json::from_slice(&fs::read(&path)?).map_err(io::Error::from)?;
