@@ -42,9 +42,9 @@ mod tests {
         assert_eq!((root.uid.as_raw(), root.gid.as_raw(), root.dir.to_str()), (0, 0, Some("/root")));
         assert_eq!(user("0").expect("an answer").map(|user| user.name), Some("root".to_owned()));
         assert_eq!(group("root").expect("an answer").map(Gid::as_raw), Some(0));
-        for nobody in ["", "no-such-account", "a\0b", "4000000000"] {
-            assert!(user(nobody).expect("an answer").is_none(), "{nobody:?}");
-            assert!(group(nobody).expect("an answer").is_none(), "{nobody:?}");
+        for missing in ["", "no-such-account", "a\0b", "4000000000"] {
+            assert!(user(missing).expect("an answer").is_none(), "{missing:?}");
+            assert!(group(missing).expect("an answer").is_none(), "{missing:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The whole pipeline: what is on disk becomes a tree for a target and the proxy.
+//! Compiling a host: from the declarations on disk to a tree for a target and the proxy.
 //!
 //! The generator, `render`, `check` and the hooks all come through here: a preview shows what systemd gets. Nothing is
 //! rendered but the proxy's configuration, which is of all services together; units are when somebody asks for them.
@@ -82,7 +82,7 @@ pub(crate) fn compile_all(
 /// Compiles what a declaration declares, part by part where it has some.
 ///
 /// # Errors
-/// What is wrong with all of it together.
+/// The errors of all services together.
 pub(crate) fn compile_each(
     layout: &Layout,
     location: &Location,

@@ -31,7 +31,7 @@ fn compile(base: &str, over: Option<&str>) -> Host {
     }
     let host = compile::compile(&Layout::system(Utf8Path::new(&*ROOT)), &Units(Some(252)));
     for error in host.errors.values() {
-        // The compiler says this of itself when it panicked.
+        // The compiler reports its own panics with this text.
         assert!(!error.to_string().contains("this is a bug"), "{error}");
         assert!(error.0.iter().all(|error| !error.remedy().is_empty()), "{error}");
     }

@@ -1,6 +1,6 @@
 //! Messages of a generator. For the system's manager the journal may not run yet, so they go to the
 //! kernel's log, which the journal reads: one record a write, its priority in front (printk(9),
-//! sd-daemon(3)). A user may not write there; what a user's manager and its generators say on stderr
+//! sd-daemon(3)). A user may not write there; what a user's manager and its generators write to stderr
 //! is in the journal.
 
 use std::fs::{File, OpenOptions};

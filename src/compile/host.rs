@@ -15,7 +15,7 @@ use crate::tree::Tree;
 #[derive(Debug, Clone)]
 pub struct Compiled {
     pub service: Service,
-    /// What its declaration says to systemd alone.
+    /// The declared settings that only systemd has.
     pub systemd: Systemd,
     pub digests: Digests,
     pub id: GenerationId,
@@ -85,8 +85,8 @@ impl Host {
         from_it.map(|(_, compiled)| compiled).filter(move |compiled| compiled.service.declared_as() == name)
     }
 
-    /// Returns whether a service is declared, be it that its declaration does not compile: what a broken one declares
-    /// nobody knows, so that it may have any part.
+    /// Returns whether a service is declared, also if its declaration does not compile: the parts of a broken one are
+    /// unknown, so that it may have any part.
     pub(crate) fn declares(&self, name: &ServiceName) -> bool {
         let broken = |name: &ServiceName| self.errors.contains_key(&Some(name.clone()));
         self.declared_as(name).next().is_some()

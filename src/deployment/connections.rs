@@ -398,13 +398,13 @@ mod tests {
 
     #[test]
     fn an_error_of_sock_diag_is_an_error() {
-        let nobody = UnixRequest {
+        let unknown = UnixRequest {
             state_flags: StateFlags::all(),
             inode: u32::MAX,
             show_flags: ShowFlags::NAME,
             cookie: NO_COOKIE,
         };
-        let error = Diagnostics::here().unwrap().ask(&nobody, 0, |_| ()).unwrap_err();
+        let error = Diagnostics::here().unwrap().ask(&unknown, 0, |_| ()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         // NETLINK_ROUTE does not know the request: as good as a kernel without unix_diag.
         let route = Diagnostics(Socket::new(netlink_sys::protocols::NETLINK_ROUTE).unwrap());

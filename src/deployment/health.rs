@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn an_exited_main_process_is_told_with_the_last_answer() {
-        let told = |elapsed| {
+        let message = |elapsed| {
             let failed = Failed {
                 check: "GET /".into(),
                 attempts: 1,
@@ -415,7 +415,7 @@ mod tests {
             (29_999_000, "after 30s"),
         ] {
             let check = "before its health check (GET /) passed (1 attempt): connection refused";
-            assert_eq!(told(Duration::from_micros(micros)), format!("the main process exited {when}, {check}"));
+            assert_eq!(message(Duration::from_micros(micros)), format!("the main process exited {when}, {check}"));
         }
     }
 }

@@ -111,7 +111,7 @@ pub enum Digest {
 pub enum Parts {
     /// Outside for all parts, and inside for one part, which overrides it.
     Inherited,
-    /// Outside for all parts and their group, and inside for one part, which overrides it. A section's keys say which
+    /// Outside for all parts and their group, and inside for one part, which overrides it. A section's keys set which
     /// of them hold for the group.
     Shared,
     /// Outside for the group, and inside for one part; neither overrides the other.

@@ -74,7 +74,7 @@ fn of_key(key: &Key, path: &str) -> String {
         Kind::NamedSections => format!("write a section for each: [{path}.NAME]"),
         Kind::Number(..) => format!("write a number without quotes: {name} = {example}"),
         Kind::TimeSpan => format!("write a time span in quotes: {name} = {example}"),
-        Kind::Command | Kind::Hook => format!("write the words one by one: {name} = {example}"),
+        Kind::Command | Kind::Hook => format!("write each word as a string of its own: {name} = {example}"),
         Kind::Words(words) => choices(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>()),
         Kind::Text(_) | Kind::Boolean | Kind::True | Kind::List(_) | Kind::Table(_) => {
             format!("write {name} = {example}")

@@ -217,9 +217,9 @@ mod tests {
     use crate::service::event::Observer;
     use crate::systemd::Manager;
 
-    struct Nobody;
+    struct Silent;
 
-    impl Observer for Nobody {
+    impl Observer for Silent {
         fn report(&self, _: Event) {}
 
         fn watch(&self, _: Manager, _: &[ServiceName], work: &mut dyn FnMut()) {
@@ -233,7 +233,7 @@ mod tests {
         let scratch = Utf8Path::from_path(scratch.path()).unwrap();
         let (root, dir) = (scratch.join("root"), scratch.join("web"));
         let layout = Layout::system(&root);
-        let machine = Machine { layout: &layout, manager: Manager::new(Scope::System), observer: &Nobody };
+        let machine = Machine { layout: &layout, manager: Manager::new(Scope::System), observer: &Silent };
         let name = ServiceName::new("web").unwrap();
         let request = Request { dir: dir.clone(), name, variables: BTreeMap::new(), applies: false };
         let declare = |text: &str| {

@@ -16,7 +16,7 @@ scenarios!("endings":
     forks_and_exits: "the declared command forks, and its first process exits"
         => "the rollout fails at once, nothing of the forked process is left, and the old version serves on",
     ignores_sigterm: "an old process ignores SIGTERM"
-        => "no request fails; the process is killed drain_timeout and 10 s after it was told",
+        => "no request fails; the process is killed drain_timeout and 10 s after SIGTERM",
     never_closes: "an old process never closes its connections"
         => "no request fails; its deployment stops when drain_timeout is over",
     dates_in_the_future: "the clock was set back by a day: all files of the running generation are of tomorrow"

@@ -26,14 +26,14 @@ scenarios!("engines":
     pod_keeps_its_volumes,
     credentials_reach_containers,
     newer_images_roll,
-    image_is_missing: "the image of a new version cannot be had" => "the old generation serves; podman's own words are told",
-    pod_is_no_yaml: "a pod's file is not YAML, or no pod" => "nothing is touched; the file and what is wrong are told",
+    image_is_missing: "podman cannot pull the image of a new version" => "the old generation serves; the error quotes podman",
+    pod_is_no_yaml: "a pod's file is not YAML, or no pod" => "nothing changes; the error names the file and the fault",
     container_exits(|m| fails(m, Engine::Container(Listen::Tcp), "--exit-at-start 3", "told to exit with 3")):
-        "the container of a new version exits at once" => "the old generation serves; its log lines are told",
+        "the container of a new version exits at once" => "the old generation serves; the error quotes the log lines",
     pods_container_exits(|m| fails(m, Engine::Pod(Listen::Tcp), "--exit-at-start 3", "connection refused")):
-        "a container of a new pod exits again and again" => "the old generation serves; the last answer is told",
+        "a container of a new pod exits again and again" => "the old generation serves; the error quotes the last answer",
     port_never_opens(|m| fails(m, Engine::Pod(Listen::Tcp), "--start-delay 1min", "connection refused")):
-        "a new pod never listens on its port" => "the old generation serves; the last answer is told",
+        "a new pod never listens on its port" => "the old generation serves; the error quotes the last answer",
     kills_of_a_tcp_process(|m| kills(m, Engine::Exec(Listen::Tcp))):
         "the process behind a bridge is killed, five times, under load"
         => "callers wait for the next; what fails was connected to it, or called before systemd had noticed",

@@ -21,7 +21,7 @@ scenarios!("faults":
     never_healthy: "a new version answers its health check with 500" => OLD_SERVES,
     exits_at_once: "a new version exits when it starts" => OLD_SERVES,
     first_declaration_fails: "the first version of a service does not start"
-        => "the error quotes its last log lines, and nothing of it is left",
+        => "the error quotes its last log lines, and nothing is left over",
     edit_that_fails: "a stored declaration is edited into one that does not become healthy"
         => "the reload fails and says why, the old version serves on, no request fails",
     kills_in_turn: "the processes of three deployments are killed in turn" => COMES_BACK,

@@ -35,7 +35,7 @@ scenarios!("interrupted":
     reload_while_installing_units(|m| rollout(m, "service _reload", "renameat", 1)):
         "`_reload` is killed before it installs the units of the new generation" => CONVERGES,
     reload_while_aiming(|m| rollout(m, "service _reload", "renameat", 3)):
-        "`_reload` is killed before it writes what the service is brought to" => CONVERGES,
+        "`_reload` is killed before it writes the service's target" => CONVERGES,
     reload_before_daemon_reload(|m| reload(m, "Reload", 1, Before)):
         "`_reload` is killed before its daemon-reload" => CONVERGES,
     reload_during_daemon_reload(|m| reload(m, "Reload", 1, During)):
@@ -84,7 +84,7 @@ scenarios!("interrupted":
 
     service_start_half_way: "`_start` of a service is killed when the first of two deployments runs"
         => "systemd starts it again after 5 s, with nothing left of the first attempt",
-    service_start_uncleaned: "`_start` of a service is killed, and nothing of it is cleaned up"
+    service_start_uncleaned: "`_start` of a service is killed, and no hook cleans up"
         => "systemd starts it again after 5 s, and Caddy has its routes then",
     service_stop_at_once(|m| service_stop(m, "service _stop")): "`_stop` of a service is killed when it begins"
         => "`_cleanup` stops all deployments, each through its own ExecStop=, and nothing is left",

@@ -22,7 +22,7 @@ scenarios!("lifecycle":
     declarations_and_reloads_at_once: "declarations, reloads and a daemon-reload of one service at once"
         => "what is declared last serves, and no request fails",
     stop_in_the_middle_of_a_rollout: "a service is stopped in the middle of a declare"
-        => "it is off and stays off, nothing is left, and the declaration that failed is taken back",
+        => "it is off and stays off, nothing is left, and `declare` removes the failed declaration",
     resources_and_routes_roll_nothing,
 );
 

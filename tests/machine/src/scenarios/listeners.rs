@@ -16,11 +16,11 @@ scenarios!("listeners":
     idle_pod(|m| rests(m, Engine::Pod(Listen::Unix))),
     wake_takes_little_longer_than_a_start,
     burst_at_zero: "500 callers connect at once to a deployment that rests" => "it starts once; all are answered",
-    wake_fails: "a deployment that rests cannot start any more" => "callers are refused; the next caller finds it mended",
+    wake_fails: "a deployment that rests cannot start any more" => "callers are refused; after a repair the next caller is served",
     redis_rolls,
     example_cache,
     port_follows_its_declaration,
-    port_is_taken: "a declared port belongs to somebody else" => "the declaration is taken back; what served before serves",
+    port_is_taken: "a declared port belongs to somebody else" => "`declare` restores the previous declaration; the old generation serves",
     port_outlives_a_kill: "the process behind a plain port is killed" => "the port stays; who connects then waits or is refused, and the next is served",
 );
 

@@ -10,15 +10,15 @@ use super::strike;
 use super::watch::Watch;
 use crate::scenario::scenarios;
 
-const NOBODY: &str = "the rollout goes on, there is always a live slot, and no request fails";
+const UNAFFECTED: &str = "the rollout goes on, there is always a live slot, and no request fails";
 const ACCEPTED: &str = "the rollout goes on, there is always a live slot, and no request that Caddy took fails at the \
      service: callers see nothing but Caddy's own connections refused or closed";
 
 scenarios!("manager":
-    daemon_reload(|m| systemd(m, "daemon-reload")): "systemd's daemon-reload at every step of a rollout" => NOBODY,
-    daemon_reexec(|m| systemd(m, "daemon-reexec")): "systemd's daemon-reexec at every step of a rollout" => NOBODY,
-    daemon_reexec_while_it_waits: "systemd's daemon-reexec while a rollout waits for a deployment" => NOBODY,
-    message_bus: "dbus is killed while a rollout waits, and is not there at all for the next" => NOBODY,
+    daemon_reload(|m| systemd(m, "daemon-reload")): "systemd's daemon-reload at every step of a rollout" => UNAFFECTED,
+    daemon_reexec(|m| systemd(m, "daemon-reexec")): "systemd's daemon-reexec at every step of a rollout" => UNAFFECTED,
+    daemon_reexec_while_it_waits: "systemd's daemon-reexec while a rollout waits for a deployment" => UNAFFECTED,
+    message_bus: "dbus is killed while a rollout waits, and is not there at all for the next" => UNAFFECTED,
     caddy_reload(|m| caddy(m, "/usr/bin/systemctl reload caddy")): "Caddy's reload at every step of a rollout"
         => ACCEPTED,
     caddy_restart(|m| caddy(m, "/usr/bin/systemctl restart caddy")): "Caddy's restart at every step of a rollout"

@@ -1,4 +1,4 @@
-//! Several engines side by side in one service: each rolls by its own inputs, and all stand and fall together.
+//! Several engines in one service: each rolls by its own inputs, and a failed declaration restores all of them.
 
 use conductor_machine::image::{self, IMAGE};
 use conductor_machine::load::Load;
@@ -134,7 +134,7 @@ fn a_change_rolls_the_parts_whose_input_it_is(m: &mut Machine) {
     let fifth = generations(m);
     assert_eq!(rolled(&fourth, &fifth), [false, false, true]);
     m.run("conductor service set mall resources.tasks_max=800");
-    assert_eq!(rolled(&fifth, &generations(m)), [false; 3], "a limit of the whole rolls nothing");
+    assert_eq!(rolled(&fifth, &generations(m)), [false; 3], "a limit of the group rolls nothing");
     assert_eq!(m.prop("conductor-mall.slice", "TasksMax"), "800");
     assert_eq!(m.prop("conductor-mall-web.slice", "TasksMax"), "300");
     assert_eq!(m.prop("conductor-mall-web.slice", "Slice"), "conductor-mall.slice");
@@ -161,7 +161,7 @@ fn one_that_fails_takes_all_back(m: &mut Machine) {
     assert_eq!(rolled(&before, &generations(m)), [false; 3]);
     assert_eq!([get(m, "web"), get(m, "api")], ["1", "1"]);
     assert_eq!(m.failed_units(), Vec::<String>::new());
-    // What does not compile touches nothing, whichever part it is in and whoever notices.
+    // A declaration with an error in any part changes nothing, whichever command reads it.
     m.run(&format!("sed -i 's/name = .api./name = 3/' {DECLARED}/service.toml"));
     let output = m.try_run("conductor daemon-reload");
     assert!(output.stderr.contains("part[1].name: `name` is required"), "{output}");
@@ -177,7 +177,7 @@ fn one_that_fails_takes_all_back(m: &mut Machine) {
     m.run("conductor service rm mall");
     assert_eq!(list(m), Vec::<String>::new());
     let output = m.try_run(&format!("conductor service declare {DIR}"));
-    assert!(!output.success() && output.stderr.contains("nothing of it runs"), "{output}");
+    assert!(!output.success() && output.stderr.contains("no deployment runs"), "{output}");
     assert_eq!(m.run("find /run/conductor /etc/conductor /var/lib/conductor -name 'mall*'"), "");
     assert_eq!(m.run("systemctl list-units --all --plain --no-legend 'mall*' 'conductor-mall*'"), "");
     assert_eq!(m.failed_units(), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Services that others bring along, and services that do not run on every machine.
+//! Dependencies of services, and services that do not run on every machine.
 
 use conductor_machine::command::Output;
 use conductor_machine::machine::Machine;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::scenario::scenarios;
 
 scenarios!("services":
-    brought_along_first_and_removed_with_the_last,
+    dependencies_are_declared_first_and_removed_with_the_last,
     boot_waits_for_ready,
     circles_and_failures_touch_nothing,
     held_back_is_no_failure,
@@ -49,7 +49,7 @@ fn active(names: &[&str]) -> Vec<(String, String)> {
     names.iter().map(|name| ((*name).to_owned(), "active".to_owned())).collect()
 }
 
-fn brought_along_first_and_removed_with_the_last(m: &mut Machine) {
+fn dependencies_are_declared_first_and_removed_with_the_last(m: &mut Machine) {
     // [exec] comes last in these files: the sections in double brackets are before it.
     write(m, "disk", "--version {{SIZE}}", "");
     write(m, "redis", "--version {{SIZE}}", &brings(&["disk"]));
@@ -121,7 +121,7 @@ fn circles_and_failures_touch_nothing(m: &mut Machine) {
     assert_eq!(m.run("pgrep --exact app; cat /etc/conductor/services/shop/service.toml"), before);
     assert_eq!(list(m), active(&["disk", "redis", "shop"]));
 
-    // What a new declaration brought along goes with it when that fails.
+    // A new declaration that fails is removed together with its new dependencies.
     write(m, "queue", "", "");
     write(m, "shop", "--unhealthy", &format!("{}[deploy]\nhealth_timeout = '1s'", brings(&["redis", "queue"])));
     let refused = declare(m, "/root/shop");

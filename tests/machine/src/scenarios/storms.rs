@@ -20,7 +20,7 @@ scenarios!("storms":
     fifty_services_one_broken: "50 services are rolled at once, and one does not become healthy"
         => "49 serve the new version, the broken one its old version, and the error names it",
     more_than_take_turns: "120 services start, roll and stop at once, more than may be at it at a time"
-        => "they take turns, all are brought to the end, and the message bus has connections left for others",
+        => "they take turns, all finish, and the message bus has connections left for others",
     declaration_deleted_by_hand: "a declaration is deleted by hand, and systemd reloads before conductor"
         => "daemon-reload stops its deployments through their own ExecStop=, draining them, and leaves nothing",
     stored_files_deleted_by_hand: "the stored files of the running generation are deleted by hand"

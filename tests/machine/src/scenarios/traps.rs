@@ -11,7 +11,7 @@ use crate::scenario::scenarios;
 
 scenarios!("traps":
     start_fails_half_way: "the second of three deployments fails in a service's first start"
-        => "the start fails, nothing of it runs on, and a reload of the mended declaration brings it up",
+        => "the start fails, no deployment keeps running, and a reload of the corrected declaration starts the service",
     reload_fails_half_way: "the second of three deployments of a new version fails"
         => "the old ones that had stopped already start again, no request fails, and nothing failed is listed",
     stop_during_a_reload: "a service is stopped in the middle of a reload, and started again"
@@ -19,7 +19,7 @@ scenarios!("traps":
     restart_during_a_reload: "a service is restarted in the middle of a reload"
         => "one generation runs afterwards, the declared one",
     stopped_with_its_service: "a service is stopped with requests in flight on all deployments"
-        => "every request is answered, and slots go to nobody else in between",
+        => "every request is answered, and no other deployment gets the slots meanwhile",
     private_network: "the processes and hooks of a service have a network namespace of their own"
         => "requests in flight are counted and answered, and every hook runs",
     failed_instances: "processes dump core, hooks fail and starts time out"

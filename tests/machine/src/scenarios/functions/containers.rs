@@ -13,8 +13,8 @@ scenarios!("functions":
     isolated_containers,
     container_is_killed: "a function's container, or its first process, is killed with SIGKILL, five times"
         => "the next caller has another one; podman knows of no second",
-    image_cannot_be_had: "the image of a newer function cannot be had; that of a declared one is removed"
-        => "nothing is declared, and the alias stays; callers are told 502 until it is there again",
+    image_is_missing: "podman cannot pull the image of a newer function; that of a declared one is removed"
+        => "nothing is declared, and the alias stays; callers get 502 until the image is there again",
 );
 
 /// A shell, Python, and nothing else of this machine.
@@ -197,7 +197,7 @@ fn container_is_killed(m: &mut Machine) {
     assert_eq!(podmans(m), 0);
 }
 
-fn image_cannot_be_had(m: &mut Machine) {
+fn image_is_missing(m: &mut Machine) {
     ready(m);
     make_image(m);
     let id = declare_contained(m, "act", ACT, "aliases = [\"/act\"]\n", "");

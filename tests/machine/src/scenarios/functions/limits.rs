@@ -12,7 +12,7 @@ scenarios!("functions":
     too_much: "more requests come than a function takes; headers and paths are too long; lengths conflict; headers trickle"
         => "they wait, then 503; 431, 414, 400, and the connection is closed",
     ten_thousand_connections: "10,000 connections at once"
-        => "all are answered, or told to come again; other functions do not notice, and nothing is left",
+        => "all are answered, or get 503; other functions are not affected, and nothing is left over",
 );
 
 fn too_much(m: &mut Machine) {
