@@ -13,7 +13,7 @@ use tempfile::{Builder, TempDir};
 
 use crate::write::named;
 
-/// What is not in its place yet is called so, and locked by who works on it.
+/// The prefix of unfinished files and directories, which the process that works on them locks.
 const UNFINISHED: &str = ".conductor-";
 
 /// Writes a file that everybody may read: a temporary file beside it, synced, then renamed.
@@ -139,7 +139,7 @@ pub(crate) fn remove_dir(path: &Utf8Path) -> io::Result<()> {
     }
 }
 
-/// What is in a directory; one that is not there is empty.
+/// Lists the entries of a directory; a missing one is empty.
 ///
 /// # Errors
 /// A directory that cannot be listed.
@@ -165,7 +165,7 @@ pub(crate) fn lock(path: &Utf8Path) -> io::Result<File> {
     }
 }
 
-/// The same without waiting; None if somebody has it. Only for locks whose files stay.
+/// Holds a lock until dropped, without waiting; None if another process holds it. Only for locks whose files stay.
 ///
 /// # Errors
 /// If the file system refuses an operation.

@@ -51,7 +51,7 @@ pub struct Declaration {
     pub(crate) systemd: Systemd,
 }
 
-/// What stands in a `service.toml` beside its `[[part]]` sections and concerns all of them together.
+/// The keys of a `service.toml` outside of `[[part]]` that hold for the group.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -176,7 +176,7 @@ pub struct Listen {
     pub(crate) idle_timeout: Option<TimeSpan>,
 }
 
-/// How a process gets its listening socket.
+/// The way in which a process gets its listening socket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -248,7 +248,7 @@ pub(crate) struct Deploy {
     pub(crate) restarted_at: Option<String>,
 }
 
-/// In which order deployments of two generations start and stop.
+/// The order in which deployments of two generations start and stop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

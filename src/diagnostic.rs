@@ -1,4 +1,4 @@
-//! What is wrong with a declaration: where, what, and what to write instead.
+//! Errors of declarations: the place, the message and the remedy.
 
 #[cfg(feature = "cli")]
 mod render;
@@ -114,7 +114,7 @@ impl Diagnostic {
         }
     }
 
-    /// What to write or do instead.
+    /// The remedy: what to write or do instead.
     pub fn remedy(&self) -> &str {
         &self.remedy
     }
@@ -143,7 +143,7 @@ impl fmt::Display for Diagnostic {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// In the order of the files, from the top.
+    /// Sorts errors by file and position.
     pub(crate) fn sort(&mut self) {
         self.0.sort_by(|one, other| one.position().cmp(&other.position()));
     }

@@ -37,7 +37,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// What it is, for people.
+    /// Returns the type of a value, for messages.
     fn name(&self) -> String {
         match self {
             Self::Boolean(truth) => truth.to_string(),
@@ -119,7 +119,7 @@ impl Node {
     /// Parses a document.
     ///
     /// # Errors
-    /// Where the text is not TOML 1.0.
+    /// If the text is not TOML 1.0.
     pub fn parse(source: &Arc<Source>) -> Result<Self, Diagnostic> {
         let table = DeTable::parse(&source.text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
@@ -222,7 +222,7 @@ impl Node {
         }
     }
 
-    /// What is in an array; nothing is in another value.
+    /// Returns the items of an array; another value has none.
     pub(crate) fn items(&self) -> &[Self] {
         match &self.value {
             Value::Array(items) => items,
@@ -280,7 +280,7 @@ fn node(source: &Arc<Source>, key: Option<Position>, value: Spanned<DeValue<'_>>
     Ok(Node { key_position: key.unwrap_or_else(|| position.clone()), position, value })
 }
 
-/// Why a document does not fit a type; `path` grows on the way up.
+/// The mismatch of a document and a type; `path` grows on the way up.
 #[derive(Debug)]
 pub struct Error {
     pub(crate) path: Path,

@@ -1,4 +1,4 @@
-//! What runs deployments beside systemd: their commands, containers and pods, and what each needs on the host.
+//! The engines of deployments, commands, containers and pods, and what each needs on the host.
 
 #[cfg(feature = "cli")]
 pub(crate) mod container;

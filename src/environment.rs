@@ -1,4 +1,4 @@
-//! What a deployment's unit gives its process and hooks as environment, systemd.exec(5).
+//! The environment that a deployment's unit gives its process and hooks, systemd.exec(5).
 //!
 //! systemd adds variables of its own that are only known when a process starts, such as `LISTEN_FDS`.
 

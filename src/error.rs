@@ -1,4 +1,4 @@
-//! Why something that touches the machine failed, as text for people.
+//! Errors of operations on the machine, as text for people.
 
 use std::fmt;
 use std::io;

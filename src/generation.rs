@@ -9,7 +9,7 @@ use crate::names::{GenerationId, hex};
 /// Raised when the meaning of rendered units changes, so that deployments roll onto the new form.
 pub(crate) const FORMAT: u32 = 1;
 
-/// What changed, by what has to be done about it.
+/// Four digests of a service, each of the fields whose change requires the same action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digests {
     /// A change rolls deployments.

@@ -1,17 +1,17 @@
-//! Where everything is, for the system's manager and for a user's.
+//! Paths, for the system's manager and for a user's.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::model::Service;
 use crate::names::{Deployment, FUNCTIONS_LOCK, GenerationId, ServiceName};
 
-/// Where the `conductor` program is installed; the units name it. Set by `make PREFIX=…`.
+/// The path of the `conductor` program, which units name. Set by `make PREFIX=…`.
 pub(crate) const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
     Some(path) => path,
     None => "/usr/bin/conductor",
 };
 
-/// Where conductor's own data files are installed. Set by `make PREFIX=…`.
+/// The directory of conductor's own data files. Set by `make PREFIX=…`.
 pub(crate) const LIBRARY: &str = match option_env!("CONDUCTOR_LIBDIR") {
     Some(path) => path,
     None => "/usr/lib/conductor",
@@ -49,7 +49,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of the system's manager.
+    /// Returns the paths of the system's manager.
     pub fn system(root: &Utf8Path) -> Self {
         let paths = |list: &[&str]| list.iter().map(Utf8PathBuf::from).collect();
         Self {
@@ -82,7 +82,7 @@ impl Layout {
         }
     }
 
-    /// Of a user's manager, from the XDG base directories.
+    /// Returns the paths of a user's manager, from the XDG base directories.
     ///
     /// # Errors
     /// If neither `HOME` nor the XDG variables are set, or the runtime directory is no absolute path:
@@ -169,7 +169,7 @@ impl Layout {
         self.runtime.join("cgi")
     }
 
-    /// Where an isolated function's gateway reaches its units.
+    /// Returns the socket through which an isolated function's gateway reaches its units.
     pub(crate) fn function_requests(&self, id: &impl std::fmt::Display) -> Utf8PathBuf {
         self.function_sockets().join(format!("{id}.request"))
     }
@@ -178,7 +178,7 @@ impl Layout {
         &self.unit_files
     }
 
-    /// Where `service declare` stores a declaration.
+    /// Returns the directory in which `service declare` stores a declaration.
     pub fn declaration(&self, name: &ServiceName) -> Utf8PathBuf {
         self.declarations[0].join(name.as_str())
     }
@@ -209,12 +209,12 @@ impl Layout {
         }
     }
 
-    /// Where the generator's output is.
+    /// Returns the generator's output directory.
     pub(crate) fn generator(&self) -> &Utf8Path {
         &self.generator
     }
 
-    /// Where unit files are put at runtime; systemd prefers them to the generator's.
+    /// Returns the directory of unit files at runtime, which precedes the generator's.
     pub(crate) fn runtime_units(&self) -> &Utf8Path {
         &self.runtime_units
     }
@@ -325,7 +325,7 @@ impl Layout {
         self.locks().join(name.declaration_lock())
     }
 
-    /// What a proxy includes.
+    /// Returns the directory of configuration that a proxy includes.
     pub(crate) fn published_proxy(&self, driver: &str) -> Utf8PathBuf {
         self.runtime.join("proxy").join(driver)
     }

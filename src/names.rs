@@ -319,7 +319,7 @@ impl From<FunctionId> for String {
 pub(crate) struct Deployment {
     pub(crate) service: ServiceName,
     pub(crate) generation: GenerationId,
-    /// From 1.
+    /// The number of the instance, from 1.
     pub(crate) instance: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What models compile to, a folder for each target: [`systemd`] writes units.
+//! The targets of compilation, a folder each: [`systemd`] writes units.
 
 pub mod systemd;
 

@@ -1,4 +1,4 @@
-//! What cases compile to: whole trees, and every error with its place and remedy.
+//! What cases compile to: complete trees, and each error with its place and remedy.
 
 mod common;
 
@@ -282,7 +282,7 @@ fn the_target_speaks_for_a_broken_service() {
     }
 }
 
-/// A snapshot that cannot be read loses only itself, and is told of.
+/// A snapshot that cannot be read is an error of its service alone.
 #[test]
 fn a_damaged_snapshot_is_an_error_of_its_service() {
     let scratch = Scratch::new();

@@ -405,7 +405,7 @@ fn crime<'a>(call: &'a str, allowed: &[Utf8PathBuf]) -> Option<&'a str> {
     (!known || made.is_empty() || climbs || !made.iter().all(inside)).then_some(call)
 }
 
-/// What a generator calls, as strace tells it.
+/// The system calls of a generator, by strace(1).
 fn calls(machine: &Machine, environment: &[(&str, &str)]) -> Vec<String> {
     let trace = machine.path("trace");
     let plain = machine.command(3, &[]);

@@ -1,4 +1,4 @@
-//! Output that cannot be written: the program tells it, and ends properly.
+//! Output that cannot be written: the program reports the error and ends in order.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! What every command works with.
+//! The layout and the manager that each command works with.
 
 use camino::Utf8Path;
 
@@ -11,7 +11,7 @@ use crate::source::search::Location;
 use crate::systemd::Manager;
 use crate::target::systemd::Units;
 
-/// What every command works with.
+/// The layout and the manager that each command works with.
 pub(crate) struct Context {
     pub(crate) layout: Layout,
     pub(crate) manager: Manager,

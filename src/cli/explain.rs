@@ -1,7 +1,7 @@
 //! `conductor explain`: the unit and proxy lines that each declared key produced.
 //!
-//! There is no table of these: the declaration is compiled again without each of its keys, or with another value where a
-//! key is required, and the lines that are missing then are those that the key produced.
+//! There is no table of these: the declaration is compiled again without each of its keys, or with another value where
+//! a key is required, and the lines that are missing then are those that the key produced.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::source::functions;
 use crate::source::search::{self, Location};
 use crate::tree::{Entry, Tree};
 
-/// How many lines of a file are shown for a key.
+/// The largest number of lines of a file that are shown for a key.
 const SHOWN: usize = 6;
 
 #[derive(Args)]

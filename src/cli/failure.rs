@@ -1,4 +1,4 @@
-//! How a command ends when it fails.
+//! The failure of a command: its exit code and messages.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use crate::diagnostic::Diagnostics;
 use crate::error::Error;
 use crate::{service, systemd};
 
-/// How a command ends when it fails.
+/// The failure of a command: its exit code and messages.
 pub(crate) enum Failure {
     /// Exit code 1.
     Failed(String),

@@ -1,4 +1,4 @@
-//! What a word of the command line names: a directory to declare from, or a function.
+//! Arguments that name a directory to declare from, or a function.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ pub(crate) fn is_function(context: &Context, word: &str) -> bool {
 /// Works on the function that a word names, where its files are.
 ///
 /// # Errors
-/// What is wrong with the function, or what `work` returns.
+/// The errors of the function, or those of `work`.
 pub(crate) fn with_function<T>(
     context: &Context,
     word: &str,

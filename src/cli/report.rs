@@ -1,4 +1,4 @@
-//! What operations report, as people read it.
+//! The reports of operations, as text for people.
 
 use crate::cli::failure::Failure;
 use crate::cli::output::outln;

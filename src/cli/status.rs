@@ -24,7 +24,7 @@ use crate::service::notes;
 use crate::service::parts::members;
 use crate::service::record::{self, Record};
 
-/// How many of the inputs that caused a rollout are named.
+/// The largest number of inputs of a rollout that are named.
 const NAMED: usize = 2;
 /// systemd's value for what it does not count.
 const UNKNOWN: u64 = u64::MAX;
@@ -53,7 +53,7 @@ struct Row {
     name: ServiceName,
     state: String,
     generation: Option<String>,
-    /// How its health is checked.
+    /// The health check.
     health: String,
     ready: usize,
     concurrency: u32,

@@ -68,7 +68,7 @@ pub(crate) fn taken_name(name: &ServiceName, here: &Utf8Path, there: &Utf8Path) 
     Diagnostic::of_file(here, message, "give one of the two another name")
 }
 
-/// Why a service cannot be declared while what runs runs.
+/// Returns the conflict of a new service with running ones.
 pub(crate) fn refuse_other_kind(layout: &Layout, service: &Footprint) -> Result<(), Diagnostics> {
     let live = live::all(layout);
     let error = other_kind(service, &live, &parts_that_run(layout, &live));

@@ -1,4 +1,4 @@
-//! What compiled: services, functions, the proxy's configuration, and what is wrong.
+//! A compiled host: services, functions, the proxy's configuration, and errors.
 
 use std::collections::BTreeMap;
 

@@ -53,19 +53,19 @@ pub(crate) enum Interface {
     Http,
 }
 
-/// How an `http` program receives its requests.
+/// The way in which an `http` program receives its requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Transport {
-    /// From stdin, one after the other; it answers on stdout.
+    /// Requests on stdin, one after the other; answers on stdout.
     #[default]
     Stdio,
     /// On connections that it accepts from file descriptor 3, sd_listen_fds(3), many at a time.
     Socket,
 }
 
-/// How many units serve a function's requests.
+/// The isolation of a function's requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

@@ -1,4 +1,4 @@
-//! Whether systemd takes a value, by the kind of the directive.
+//! Checking values as systemd does, by the type of the directive.
 
 use crate::directive::kind::{Kind, Unit};
 use crate::timespan::{self, MICROSECOND, SECOND, scale, split_digits};
@@ -7,7 +7,7 @@ use crate::timespan::{self, MICROSECOND, SECOND, scale, split_digits};
 /// (`%n`) becomes: both pass.
 ///
 /// # Errors
-/// What systemd accepts instead: `a boolean: yes, no, true, false, on, off, 1 or 0`.
+/// The accepted values: `a boolean: yes, no, true, false, on, off, 1 or 0`.
 pub(crate) fn check(kind: Kind, value: &str) -> Result<(), String> {
     let value = value.trim_ascii();
     let accepted = value.is_empty() || has_specifier(value) || accepts(kind, value);
@@ -99,7 +99,7 @@ fn is_boolean(value: &str) -> bool {
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
-/// As strtol(3) with base 0, and 0b and 0o besides.
+/// Parses an integer as strtol(3) with base 0, also with 0b and 0o.
 fn integer(text: &str) -> Option<i128> {
     let (negative, digits) = sign(text);
     match digits.get(..2) {

@@ -1,4 +1,4 @@
-//! What is known of one directive: its section, its name, the version that added it, and what its value looks like.
+//! A directive: its section, its name, the version that added it, and the type of its value.
 
 /// A section of a unit file that takes directives of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ pub(crate) const fn directive(name: &'static str, since: u16, kind: Kind) -> Dir
 /// Words that systemd takes literally. In [`Kind::Enum`], one that ends in `:` or `/` is a prefix.
 pub(crate) type Words = &'static [&'static str];
 
-/// What a value must look like.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Not modelled: everything is accepted.
@@ -77,7 +77,7 @@ pub(crate) enum Kind {
     Path,
 }
 
-/// What a [`Kind::Limit`] counts.
+/// The unit of a [`Kind::Limit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Number,

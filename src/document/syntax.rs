@@ -1,4 +1,4 @@
-//! What to write instead of text that is not TOML.
+//! Remedies for text that is not TOML.
 //!
 //! The `toml` crate reports an error as a sentence. Its parser reports the expected tokens as data, so the text is
 //! parsed once more, and nothing here depends on how a sentence is worded.
@@ -19,7 +19,7 @@ pub(super) fn message(at: &Position, parsers: &str) -> String {
     }
 }
 
-/// What to write instead of what is at a position.
+/// Returns the remedy for the text at a position.
 pub(super) fn remedy(at: &Position) -> &'static str {
     match fault(at) {
         Fault::Template => {

@@ -46,7 +46,7 @@ fn directory_of(manifest: &Utf8Path) -> &Utf8Path {
 /// Compiles the function of a manifest, or of a directory with one, in a scratch directory and works on that.
 ///
 /// # Errors
-/// What is wrong with the function, or what `work` returns.
+/// The errors of the function, or those of `work`.
 pub(crate) fn with_gathered<T, E: From<Failure>>(
     machine: &Machine,
     path: &Utf8Path,
@@ -64,7 +64,7 @@ pub(crate) fn with_gathered<T, E: From<Failure>>(
 /// Declares the function of a manifest, or of a directory with one, and serves it if `starts`.
 ///
 /// # Errors
-/// What is wrong with the function, or why it cannot be served; then it is not declared.
+/// The errors of the function, or why it cannot be served; it is not declared then.
 pub(crate) fn declare(
     machine: &Machine,
     path: &Utf8Path,
@@ -176,7 +176,7 @@ fn refuse_taken(layout: &Layout, compiled: &Compiled, host: &Host, document: &No
     errors.into_result()
 }
 
-/// What keeps a function from an alias because another function has `other`.
+/// Returns the conflict of an alias with the alias `other` of another function.
 fn taken_by(
     layout: &Layout,
     compiled: &Compiled,

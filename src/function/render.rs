@@ -1,4 +1,4 @@
-//! What a function compiles to.
+//! Rendering a function: its units and routes.
 
 use crate::function::store;
 use crate::layout::Layout;

@@ -84,7 +84,7 @@ pub enum Entries {
     Lines,
 }
 
-/// What holds where a key is left out.
+/// The default of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Default {
     Required,

@@ -129,7 +129,7 @@ pub(crate) const KEYS: &[Key] = &[
     },
 ];
 
-/// What a part has beside the keys of a service.
+/// The keys of a part beside those of a service.
 pub(crate) const PART: &[Key] = &[Key {
     name: "name",
     default: Default::Required,

@@ -1,13 +1,13 @@
 //! Aliases: `/path`, `host` or `host/path`, beside the address that is a function's digest.
 //!
-//! Who owns one is a link on disk, `functions/aliases/ALIAS → ../ID`. The proxy reaches the function through that very
-//! link: an alias moves by one rename(2), and no proxy is reloaded.
+//! The owner of an alias is a link on disk, `functions/aliases/ALIAS → ../ID`. The proxy reaches the function through
+//! that very link: an alias moves by one rename(2), and no proxy is reloaded.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a function can be reached by a name.
+/// A name of a function: a host, a path, or both.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Alias {
     /// The host; None for all hosts without a site of their own.
@@ -25,7 +25,7 @@ impl Alias {
         self.to_string().replace('/', "+")
     }
 
-    /// None for what is no name of a link.
+    /// Reads the name of a link; None if it is not that of an alias.
     pub(crate) fn from_file_name(name: &str) -> Option<Self> {
         let text = name.replace('+', "/");
         let (host, path) = match text.find('/') {
@@ -44,7 +44,7 @@ impl Alias {
     }
 }
 
-/// What is left of a path below a prefix; the proxy ignores case.
+/// Returns the rest of a path below a prefix; the proxy ignores case.
 pub(crate) fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
     let prefix = prefix.trim_end_matches('/');
     let start = path.get(..prefix.len())?;

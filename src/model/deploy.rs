@@ -1,4 +1,4 @@
-//! How deployments of a service replace each other, and the commands that run around them.
+//! The replacement of a service's deployments, and the hooks around them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::declaration::Strategy;
 use crate::model::command::Command;
 
-/// How new deployments replace old ones.
+/// The way in which new deployments replace old ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Deploy {
     pub(crate) strategy: Strategy,

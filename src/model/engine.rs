@@ -1,4 +1,4 @@
-//! What serves: a command, a container or a pod, and what that means for who runs it.
+//! The engine of a service: a command, a container or a pod, and its properties.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::declaration::{ListenKind, Pull};
 use crate::model::command::Command;
 
-/// What serves.
+/// The engine of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
@@ -20,7 +20,7 @@ pub enum Engine {
     Pod(Pod),
 }
 
-/// How it is known that an engine has started, and which process is the main one.
+/// The way in which systemd learns that an engine has started, and its main process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// The engine is the main process, and it has started once it is executed.
@@ -141,7 +141,7 @@ pub struct Container {
     pub(crate) drop_capability: Vec<String>,
     pub(crate) read_only: bool,
     pub(crate) podman_args: Vec<String>,
-    /// Where it listens, if on TCP.
+    /// The port on which it listens, for TCP.
     pub(crate) port: Option<u16>,
 }
 
@@ -175,6 +175,6 @@ pub struct Pod {
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) network: Vec<String>,
     pub(crate) podman_args: Vec<String>,
-    /// Where it listens, if on TCP.
+    /// The port on which it listens, for TCP.
     pub(crate) port: Option<u16>,
 }

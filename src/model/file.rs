@@ -10,14 +10,14 @@ pub(crate) struct File {
     pub(crate) kind: FileKind,
 }
 
-/// What a file of a declaration is.
+/// The type of a file of a declaration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FileKind {
     Regular {
         executable: bool,
         size: u64,
-        /// Of its content, in hex.
+        /// The SHA-256 of the content, in hex.
         sha256: String,
     },
     Directory,

@@ -16,7 +16,7 @@ use crate::names::{FunctionId, hex};
 
 /// What the processes of a request need beside its own time.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5);
-/// How long a process that is there before its request waits for one, and up to two seconds more.
+/// The time that a preloaded process waits for a request, and up to two seconds more.
 pub(crate) const STAND_BY: Duration = Duration::from_secs(60);
 
 /// Everything that is known of a function: what its ID is the digest of. A field that is added later must be left out
@@ -40,7 +40,7 @@ pub struct Function {
     pub(crate) process: Process,
     /// Limits of all its processes together.
     pub(crate) resources: Vec<Setting>,
-    /// What travels with the manifest, by path.
+    /// The files that are stored with the manifest, by path.
     pub(crate) files: Vec<File>,
 }
 
@@ -59,6 +59,6 @@ impl Function {
 pub struct Compiled {
     pub id: FunctionId,
     pub function: Function,
-    /// Where its files are on the host that runs it.
+    /// The directory of its files on the host that runs it.
     pub dir: Utf8PathBuf,
 }

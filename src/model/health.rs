@@ -1,4 +1,4 @@
-//! How a deployment shows that it is ready for requests.
+//! The health check of a deployment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::model::command::Command;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
     pub(crate) check: Check,
-    /// Between two attempts.
+    /// The pause between two attempts.
     pub(crate) interval: Duration,
-    /// Of one attempt.
+    /// The time limit of one attempt.
     pub(crate) timeout: Duration,
-    /// How many attempts may be made, 1 or more; None: as many as time allows.
+    /// The largest number of attempts, from 1; None for as many as the time allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retries: Option<u32>,
 }

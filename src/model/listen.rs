@@ -1,4 +1,4 @@
-//! Where a deployment listens, and what the reverse proxy sends there.
+//! The listener of a deployment, and the routes of the reverse proxy to it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::declaration::{ListenKind, Tls};
 
-/// Where a deployment listens.
+/// The listener of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listen {
     pub kind: ListenKind,

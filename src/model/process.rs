@@ -1,4 +1,4 @@
-//! What is executed, as whom and with what.
+//! The processes of a service: their engine, user, environment and credentials.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::declaration::Sandbox;
 use crate::model::engine::Engine;
 
-/// What is executed, as whom and with what.
+/// The processes of a service: their engine, user, environment and credentials.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     pub engine: Engine,
     /// `config` with the engine's `environment` over it.
     pub(crate) environment: BTreeMap<String, String>,
-    /// Who runs the processes, or the hooks beside a container or pod.
+    /// The user of the processes, or of the hooks beside a container or pod.
     pub(crate) user: User,
     /// Paths of secrets by the name that the processes know them by.
     pub(crate) credentials: BTreeMap<String, Utf8PathBuf>,
@@ -30,7 +30,7 @@ impl Process {
     }
 }
 
-/// As whom processes run.
+/// The user of processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum User {

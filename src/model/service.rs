@@ -47,7 +47,7 @@ pub struct Service {
     pub(crate) commands: BTreeMap<String, RunCommand>,
     /// Services that are declared and started before this one.
     pub dependencies: Vec<Dependency>,
-    /// Where the service runs: all of these must hold.
+    /// Conditions that must all hold for the service to start.
     pub(crate) conditions: Vec<Setting>,
     /// Variables that listings show as columns.
     pub(crate) display: Vec<String>,
@@ -104,7 +104,7 @@ pub struct RunCommand {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     pub name: ServiceName,
-    /// As declared: relative to the declaration's directory.
+    /// The directory as declared, relative to that of the declaration.
     pub(crate) dir: Utf8PathBuf,
     pub(crate) vars: BTreeMap<String, String>,
 }

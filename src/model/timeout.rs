@@ -1,4 +1,4 @@
-//! How long starts and stops of a service may take: what its declaration allows, and a margin for what runs around it.
+//! The time limits of starts and stops of a service: the declared ones, and a margin for the work around them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::model::service::Service;
 
 /// What the host and the hooks need beside the time that a declaration allows.
 const MARGIN: Duration = Duration::from_secs(10);
-/// How long pulling the images of a new generation may take, before anything of the old one is touched.
+/// The time limit for pulling the images of a new generation, before the old one changes.
 const PULL: Duration = Duration::from_secs(15 * 60);
 
 impl Service {

@@ -29,7 +29,7 @@ pub(crate) struct Validation {
 pub(crate) struct Refusal {
     /// The checker's own words without its log lines.
     pub(crate) words: String,
-    /// What to do about it, where that is known.
+    /// The remedy, if it is known.
     pub(crate) help: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Publication: the generator's proxy configuration becomes what the proxy includes.
 //!
-//! What the generator writes may be read while systemd wipes it, so that every file is compared with the manifest
+//! The generator's output may be read while systemd removes it, so that each file is compared with the manifest
 //! first; a configuration that the proxy refuses is never published. Nothing here depends on which proxy it is.
 
 use fs_err as fs;
@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Files by their paths below a driver's directory.
 type Files = BTreeMap<Utf8PathBuf, Vec<u8>>;
 
-/// What a publication did.
+/// The result of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Published {
     Unchanged,

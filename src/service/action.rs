@@ -1,4 +1,4 @@
-//! What a plan does to a service.
+//! The actions of a plan.
 
 use serde::{Deserialize, Serialize};
 

@@ -23,7 +23,7 @@ use crate::source::search;
 use crate::source::{DECLARATION, PROVENANCE};
 use crate::template;
 
-/// What is to be declared.
+/// A declaration that is about to be stored.
 pub(crate) struct Request {
     /// The directory of `service.toml`.
     pub(crate) dir: Utf8PathBuf,
@@ -37,7 +37,7 @@ pub(crate) struct Request {
 /// Declares a service and its dependencies.
 ///
 /// # Errors
-/// What is wrong with the declaration, or why it does not serve; the previous declaration is restored then.
+/// The errors of the declaration, or why it does not serve; the previous declaration is restored then.
 pub(crate) fn declare(machine: &Machine, request: &Request) -> Result<()> {
     declare_for(machine, request, &[])
 }

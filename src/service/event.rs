@@ -1,4 +1,4 @@
-//! What operations on services report while they run.
+//! The events that operations on services report while they run.
 
 use std::time::{Duration, SystemTime};
 

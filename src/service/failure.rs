@@ -1,4 +1,4 @@
-//! Why an operation on services or functions failed.
+//! The error of an operation on services or functions.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::error::Error;
 use crate::systemd;
 
-/// Why an operation on services or functions failed.
+/// The error of an operation on services or functions.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The operation does not apply to what it was asked for.

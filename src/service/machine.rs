@@ -1,4 +1,4 @@
-//! What every operation on services and functions works with.
+//! The layout, the manager and the observer of an operation on services and functions.
 
 use crate::directive::systemd_version;
 use crate::layout::Layout;

@@ -48,11 +48,11 @@ pub(crate) fn scale(machine: &Machine, name: &ServiceName, concurrency: u32) -> 
     write_and_apply(machine, name, &changes)
 }
 
-/// What `enable` or `disable` did.
+/// The result of `enable` or `disable`.
 pub(crate) struct Installed {
     /// The units that start the service at boot.
     pub(crate) wanted_by: Vec<String>,
-    /// Whether it was so before.
+    /// Whether nothing changed.
     pub(crate) is_unchanged: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::service::action::Action;
 use crate::service::{condition, notes};
 use crate::systemd::{Listing, State};
 
-/// What is there of a service.
+/// The running deployments and the target of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Present {
     /// Active deployments, in order.
@@ -73,7 +73,7 @@ impl Present {
     }
 }
 
-/// What systemd is asked to do with `NAME.service`.
+/// The job of `NAME.service`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Job {
     Nothing,
@@ -82,7 +82,7 @@ pub(crate) enum Job {
     Stop,
 }
 
-/// What to do about one service.
+/// The plan for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) name: ServiceName,

@@ -11,7 +11,7 @@ const SOCKET: &str = ".socket";
 /// open.
 ///
 /// # Errors
-/// What systemd refuses, such as a port that is in use.
+/// If systemd cannot start a port, for example because it is in use.
 pub(crate) fn open(manager: Manager, service: &Service) -> Result<()> {
     let wanted: Vec<_> = service.ports.iter().map(|listen| format!("{}{SOCKET}", service.name.port(listen))).collect();
     let mut gone = manager.active(&format!("{}{SOCKET}", service.name.port_pattern()))?;

@@ -1,4 +1,4 @@
-//! Where a stored declaration came from: a file beside it.
+//! The record of a stored declaration's origin, a file beside it.
 
 use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,14 +12,14 @@ use crate::layout::Layout;
 use crate::names::ServiceName;
 use crate::source::{PROVENANCE, search};
 
-/// Where a stored declaration came from, and which services need it.
+/// The origin of a stored declaration, and the services that depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Provenance {
     /// The directory that it was declared from.
     pub(crate) dir: Utf8PathBuf,
     /// The variables of its templates.
     pub(crate) variables: BTreeMap<String, String>,
-    /// Whether somebody declared the service itself, and not only one that depends on it.
+    /// Whether the service was declared itself, and not only as a dependency.
     pub(crate) declared_directly: bool,
     /// Services that have it as a dependency.
     pub(crate) required_by: BTreeSet<ServiceName>,

@@ -59,7 +59,7 @@ fn removable(machine: &Machine, name: &ServiceName) -> Result<BTreeSet<ServiceNa
 /// were declared directly.
 ///
 /// # Errors
-/// What systemd or the file system refuses.
+/// If systemd refuses a job, or the file system an operation.
 pub(crate) fn release(machine: &Machine, dependent: &ServiceName, keep: &[ServiceName]) -> Result<()> {
     let layout = machine.layout;
     let stored = provenance::dependencies_of(layout, dependent)?;

@@ -16,7 +16,7 @@ use crate::target::Target;
 use crate::tree::{Entry, Tree};
 use crate::{atomic, live, write};
 
-/// How many generations stay stored to roll back to.
+/// The number of stored generations of a service's history.
 const HISTORY: usize = 5;
 /// Below a stored generation: its files, the working directory of its processes.
 pub(crate) const FILES: &str = "files";

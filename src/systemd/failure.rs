@@ -1,10 +1,10 @@
-//! Why systemd did not do something.
+//! Errors of systemd.
 
 use std::fmt;
 
 use crate::error;
 
-/// Why systemd did not do what was asked for.
+/// The error of an operation of systemd.
 #[derive(Debug)]
 pub struct Error(pub String);
 
@@ -24,7 +24,7 @@ impl From<Error> for error::Error {
 
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// Why one call failed, with the text of systemd or the bus.
+/// The error of one call, with the text of systemd or the bus.
 pub(crate) enum Failure {
     /// The manager is not there, or left before it answered: the call may be repeated.
     Gone(String),

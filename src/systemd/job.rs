@@ -1,4 +1,4 @@
-//! What a unit is asked to do.
+//! The jobs of a unit.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Job {
@@ -10,7 +10,7 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// As systemctl(1) calls it.
+    /// Returns the verb of systemctl(1).
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -21,7 +21,7 @@ impl Job {
         }
     }
 
-    /// As org.freedesktop.systemd1(5) calls it.
+    /// Returns the method of org.freedesktop.systemd1(5).
     pub(crate) fn method(self) -> &'static str {
         match self {
             Self::Start => "StartUnit",

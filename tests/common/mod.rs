@@ -1,6 +1,6 @@
 //! What several files of tests need.
 
-/// Snapshots are in tests/snapshots, and called as they are told.
+/// Snapshots are in tests/snapshots, by the given names.
 pub(crate) fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("snapshots");

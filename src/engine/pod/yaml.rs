@@ -20,7 +20,7 @@ pub(crate) struct Document {
     root: Node,
 }
 
-/// Why a document does not fit a type.
+/// The mismatch of a document and a type.
 #[derive(Debug)]
 pub(crate) struct Misfit {
     pub(crate) path: Path,

@@ -4,7 +4,7 @@ use camino::Utf8Path;
 
 use crate::model::{Container, Engine};
 
-/// Where credentials are in a container.
+/// The directory of credentials in a container.
 pub(crate) const CREDENTIALS: &str = "/run/credentials";
 
 /// Returns the declared settings of a container, without its command, as options of podman-run(1). The declaration's

@@ -83,7 +83,7 @@ fn search_path() -> OsString {
 /// The control group of the unit that this process is in; None without control groups or a unit.
 ///
 /// # Errors
-/// What /proc refuses.
+/// If /proc cannot be read.
 pub(crate) fn unit_group() -> io::Result<Option<String>> {
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     // cgroups(7): the line of the unified hierarchy.
@@ -110,7 +110,7 @@ pub fn called_as(program: &std::ffi::OsStr) -> Option<&'static str> {
 /// Becomes the real runtime.
 ///
 /// # Errors
-/// Why it did not.
+/// If the bundle cannot be changed or the runtime cannot be run.
 pub fn become_real(name: &str, mut arguments: Vec<OsString>) -> Result<Infallible> {
     if let Some(bundle) = value(&arguments, "--bundle").filter(|_| arguments.iter().any(|word| word == "create"))
         && let Some(unit) = unit_group()?

@@ -17,7 +17,7 @@ struct Bridge<'a> {
     common: Common<'a>,
     id: &'a GenerationId,
     environment: Option<String>,
-    /// Whether its own process waits for the deployment, and not systemd.
+    /// Whether the bridge's process waits for the deployment, instead of systemd.
     waits: bool,
     relay: String,
     families: &'static str,

@@ -19,7 +19,7 @@ use crate::{timespan, unitfile};
 struct DeploymentUnit<'a> {
     common: Common<'a>,
     id: &'a GenerationId,
-    /// What has to be up for as long as the process is.
+    /// The units that must be active as long as the process.
     socket_units: Vec<String>,
     rests: bool,
     passthrough_unit: Vec<Line<'a>>,
@@ -54,9 +54,9 @@ pub(super) struct DeploymentSocket<'a> {
     /// Within the directory of the generation's sockets.
     pub(super) path: Raw<'a>,
     pub(super) sockets: Text<'a>,
-    /// What it starts, if that is not called as the socket is.
+    /// The unit that it starts, if that has another name than the socket.
     pub(super) service: Option<String>,
-    /// It stays when the deployment rests.
+    /// Whether it stays active while the deployment is stopped for idleness.
     pub(super) outlasts: bool,
     pub(super) polls_without_limit: bool,
     pub(super) passthrough_socket: Vec<Line<'a>>,
@@ -111,8 +111,8 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
     })
 }
 
-/// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one that
-/// an administrator has put into a drop-in.
+/// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one
+/// that an administrator has put into a drop-in.
 fn runs_declared(service: &Service, passed: &Systemd) -> bool {
     let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
     let hooks = [pre_start, post_start, pre_stop, post_stop].into_iter().any(Option::is_some) || drain.is_some();

@@ -1,5 +1,5 @@
-//! What a deployment's unit says of its engine: a command of its own, or how podman runs a container or a pod as the unit's
-//! processes.
+//! The lines of a deployment's unit for its engine: a command of its own, or how podman runs a container or a pod as
+//! the unit's processes.
 //!
 //! podman has to be root and in the mount namespace of PID 1, whatever the unit's own sandbox: that one is for
 //! the hooks. `conductor deployment _host` becomes such a podman. Options are those of podman-run(1) and
@@ -17,7 +17,7 @@ use crate::target::systemd::unit::{Line, Prefixed};
 
 /// Variables of conductor's that mean something within a container.
 const VARIABLES: &[&str] = &["CONDUCTOR_SERVICE", "CONDUCTOR_GENERATION", "CONDUCTOR_DEPLOYMENT", "CONDUCTOR_INSTANCE"];
-/// What a process returns that had no better answer to SIGTERM, as podman's monitor says it.
+/// The exit status of a process that SIGTERM ended, as podman's monitor returns it.
 const TERMINATED: &str = "143";
 /// What the main process of a pod returns, which podman kills when the pod is down.
 const POD_DOWN: &str = "143 137";
@@ -60,8 +60,9 @@ pub(super) fn service_type(service: &Service) -> &'static str {
     }
 }
 
-/// Returns the lines that make podman's processes those of the unit: which one is the main one, a container's podman says
-/// itself, sd_notify(3), and a pod's is in a file below `deployments`. The control groups below the unit's are podman's.
+/// Returns the lines that make podman's processes those of the unit: which one is the main one, a container's podman
+/// says itself, sd_notify(3), and a pod's is in a file below `deployments`. The control groups below the unit's are
+/// podman's.
 pub(super) fn unit_lines(engine: &Engine, deployments: &Utf8Path) -> Vec<Line<'static>> {
     let (main, success) = match engine.readiness() {
         Readiness::Executed => return Vec::new(),

@@ -19,7 +19,7 @@ use crate::tree::Tree;
 /// Of an isolated function's units: the gateway says how many there are. Those count that are not quite gone.
 const MAX_CONNECTIONS: u32 = 65_536;
 
-/// What all units of a function say.
+/// The fields that all units of a function share.
 struct Common<'a> {
     source: Text<'a>,
     description: Text<'a>,
@@ -28,7 +28,7 @@ struct Common<'a> {
     socket: Text<'a>,
     slice: String,
     log_name: Assignment<'a>,
-    /// In front of what it logs.
+    /// The prefix of its log lines.
     identifier: String,
     system: bool,
     group: &'static str,
@@ -47,7 +47,7 @@ struct Socket<'a> {
 #[template(path = "systemd/cgi.service", escape = "none")]
 struct Service<'a> {
     common: Common<'a>,
-    /// What it needs.
+    /// The unit that it requires.
     requires: Option<String>,
     kind: &'static str,
     exec: String,
@@ -107,7 +107,7 @@ pub(super) fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>)
     tree
 }
 
-/// What a unit does.
+/// The role of a unit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// Takes all requests; of a pooled function it runs the programs, too.

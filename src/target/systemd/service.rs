@@ -13,7 +13,7 @@ use crate::tree::Tree;
 #[template(path = "systemd/service.service", escape = "none")]
 struct ServiceUnit<'a> {
     common: Common<'a>,
-    /// What it is a part of.
+    /// The group, if the service is a part.
     group: Option<&'a str>,
     has_routes: bool,
     dependencies: Vec<&'a str>,

@@ -1,4 +1,4 @@
-//! What units of every kind are made of: lines, and the values in them.
+//! The lines of units, and the values in them.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -62,19 +62,19 @@ impl Display for Argument<'_> {
     }
 }
 
-/// What all units of a service say.
+/// The fields that all units of a service share.
 pub(super) struct Common<'a> {
     pub(super) source: Text<'a>,
     pub(super) description: Text<'a>,
     pub(super) name: &'a str,
     pub(super) slice: String,
-    /// Of the system's manager: with users and groups.
+    /// Whether the unit is for the system's manager, with users and groups.
     pub(super) system: bool,
     pub(super) group: &'static str,
 }
 
 impl<'a> Common<'a> {
-    /// Takes from a service what all its units say.
+    /// Takes the shared fields from a service.
     pub(super) fn new(layout: &Layout, service: &'a Service) -> Self {
         Self {
             source: Text(service.source.as_str()),

@@ -66,7 +66,7 @@ impl Background {
         Output::of(&self.child.wait_with_output().expect("wait for a command"))
     }
 
-    /// Waits for it, returns what it printed, and panics with all of it when it failed.
+    /// Waits for the command and returns its output; panics with the output if it fails.
     #[track_caller]
     pub fn finish(self) -> String {
         let text = self.text.clone();

@@ -2,7 +2,7 @@
 
 use crate::machine::Machine;
 
-/// Has the application, and busybox for whoever looks around.
+/// The image has the application, and busybox for a shell.
 pub const IMAGE: &str = "localhost/app:1";
 
 /// A pod of one container that serves on port 8080.

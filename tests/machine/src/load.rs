@@ -1,4 +1,4 @@
-//! What the load is told (one JSON argument) and what it reports (one JSON line): see `bin/load.rs`.
+//! The orders to the load (one JSON argument) and its report (one JSON line): see `bin/load.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,9 +21,9 @@ pub struct Load {
     pub body_bytes: usize,
     /// Milliseconds a client rests after each answer.
     pub pause_ms: u64,
-    /// Milliseconds until a request without its whole answer has failed.
+    /// Milliseconds until a request without its complete answer has failed.
     pub timeout_ms: u64,
-    /// When the load is told to stop, it goes on until it has made this many requests.
+    /// The least number of requests, which the load makes even after it was stopped.
     pub at_least: u64,
     /// The load ends by itself after this many requests …
     pub requests: u64,

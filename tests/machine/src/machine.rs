@@ -109,9 +109,9 @@ fn install_below(root: &Path, package: &Path) -> Result<(), String> {
     let proc = inside("/proc");
     let failed = |error: nix::Error| format!("{}: {error}", proc.display());
     mount(Some("proc"), &proc, Some("proc"), MsFlags::empty(), None::<&str>).map_err(failed)?;
-    let said = host(Command::new("chroot").arg(root).args(["dpkg", "--install", PACKAGE]));
+    let result = host(Command::new("chroot").arg(root).args(["dpkg", "--install", PACKAGE]));
     umount2(&proc, MntFlags::empty()).map_err(failed)?;
-    said.map(drop)
+    result.map(drop)
 }
 
 /// What the package has put into the machines of a suite that is prepared.
@@ -221,7 +221,7 @@ impl Machine {
         self.leader.as_raw()
     }
 
-    /// Runs a shell command in the machine, returns what it printed, and panics with all of it when it fails.
+    /// Runs a shell command in the machine and returns its output; panics with the output if it fails.
     #[track_caller]
     pub fn run(&self, command: &str) -> String {
         let output = self.try_run(command);

@@ -1,4 +1,4 @@
-//! docs/reliability.md: every fault that is tried, and what came of it.
+//! docs/reliability.md: each fault that is tried, and its result.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ every answer is checked. `make test` runs them all and writes this file; `tests/
 /// Whether a scenario passed, by its name and the suite.
 pub(crate) type Results = HashMap<(String, String), bool>;
 
-/// The whole file, for the suites that ran.
+/// Writes the file, for the suites that ran.
 pub(crate) fn render(scenarios: &[&Scenario], results: &Results) -> String {
     let mut text = HEAD.to_owned();
     let mut group = "";

@@ -33,8 +33,8 @@ port = open("/dev/vport0p1", "r+b", buffering=0)
 
 def run(words, text=""):
     done = subprocess.run(words, input=text.encode(), capture_output=True)
-    said = {"stdout": done.stdout.decode(errors="replace"), "stderr": done.stderr.decode(errors="replace")}
-    answer = memoryview(json.dumps({"status": done.returncode, **said}).encode() + b"\n")
+    output = {"stdout": done.stdout.decode(errors="replace"), "stderr": done.stderr.decode(errors="replace")}
+    answer = memoryview(json.dumps({"status": done.returncode, **output}).encode() + b"\n")
     while answer:
         answer = answer[port.write(answer):]
 
@@ -123,7 +123,7 @@ impl Vm {
         vm
     }
 
-    /// Runs a shell command in the machine, returns what it printed, and panics with all of it when it fails.
+    /// Runs a shell command in the machine and returns its output; panics with the output if it fails.
     #[track_caller]
     pub fn run(&self, command: &str) -> String {
         let output = self.try_run(command);

@@ -1,5 +1,5 @@
-//! The application under test: serves the socket that systemd passes, or what it is told to bind, and misbehaves as
-//! it is told.
+//! The application under test: serves the socket that systemd passes, or that its options name, and misbehaves by its
+//! options.
 //!
 //! `GET /` answers `VERSION PID`, a POST its own body, `/healthz` says `ok`, `/slow?ms=N` takes its time,
 //! `/status/N` answers with that status, and `/upgrade` echoes what comes on its connection from then on.

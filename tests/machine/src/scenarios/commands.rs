@@ -35,7 +35,7 @@ RuntimeDirectory = "shop"
 MemoryMax = "300M"
 "#;
 
-/// Tells what a sandbox, an environment and a directory make of it, and fails.
+/// Prints its sandbox, environment and directory, and fails.
 const WHERE: &str = r#"#!/bin/sh
 echo "$@"
 id --user --name

@@ -214,7 +214,7 @@ fn credentials_reach_containers(m: &mut Machine) {
         let container = if engine == Engine::Container(Listen::Tcp) { name.clone() } else { format!("{name}-web") };
         let read = r#"cat "$CREDENTIALS_DIRECTORY/db" "$CREDENTIALS_DIRECTORY/key""#;
         assert_eq!(m.run(&format!("podman exec --user 1000 {container} /bin/sh -c '{read}'")), "secret-1secret-2");
-        // Nobody on the host but root.
+        // On the host only root may read it.
         let on_host = format!("/run/conductor/deployments/{name}/credentials/files/db");
         assert!(!m.try_run(&format!("setpriv --reuid=nobody --clear-groups cat {on_host}")).success());
     }
@@ -309,7 +309,7 @@ fn fails(m: &Machine, engine: Engine, flags: &str, told: &str) {
     m.note(seen);
 }
 
-/// It is killed, and whoever calls until the next is there waits.
+/// The process is killed; clients wait until the next one is ready.
 fn kills(m: &Machine, engine: Engine) {
     Shop::new(1).engine(engine).declare(m, "1");
     let load = m.load(shop::load());

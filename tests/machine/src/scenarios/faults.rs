@@ -54,7 +54,7 @@ fn exits_at_once(m: &mut Machine) {
     }
 }
 
-/// Version 2 does not come up, and nobody but who declared it notices, not even a reboot.
+/// Version 2 does not come up: `declare` fails, and nothing else changes, even over a reboot.
 fn update_that_fails(m: &mut Machine, flags: &str) -> Output {
     let extra = "[deploy]\nhealth_timeout = \"3s\"\n";
     Shop::new(3).extra(extra).declare(m, "1");

@@ -1,4 +1,4 @@
-//! What makes a deployment healthy, and what is said of one that is not.
+//! What makes a deployment healthy, and the errors of one that is not.
 
 use std::time::{Duration, Instant};
 

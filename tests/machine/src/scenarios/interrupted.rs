@@ -1,4 +1,4 @@
-//! Conductor's own commands are killed, and so is the whole machine, at every step of what they do.
+//! Conductor's own commands are killed, and the machine loses its power, at each of their steps.
 //!
 //! A rollout of two deployments calls systemd in this order: Reload, ListUnitsByPatterns, StartUnit for @1, StopUnit
 //! for @1 and its socket beside StartUnit for @2, StopUnit for @2 and its socket. Its writes come into place by

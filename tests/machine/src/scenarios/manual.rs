@@ -1,4 +1,4 @@
-//! What docs/ tells people to do: each of its blocks, in its order, as somebody who reads it would.
+//! The commands in docs/: each block, in its order.
 
 use conductor_machine::image::{self, IMAGE};
 use conductor_machine::machine::Machine;

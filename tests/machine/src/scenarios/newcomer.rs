@@ -1,4 +1,4 @@
-//! The way of somebody who has read one page, and of somebody who wonders what is wrong.
+//! The first steps after the tutorial, and the search for a fault with the doctor.
 
 use conductor_machine::machine::{Machine, PACKAGE};
 use serde_json::Value;
@@ -64,7 +64,7 @@ fn doctor_finds_what_is_wrong(m: &mut Machine) {
         assert_eq!(complaints(m), Vec::<String>::new(), "after {mends}");
     };
     one(m, "systemctl stop caddy", "Caddy is inactive", "systemctl start caddy");
-    // Whoever restarts Caddy without its drop-in.
+    // Caddy restarts without its drop-in.
     let drop_in = "/run/systemd/system/caddy.service.d";
     one(
         m,

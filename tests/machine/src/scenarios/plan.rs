@@ -1,4 +1,4 @@
-//! `conductor plan` says what `conductor daemon-reload` does, and why.
+//! `conductor plan` shows what `conductor daemon-reload` does, and why.
 
 use conductor_machine::machine::Machine;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn plan(m: &Machine) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// What is said of one service.
+/// The lines about one service.
 #[track_caller]
 fn of<'a>(plan: &'a Value, name: &str) -> &'a Value {
     let services = plan["services"].as_array().expect("a list");

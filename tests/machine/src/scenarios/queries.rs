@@ -1,4 +1,4 @@
-//! Commands that only say how things are: list, status, show, env, logs.
+//! Commands that only read: list, status, show, env, logs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

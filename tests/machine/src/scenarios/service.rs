@@ -1,4 +1,4 @@
-//! `conductor service VERB`, and declarations that somebody wrote into their place.
+//! `conductor service VERB`, and declarations that were written by hand.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ pub(super) fn toml(name: &str) -> String {
     format!("/etc/conductor/services/{name}/service.toml")
 }
 
-/// A declaration that somebody wrote into its place, of one deployment at NAME.localhost. The application has to be
+/// A declaration that was written by hand, of one deployment at NAME.localhost. The application has to be
 /// at its path already.
 pub(super) fn write_declaration(m: &Machine, name: &str, version: &str, extra: &str) {
     let text = format!(

@@ -193,7 +193,7 @@ pub(super) fn get(m: &Machine) -> String {
     m.run(&format!("curl --silent --show-error --fail --max-time 5 http://{HOST}/")).trim().to_owned()
 }
 
-/// The generation it is brought to.
+/// The generation of its target.
 #[track_caller]
 pub(super) fn generation(m: &Machine) -> String {
     let target = m.read("/run/conductor/generations/shop/target.json");
@@ -239,7 +239,7 @@ pub(super) fn edit(m: &Machine, version: &str) {
     ));
 }
 
-/// This version serves, all of it, and nothing else of the shop is there: no unit, directory, socket or slot of
+/// All deployments of this version serve, and nothing else of the shop exists: no unit, directory, socket or slot of
 /// another generation, nothing that failed, nothing half written.
 #[track_caller]
 pub(super) fn assert_serves(m: &Machine, version: &str, concurrency: u32) {

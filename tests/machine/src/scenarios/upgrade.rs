@@ -24,7 +24,7 @@ scenarios!("upgrade":
 const OLD: &str = "00000000f0e1";
 
 /// Makes the running generation one that an older renderer compiled: its name is another, its units differ, and its
-/// model has a key that nobody knows any more.
+/// model has a key that no longer exists.
 fn age(m: &Machine) {
     let new = shop::generation(m);
     m.run(&format!(

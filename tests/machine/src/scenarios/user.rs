@@ -1,4 +1,4 @@
-//! Services of somebody who is not root, in the manager of their own.
+//! Services of a user without privileges, in the user's own manager.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `conductor service VERB`, under load where traffic could be lost, and what is said when a verb fails.
+//! `conductor service VERB`, under load where traffic could be lost, and the errors of verbs that fail.
 
 use conductor_machine::machine::Machine;
 

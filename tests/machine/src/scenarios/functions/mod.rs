@@ -1,4 +1,4 @@
-//! CGI functions: their addresses, what their programs see and say, and whatever may go wrong with them.
+//! CGI functions: their addresses, programs, limits and faults.
 
 pub(super) mod addresses;
 pub(super) mod containers;
