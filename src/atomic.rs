@@ -19,7 +19,7 @@ const UNFINISHED: &str = ".conductor-";
 /// Writes a file that everybody may read: a temporary file beside it, synced, then renamed.
 ///
 /// # Errors
-/// What the file system refuses, with the path; the old content is then untouched.
+/// If the file system refuses an operation, with the path; the old content is unchanged then.
 pub(crate) fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
     write_beside(path, content).map_err(|error| named(path, &error))
 }

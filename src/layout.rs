@@ -271,12 +271,12 @@ impl Layout {
         self.runtime.join("slots").join(name.as_str())
     }
 
-    /// A file for each service that somebody stopped.
+    /// Returns the directory with a file for each service that its administrator stopped.
     pub(crate) fn stopped(&self) -> Utf8PathBuf {
         self.runtime.join("stopped")
     }
 
-    /// A file for each service whose last start or reload failed: why.
+    /// Returns the directory with the error of each service whose last start or reload failed.
     pub(crate) fn failures(&self) -> Utf8PathBuf {
         self.runtime.join("failures")
     }
@@ -286,6 +286,7 @@ impl Layout {
         self.runtime.join("records").join(name.as_str())
     }
 
+    /// Returns the directory of locks.
     pub(crate) fn locks(&self) -> Utf8PathBuf {
         self.runtime.join("locks")
     }
@@ -295,7 +296,7 @@ impl Layout {
         self.runtime.join("permits")
     }
 
-    /// The container runtime that podman chose.
+    /// Returns the file with the name of the container runtime that podman chose.
     pub(crate) fn oci_runtime(&self) -> Utf8PathBuf {
         self.runtime.join("oci-runtime")
     }

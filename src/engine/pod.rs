@@ -125,7 +125,7 @@ impl Setting<'_> {
         let shown = self.shown.join(path);
         let template = fs::read_to_string(self.files.join(path)).map_err(|error| read::unreadable(&shown, &error))?;
         let text = template::render(&shown, &template, &self.variables())?;
-        // The parser counts lines and columns from the document's start.
+        // Errors have positions in the rendered text, so that its path says that it is rendered.
         let path = if text == template { shown } else { format!("{shown} (rendered)").into() };
         let documents = Document::parse(&Arc::new(Source { path, text }))?;
         for document in &documents {

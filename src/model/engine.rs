@@ -149,7 +149,7 @@ impl Container {
     /// Returns the image to run: by its digest where that is known.
     pub(crate) fn reference(&self) -> String {
         match &self.digest {
-            // podman ignores a tag beside a digest; people write it to name the version.
+            // The digest alone identifies the image; the tag is only where it was found.
             Some(digest) => format!("{}@{digest}", without_tag(&self.image)),
             None => self.image.clone(),
         }

@@ -82,7 +82,8 @@ pub(crate) fn read(layout: &Layout, deployment: &Deployment) -> Option<Infra> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Returns whether a container has a new namespace; the other containers of a pod enter that of a process.
+/// Returns the path of the network namespace that podman made for a pod; None for the pod's other containers, which
+/// enter the namespace of a process.
 fn network_of(config: &Value) -> Option<&str> {
     let namespaces = config["linux"]["namespaces"].as_array()?;
     let network = namespaces.iter().find(|namespace| namespace["type"] == "network")?;
