@@ -8,6 +8,7 @@ pub mod functions;
 pub mod host;
 pub(crate) mod unit_files;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -23,6 +24,7 @@ use crate::document::Node;
 use crate::generation::Digests;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
+use crate::model::alias::Alias;
 use crate::model::{Footprint, Model, Service};
 use crate::names;
 use crate::path;
@@ -160,10 +162,10 @@ pub(crate) fn compile_located(
 /// Compiles everything that is declared, beside what is live.
 pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
     let (host, compiled) = survey(layout, target, |services| services);
-    let Host { services: footprints, functions, errors, proxy } = host;
+    let Host { services: footprints, functions, errors, proxy, is_complete } = host;
     let services = compiled.into_iter().flatten().map(|compiled| (compiled.service.name.clone(), compiled));
     let services = services.filter(|(name, _)| footprints.contains_key(name)).collect();
-    Host { services, functions, errors, proxy }
+    Host { services, functions, errors, proxy, is_complete }
 }
 
 /// Compiles everything that is declared, beside what is live. What compiles of a declaration is handed to `each` at once,
@@ -175,11 +177,16 @@ pub fn survey<T: Send>(
     each: impl Fn(Vec<Compiled>) -> T + Sync,
 ) -> (Host<Footprint>, Vec<T>) {
     let mut host = Host::default();
-    let (locations, errors) = search::find(layout);
-    if !errors.0.is_empty() {
-        host.fail(None, errors);
-    }
-    let others = UnitFiles::list(layout);
+    let live = live::known(layout);
+    let (search::Found { locations, errors }, others) = match find(layout) {
+        Ok(found) => found,
+        Err(error) => {
+            host.is_complete = false;
+            host.fail(None, error.into());
+            Default::default()
+        }
+    };
+    host.errors.extend(errors);
     let survey = |location: &Location| {
         let (names, compiled) = declaration(layout, location, &locations, &others, target)?;
         guarded(&location.dir, "declaration", || Ok((names, each(compiled))))
@@ -197,13 +204,17 @@ pub fn survey<T: Send>(
             Err(errors) => host.fail(Some(location.name.clone()), errors),
         }
     }
-    let live = live::all(layout);
     conflict::refuse(layout, &mut host, &live);
     let kept: Vec<_> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     let aliases = compile_functions(layout, &mut host, target, &kept);
     let services: Vec<_> = host.services.values().chain(&kept).collect();
     host.proxy = files::render(layout, &services, aliases.as_deref());
     (host, made)
+}
+
+/// Finds all declarations, and the units of other people beside them.
+fn find(layout: &Layout) -> Result<(search::Found, UnitFiles), Diagnostic> {
+    Ok((search::find(layout)?, UnitFiles::list(layout)?))
 }
 
 /// Compiles a declaration among the others of a host. A part gives way to a service that is declared by its name, and
@@ -276,6 +287,13 @@ fn keep_live(layout: &Layout, host: &mut Host<Footprint>, live: &Live) -> Option
     }
 }
 
+type Functions = (Vec<(names::FunctionId, Utf8PathBuf)>, BTreeMap<Alias, source::functions::Owned>);
+
+fn find_functions(layout: &Layout) -> Result<Functions, Diagnostic> {
+    let found = source::functions::find(layout)?.into_iter().collect();
+    Ok((found, source::functions::aliases(layout)?))
+}
+
 /// Compiles all functions beside the services. Returned are the aliases that the proxy is told of; None where there
 /// is no function.
 fn compile_functions(
@@ -284,7 +302,14 @@ fn compile_functions(
     target: &dyn Target,
     kept: &[Footprint],
 ) -> Option<Vec<FunctionRoute>> {
-    let found: Vec<_> = source::functions::find(layout).into_iter().collect();
+    let (found, aliases) = match find_functions(layout) {
+        Ok(found) => found,
+        Err(error) => {
+            host.is_complete = false;
+            host.fail(None, error.into());
+            return None;
+        }
+    };
     let load = |(id, dir): &(names::FunctionId, Utf8PathBuf)| {
         guarded(dir, "function", || load_stored_function(layout, id, dir, target.systemd()))
     };
@@ -298,7 +323,7 @@ fn compile_functions(
         return None;
     }
     let mut routes = Vec::new();
-    for (alias, owned) in source::functions::aliases(layout) {
+    for (alias, owned) in aliases {
         let Some(compiled) = host.functions.get(&owned.id) else { continue };
         let tls = compiled.function.tls;
         let services = host.services.values().chain(kept).map(|it| (&it.name, &it.routes[..]));

@@ -10,6 +10,7 @@
 
 pub mod diagnostic;
 pub mod document;
+pub(crate) mod listing;
 pub(crate) mod timespan;
 mod unitfile;
 pub mod tree;

@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::generation::{Digests, FORMAT};
 use crate::layout::Layout;
+use crate::listing;
 use crate::model::{Model, Service, Strategy};
 use crate::names::{GenerationId, ServiceName};
 use crate::tree::{Entry, Tree};
+use crate::write::named;
 
 /// Below a snapshot: its rendered units, all in one file, since the generator reads those of every service.
 pub(crate) const UNITS: &str = "units.json";
@@ -56,11 +58,10 @@ impl Target {
     /// # Errors
     /// If the target cannot be read.
     pub(crate) fn read(layout: &Layout, name: &ServiceName) -> io::Result<Option<Self>> {
-        match fs::read(layout.at(&layout.target(name))) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let path = layout.target(name);
+        let parse = |content: Vec<u8>| serde_json::from_slice(&content).map_err(io::Error::from);
+        let target = listing::read(&layout.at(&path)).and_then(|content| content.map(parse).transpose());
+        target.map_err(|error| named(&path, &error))
     }
 }
 
@@ -73,37 +74,55 @@ pub struct Live {
 }
 
 /// Lists the services with a live generation.
-pub fn all(layout: &Layout) -> BTreeMap<ServiceName, Live> {
-    let names = directory_names(&layout.at(&layout.live()));
-    let names = names.into_iter().filter_map(|name| ServiceName::new(&name).ok());
-    names.filter_map(|name| Some((name.clone(), of(layout, &name)?))).collect()
+///
+/// # Errors
+/// If a directory of snapshots cannot be listed.
+pub fn all(layout: &Layout) -> io::Result<BTreeMap<ServiceName, Live>> {
+    let mut all = BTreeMap::new();
+    for name in names(layout)? {
+        if let Some(live) = of(layout, &name)? {
+            all.insert(name, live);
+        }
+    }
+    Ok(all)
+}
+
+/// Lists the services that have a directory of snapshots.
+fn names(layout: &Layout) -> io::Result<Vec<ServiceName>> {
+    let names = listing::names(&layout.at(&layout.live()))?;
+    Ok(names.iter().filter_map(|name| ServiceName::new(name).ok()).collect())
+}
+
+/// Lists the services with a live generation, as far as directories can be listed: the generator must go on.
+pub fn known(layout: &Layout) -> BTreeMap<ServiceName, Live> {
+    let names = names(layout).unwrap_or_default();
+    names.into_iter().filter_map(|name| Some((name.clone(), of(layout, &name).ok()??))).collect()
 }
 
 /// Finds the live generations of a service; None if it has none.
-pub(crate) fn of(layout: &Layout, name: &ServiceName) -> Option<Live> {
-    let dir = layout.at(&layout.live().join(name.as_str()));
-    let mut generations: Vec<_> = directory_names(&dir).iter().filter_map(|name| GenerationId::new(name)).collect();
-    generations.sort();
-    (!generations.is_empty()).then(|| Live { name: name.clone(), generations })
+///
+/// # Errors
+/// If the directory of its snapshots cannot be listed.
+pub(crate) fn of(layout: &Layout, name: &ServiceName) -> io::Result<Option<Live>> {
+    let dir = layout.live().join(name.as_str());
+    let names = listing::names(&layout.at(&dir)).map_err(|error| named(&dir, &error))?;
+    let generations: Vec<_> = names.iter().filter_map(|name| GenerationId::new(name)).collect();
+    Ok((!generations.is_empty()).then(|| Live { name: name.clone(), generations }))
 }
 
 /// Lists the live parts of a group.
-pub(crate) fn parts_of(layout: &Layout, group: &ServiceName) -> Vec<ServiceName> {
-    let names = directory_names(&layout.at(&layout.live()));
-    let of_it = names.iter().filter(|name| name.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with('.')));
-    let mut parts: Vec<_> = of_it.filter_map(|name| of(layout, &ServiceName::new(name).ok()?)).collect();
-    parts.retain(|live| {
-        let model = live.service(layout, live.current(layout));
-        model.is_ok_and(|model| model.group.is_some_and(|of| of.name == *group))
-    });
-    parts.sort_by(|one, other| one.name.cmp(&other.name));
-    parts.into_iter().map(|live| live.name).collect()
-}
-
-/// Lists the names in a directory; one that cannot be read has none, because the generator must go on.
-fn directory_names(dir: &Utf8Path) -> Vec<String> {
-    let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_owned()).collect()
+///
+/// # Errors
+/// If snapshots of services that may be parts cannot be read.
+pub(crate) fn parts_of(layout: &Layout, group: &ServiceName) -> io::Result<Vec<ServiceName>> {
+    let mut parts = Vec::new();
+    for name in names(layout)?.into_iter().filter(|name| name.part_of(group).is_some()) {
+        let Some(live) = of(layout, &name)? else { continue };
+        if live.service(layout, live.current(layout))?.group.is_some_and(|of| of.name == *group) {
+            parts.push(name);
+        }
+    }
+    Ok(parts)
 }
 
 impl Live {

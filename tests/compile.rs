@@ -371,3 +371,51 @@ fn no_snapshot_is_left_over() {
         assert!(dir.join("../cases").join(&case).exists(), "{} is left over", entry.path());
     }
 }
+
+/// What cannot be looked at is not gone: it keeps what it has, and says why.
+#[test]
+fn what_cannot_be_read_is_not_undeclared() {
+    use std::os::unix::fs::symlink;
+    type Break = fn(&Utf8Path, &Utf8Path);
+    let breaks: [(&str, &str, Break); 6] = [
+        ("service.toml is a link to nothing", "web/service.toml: cannot be read", |_, web| {
+            fs::remove_file(web.join("service.toml")).expect("a file");
+            symlink("/nowhere/service.toml", web.join("service.toml")).expect("a link");
+        }),
+        ("the declaration is a link to nothing", "web/service.toml: cannot be read", |_, web| {
+            fs::remove_dir_all(web).expect("a directory");
+            symlink("/nowhere/web", web).expect("a link");
+        }),
+        ("the declaration is a loop", "web/service.toml: cannot be read", |_, web| {
+            fs::remove_dir_all(web).expect("a directory");
+            symlink("web", web).expect("a link");
+        }),
+        ("drop-ins are a link to nothing", "web.d: cannot be read", |services, _| {
+            symlink("/nowhere/web.d", services.join("web.d")).expect("a link");
+        }),
+        ("all declarations are a link to nothing", "services: cannot be read", |services, _| {
+            fs::remove_dir_all(services).expect("a directory");
+            symlink("/nowhere/services", services).expect("a link");
+        }),
+        ("all of /etc/conductor is a loop", "services: cannot be read", |services, _| {
+            let etc = services.parent().expect("a parent");
+            fs::remove_dir_all(etc).expect("a directory");
+            symlink("conductor", etc).expect("a link");
+        }),
+    ];
+    for (what, error, break_it) in breaks {
+        let scratch = Scratch::new();
+        scratch.declare("web", WEB);
+        let before = scratch.compile();
+        scratch.start("web");
+        let services = scratch.root().join("etc/conductor/services");
+        break_it(&services, &services.join("web"));
+        let host = scratch.compile();
+        let errors: String = host.errors.values().map(ToString::to_string).collect();
+        assert!(errors.contains(error), "{what}: {errors}");
+        assert!(host.services.is_empty(), "{what}");
+        assert_eq!(host.tree, before.tree, "{what}");
+        let of_it = host.errors.contains_key(&Some(ServiceName::new("web").expect("a name")));
+        assert!(of_it || !host.is_complete, "{what}: nobody knows that it is declared");
+    }
+}

@@ -65,7 +65,7 @@ fn example(dir: &Utf8Path, work: impl FnOnce(&Layout, &Compiled, &Utf8Path)) {
     template::render_dir(dir, &rendered, &variables).unwrap_or_else(|errors| panic!("{errors}"));
     let layout = Layout::system(root);
     let name = ServiceName::new(dir.file_name().expect("a name")).expect("a service's name");
-    let location = search::new_location(&layout, &name);
+    let location = search::new_location(&layout, &name).unwrap_or_else(|errors| panic!("{errors}"));
     let compiled = compile::compile_at(&layout, &location, &rendered, dir, &Units(Some(systemd())));
     work(&layout, &compiled.unwrap_or_else(|errors| panic!("{errors}")), &rendered);
 }

@@ -50,7 +50,7 @@ fn run(log: &mut Log) -> Result<(), String> {
     let failed = |error| format!("cannot write units: {error}");
     // What runs comes first: should anything below go wrong, it keeps its units.
     let directories = (normal.as_path(), early.map(Utf8PathBuf::as_path));
-    let output = Output::restore(&layout, &target, directories, live::all(&layout)).map_err(failed)?;
+    let output = Output::restore(&layout, &target, directories, live::known(&layout)).map_err(failed)?;
     let (mut host, laid) = compile::survey(&layout, &target, |services| output.lay(services));
     for (name, errors) in output.unreadable() {
         host.fail(Some(name), errors);

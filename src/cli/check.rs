@@ -100,7 +100,7 @@ fn each(
     shown: &Utf8Path,
 ) -> Result<(usize, Vec<Diagnostic>), Failure> {
     let services = compile::compile_all(&context.layout, location, dir, shown, &context.target())?;
-    let others = UnitFiles::list(&context.layout);
+    let others = UnitFiles::list(&context.layout)?;
     let mut found = Vec::new();
     for compiled in &services {
         others.refuse(compiled.service.declared_as(), location)?;

@@ -89,9 +89,10 @@ fn context() -> Option<Context> {
 
 fn names(context: &Context) -> BTreeSet<ServiceName> {
     let layout = &context.layout;
-    let declared = search::find(layout).0.into_iter().map(|location| location.name);
-    let all: BTreeSet<_> = declared.chain(live::all(layout).into_keys()).collect();
-    let parts: Vec<_> = all.iter().flat_map(|name| members(layout, name)).collect();
+    // A shell completes what there is: errors are told by the commands.
+    let declared = search::find(layout).unwrap_or_default().locations.into_iter().map(|location| location.name);
+    let all: BTreeSet<_> = declared.chain(live::known(layout).into_keys()).collect();
+    let parts: Vec<_> = all.iter().filter_map(|name| members(layout, name).ok()).flatten().collect();
     all.into_iter().chain(parts).collect()
 }
 
@@ -115,8 +116,8 @@ fn deployments(word: &OsStr) -> Vec<CompletionCandidate> {
 /// IDs and aliases.
 fn functions(word: &OsStr) -> Vec<CompletionCandidate> {
     let Some(context) = context() else { return Vec::new() };
-    let ids = functions::find(&context.layout).into_keys().map(|id| id.to_string());
-    let aliases = functions::aliases(&context.layout).into_keys().map(|alias| alias.to_string());
+    let ids = functions::find(&context.layout).unwrap_or_default().into_keys().map(|id| id.to_string());
+    let aliases = functions::aliases(&context.layout).unwrap_or_default().into_keys().map(|alias| alias.to_string());
     candidates(word, ids.chain(aliases))
 }
 

@@ -202,7 +202,7 @@ fn slots(context: &Context, driver: Driver, pid: u32) -> Option<Finding> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
     let first = |name| field(name).split_whitespace().next().unwrap_or("0");
     let groups = field("Groups:").split_whitespace().collect::<Vec<_>>().join(",");
-    let held = live::all(layout).into_keys().filter(|name| !slot::held(layout, name).is_empty());
+    let held = live::known(layout).into_keys().filter(|name| !slot::held(layout, name).is_empty());
     let paths: Vec<_> = held.map(|name| layout.slots(&name).join("1").into_string()).collect();
     if paths.is_empty() {
         return None;
@@ -254,7 +254,7 @@ fn declarations(host: &Host) -> Option<Finding> {
 fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
     let layout = &context.layout;
     let mut findings = Vec::new();
-    let mut gone: Vec<_> = live::all(layout).into_keys().filter(|name| !host.declares(name)).collect();
+    let mut gone: Vec<_> = live::all(layout)?.into_keys().filter(|name| !host.declares(name)).collect();
     gone.extend(notes::remembered(layout)?.into_iter().filter(|name| !host.declares(name)));
     gone.sort();
     gone.dedup();
@@ -275,7 +275,7 @@ fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
         }
         let ready = state::ready(layout, name)?.len();
         let wanted = compiled.service.concurrency as usize;
-        if live::of(layout, name).is_some() && ready < wanted {
+        if live::of(layout, name)?.is_some() && ready < wanted {
             findings.push(bad(
                 format!("{name}: {ready} of {wanted} deployments are ready"),
                 format!("conductor service status {name}; conductor daemon-reload starts what is missing"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::cli::paint;
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::error::Error;
 use crate::{service, systemd};
 
@@ -55,6 +55,12 @@ impl fmt::Display for Failure {
 impl From<Diagnostics> for Failure {
     fn from(errors: Diagnostics) -> Self {
         Self::Declaration(errors)
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(error: Diagnostic) -> Self {
+        Self::Declaration(error.into())
     }
 }
 

@@ -58,15 +58,15 @@ pub(crate) fn with_rendered<T>(
     let declared =
         Provenance { dir: path.to_owned(), variables, declared_directly: true, required_by: BTreeSet::new() };
     provenance::write(dir, &declared)?;
-    work(&search::new_location(&context.layout, &name), dir)
+    work(&search::new_location(&context.layout, &name)?, dir)
 }
 
 /// Returns whether a word is a function, for commands that also know services: a manifest, its directory, or the
 /// beginning of a declared function's ID.
 pub(crate) fn is_function(context: &Context, word: &str) -> bool {
     let path = Utf8Path::new(word);
-    let is_id =
-        || word.len() >= DIGITS && functions::find(&context.layout).keys().any(|id| id.as_str().starts_with(word));
+    let declared = || functions::find(&context.layout).unwrap_or_default();
+    let is_id = || word.len() >= DIGITS && declared().keys().any(|id| id.as_str().starts_with(word));
     let is_service = || path.join(DECLARATION).exists();
     path.file_name() == Some(MANIFEST) || path.join(MANIFEST).exists() && !is_service() || is_hex(word) && is_id()
 }

@@ -81,8 +81,11 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             context.location(name.as_str())?;
         }
     }
-    let members = names.iter().flat_map(|name| members(layout, name)).chain(names.clone()).collect::<BTreeSet<_>>();
-    let asked = |name: &ServiceName| names.is_empty() || members.contains(name);
+    let mut all: BTreeSet<_> = names.iter().cloned().collect();
+    for name in &names {
+        all.extend(members(layout, name)?);
+    }
+    let asked = |name: &ServiceName| names.is_empty() || all.contains(name);
     host.errors.retain(|name, _| name.as_ref().is_none_or(asked));
     let rows = plans.values().filter(|plan| asked(&plan.name)).map(|plan| row(context, &host, plan));
     let services = rows.collect::<Result<Vec<_>, Failure>>()?;
@@ -128,7 +131,7 @@ fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Chang
     if target.digests == compiled.digests {
         return Vec::new();
     }
-    let location = search::find_one(layout, name);
+    let location = search::find_one(layout, name).ok().flatten();
     let document = location.and_then(|location| search::stored_document(layout, &location).ok());
     // A snapshot of an older conductor may not be readable: its format then is the change.
     let live = live::model(layout, name, &target.generation);

@@ -217,7 +217,7 @@ fn change(context: &Context, verb: Verb) -> Outcome {
 /// If the service has parts: each has a value of its own.
 fn without_parts(context: &Context, name: &str) -> Result<ServiceName, Failure> {
     let name = words::service(name)?;
-    let members = members(&context.layout, &name);
+    let members = members(&context.layout, &name)?;
     if members.contains(&name) {
         return Ok(name);
     }
@@ -231,7 +231,7 @@ fn without_parts(context: &Context, name: &str) -> Result<ServiceName, Failure> 
 /// If it is a part: the verb applies to all parts together.
 fn group(context: &Context, name: &str, verb: &str) -> Result<ServiceName, Failure> {
     let name = words::service(name)?;
-    match group_of(&context.layout, &name) {
+    match group_of(&context.layout, &name)? {
         Some(group) => {
             let why = format!("{name} is a part of {group}; `conductor service {verb} {group}` applies to all parts");
             Err(Failure::Usage(why))

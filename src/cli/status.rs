@@ -75,13 +75,16 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let asked = words::services(&arguments.names)?;
     let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
     names.extend(host.errors.keys().flatten().cloned());
-    names.extend(live::all(layout).into_keys());
+    names.extend(live::all(layout)?.into_keys());
     for name in &asked {
-        if !members(layout, name).iter().any(|member| names.contains(member)) {
+        if !members(layout, name)?.iter().any(|member| names.contains(member)) {
             context.location(name.as_str())?;
         }
     }
-    let wanted: BTreeSet<_> = asked.iter().flat_map(|name| members(layout, name)).collect();
+    let mut wanted = BTreeSet::new();
+    for name in &asked {
+        wanted.extend(members(layout, name)?);
+    }
     names.retain(|name| wanted.is_empty() || wanted.contains(name));
     let units: Vec<_> = names.iter().map(ServiceName::unit).collect();
     let states = manager.states(&units)?;
@@ -99,7 +102,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
 fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Result<Row, Failure> {
     let Context { layout, manager } = context;
     let target = Target::read(layout, &name)?;
-    let live = || live::of(layout, &name).and_then(|live| live.service(layout, live.current(layout)).ok());
+    let live = live::of(layout, &name)?;
+    let live = || live.and_then(|live| live.service(layout, live.current(layout)).ok());
     let service = host.services.get(&name).map(|compiled| compiled.service.clone()).or_else(live);
     let usage = service.as_ref().and_then(|service| {
         let slice = service.name.slice(service.declared_as());

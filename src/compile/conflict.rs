@@ -70,7 +70,7 @@ pub(crate) fn taken_name(name: &ServiceName, here: &Utf8Path, there: &Utf8Path) 
 
 /// Returns the conflict of a new service with running ones.
 pub(crate) fn refuse_other_kind(layout: &Layout, service: &Footprint) -> Result<(), Diagnostics> {
-    let live = live::all(layout);
+    let live = live::known(layout);
     let error = other_kind(service, &live, &parts_that_run(layout, &live));
     error.map_or(Ok(()), |error| Err(error.into()))
 }
@@ -106,7 +106,7 @@ fn refuse_taken_routes(layout: &Layout, host: &mut Host<Footprint>, live: &BTree
         };
         if let Some(lost) = host.services.remove(loser) {
             let error = |document: &Node| conflict.error(document, &lost, winner);
-            let error = search::stored_error(layout, loser, error).map(Diagnostics::from);
+            let error = search::stored_error(layout, loser, error);
             host.fail(Some(loser.clone()), error.unwrap_or_default());
         }
         if loser != &name {
@@ -138,7 +138,7 @@ fn refuse_taken_ports(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeM
         host.services.values().filter_map(|it| Some((it.name.clone(), PortConflict::find(&owners, it)?))).collect();
     for (name, conflict) in conflicts {
         let error = search::stored_error(layout, &name, |document| conflict.error(document));
-        host.refuse(name, error.map(Diagnostics::from).unwrap_or_default());
+        host.refuse(name, error.unwrap_or_default());
     }
 }
 
@@ -155,7 +155,7 @@ fn refuse_cycles(layout: &Layout, host: &mut Host<Footprint>) {
         let error = |document: &Node| document.key_error(&at, message, "remove one of these dependencies");
         let Some(error) = search::stored_error(layout, &name, error) else { continue };
         let mine: Vec<_> = declared_as(host, &name).map(|it| it.name.clone()).collect();
-        mine.into_iter().for_each(|name| host.refuse(name, error.clone().into()));
+        mine.into_iter().for_each(|name| host.refuse(name, error.clone()));
     }
 }
 

@@ -50,13 +50,21 @@ pub struct Host<S = Compiled> {
     pub functions: BTreeMap<FunctionId, function::Compiled>,
     /// What did not compile, by service; errors that belong to none are under None.
     pub errors: BTreeMap<Option<ServiceName>, Diagnostics>,
+    /// Whether all directories of declarations could be listed: else nothing is known to be undeclared.
+    pub is_complete: bool,
     /// The configuration of the proxy, as it belongs into the generator's directory.
     pub proxy: Tree,
 }
 
 impl<S> Default for Host<S> {
     fn default() -> Self {
-        Self { services: BTreeMap::new(), functions: BTreeMap::new(), errors: BTreeMap::new(), proxy: Tree::default() }
+        Self {
+            services: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            is_complete: true,
+            proxy: Tree::default(),
+        }
     }
 }
 
@@ -85,11 +93,12 @@ impl Host {
         from_it.map(|(_, compiled)| compiled).filter(move |compiled| compiled.service.declared_as() == name)
     }
 
-    /// Returns whether a service is declared, also if its declaration does not compile: the parts of a broken one are
+    /// Returns whether a service may be declared, also if its declaration does not compile: the parts of a broken one are
     /// unknown, so that it may have any part.
     pub(crate) fn declares(&self, name: &ServiceName) -> bool {
         let broken = |name: &ServiceName| self.errors.contains_key(&Some(name.clone()));
-        self.declared_as(name).next().is_some()
+        !self.is_complete
+            || self.declared_as(name).next().is_some()
             || self.services.contains_key(name)
             || broken(name)
             || name.split_part().is_some_and(|(group, _)| broken(&group))
@@ -99,7 +108,7 @@ impl Host {
     /// compiled. A live generation that cannot be read is one of the host's errors then.
     pub fn tree(&mut self, layout: &Layout, target: &dyn Target) -> Tree {
         let mut tree = Tree::default();
-        for live in live::all(layout).values() {
+        for live in live::known(layout).values() {
             tree.extend(self.live_units(layout, live));
         }
         for compiled in self.services.values() {

@@ -6,15 +6,20 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::layout::Layout;
+use crate::listing;
 use crate::names::ServiceName;
+use crate::source::read;
 use crate::source::search::Location;
 
 /// Unit files of others: a generated unit must neither hide one nor be hidden. By name, in the order in which systemd
 /// looks for them: where each is, and how it is called there.
+#[derive(Default)]
 pub(crate) struct UnitFiles(BTreeMap<String, Vec<(Utf8PathBuf, Utf8PathBuf)>>);
 
 impl UnitFiles {
-    pub(crate) fn list(layout: &Layout) -> Self {
+    /// # Errors
+    /// A directory of unit files that cannot be listed.
+    pub(crate) fn list(layout: &Layout) -> Result<Self, Diagnostic> {
         let mut files: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for dir in layout.unit_file_dirs() {
@@ -23,12 +28,12 @@ impl UnitFiles {
             if !seen.insert(here.canonicalize_utf8().unwrap_or_else(|_| here.clone())) {
                 continue;
             }
-            for entry in here.read_dir_utf8().into_iter().flatten().flatten() {
-                let place = (entry.path().to_owned(), dir.join(entry.file_name()));
-                files.entry(entry.file_name().to_owned()).or_default().push(place);
+            for name in listing::names(&here).map_err(|error| read::unreadable(dir, &error))? {
+                let place = (here.join(&name), dir.join(&name));
+                files.entry(name).or_default().push(place);
             }
         }
-        Self(files)
+        Ok(Self(files))
     }
 
     /// # Errors

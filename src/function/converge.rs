@@ -15,8 +15,10 @@ use crate::source::functions;
 pub(crate) fn converge(machine: &Machine, host: &Host) -> Result<()> {
     let manager = machine.manager;
     let wanted = host.functions.keys().map(|id| format!("{}.socket", id.unit()));
-    let is_declared =
-        |unit: &str| FunctionId::from_unit(unit).is_some_and(|id| functions::find_one(machine.layout, &id).is_some());
+    // One of which that cannot be known stays.
+    let is_declared = |unit: &str| {
+        FunctionId::from_unit(unit).is_some_and(|id| !matches!(functions::find_one(machine.layout, &id), Ok(None)))
+    };
     let active = manager.active("conductor-cgi-*")?;
     let is_unit = |unit: &&String| unit.ends_with(".socket") || unit.ends_with(".service");
     let stale: Vec<_> = active.iter().filter(is_unit).filter(|unit| !is_declared(unit)).cloned().collect();

@@ -89,7 +89,7 @@ pub(crate) fn declare(
         store::put(layout, staged, &compiled)?;
     }
     // A new alias is published together with the socket; one that moves here moves when the function is ready.
-    let owners = functions::aliases(layout);
+    let owners = functions::aliases(layout)?;
     let (moving, new): (Vec<_>, Vec<_>) =
         compiled.function.aliases.iter().partition(|alias| owners.contains_key(alias));
     for alias in &new {
@@ -169,7 +169,7 @@ fn refuse_taken(layout: &Layout, compiled: &Compiled, host: &Host, document: &No
             let message = format!("{alias} is already routed to the service {owner}");
             errors.0.push(at_alias(document, alias, message, "choose another alias"));
         }
-        for (other, owned) in functions::aliases(layout) {
+        for (other, owned) in functions::aliases(layout)? {
             errors.0.extend(taken_by(layout, compiled, host, document, (alias, &other, &owned)));
         }
     }

@@ -18,11 +18,11 @@ pub(crate) const DIGITS: usize = 4;
 /// If no function has this name, or several begin with it.
 pub(crate) fn find(layout: &Layout, word: &str) -> Result<(FunctionId, Utf8PathBuf)> {
     if let Some(id) = FunctionId::new(word) {
-        let dir = functions::find_one(layout, &id);
+        let dir = functions::find_one(layout, &id)?;
         return dir.map(|dir| (id, dir)).ok_or_else(|| Failure::Failed(format!("no function has the ID {word}")));
     }
-    let all = functions::find(layout);
-    let aliases = functions::aliases(layout);
+    let all = functions::find(layout)?;
+    let aliases = functions::aliases(layout)?;
     let alias = Alias::from_file_name(&word.replace('/', "+"));
     if let Some(owned) = alias.and_then(|alias| aliases.get(&alias))
         && let Some(dir) = all.get(&owned.id)
@@ -49,7 +49,7 @@ pub(crate) fn find(layout: &Layout, word: &str) -> Result<(FunctionId, Utf8PathB
 
 /// Returns the name of a declared function, `?` if it does not compile.
 pub(crate) fn name(layout: &Layout, id: &FunctionId) -> String {
-    let dir = functions::find_one(layout, id);
+    let dir = functions::find_one(layout, id).ok().flatten();
     let loaded = dir.and_then(|dir| load_function(layout, &layout.at(&dir), &dir, None).ok());
     loaded.map_or_else(|| "?".to_owned(), |compiled| compiled.function.name)
 }

@@ -31,7 +31,7 @@ pub(crate) fn remove(machine: &Machine, word: &str) -> Result<FunctionId> {
         let why = format!("{dir} was not stored by `conductor cgi declare`: remove the package that it belongs to");
         return Err(Failure::Failed(why));
     }
-    let aliases = store::owned(layout, &id);
+    let aliases = store::owned(layout, &id)?;
     for alias in &aliases {
         store::take(layout, alias)?;
     }
@@ -54,8 +54,8 @@ pub(crate) fn remove(machine: &Machine, word: &str) -> Result<FunctionId> {
 fn drain(machine: &Machine, id: &FunctionId) -> Result<()> {
     let Machine { layout, manager, .. } = *machine;
     let unit = id.unit();
-    let loaded =
-        functions::find_one(layout, id).and_then(|dir| load_function(layout, &layout.at(&dir), &dir, None).ok());
+    let dir = functions::find_one(layout, id)?;
+    let loaded = dir.and_then(|dir| load_function(layout, &layout.at(&dir), &dir, None).ok());
     let function = loaded.map(|compiled| compiled.function);
     manager.stop(&[format!("{unit}.socket")])?;
     // The gateway finishes its requests within TimeoutStopSec=.

@@ -204,12 +204,12 @@ pub(crate) fn take(layout: &Layout, alias: &Alias) -> io::Result<()> {
 }
 
 /// Lists the aliases of a function.
-pub(crate) fn owned(layout: &Layout, id: &FunctionId) -> Vec<Alias> {
-    functions::aliases(layout)
-        .into_iter()
-        .filter(|(_, Owned { id: owner, .. })| owner == id)
-        .map(|(alias, _)| alias)
-        .collect()
+///
+/// # Errors
+/// If a directory of aliases cannot be listed.
+pub(crate) fn owned(layout: &Layout, id: &FunctionId) -> Result<Vec<Alias>, Diagnostic> {
+    let aliases = functions::aliases(layout)?.into_iter();
+    Ok(aliases.filter(|(_, Owned { id: owner, .. })| owner == id).map(|(alias, _)| alias).collect())
 }
 
 /// Removes a function.

@@ -39,7 +39,11 @@ pub(crate) fn run(
         let mut all = All { layout, children, served: BTreeMap::new(), reported: BTreeSet::new() };
         let mut termination = Termination::watch().map_err(failed)?;
         loop {
-            let found = functions::find(layout);
+            // Of what cannot be listed nothing changes.
+            let Ok(found) = functions::find(layout) else {
+                sleep(POLL_INTERVAL).await;
+                continue;
+            };
             let (ids, has_socket) = (found.keys().cloned().collect::<Vec<_>>(), has_socket.clone());
             let flags = spawn_blocking(move || has_socket(&ids)).await.map_err(|error| error.to_string())?;
             let of_systemd = found.keys().zip(flags).filter(|(_, flag)| *flag).map(|(id, _)| id.clone()).collect();

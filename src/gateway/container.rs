@@ -43,7 +43,9 @@ pub(crate) fn start(layout: &Layout, id: &FunctionId, instance: Option<&str>) ->
 }
 
 fn try_start(layout: &Layout, id: &FunctionId, instance: Option<&str>) -> Result<(), String> {
-    let dir = functions::find_one(layout, id).ok_or_else(|| format!("no function has the ID {id}"))?;
+    let dir = functions::find_one(layout, id)
+        .map_err(|error| error.headline())?
+        .ok_or_else(|| format!("no function has the ID {id}"))?;
     let compiled = load_stored_function(layout, id, &dir, None).map_err(|errors| errors.to_string())?;
     let Engine::Container(container) = &compiled.function.process.engine else {
         return Err(format!("the function {id} has no container"));

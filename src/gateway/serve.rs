@@ -63,7 +63,9 @@ pub(crate) fn run_request(layout: &Layout, id: &FunctionId) -> Result<(), String
 }
 
 fn load(layout: &Layout, id: &FunctionId) -> Result<Compiled, String> {
-    let dir = functions::find_one(layout, id).ok_or_else(|| format!("no function has the ID {id}"))?;
+    let dir = functions::find_one(layout, id)
+        .map_err(|error| error.headline())?
+        .ok_or_else(|| format!("no function has the ID {id}"))?;
     let compiled = load_stored_function(layout, id, &dir, None).map_err(|errors| errors.to_string())?;
     Ok(Compiled { dir: layout.at(&dir), ..compiled })
 }

@@ -36,7 +36,7 @@ fn forget(machine: &Machine, name: &ServiceName) -> Result<()> {
         return Ok(());
     }
     let _lock = lock::declaration(layout, name)?;
-    if search::find_one(layout, name).is_none() {
+    if search::find_one(layout, name)?.is_none() {
         notes::forget(layout, name)?;
     }
     Ok(atomic::remove_file(&path)?)

@@ -110,7 +110,7 @@ fn compile(
     dependents: &[ServiceName],
 ) -> Result<(Vec<Compiled>, Pins)> {
     let layout = machine.layout;
-    let location = search::new_location(layout, &request.name);
+    let location = search::new_location(layout, &request.name)?;
     let services = proposal::compile(machine, &location, dir, &request.dir)?;
     let dependents: Vec<_> = dependents.iter().chain([&request.name]).cloned().collect();
     let declaration = Declaration { layout, location: &location, dir, from: &request.dir, dependents: &dependents };
@@ -120,7 +120,7 @@ fn compile(
     if pins.is_empty() {
         return Ok((services, pins));
     }
-    let location = search::new_location(layout, &request.name);
+    let location = search::new_location(layout, &request.name)?;
     match proposal::compile(machine, &location, dir, &request.dir) {
         Ok(services) => Ok((services, pins)),
         Err(errors) => {

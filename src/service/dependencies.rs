@@ -81,7 +81,7 @@ pub(crate) fn provenance(
 /// Lists the dependencies of a service as it is declared now; None if its declaration does not compile.
 pub(crate) fn declared(machine: &Machine, name: &ServiceName) -> Option<Vec<ServiceName>> {
     let layout = machine.layout;
-    let Some(location) = search::find_one(layout, name) else { return Some(Vec::new()) };
+    let Some(location) = search::find_one(layout, name).ok()? else { return Some(Vec::new()) };
     let services =
         compile::compile_each(layout, &location, &layout.at(&location.dir), &location.dir, &machine.target());
     // The parts of a service have the same dependencies.

@@ -79,7 +79,7 @@ impl PastGeneration {
     pub(crate) fn differences(&self, layout: &Layout, declared: &Location) -> Result<BTreeSet<String>, Diagnostics> {
         let overrides = self.overrides().and_then(|wanted| Changes::to_generation(layout, &declared.name, &wanted));
         let overrides = overrides.map_err(|error| read::unreadable(&self.place, &error))?;
-        let location = overrides.apply(layout, declared.clone());
+        let location = overrides.apply(layout, declared.clone())?;
         let there = layout.at(&declared.dir);
         let (declaration, files) = (self.place.join(DECLARED), self.place.join(FILES));
         let mine = (search::document(layout, &location, &declaration, &declaration)?, files::files(&files, &files)?);

@@ -79,7 +79,8 @@ impl<'a> Hook<'a> {
     }
 
     fn location(&self) -> Result<Location> {
-        search::find_one(self.machine.layout, &self.name).ok_or_else(|| Error(format!("{} is not declared", self.name)))
+        search::find_one(self.machine.layout, &self.name)?
+            .ok_or_else(|| Error(format!("{} is not declared", self.name)))
     }
 
     fn parts(&self) -> Result<Vec<ServiceName>> {
@@ -106,7 +107,7 @@ impl<'a> Hook<'a> {
             reload.clear();
         }
         let applied = self.machine.manager.start(&start).and(self.machine.manager.reload(&reload));
-        let gone: Vec<_> = live::parts_of(self.machine.layout, &self.name);
+        let gone = live::parts_of(self.machine.layout, &self.name)?;
         let gone: Vec<_> = gone.iter().filter(|part| !parts.contains(part)).map(ServiceName::unit).collect();
         self.machine.manager.stop(&gone)?;
         let failures =
@@ -187,7 +188,7 @@ impl<'a> Hook<'a> {
     /// If systemd refuses a job.
     pub(crate) fn stop(&self) -> Result<()> {
         notes::mark_stopped(self.machine.layout, &self.name)?;
-        let parts = live::parts_of(self.machine.layout, &self.name);
+        let parts = live::parts_of(self.machine.layout, &self.name)?;
         self.machine.manager.stop(&parts.iter().map(ServiceName::unit).collect::<Vec<_>>())?;
         self.stop_all()
     }

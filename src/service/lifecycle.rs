@@ -27,7 +27,7 @@ pub(crate) fn start(machine: &Machine, name: &ServiceName) -> Result<()> {
     }
     run_job(machine, name, |manager, units| manager.start(units))?;
     // The unit of all parts may run while a part was stopped alone.
-    for part in members(machine.layout, name).iter().filter(|part| *part != name) {
+    for part in members(machine.layout, name)?.iter().filter(|part| *part != name) {
         machine.manager.start(&[part.unit()]).map_err(|error| reason(machine, part, &error))?;
     }
     report(machine, name)
@@ -38,7 +38,7 @@ pub(crate) fn start(machine: &Machine, name: &ServiceName) -> Result<()> {
 /// # Errors
 /// If it is neither declared nor running.
 pub(crate) fn stop(machine: &Machine, name: &ServiceName) -> Result<bool> {
-    if live::of(machine.layout, name).is_none() && live::parts_of(machine.layout, name).is_empty() {
+    if live::of(machine.layout, name)?.is_none() && live::parts_of(machine.layout, name)?.is_empty() {
         machine.location(name)?;
     }
     let ran = machine.manager.property(&name.unit(), "ActiveState")? != "inactive";
@@ -111,7 +111,7 @@ fn should_run(machine: &Machine, name: &ServiceName) -> Result<bool> {
     let is_off = matches!(state.as_str(), "inactive" | "deactivating")
         || machine.manager.is_to_stop(&name.unit())
         || notes::is_stopped(machine.layout, name);
-    Ok(!is_off && search::find_one(machine.layout, name).is_some())
+    Ok(!is_off && search::find_one(machine.layout, name)?.is_some())
 }
 
 fn run_job(
@@ -119,7 +119,7 @@ fn run_job(
     name: &ServiceName,
     job: impl FnOnce(Manager, &[String]) -> Result<(), systemd::Error>,
 ) -> Result<()> {
-    let services = members(machine.layout, name);
+    let services = members(machine.layout, name)?;
     let outcome = machine.watch(&services, || job(machine.manager, &[name.unit()]));
     outcome.map_err(|error| reason(machine, name, &error))
 }
@@ -135,7 +135,7 @@ fn reason(machine: &Machine, name: &ServiceName, error: &systemd::Error) -> Fail
 /// # Errors
 /// If the note cannot be read.
 pub(crate) fn report(machine: &Machine, name: &ServiceName) -> Result<()> {
-    members(machine.layout, name).into_iter().try_for_each(|member| report_member(machine, member))
+    members(machine.layout, name)?.into_iter().try_for_each(|member| report_member(machine, member))
 }
 
 fn report_member(machine: &Machine, service: ServiceName) -> Result<()> {
@@ -143,7 +143,7 @@ fn report_member(machine: &Machine, service: ServiceName) -> Result<()> {
     if let Some(Target { generation, concurrency, .. }) = Target::read(layout, &service)? {
         let ready = state::ready(layout, &service)?.len();
         machine.report(Event::Serving { service, generation, ready, concurrency });
-    } else if let Some(location) = search::find_one(layout, &service) {
+    } else if let Some(location) = search::find_one(layout, &service)? {
         let compiled = compile::compile_located(layout, &location, &machine.target())?;
         if let Some(unmet) = condition::unmet(layout.scope, &compiled.service) {
             machine.report(Event::HeldBack { service, unmet });

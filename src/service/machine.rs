@@ -38,7 +38,7 @@ impl Machine<'_> {
     /// # Errors
     /// If there is none.
     pub(crate) fn location(&self, name: &ServiceName) -> Result<Location> {
-        search::find_one(self.layout, name).ok_or_else(|| {
+        search::find_one(self.layout, name)?.ok_or_else(|| {
             let dirs: Vec<_> = self.layout.declaration_dirs().iter().map(|dir| dir.as_str()).collect();
             Failure::Failed(format!("no service {name} is declared in {}", dirs.join(", ")))
         })

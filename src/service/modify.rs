@@ -199,7 +199,7 @@ fn path_of(keys: &[String]) -> Path {
 /// overrides would have no effect and is refused.
 fn check(machine: &Machine, changes: &Changes, location: &Location, given: &[(&str, Path)]) -> Result<Vec<Compiled>> {
     let layout = machine.layout;
-    let location = changes.apply(layout, location.clone());
+    let location = changes.apply(layout, location.clone())?;
     let compiled = proposal::compile(machine, &location, &layout.at(&location.dir), &location.dir)?;
     let document = search::stored_document(layout, &location)?;
     for (file, path) in given {

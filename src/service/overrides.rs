@@ -138,8 +138,11 @@ impl Changes {
     }
 
     /// Returns the location as it will be with the changes.
-    pub(crate) fn apply(&self, layout: &Layout, location: Location) -> Location {
-        self.0.iter().fold(location, |location, (file, proposal)| location.with(layout, file, proposal))
+    ///
+    /// # Errors
+    /// If what lies below them cannot be known.
+    pub(crate) fn apply(&self, layout: &Layout, location: Location) -> Result<Location, Diagnostic> {
+        self.0.iter().try_fold(location, |location, (file, proposal)| location.with(layout, file, proposal))
     }
 
     /// Writes the changes, file by file, and returns those that undo them.

@@ -36,7 +36,7 @@ impl Present {
             active: Vec::new(),
             broken: Vec::new(),
             target: Target::read(layout, name)?,
-            live: live::of(layout, name).map(|live| live.generations).unwrap_or_default(),
+            live: live::of(layout, name)?.map(|live| live.generations).unwrap_or_default(),
             held: slot::held(layout, name).len(),
         };
         for (deployment, state) in deployments {
@@ -223,7 +223,7 @@ pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result
         plans.insert(name.clone(), plan);
     }
     let mut gone = Vec::new();
-    for live in live::all(layout).values().filter(|live| !host.declares(&live.name)) {
+    for live in live::all(layout)?.values().filter(|live| !host.declares(&live.name)) {
         let group = live.service(layout, live.current(layout)).ok().and_then(|model| model.group);
         let with = group.map(|group| group.name).filter(|group| !host.declares(group));
         gone.push(Plan::undeclared(&live.name, with, &present(&live.name)?));

@@ -39,7 +39,7 @@ pub(crate) fn compile(
 ) -> Result<Vec<Compiled>, Diagnostics> {
     let (layout, target) = (machine.layout, machine.target());
     let services = compile::compile_all(layout, location, dir, shown, &target)?;
-    let units = UnitFiles::list(layout);
+    let units = UnitFiles::list(layout)?;
     units.refuse(&location.name, location)?;
     let host = compile::compile(layout, &target);
     let proposal = Proposal { layout, location, dir, shown };
@@ -67,7 +67,7 @@ impl Proposal<'_> {
         if let Some(conflict) = PortConflict::between(footprint, others.clone()) {
             return Err(conflict.error(&self.document(service)?).into());
         }
-        if let Some((route, message)) = alias_conflict(self.layout, host, service) {
+        if let Some((route, message)) = alias_conflict(self.layout, host, service)? {
             let document = self.document(service)?;
             let remedy = "give the route another path, or remove the function's alias";
             return Err(document.key_error(&routes::section(&document, route), message, remedy).into());
@@ -87,7 +87,7 @@ impl Proposal<'_> {
 
     /// Parses the declaration of one of the services again: only errors need its positions.
     fn document(&self, service: &Service) -> Result<Node, Diagnostics> {
-        let location = search::part_of(self.layout, self.location, &service.name);
+        let location = search::part_of(self.layout, self.location, &service.name)?;
         Ok(search::document(self.layout, &location, self.dir, self.shown)?)
     }
 }
@@ -101,11 +101,12 @@ pub(crate) fn pod_error(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, sh
 }
 
 /// Finds a route of a service, by its index, that is an alias of a function.
-fn alias_conflict(layout: &Layout, host: &Host, service: &Service) -> Option<(usize, String)> {
-    functions::aliases(layout).into_iter().find_map(|(alias, owned)| {
+fn alias_conflict(layout: &Layout, host: &Host, service: &Service) -> Result<Option<(usize, String)>, Diagnostic> {
+    let conflict = functions::aliases(layout)?.into_iter().find_map(|(alias, owned)| {
         let function = &host.functions.get(&owned.id)?.function;
         let routes = std::iter::once((&service.name, &service.routes[..]));
         let (_, route) = RouteConflict::of_alias(&alias, function.tls, routes)?;
         Some((route, format!("{alias} belongs to the function {:?}, {}", function.name, owned.id)))
-    })
+    });
+    Ok(conflict)
 }

@@ -32,7 +32,7 @@ pub(crate) fn read(dir: &Utf8Path) -> Option<Provenance> {
 
 /// Returns the variables that a service was declared with; empty for one that was written by hand.
 pub(crate) fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String, String> {
-    let provenance = search::find_one(layout, name).and_then(|location| read(&layout.at(&location.dir)));
+    let provenance = search::find_one(layout, name).ok().flatten().and_then(|location| read(&layout.at(&location.dir)));
     provenance.map(|provenance| provenance.variables).unwrap_or_default()
 }
 

@@ -41,14 +41,18 @@ pub(crate) fn remove(machine: &Machine, name: &ServiceName) -> Result<()> {
 /// Returns a service and its parts, if the service can be removed.
 fn removable(machine: &Machine, name: &ServiceName) -> Result<BTreeSet<ServiceName>> {
     let layout = machine.layout;
-    let location = search::find_one(layout, name);
+    // A broken declaration can be removed; one of a package is not the administrator's.
+    let location = search::find_one(layout, name).ok().flatten();
     let own = layout.declaration(name);
     if let Some(location) = location.as_ref().filter(|location| location.dir != own) {
         let remedy = format!("ln -s /dev/null {own}");
         return Err(Failure::Failed(format!("{} belongs to a package; mask it: {remedy}", location.dir)));
     }
-    let members = members(layout, name);
-    let is_live = members.iter().any(|member| live::of(layout, member).is_some());
+    let members = members(layout, name)?;
+    let mut is_live = false;
+    for member in &members {
+        is_live |= live::of(layout, member)?.is_some();
+    }
     if location.is_none() && !is_live && !layout.at(&own).exists() {
         machine.location(name)?;
     }

@@ -38,7 +38,7 @@ impl<'a> Rollback<'a> {
     /// If the service has parts or is one, has no past generation, or is not known at all.
     pub(crate) fn begin(machine: &'a Machine<'a>, name: &'a ServiceName) -> Result<Self> {
         let layout = machine.layout;
-        if group_of(layout, name).is_some() || !members(layout, name).contains(name) {
+        if group_of(layout, name)?.is_some() || !members(layout, name)?.contains(name) {
             let why = "the parts of a service have one declaration and a history each: declare the previous version";
             return Err(Failure::Usage(format!("{name}: {why}, `conductor service declare DIR`")));
         }
@@ -52,7 +52,7 @@ impl<'a> Rollback<'a> {
         }
         let current = match Target::read(layout, name)? {
             Some(target) => Some(target.generation),
-            None => search::find_one(layout, name)
+            None => search::find_one(layout, name)?
                 .and_then(|location| Some(compile::compile_located(layout, &location, &machine.target()).ok()?.id)),
         };
         Ok(Self { machine, name, _lock: lock, history, current })
@@ -77,8 +77,10 @@ impl<'a> Rollback<'a> {
     /// # Errors
     /// What cannot be read or parsed.
     pub(crate) fn differences(&self, past: &PastGeneration) -> Option<Result<BTreeSet<String>, Diagnostics>> {
-        let location = search::find_one(self.machine.layout, self.name)?;
-        Some(past.differences(self.machine.layout, &location))
+        match search::find_one(self.machine.layout, self.name) {
+            Ok(location) => Some(past.differences(self.machine.layout, &location?)),
+            Err(unknown) => Some(Err(unknown)),
+        }
     }
 
     /// Declares a past generation again and applies it. If that fails, the present declaration is restored.
@@ -92,7 +94,7 @@ impl<'a> Rollback<'a> {
         let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(Failure::failed)?;
         past.restore(&dir)?;
         let changes = Changes::to_generation(layout, name, &past.overrides()?)?;
-        let location = changes.apply(layout, search::new_location(layout, name));
+        let location = changes.apply(layout, search::new_location(layout, name)?)?;
         let compiled = proposal::compile(machine, &location, &dir, &layout.declaration(name))?.remove(0);
         self.announce(past, &compiled.id, &location);
         let undo = changes.write(layout, name)?;

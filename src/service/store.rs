@@ -173,7 +173,7 @@ fn deployment_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
-    for id in live::of(layout, name).map(|live| live.generations).unwrap_or_default() {
+    for id in live::of(layout, name)?.map(|live| live.generations).unwrap_or_default() {
         if !needed.contains(&id) {
             for unit in deployment_units(name, &id) {
                 let at = layout.at(layout.runtime_units()).join(unit);

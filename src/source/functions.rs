@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Node;
 use crate::layout::Layout;
+use crate::listing;
 use crate::model::alias::Alias;
 use crate::names::FunctionId;
 use crate::source::read;
@@ -36,24 +37,37 @@ pub(crate) fn parse(text: &str, shown: &Utf8Path) -> Result<Node, Diagnostic> {
 }
 
 /// Finds the directory of each function: the first in the search path, without masked ones.
-pub(crate) fn find(layout: &Layout) -> BTreeMap<FunctionId, Utf8PathBuf> {
+///
+/// # Errors
+/// If a directory of functions cannot be listed: what is declared is unknown then.
+pub(crate) fn find(layout: &Layout) -> Result<BTreeMap<FunctionId, Utf8PathBuf>, Diagnostic> {
     let mut found = BTreeMap::new();
     for base in layout.function_dirs() {
-        for entry in layout.at(base).read_dir_utf8().into_iter().flatten().flatten() {
-            if let Some(id) = FunctionId::new(entry.file_name()) {
-                found.entry(id).or_insert_with(|| base.join(entry.file_name()));
+        for name in names(layout, base)? {
+            if let Some(id) = FunctionId::new(&name) {
+                found.entry(id).or_insert_with(|| base.join(name));
             }
         }
     }
     found.retain(|_, dir| !read::is_mask(&layout.at(dir)));
-    found
+    Ok(found)
+}
+
+fn names(layout: &Layout, dir: &Utf8Path) -> Result<Vec<String>, Diagnostic> {
+    listing::names(&layout.at(dir)).map_err(|error| read::unreadable(dir, &error))
 }
 
 /// Finds the directory of one function; None if there is none, or it is masked.
-pub(crate) fn find_one(layout: &Layout, id: &FunctionId) -> Option<Utf8PathBuf> {
-    let mut dirs = layout.function_dirs().iter().map(|base| base.join(id.as_str()));
-    let dir = dirs.find(|dir| layout.at(dir).symlink_metadata().is_ok())?;
-    (!read::is_mask(&layout.at(&dir))).then_some(dir)
+///
+/// # Errors
+/// If a directory on the way cannot be read.
+pub(crate) fn find_one(layout: &Layout, id: &FunctionId) -> Result<Option<Utf8PathBuf>, Diagnostic> {
+    for dir in layout.function_dirs().iter().map(|base| base.join(id.as_str())) {
+        if read::exists(&layout.at(&dir), &dir)? {
+            return Ok((!read::is_mask(&layout.at(&dir))).then_some(dir));
+        }
+    }
+    Ok(None)
 }
 
 /// A function that owns an alias.
@@ -65,18 +79,21 @@ pub(crate) struct Owned {
 }
 
 /// Finds the function that owns each alias.
-pub(crate) fn aliases(layout: &Layout) -> BTreeMap<Alias, Owned> {
+///
+/// # Errors
+/// If a directory of aliases cannot be listed.
+pub(crate) fn aliases(layout: &Layout) -> Result<BTreeMap<Alias, Owned>, Diagnostic> {
     let mut found = BTreeMap::new();
     for base in layout.function_dirs() {
         let dir = base.join(ALIASES);
-        for entry in layout.at(&dir).read_dir_utf8().into_iter().flatten().flatten() {
-            let target = entry.path().read_link_utf8().ok();
+        for name in names(layout, &dir)? {
+            let link = dir.join(&name);
+            let target = layout.at(&link).read_link_utf8().ok();
             let id = target.and_then(|target| FunctionId::new(target.strip_prefix("..").ok()?.as_str()));
-            if let (Some(alias), Some(id)) = (Alias::from_file_name(entry.file_name()), id) {
-                let link = dir.join(entry.file_name());
+            if let (Some(alias), Some(id)) = (Alias::from_file_name(&name), id) {
                 found.entry(alias).or_insert(Owned { link, id });
             }
         }
     }
-    found
+    Ok(found)
 }

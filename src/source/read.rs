@@ -9,27 +9,33 @@ use camino::Utf8Path;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Node;
 use crate::layout::Layout;
+use crate::listing;
 
-/// Lists the names in a directory without hidden ones, sorted; a missing directory is empty, and one that cannot be
-/// read is an error.
-pub(super) fn entries(dir: &Utf8Path, errors: &mut Diagnostics) -> Vec<String> {
-    let entries = match dir.read_dir_utf8() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            errors.0.push(unreadable(dir, &error));
-            return Vec::new();
+/// Lists the names in a directory without hidden ones, sorted; a missing directory is empty. A name that is not UTF-8
+/// is one of the `errors`.
+///
+/// # Errors
+/// If the directory cannot be listed.
+pub(super) fn entries(dir: &Utf8Path, shown: &Utf8Path, errors: &mut Diagnostics) -> Result<Vec<String>, Diagnostic> {
+    let mut names = Vec::new();
+    for name in listing::list(dir).map_err(|error| unreadable(shown, &error))? {
+        match name.into_string() {
+            Ok(name) if name.starts_with('.') => {}
+            Ok(name) => names.push(name),
+            Err(name) => {
+                errors.0.push(Diagnostic::of_file(shown, format!("the name {name:?} is not UTF-8"), "rename it"));
+            }
         }
-    };
-    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_owned()).collect();
-    names.retain(|name| !name.starts_with('.'));
-    names.sort();
-    names
+    }
+    Ok(names)
 }
 
 /// Returns whether a path exists, as a link also if its target does not.
-pub(super) fn exists(path: &Utf8Path) -> bool {
-    path.symlink_metadata().is_ok()
+///
+/// # Errors
+/// If that is unknown: a directory above it cannot be read, or is a link to nothing.
+pub(crate) fn exists(path: &Utf8Path, shown: &Utf8Path) -> Result<bool, Diagnostic> {
+    listing::exists(path).map_err(|error| unreadable(shown, &error))
 }
 
 /// Returns whether a path is a mask: a link to /dev/null.
@@ -69,7 +75,7 @@ pub(crate) fn text(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnost
 /// If the file cannot be read or is not TOML.
 pub(crate) fn drop_in(layout: &Layout, path: &Utf8Path) -> Result<Option<Node>, Diagnostic> {
     let here = layout.at(path);
-    if !exists(&here) || is_mask(&here) {
+    if !exists(&here, path)? || is_mask(&here) {
         return Ok(None);
     }
     Node::parse(&read(&here, path)?).map(Some)

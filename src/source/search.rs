@@ -114,7 +114,10 @@ pub(crate) enum Proposal {
 
 impl Location {
     /// Returns the location after a change of one of the administrator's drop-ins.
-    pub(crate) fn with(mut self, layout: &Layout, file: &str, proposal: &Proposal) -> Self {
+    ///
+    /// # Errors
+    /// If it is unknown what a removed drop-in hides.
+    pub(crate) fn with(mut self, layout: &Layout, file: &str, proposal: &Proposal) -> Result<Self, Diagnostic> {
         let bases = layout.declaration_dirs();
         let file_in = |base: &Utf8PathBuf| base.join(format!("{}.d", self.name)).join(file);
         let drop_in = match proposal {
@@ -123,7 +126,7 @@ impl Location {
             }
             Proposal::Mask => None,
             Proposal::Removed => {
-                let below = bases[1..].iter().map(file_in).find(|path| exists(&layout.at(path)));
+                let below = first_there(layout, bases[1..].iter().map(file_in))?;
                 let below = below.filter(|path| !is_mask(&layout.at(path)));
                 below.map(|path| DropInFile { path, content: Content::Stored })
             }
@@ -132,7 +135,7 @@ impl Location {
             Some(drop_in) => self.drop_ins.insert(file.to_owned(), drop_in),
             None => self.drop_ins.remove(file),
         };
-        self
+        Ok(self)
     }
 
     /// Lists the drop-ins in force, in the order in which they are merged over the declaration.
@@ -152,10 +155,10 @@ impl Location {
     }
 
     /// Returns the location of a part of this declaration.
-    fn part(&self, layout: &Layout, name: ServiceName) -> Self {
-        let drop_ins = drop_ins_of(layout, &name);
+    fn part(&self, layout: &Layout, name: ServiceName) -> Result<Self, Diagnostics> {
+        let drop_ins = drop_ins_of(layout, &name)?;
         let (dir, defaults) = (self.dir.clone(), self.defaults.clone());
-        Self { name, dir, group: Some(Arc::new(self.clone())), defaults, drop_ins }
+        Ok(Self { name, dir, group: Some(Arc::new(self.clone())), defaults, drop_ins })
     }
 
     fn defaults(&self) -> Result<Option<&Node>, Diagnostic> {
@@ -179,13 +182,26 @@ impl DropInFile {
     }
 }
 
-/// Finds each declaration of a layout, by name, with errors for directories that cannot be one.
-pub(crate) fn find(layout: &Layout) -> (Vec<Location>, Diagnostics) {
-    let mut errors = Diagnostics::default();
+/// The declarations of a layout.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// By name.
+    pub(crate) locations: Vec<Location>,
+    /// Errors by the service whose declaration is concerned; those that concern no single service are under None.
+    pub(crate) errors: BTreeMap<Option<ServiceName>, Diagnostics>,
+}
+
+/// Finds every declaration of a layout.
+///
+/// # Errors
+/// If a directory of declarations cannot be listed: what is declared is unknown then, and what hides what.
+pub(crate) fn find(layout: &Layout) -> Result<Found, Diagnostic> {
+    let mut found = Found::default();
+    let mut nameless = Diagnostics::default();
     let mut dirs: BTreeMap<String, Utf8PathBuf> = BTreeMap::new();
     let mut over: BTreeMap<String, Vec<Utf8PathBuf>> = BTreeMap::new();
     for base in layout.declaration_dirs() {
-        for entry in entries(&layout.at(base), &mut errors) {
+        for entry in entries(&layout.at(base), base, &mut nameless)? {
             let path = base.join(&entry);
             match entry.strip_suffix(".d") {
                 Some(name) => over.entry(name.to_owned()).or_default().push(path),
@@ -193,70 +209,104 @@ pub(crate) fn find(layout: &Layout) -> (Vec<Location>, Diagnostics) {
             }
         }
     }
-    let mut locations = Vec::new();
     let defaults = defaults(layout);
     for (name, dir) in dirs {
-        let here = layout.at(&dir);
-        if is_mask(&here) || !here.join(DECLARATION).exists() {
-            continue;
-        }
-        match ServiceName::new(&name) {
-            Ok(service) => {
-                let drop_ins = drop_ins(layout, over.get(&name).map_or(&[], Vec::as_slice), &mut errors);
-                locations.push(Location { name: service, dir, group: None, defaults: defaults.clone(), drop_ins });
-            }
-            Err(reason) => errors.0.push(Diagnostic::of_file(&dir, reason, "rename the directory")),
+        match (is_declaration(layout, &dir), ServiceName::new(&name)) {
+            (Ok(false), _) => {}
+            (Ok(true), Ok(service)) => match drop_ins(layout, over.get(&name).map_or(&[], Vec::as_slice)) {
+                Ok(drop_ins) => {
+                    let defaults = defaults.clone();
+                    found.locations.push(Location { name: service, dir, group: None, defaults, drop_ins });
+                }
+                Err(errors) => drop(found.errors.insert(Some(service), errors)),
+            },
+            (Err(error), Ok(service)) => drop(found.errors.insert(Some(service), error.into())),
+            (_, Err(reason)) => nameless.0.push(Diagnostic::of_file(&dir, reason, "rename the directory")),
         }
     }
-    (locations, errors)
+    if !nameless.0.is_empty() {
+        found.errors.insert(None, nameless);
+    }
+    Ok(found)
+}
+
+/// Returns whether an entry of the search path is a declaration: a directory with a `service.toml`, and no mask.
+fn is_declaration(layout: &Layout, dir: &Utf8Path) -> Result<bool, Diagnostic> {
+    let here = layout.at(dir);
+    if is_mask(&here) {
+        return Ok(false);
+    }
+    match exists(&here.join(DECLARATION), &dir.join(DECLARATION)) {
+        // A file among the declarations is not one.
+        Err(_) if here.is_file() => Ok(false),
+        is_there => is_there,
+    }
 }
 
 /// Finds the declaration of one service or part; None if it is missing or masked.
-pub(crate) fn find_one(layout: &Layout, name: &ServiceName) -> Option<Location> {
-    find_dir(layout, name).or_else(|| {
-        let group = find_dir(layout, &name.split_part()?.0)?;
-        let dir = layout.at(&group.dir);
-        // The parts of a declaration that cannot be read are unknown.
-        let document = merged(layout, &group, &dir, &group.dir).ok()?;
-        let names = part::names(&document, &group.name).ok()?;
-        names.contains(name).then(|| group.part(layout, name.clone()))
-    })
+///
+/// # Errors
+/// If a directory or file on the way cannot be read, so that it is unknown whether there is one.
+pub(crate) fn find_one(layout: &Layout, name: &ServiceName) -> Result<Option<Location>, Diagnostics> {
+    if let Some(location) = find_dir(layout, name)? {
+        return Ok(Some(location));
+    }
+    let Some((group, _)) = name.split_part() else { return Ok(None) };
+    let Some(group) = find_dir(layout, &group)? else { return Ok(None) };
+    let document = merged(layout, &group, &layout.at(&group.dir), &group.dir)?;
+    let names = part::names(&document, &group.name)?;
+    names.contains(name).then(|| group.part(layout, name.clone())).transpose()
 }
 
-fn find_dir(layout: &Layout, name: &ServiceName) -> Option<Location> {
-    let bases = layout.declaration_dirs();
-    let dir = bases.iter().map(|base| base.join(name.as_str())).find(|dir| exists(&layout.at(dir)))?;
-    let here = layout.at(&dir);
-    if is_mask(&here) || !here.join(DECLARATION).exists() {
-        return None;
+fn find_dir(layout: &Layout, name: &ServiceName) -> Result<Option<Location>, Diagnostics> {
+    let bases = layout.declaration_dirs().iter().map(|base| base.join(name.as_str()));
+    let Some(dir) = first_there(layout, bases)? else { return Ok(None) };
+    if !is_declaration(layout, &dir)? {
+        return Ok(None);
     }
-    let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
-    Some(Location { name: name.clone(), dir, group: None, defaults, drop_ins })
+    let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name)?);
+    Ok(Some(Location { name: name.clone(), dir, group: None, defaults, drop_ins }))
+}
+
+/// Returns the first path that exists.
+fn first_there(layout: &Layout, paths: impl Iterator<Item = Utf8PathBuf>) -> Result<Option<Utf8PathBuf>, Diagnostic> {
+    for path in paths {
+        if exists(&layout.at(&path), &path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the location of a declaration that is not stored yet.
-pub fn new_location(layout: &Layout, name: &ServiceName) -> Location {
-    let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name));
-    Location { name: name.clone(), dir: layout.declaration(name), group: None, defaults, drop_ins }
+///
+/// # Errors
+/// If its drop-ins cannot be listed.
+pub fn new_location(layout: &Layout, name: &ServiceName) -> Result<Location, Diagnostics> {
+    let (defaults, drop_ins) = (defaults(layout), drop_ins_of(layout, name)?);
+    Ok(Location { name: name.clone(), dir: layout.declaration(name), group: None, defaults, drop_ins })
 }
 
 /// Returns the location of one service of a declaration: the declaration's own, or that of a part.
-pub(crate) fn part_of(layout: &Layout, location: &Location, name: &ServiceName) -> Location {
-    if location.name == *name { location.clone() } else { location.part(layout, name.clone()) }
+///
+/// # Errors
+/// If its drop-ins cannot be listed.
+pub(crate) fn part_of(layout: &Layout, location: &Location, name: &ServiceName) -> Result<Location, Diagnostics> {
+    if location.name == *name { Ok(location.clone()) } else { location.part(layout, name.clone()) }
 }
 
-fn drop_ins_of(layout: &Layout, name: &ServiceName) -> BTreeMap<String, DropInFile> {
+fn drop_ins_of(layout: &Layout, name: &ServiceName) -> Result<BTreeMap<String, DropInFile>, Diagnostics> {
     let bases = layout.declaration_dirs();
     let over: Vec<_> = bases.iter().map(|base| base.join(format!("{name}.d"))).collect();
-    drop_ins(layout, &over, &mut Diagnostics::default())
+    drop_ins(layout, &over)
 }
 
 /// Finds the drop-ins of one service by name; a file hides others of its name in later directories, and a mask all of
 /// them.
-fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> BTreeMap<String, DropInFile> {
-    let mut found = BTreeMap::new();
+fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf]) -> Result<BTreeMap<String, DropInFile>, Diagnostics> {
+    let (mut found, mut errors) = (BTreeMap::new(), Diagnostics::default());
     for dir in dirs {
-        for entry in entries(&layout.at(dir), errors) {
+        for entry in entries(&layout.at(dir), dir, &mut errors)? {
             if entry.ends_with(".toml") || entry.ends_with(".conf") {
                 let path = dir.join(&entry);
                 found.entry(entry).or_insert(DropInFile { path, content: Content::Stored });
@@ -264,7 +314,7 @@ fn drop_ins(layout: &Layout, dirs: &[Utf8PathBuf], errors: &mut Diagnostics) -> 
         }
     }
     found.retain(|_, drop_in| !is_mask(&layout.at(&drop_in.path)));
-    found
+    errors.into_result().map(|()| found)
 }
 
 /// Reads the documents of a declaration's services: of the declaration itself, or of its parts. Its files are in `dir`;
@@ -290,15 +340,18 @@ pub(crate) fn written(
     let mut services = Vec::new();
     let is_selected = |name: &ServiceName| location.group.is_none() || *name == location.name;
     for name in names.iter().filter(|name| is_selected(name)) {
-        let location = if location.group.is_some() { location.clone() } else { location.part(layout, name.clone()) };
         let others = names.iter().filter(|other| *other != name);
-        let of_part = of_part(layout, &location, &document).map(|own| Written {
-            location,
-            document: own,
-            group: Some(Group { name: group.name.clone(), document: together.clone() }),
-            foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
-        });
-        services.push((name.clone(), of_part.map_err(Diagnostics::from)));
+        let of_part = || {
+            let location =
+                if location.group.is_some() { location.clone() } else { location.part(layout, name.clone())? };
+            Ok(Written {
+                document: of_part(layout, &location, &document)?,
+                location,
+                group: Some(Group { name: group.name.clone(), document: together.clone() }),
+                foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
+            })
+        };
+        services.push((name.clone(), of_part()));
     }
     Ok(services)
 }
@@ -411,9 +464,12 @@ pub(crate) fn stored_error(
     layout: &Layout,
     name: &ServiceName,
     error: impl FnOnce(&Node) -> Diagnostic,
-) -> Option<Diagnostic> {
-    let document = stored_document(layout, &find_one(layout, name)?);
-    Some(document.map_or_else(|unreadable| unreadable, |document| error(&document)))
+) -> Option<Diagnostics> {
+    let error = |location: Location| Ok(Diagnostics::from(error(&stored_document(layout, &location)?)));
+    match find_one(layout, name) {
+        Ok(location) => Some(location.map(error)?.unwrap_or_else(|unreadable: Diagnostics| unreadable)),
+        Err(unknown) => Some(unknown),
+    }
 }
 
 /// Reads the names of a stored declaration's parts; none if it has no parts or is a part itself.

@@ -11,9 +11,14 @@ use crate::layout::Layout;
 use crate::path;
 use crate::source::read;
 
-/// Finds the first conductor.toml of the search path.
-fn find(layout: &Layout) -> Option<Utf8PathBuf> {
-    layout.settings().find(|path| layout.at(path).exists())
+/// Where the file is that counts: the first of the search path, as declarations are found.
+fn place(layout: &Layout) -> Result<Option<Utf8PathBuf>, Diagnostic> {
+    for path in layout.settings() {
+        if read::exists(&layout.at(&path), &path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads the defaults of all services of a host, untyped; None without conductor.toml.
@@ -21,7 +26,7 @@ fn find(layout: &Layout) -> Option<Utf8PathBuf> {
 /// # Errors
 /// If the file cannot be read, is not TOML, or has other keys and types than [`Settings`].
 pub(crate) fn defaults(layout: &Layout) -> Result<Option<Node>, Diagnostic> {
-    let Some(path) = find(layout) else { return Ok(None) };
+    let Some(path) = place(layout)? else { return Ok(None) };
     let Some(document) = read::drop_in(layout, &path)? else { return Ok(None) };
     document.read::<Settings>().map_err(|error| mismatch(File::Host, &document, error))?;
     Ok(document.get(&path!["service"]).cloned())

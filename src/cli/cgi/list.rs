@@ -32,14 +32,14 @@ struct Row {
 pub(crate) fn run(context: &Context, json: bool) -> Outcome {
     let layout = &context.layout;
     let mut rows = Vec::new();
-    for (id, dir) in functions::find(layout) {
+    for (id, dir) in functions::find(layout)? {
         let loaded = load_stored_function(layout, &id, &dir, context.systemd());
         let function = loaded.as_ref().ok().map(|compiled| &compiled.function);
         rows.push(Row {
             name: function.map(|function| function.name.clone()),
             mode: function.map(|function| function.mode),
             interface: function.map(|function| function.interface),
-            aliases: store::owned(layout, &id).iter().map(Alias::to_string).collect(),
+            aliases: store::owned(layout, &id)?.iter().map(Alias::to_string).collect(),
             state: "unknown".to_owned(),
             error: loaded.err().and_then(|errors| errors.0.first().map(|first| first.headline())),
             id,

@@ -16,13 +16,14 @@ pub(crate) fn list(context: &Context, service: Option<&str>, json: bool) -> Outc
     let names = match service {
         Some(name) => {
             let name = words::service(name)?;
-            let names = members(&context.layout, &name);
-            if names.iter().all(|name| live::of(&context.layout, name).is_none()) {
+            let names = members(&context.layout, &name)?;
+            let live = live::all(&context.layout)?;
+            if !names.iter().any(|name| live.contains_key(name)) {
                 context.location(name.as_str())?;
             }
             names
         }
-        None => live::all(&context.layout).into_keys().collect(),
+        None => live::all(&context.layout)?.into_keys().collect(),
     };
     let rows = row::of_services(context, &names)?;
     if json {

@@ -10,7 +10,7 @@ use crate::{compile, live};
 /// Prints the environment that all deployments have in common, of the generation that serves or else is declared.
 pub(crate) fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
     let layout = &context.layout;
-    let environment = match live::of(layout, name) {
+    let environment = match live::of(layout, name)? {
         Some(live) => {
             let id = live.current(layout);
             Environment::of(&live.units(layout, id)?, name, id, None)

@@ -64,7 +64,7 @@ fn rows(context: &Context) -> Result<Vec<Row>, Failure> {
     });
     let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
     names.extend(host.errors.keys().flatten().cloned());
-    names.extend(live::all(layout).into_keys());
+    names.extend(live::all(layout)?.into_keys());
     let state = |name: &ServiceName| listing.as_ref().map_or("unknown", |listing| listing.state(name)).to_owned();
     names.into_iter().map(|name| row(context, &host, state(&name), name)).collect()
 }
@@ -74,7 +74,7 @@ fn row(context: &Context, host: &Host, state: String, name: ServiceName) -> Resu
     let compiled = host.services.get(&name);
     let target = Target::read(layout, &name)?;
     let shown = compiled.map(|compiled| compiled.service.clone()).or_else(|| {
-        let live = live::of(layout, &name)?;
+        let live = live::of(layout, &name).ok()??;
         live.service(layout, live.current(layout)).ok()
     });
     let held_back = shown.as_ref().and_then(|service| held_back(layout.scope, service, &state));
@@ -118,7 +118,7 @@ fn print(rows: &[Row]) {
 /// Returns the values of displayed variables, of the generation that serves, or else of the declared one.
 fn displayed(context: &Context, name: &ServiceName, compiled: Option<&Compiled>) -> BTreeMap<String, String> {
     let layout = &context.layout;
-    let live = live::of(layout, name).and_then(|live| {
+    let live = live::of(layout, name).ok().flatten().and_then(|live| {
         let id = live.current(layout);
         let model = live.service(layout, id).ok()?;
         let units = if model.display.is_empty() { Tree::default() } else { live.units(layout, id).ok()? };

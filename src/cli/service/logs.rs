@@ -19,7 +19,7 @@ pub(crate) fn run(
     if let Some(id) = generation {
         return journal::show(context, &[format!("--unit={name}-{id}@*.service")], options);
     }
-    let parts = members(&context.layout, name);
+    let parts = members(&context.layout, name)?;
     let names: BTreeSet<_> = parts.iter().chain([name]).collect();
     let all = |key: &str, suffix: &str| names.iter().map(|name| format!("{key}={name}{suffix}")).collect::<Vec<_>>();
     let or = || vec!["+".to_owned()];

@@ -42,7 +42,7 @@ struct InParts {
 }
 
 pub(crate) fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome {
-    let members = members(&context.layout, name);
+    let members = members(&context.layout, name)?;
     if members.contains(name) {
         let status = status(context, name)?;
         return if json { table::print_json(&status) } else { print_status(&status) };
@@ -63,10 +63,14 @@ pub(crate) fn run(context: &Context, name: &ServiceName, json: bool) -> Outcome 
 fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
     let Context { layout, manager } = context;
     let location = search::find_one(layout, name);
-    if location.is_none() && live::of(layout, name).is_none() {
+    if matches!(location, Ok(None)) && live::of(layout, name)?.is_none() {
         context.location(name.as_str())?;
     }
-    let compiled = location.as_ref().map(|location| compile::compile_located(layout, location, &context.target()));
+    let compiled = match &location {
+        Ok(Some(location)) => Some(compile::compile_located(layout, location, &context.target())),
+        Ok(None) => None,
+        Err(unknown) => Some(Err(unknown.clone())),
+    };
     let (compiled, broken) = match compiled {
         Some(Ok(compiled)) => (Some(compiled), None),
         Some(Err(errors)) => (None, Some(errors.to_string())),
@@ -79,7 +83,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
         declared: compiled.as_ref().map(|compiled| compiled.id.to_string()),
         generation: Target::read(layout, name)?.map(|target| target.generation.to_string()),
         description: compiled.as_ref().map_or_else(String::new, |compiled| compiled.service.description.clone()),
-        source: location.map(|location| location.dir.join(source::DECLARATION)),
+        source: location.ok().flatten().map(|location| location.dir.join(source::DECLARATION)),
         deployments: row::of_services(context, std::slice::from_ref(name))?,
         failure: broken.or_else(|| notes::failure(layout, name)),
         name: name.clone(),
