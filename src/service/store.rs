@@ -229,7 +229,8 @@ pub(crate) fn sweep(layout: &Layout) -> io::Result<()> {
             atomic::sweep(service.path())?;
         }
     }
-    for dir in [&layout.declaration_dirs()[0], &layout.failures(), &layout.stopped()] {
+    let (failures, stopped) = (layout.failures(), layout.stopped());
+    for dir in [&layout.declaration_dirs()[0], &failures, &stopped, layout.runtime_units()] {
         atomic::sweep(&layout.at(dir))?;
     }
     Ok(())
