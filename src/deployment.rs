@@ -13,19 +13,31 @@ pub(crate) mod slot;
 mod sockets;
 pub(crate) mod wake;
 
+use crate::directive::systemd_version;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::live;
 use crate::model::Service;
 use crate::names::Deployment;
+use crate::source::search;
+use crate::target::systemd::Units;
+use crate::{compile, live};
 
-/// Reads the model of a deployment's generation.
+/// Reads the model of a deployment's generation: from its snapshot or, where that is garbled, from the declaration if
+/// that is still of the same generation.
 ///
 /// # Errors
-/// A snapshot that cannot be read.
+/// If the snapshot cannot be read and another generation is declared.
 pub(crate) fn model(layout: &Layout, deployment: &Deployment) -> Result<Service> {
     let unreadable = |error| Error(format!("{deployment}: cannot read its snapshot: {error}"));
-    live::service(layout, &deployment.service, &deployment.generation).map_err(unreadable)
+    let stored = live::service(layout, &deployment.service, &deployment.generation);
+    stored.or_else(|error| declared_model(layout, deployment).ok_or_else(|| unreadable(error)))
+}
+
+fn declared_model(layout: &Layout, deployment: &Deployment) -> Option<Service> {
+    let location = search::find_one(layout, &deployment.service).ok()??;
+    let target = Units(systemd_version(layout.root().as_std_path()));
+    let compiled = compile::compile_located(layout, &location, &target).ok()?;
+    (compiled.id == deployment.generation).then_some(compiled.service)
 }
 
 /// Returns whether callers reach a deployment over a bridge; one whose model is gone may have had one.

@@ -10,7 +10,7 @@ use crate::names::{GenerationId, hex};
 pub(crate) const FORMAT: u32 = 1;
 
 /// Four digests of a service, each of the fields whose change requires the same action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digests {
     /// A change rolls deployments.
     pub generation: String,

@@ -53,11 +53,36 @@ impl Target {
         }
     }
 
-    /// Reads the target of a service; None if it has none.
+    /// Reads the target of a service; None if it has none. In place of a garbled one it is what runs, as the snapshot
+    /// has it: the next reload of the service writes the file again.
     ///
     /// # Errors
-    /// If the target cannot be read.
+    /// If neither the target nor a snapshot can be read.
     pub(crate) fn read(layout: &Layout, name: &ServiceName) -> io::Result<Option<Self>> {
+        Self::stored(layout, name).or_else(|error| Self::recover(layout, name).map(Some).ok_or(error))
+    }
+
+    /// Returns whether it is not what was stored: its digests equal none.
+    pub(crate) fn is_recovered(&self) -> bool {
+        self.digests == Digests::default()
+    }
+
+    fn recover(layout: &Layout, name: &ServiceName) -> Option<Self> {
+        let live = of(layout, name).ok()??;
+        let generation = live.generations.last()?.clone();
+        let service = live.service(layout, &generation).ok()?;
+        Some(Self {
+            generation,
+            concurrency: service.concurrency,
+            slots: service.slots,
+            strategy: service.deploy.strategy,
+            digests: Digests::default(),
+            format: FORMAT,
+            variables: BTreeMap::new(),
+        })
+    }
+
+    fn stored(layout: &Layout, name: &ServiceName) -> io::Result<Option<Self>> {
         let path = layout.target(name);
         let parse = |content: Vec<u8>| serde_json::from_slice(&content).map_err(io::Error::from);
         let target = listing::read(&layout.at(&path)).and_then(|content| content.map(parse).transpose());
@@ -220,6 +245,15 @@ pub(crate) fn units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> i
         }
     }
     Ok(units)
+}
+
+/// Returns whether a live generation's snapshot looks as it was written: it may be read by hundreds at a time, so that
+/// only both ends of its files are looked at.
+pub(crate) fn is_intact(layout: &Layout, name: &ServiceName, id: &GenerationId) -> bool {
+    let snapshot = layout.at(&layout.snapshot(name, id));
+    [UNITS, MODEL].iter().all(|file| {
+        fs::read(snapshot.join(file)).is_ok_and(|content| content.starts_with(b"{") && content.ends_with(b"}"))
+    })
 }
 
 /// Reads the service that a live generation was compiled from.

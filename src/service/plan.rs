@@ -24,6 +24,8 @@ pub(crate) struct Present {
     pub(crate) live: Vec<GenerationId>,
     /// Number of slots that deployments hold.
     pub(crate) held: usize,
+    /// Whether the snapshot of the target's generation can be read.
+    pub(crate) is_intact: bool,
 }
 
 impl Present {
@@ -38,7 +40,11 @@ impl Present {
             target: Target::read(layout, name)?,
             live: live::of(layout, name)?.map(|live| live.generations).unwrap_or_default(),
             held: slot::held(layout, name).len(),
+            is_intact: true,
         };
+        if let Some(target) = &present.target {
+            present.is_intact = live::is_intact(layout, name, &target.generation);
+        }
         for (deployment, state) in deployments {
             match state.as_str() {
                 "active" => present.active.push(deployment.clone()),
@@ -110,7 +116,8 @@ impl Plan {
         // An interrupted rollout goes on, even if its old deployments have stopped already.
         let rolls =
             target.is_some_and(|target| target.generation != *id) || stop.iter().any(|there| there.generation != *id);
-        let rescales = !same(|target, compiled| target.digests.scale == compiled.digests.scale);
+        let is_recovered = target.is_some_and(Target::is_recovered);
+        let rescales = !is_recovered && !same(|target, compiled| target.digests.scale == compiled.digests.scale);
         let replaces = rolls || rescales && target.is_some();
         let actions = [
             (Action::Roll, rolls),
@@ -118,7 +125,10 @@ impl Plan {
             (Action::Start, !start.is_empty() && !replaces),
             (Action::Stop, !stop.is_empty() && !replaces),
             (Action::Republish, target.is_none_or(|target| target.digests.routes != digests.routes)),
-            (Action::Refresh, target.is_some_and(|target| target.digests.settings != digests.settings)),
+            (
+                Action::Refresh,
+                !present.is_intact || target.is_some_and(|target| target.digests.settings != digests.settings),
+            ),
         ];
         let actions: BTreeSet<_> = actions.into_iter().filter(|(_, holds)| *holds).map(|(action, _)| action).collect();
         let is_unfinished = actions.is_empty() && target.is_some() && !present.is_complete(compiled);
@@ -128,6 +138,8 @@ impl Plan {
             _ if actions.is_empty() => None,
             _ if is_unfinished && !present.holds_all_slots(compiled) => Some("create missing slots"),
             _ if is_unfinished => Some("clean up after an interrupted rollout"),
+            _ if is_recovered => Some("restore target.json, which cannot be read"),
+            _ if !present.is_intact => Some("restore its snapshot, which cannot be read"),
             _ if as_declared && rolls => Some("finish an interrupted rollout"),
             _ if as_declared => Some("start missing deployments"),
             Some(target) if target.digests.routes.is_empty() => Some("publish its routes"),
@@ -177,7 +189,7 @@ impl Plan {
         if compiled.systemd.wanted_by.is_empty() {
             return Self::nothing(name, Some("it is not running, and install.wanted_by is empty"));
         }
-        let nothing = Present { active: Vec::new(), broken: Vec::new(), target: None, live: Vec::new(), held: 0 };
+        let nothing = Present { active: Vec::new(), broken: Vec::new(), target: None, live: Vec::new(), held: 0, is_intact: true };
         let mut plan = Self::reload(compiled, &nothing);
         if compiled.service.routes.is_empty() {
             plan.actions.remove(&Action::Republish);
@@ -281,7 +293,8 @@ mod tests {
             ..Target::new(&before.service, &before.digests, BTreeMap::new())
         };
         let (live, held) = (vec![compiled.id.clone()], compiled.service.slots as usize);
-        Plan::reload(&compiled, &Present { active: all(active), broken: all(broken), target: Some(target), live, held })
+        let (active, broken, target) = (all(active), all(broken), Some(target));
+        Plan::reload(&compiled, &Present { active, broken, target, live, held, is_intact: true })
     }
 
     fn instances(deployments: &[Deployment]) -> Vec<u32> {
