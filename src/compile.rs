@@ -6,6 +6,8 @@
 pub(crate) mod conflict;
 pub mod functions;
 pub mod host;
+pub(crate) mod port;
+mod route;
 pub(crate) mod unit_files;
 
 use std::collections::BTreeMap;

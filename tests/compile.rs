@@ -419,3 +419,48 @@ fn what_cannot_be_read_is_not_undeclared() {
         assert!(of_it || !host.is_complete, "{what}: nobody knows that it is declared");
     }
 }
+
+/// A service that loses one of its routes loses all that it had won, and what it runs with stays its own.
+#[test]
+fn every_conflict_counts() {
+    let routes = |hosts: &str| format!("slots = 2\n[exec]\ncommand = ['./server']\n[[route]]\nhost = [{hosts}]\n");
+    let scratch = Scratch::new();
+    for (name, hosts) in [("beta", "'two.example'"), ("web", "'one.example'")] {
+        scratch.declare(name, &routes(hosts));
+        scratch.start(name);
+    }
+    scratch.declare("alpha", &routes("'one.example'"));
+    scratch.declare("web", &routes("'one.example', 'two.example'"));
+    let host = scratch.compile();
+    let names: Vec<_> = host.services.keys().map(ServiceName::as_str).collect();
+    assert_eq!(names, ["beta"], "{}", show(&host));
+    let errors = |name: &str| host.errors[&Some(ServiceName::new(name).expect("a name"))].to_string();
+    assert!(errors("web").contains("two.example, path /, is already routed to the service beta"), "{}", errors("web"));
+    assert!(
+        errors("alpha").contains("one.example, path /, is already routed to the service web"),
+        "{}",
+        errors("alpha")
+    );
+    assert!(
+        caddy(&host).contains("one.example {\n") && !caddy(&host).contains("(conductor-alpha)"),
+        "{}",
+        caddy(&host)
+    );
+}
+
+/// Of two services on one port, be it under another address, the one that runs keeps it.
+#[test]
+fn a_port_is_one_service_s() {
+    let port = |listen: &str| format!("[exec]\ncommand = ['./server']\n[[port]]\nlisten = '{listen}'\n");
+    let scratch = Scratch::new();
+    scratch.declare("web", &port("127.0.0.1:5432"));
+    scratch.start("web");
+    scratch.declare("db", &port("5432"));
+    let host = scratch.compile();
+    let db = Some(ServiceName::new("db").expect("a name"));
+    assert!(host.errors[&db].to_string().contains("the service web already listens on 127.0.0.1:5432"));
+    // Also while its declaration is broken.
+    scratch.declare("web", BROKEN);
+    let host = scratch.compile();
+    assert!(host.errors[&db].to_string().contains("the service web already listens on 127.0.0.1:5432"));
+}

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 
 use crate::compile::host::Host;
+use crate::compile::port::PortOwners;
+use crate::compile::route::RouteOwners;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::layout::Layout;
@@ -13,7 +15,6 @@ use crate::live::{self, Live};
 use crate::model::{Footprint, Service};
 use crate::names::ServiceName;
 use crate::path;
-use crate::proxy::routing::{Claim, PortConflict, RouteConflict};
 use crate::source::search;
 
 /// Removes the services and functions that lose a conflict, with an error for each.
@@ -78,41 +79,11 @@ pub(crate) fn refuse_other_kind(layout: &Layout, service: &Footprint) -> Result<
 /// Two services that claim the same host and path: the one that has it already keeps it, else the
 /// first by name.
 fn refuse_taken_routes(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
+    let broken: Vec<_> = host.errors.keys().flatten().cloned().collect();
     let names: Vec<_> = host.services.keys().cloned().collect();
-    // The live model is read for services in a conflict only.
-    let holds = |name: &ServiceName, conflict: &RouteConflict| {
-        let model = live_model(layout, live, name);
-        model.is_some_and(|model| model.routes.iter().any(|route| conflict.is_about(route)))
-    };
-    let mut owners: BTreeMap<Claim, ServiceName> = BTreeMap::new();
-    // What runs although its declaration is broken keeps its routes.
-    for name in host.errors.keys().flatten() {
-        let model = live_model(layout, live, name);
-        let routes = model.map(|model| model.routes).unwrap_or_default();
-        owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
-    }
-    for name in names {
-        let Some(footprint) = host.services.get(&name) else { continue };
-        let routes = footprint.routes.clone();
-        let conflict = routes.iter().find_map(|route| RouteConflict::find(&owners, route));
-        let Some(conflict) = conflict else {
-            owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
-            continue;
-        };
-        let (loser, winner) = if holds(&name, &conflict) && !holds(&conflict.owner, &conflict) {
-            (&conflict.owner, &name)
-        } else {
-            (&name, &conflict.owner)
-        };
-        if let Some(lost) = host.services.remove(loser) {
-            let error = |document: &Node| conflict.error(document, &lost, winner);
-            let error = search::stored_error(layout, loser, error);
-            host.fail(Some(loser.clone()), error.unwrap_or_default());
-        }
-        if loser != &name {
-            owners.retain(|_, owner| owner != loser);
-            owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
-        }
+    let mut owners = RouteOwners::new(layout, live, broken.iter());
+    for name in &names {
+        owners.settle(host, name);
     }
 }
 
@@ -124,18 +95,23 @@ fn live_model(layout: &Layout, live: &BTreeMap<ServiceName, Live>, name: &Servic
 
 /// Two services that listen on the same port: the one that has it already keeps it, else the first by name.
 fn refuse_taken_ports(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
-    let mut owners: BTreeMap<String, ServiceName> = BTreeMap::new();
+    let mut owners = PortOwners::default();
+    // What runs although its declaration is broken keeps its ports.
+    for name in host.errors.keys().flatten() {
+        let ports = live_model(layout, live, name).map(|model| model.ports).unwrap_or_default();
+        ports.iter().for_each(|port| owners.give(port, name));
+    }
     for (name, Footprint { ports, .. }) in &host.services {
         for port in ports {
             // The live model is read for services in a conflict only.
             let has_it = || live_model(layout, live, name).is_some_and(|model| model.ports.contains(port));
-            if !owners.contains_key(port) || has_it() {
-                owners.insert(port.clone(), name.clone());
+            if !owners.is_taken(port, name) || has_it() {
+                owners.give(port, name);
             }
         }
     }
     let conflicts: Vec<_> =
-        host.services.values().filter_map(|it| Some((it.name.clone(), PortConflict::find(&owners, it)?))).collect();
+        host.services.values().filter_map(|it| Some((it.name.clone(), owners.conflict(it)?))).collect();
     for (name, conflict) in conflicts {
         let error = search::stored_error(layout, &name, |document| conflict.error(document));
         host.refuse(name, error.unwrap_or_default());

@@ -11,7 +11,6 @@ use crate::layout::Layout;
 use crate::model::alias::Alias;
 use crate::model::{Footprint, Route, Tls};
 use crate::names::ServiceName;
-use crate::path;
 use crate::resolve::routes;
 use crate::source::functions::{MANIFEST, SOCKET};
 
@@ -168,14 +167,18 @@ pub(crate) struct RouteConflict {
 }
 
 impl RouteConflict {
-    /// Finds the owner of a claim that excludes a route.
-    pub(crate) fn find(owners: &BTreeMap<Claim, ServiceName>, route: &Route) -> Option<Self> {
+    /// Finds the owner of a claim that excludes a route, `except` those that are out of the question.
+    pub(crate) fn find(
+        owners: &BTreeMap<Claim, ServiceName>,
+        route: &Route,
+        except: &dyn Fn(&ServiceName) -> bool,
+    ) -> Option<Self> {
         let claim = Claim::of(route);
         let first = Claim { host: claim.host.clone(), path: String::new(), plain: false };
         let taken = owners
             .range(first..)
             .take_while(|(other, _)| other.host == claim.host)
-            .find(|(other, _)| claim.excludes(other));
+            .find(|(other, owner)| claim.excludes(other) && !except(owner));
         taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim })
     }
 
@@ -185,7 +188,7 @@ impl RouteConflict {
         for other in others.filter(|other| other.name != service.name) {
             owners.extend(other.routes.iter().map(|route| (Claim::of(route), other.name.clone())));
         }
-        service.routes.iter().find_map(|route| Self::find(&owners, route))
+        service.routes.iter().find_map(|route| Self::find(&owners, route, &|_| false))
     }
 
     /// Finds the service whose routes exclude a function's alias, and the index of that route.
@@ -223,40 +226,5 @@ impl RouteConflict {
             let message = format!("the service {winner} uses a different `tls` setting for {host}");
             document.key_error(&at, message, "write the same tls for all routes of a host")
         }
-    }
-}
-
-/// A port that another service has already.
-pub(crate) struct PortConflict {
-    owner: ServiceName,
-    port: String,
-    /// Which of the declaration's ports it is.
-    index: usize,
-}
-
-impl PortConflict {
-    /// Finds the first of a service's ports that another owns.
-    pub(crate) fn find(owners: &BTreeMap<String, ServiceName>, service: &Footprint) -> Option<Self> {
-        service.ports.iter().enumerate().find_map(|(index, port)| {
-            let owner = owners.get(port).filter(|owner| **owner != service.name)?;
-            Some(Self { owner: owner.clone(), port: port.clone(), index })
-        })
-    }
-
-    /// Finds the first of a service's ports that one of the others has.
-    pub(crate) fn between(service: &Footprint, others: impl Iterator<Item = Footprint>) -> Option<Self> {
-        let mut owners = BTreeMap::new();
-        for Footprint { name, ports, .. } in others.filter(|other| other.name != service.name) {
-            owners.extend(ports.into_iter().map(|port| (port, name.clone())));
-        }
-        Self::find(&owners, service)
-    }
-
-    /// Returns the error of the port's service, at the port in its document.
-    pub(crate) fn error(&self, document: &Node) -> Diagnostic {
-        let Self { owner, port, index } = self;
-        let message = format!("the service {owner} already listens on {port}");
-        let remedy = "write another address, or remove it from the other service";
-        document.error(&path!["port", *index, "listen"], message, remedy)
     }
 }

@@ -189,7 +189,14 @@ impl Plan {
         if compiled.systemd.wanted_by.is_empty() {
             return Self::nothing(name, Some("it is not running, and install.wanted_by is empty"));
         }
-        let nothing = Present { active: Vec::new(), broken: Vec::new(), target: None, live: Vec::new(), held: 0, is_intact: true };
+        let nothing = Present {
+            active: Vec::new(),
+            broken: Vec::new(),
+            target: None,
+            live: Vec::new(),
+            held: 0,
+            is_intact: true,
+        };
         let mut plan = Self::reload(compiled, &nothing);
         if compiled.service.routes.is_empty() {
             plan.actions.remove(&Action::Republish);

@@ -5,6 +5,7 @@ use camino::Utf8Path;
 use crate::compile;
 use crate::compile::conflict;
 use crate::compile::host::{Compiled, Host};
+use crate::compile::port::PortOwners;
 use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
@@ -12,7 +13,7 @@ use crate::engine::pod::Setting;
 use crate::layout::Layout;
 use crate::model::{Engine, Footprint, Service};
 use crate::names::Deployment;
-use crate::proxy::routing::{PortConflict, RouteConflict};
+use crate::proxy::routing::RouteConflict;
 use crate::resolve::routes;
 use crate::service::machine::Machine;
 use crate::source::DECLARATION;
@@ -64,7 +65,7 @@ impl Proposal<'_> {
         }
         let others = host.services.values().filter(|other| !self.replaces(&other.service)).chain(services);
         let others = others.map(|other| Footprint::of(&other.service));
-        if let Some(conflict) = PortConflict::between(footprint, others.clone()) {
+        if let Some(conflict) = PortOwners::of(others.clone()).conflict(footprint) {
             return Err(conflict.error(&self.document(service)?).into());
         }
         if let Some((route, message)) = alias_conflict(self.layout, host, service)? {
