@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context) -> Outcome {
     }
     function::converge::converge(&machine, &host)?;
     store::sweep(layout)?;
-    function::converge::publish_host(&machine, &host)?;
+    function::converge::publish(&machine, &host)?;
     outcome?;
     Ok(host.into_errors().into_result()?)
 }

@@ -1,6 +1,5 @@
 //! Brings the units of all functions, and the proxy's configuration, to what is declared.
 
-use crate::compile;
 use crate::compile::host::Host;
 use crate::names::FunctionId;
 use crate::proxy::publish;
@@ -27,20 +26,11 @@ pub(crate) fn converge(machine: &Machine, host: &Host) -> Result<()> {
     Ok(manager.start(&missing)?)
 }
 
-/// Publishes the proxy's configuration if it has changed.
-///
-/// # Errors
-/// If systemd refuses a job or the proxy its configuration.
-pub(crate) fn publish(machine: &Machine) -> Result<()> {
-    let host = compile::compile(machine.layout, &machine.target());
-    publish_host(machine, &host)
-}
-
 /// Publishes the proxy's configuration of a compiled host if it has changed.
 ///
 /// # Errors
 /// If systemd refuses a job or the proxy its configuration.
-pub(crate) fn publish_host(machine: &Machine, host: &Host) -> Result<()> {
+pub(crate) fn publish(machine: &Machine, host: &Host) -> Result<()> {
     if !publish::is_published(machine.layout, &host.proxy) {
         publish::republish(machine.manager)?;
     }

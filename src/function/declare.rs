@@ -12,7 +12,6 @@ use crate::compile::host::Host;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Value};
 use crate::engine::images;
-use crate::function::converge::publish;
 use crate::function::find::name;
 use crate::function::store;
 use crate::layout::Layout;
@@ -20,6 +19,7 @@ use crate::model::alias::Alias;
 use crate::model::function::Compiled;
 use crate::model::{Engine, User};
 use crate::names::FunctionId;
+use crate::proxy::publish;
 use crate::proxy::routing::RouteConflict;
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
@@ -138,7 +138,7 @@ fn take_effect(machine: &Machine, compiled: &Compiled, is_unchanged: bool, start
     if starts {
         machine.manager.start(&[format!("{}.socket", compiled.id.unit())])?;
     }
-    publish(machine)
+    Ok(publish::republish(machine.manager)?)
 }
 
 /// Removes a function that could not be served, unless it was declared before.

@@ -4,12 +4,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::compile::functions::load_function;
-use crate::function::converge::publish;
 use crate::function::declare::lock;
 use crate::function::find::find;
 use crate::function::store;
 use crate::model::function::Mode;
 use crate::names::FunctionId;
+use crate::proxy::publish;
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::source::functions;
@@ -38,14 +38,14 @@ pub(crate) fn remove(machine: &Machine, word: &str) -> Result<FunctionId> {
     if machine.is_running() {
         if !aliases.is_empty() {
             manager.daemon_reload()?;
-            publish(machine)?;
+            publish::republish(manager)?;
         }
         drain(machine, &id)?;
     }
     store::remove(layout, &dir)?;
     if machine.is_running() {
         manager.daemon_reload()?;
-        publish(machine)?;
+        publish::republish(manager)?;
     }
     Ok(id)
 }

@@ -74,13 +74,16 @@ pub(crate) fn is_published(layout: &Layout, tree: &Tree) -> bool {
         // A user's services have no routes.
         return true;
     }
-    let dir = Utf8Path::new(OUTPUT).join(directory(driver));
+    let dir = format!("{OUTPUT}/{}/", directory(driver));
     let compiled = tree.iter().filter_map(|(path, entry)| match entry {
-        Entry::File { content, .. } => Some((path.strip_prefix(&dir).ok()?.to_owned(), content.clone())),
+        Entry::File { content, .. } => Some((path.as_str().strip_prefix(&dir)?, &content[..])),
         Entry::Symlink { .. } => None,
     });
     let published = read_published(&layout.at(&layout.published_proxy(driver.name())));
-    published.is_ok_and(|published| published == compiled.collect::<Files>())
+    published.is_ok_and(|published| {
+        let published = published.iter().map(|(path, content)| (path.as_str(), &content[..]));
+        published.collect::<BTreeMap<_, _>>() == compiled.collect()
+    })
 }
 
 /// Returns whether what the generator wrote last is what is published.
