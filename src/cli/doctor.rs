@@ -202,7 +202,7 @@ fn slots(context: &Context, driver: Driver, pid: u32) -> Option<Finding> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
     let first = |name| field(name).split_whitespace().next().unwrap_or("0");
     let groups = field("Groups:").split_whitespace().collect::<Vec<_>>().join(",");
-    let held = live::known(layout).into_keys().filter(|name| !slot::held(layout, name).is_empty());
+    let held = live::known(layout).into_keys().filter(|name| slot::count(layout, name).is_ok_and(|count| count > 0));
     let paths: Vec<_> = held.map(|name| layout.slots(&name).join("1").into_string()).collect();
     if paths.is_empty() {
         return None;
@@ -265,6 +265,7 @@ fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
             "conductor daemon-reload stops and removes them",
         ));
     }
+    let there = state::all(layout)?;
     for (name, compiled) in &host.services {
         if let Some(why) = notes::failure(layout, name) {
             let first = why.lines().next().unwrap_or_default().to_owned();
@@ -273,7 +274,7 @@ fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
                 format!("conductor service status {name}"),
             ));
         }
-        let ready = state::ready(layout, name)?.len();
+        let ready = there.get(name).map_or(0, |there| state::count_ready(layout, there));
         let wanted = compiled.service.concurrency as usize;
         if live::of(layout, name)?.is_some() && ready < wanted {
             findings.push(bad(

@@ -12,6 +12,7 @@ use crate::deployment::{endpoint, slot, state};
 use crate::environment::Environment;
 use crate::live::Live;
 use crate::names::{Deployment, ServiceName};
+use crate::systemd::State;
 
 #[derive(Serialize)]
 pub(crate) struct Row {
@@ -31,11 +32,16 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn new(context: &Context, deployment: &Deployment, state: String) -> Self {
+        let held = slot::held(&context.layout, &deployment.service);
+        Self::with_slots(context, deployment, state, &held)
+    }
+
+    /// Returns the row of a deployment whose service's slots are `held`.
+    fn with_slots(context: &Context, deployment: &Deployment, state: String, held: &[(u32, Deployment)]) -> Self {
         let layout = &context.layout;
         let runtime = state::read(layout, deployment);
         let rests =
             state != "deactivating" && runtime.as_ref().is_some_and(|runtime| runtime.state == state::State::Resting);
-        let held = slot::held(layout, &deployment.service);
         Self {
             unit: deployment.unit(),
             service: deployment.service.clone(),
@@ -98,10 +104,10 @@ pub(crate) fn environment(context: &Context, deployment: &Deployment) -> Result<
 /// If systemd refuses a job.
 pub(crate) fn of_services(context: &Context, names: &[ServiceName]) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
-    for name in names {
-        for (deployment, state) in deployments(context, name)? {
-            rows.push(Row::new(context, &deployment, state));
-        }
+    for (name, deployments) in deployments(context, names)? {
+        let held = slot::held(&context.layout, name);
+        let of_it = deployments.into_iter().map(|(one, state)| Row::with_slots(context, &one, state, &held));
+        rows.extend(of_it);
     }
     rows.sort_by(|one, other| {
         (&one.service, &one.generation, one.instance).cmp(&(&other.service, &other.generation, other.instance))
@@ -109,17 +115,25 @@ pub(crate) fn of_services(context: &Context, names: &[ServiceName]) -> Result<Ve
     Ok(rows)
 }
 
-/// Returns the deployments of a service; without a running systemd (`--root`), those that have a directory.
-fn deployments(context: &Context, name: &ServiceName) -> Result<Vec<(Deployment, String)>, Failure> {
-    if context.layout.root() == "/" {
-        let mut there = context.manager.deployments(name)?;
-        for resting in state::resting(&context.layout, name)? {
-            if there.iter().all(|(deployment, _)| *deployment != resting) {
-                there.push((resting, "inactive".to_owned()));
-            }
-        }
-        return Ok(there);
+/// A service's deployments with their states.
+type OfService<'a> = (&'a ServiceName, Vec<(Deployment, State)>);
+
+/// Returns the deployments of services; without a running systemd (`--root`), those that have a directory.
+fn deployments<'a>(context: &Context, names: &'a [ServiceName]) -> Result<Vec<OfService<'a>>, Failure> {
+    let Context { layout, manager } = context;
+    let mut there = state::all(layout)?;
+    let mut there = |name: &ServiceName| there.remove(name).unwrap_or_default();
+    if layout.root() != "/" {
+        let unknown = |one: Deployment| (one, "unknown".to_owned());
+        return Ok(names.iter().map(|name| (name, there(name).into_iter().map(unknown).collect())).collect());
     }
-    let there = state::list(&context.layout, name)?;
-    Ok(there.into_iter().map(|deployment| (deployment, "unknown".to_owned())).collect())
+    let listing = manager.deployments_of(names)?;
+    let of_service = |name: &'a ServiceName| {
+        let mut deployments = listing.deployments(name).to_vec();
+        let is_listed = |one: &Deployment| listing.deployments(name).iter().any(|(listed, _)| listed == one);
+        let resting = there(name).into_iter().filter(|one| !is_listed(one) && state::is_resting(layout, one));
+        deployments.extend(resting.map(|one| (one, "inactive".to_owned())));
+        (name, deployments)
+    };
+    Ok(names.iter().map(of_service).collect())
 }

@@ -1,6 +1,6 @@
 //! `conductor status`: all services on one page.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -16,7 +16,7 @@ use crate::deployment::{slot, state};
 use crate::layout::Scope;
 use crate::live::{self, Target};
 use crate::model::{Check, Service};
-use crate::names::ServiceName;
+use crate::names::{Deployment, ServiceName};
 use crate::proxy::driver::Driver;
 use crate::proxy::publish;
 use crate::service::condition::held_back;
@@ -60,6 +60,8 @@ struct Row {
     /// Number of slots that deployments hold.
     held: usize,
     slots: u32,
+    #[serde(skip)]
+    slice: Option<String>,
     /// Memory of its slice, in bytes; null where systemd does not count it.
     memory: Option<u64>,
     /// CPU time of its slice, in nanoseconds; null where systemd does not count it.
@@ -88,30 +90,43 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     names.retain(|name| wanted.is_empty() || wanted.contains(name));
     let units: Vec<_> = names.iter().map(ServiceName::unit).collect();
     let states = manager.states(&units)?;
-    let services = names.into_iter().zip(states).map(|(name, state)| row(context, &host, name, state));
+    let there = state::all(layout)?;
+    let services = names.into_iter().zip(states).map(|(name, state)| row(context, &host, &there, name, state));
+    let mut services = services.collect::<Result<Vec<_>, Failure>>()?;
+    add_usage(context, &mut services);
     let is_system = layout.scope == Scope::System;
     let page = Page {
         systemd: context.systemd(),
         proxy: if is_system { Some(manager.property(Driver::of_host().unit(), "ActiveState")?) } else { None },
         published: publish::is_published(layout, &host.proxy),
-        services: services.collect::<Result<_, Failure>>()?,
+        services,
     };
     if arguments.json { table::print_json(&page) } else { print(&page) }
 }
 
-fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Result<Row, Failure> {
-    let Context { layout, manager } = context;
+/// Adds what systemd counts for the services that run.
+fn add_usage(context: &Context, rows: &mut [Row]) {
+    let mut running: Vec<_> = rows.iter_mut().filter(|row| row.generation.is_some() && row.slice.is_some()).collect();
+    let slices: Vec<_> = running.iter().filter_map(|row| row.slice.clone()).collect();
+    let shown = context.manager.show_each(&slices, &["MemoryCurrent", "CPUUsageNSec"]).unwrap_or_default();
+    for (row, properties) in running.iter_mut().zip(shown) {
+        let number = |key: &str| properties.get(key)?.parse().ok().filter(|number| *number != UNKNOWN);
+        (row.memory, row.cpu) = (number("MemoryCurrent"), number("CPUUsageNSec"));
+    }
+}
+
+fn row(
+    context: &Context,
+    host: &Host,
+    there: &BTreeMap<ServiceName, Vec<Deployment>>,
+    name: ServiceName,
+    state: String,
+) -> Result<Row, Failure> {
+    let layout = &context.layout;
     let target = Target::read(layout, &name)?;
     let live = live::of(layout, &name)?;
     let live = || live.and_then(|live| live.service(layout, live.current(layout)).ok());
     let service = host.services.get(&name).map(|compiled| compiled.service.clone()).or_else(live);
-    let usage = service.as_ref().and_then(|service| {
-        let slice = service.name.slice(service.declared_as());
-        let properties = manager.show(&slice, &["MemoryCurrent", "CPUUsageNSec"]).ok()?;
-        let number = |key: &str| properties.get(key)?.parse().ok().filter(|number| *number != UNKNOWN);
-        Some((number("MemoryCurrent"), number("CPUUsageNSec")))
-    });
-    let (memory, cpu) = usage.filter(|_| target.is_some()).unwrap_or_default();
     let held_back = service.as_ref().and_then(|service| held_back(layout.scope, service, &state));
     let broken = host.errors.get(&Some(name.clone())).and_then(|errors| errors.0.first()).map(|error| error.headline());
     let failure = || notes::failure(layout, &name).map(|why| why.lines().next().unwrap_or_default().to_owned());
@@ -119,13 +134,14 @@ fn row(context: &Context, host: &Host, name: ServiceName, state: String) -> Resu
         state: held_back.unwrap_or(state),
         generation: target.as_ref().map(|target| target.generation.to_string()),
         health: service.as_ref().map_or_else(|| "-".to_owned(), health),
-        ready: state::ready(layout, &name)?.len(),
+        ready: there.get(&name).map_or(0, |there| state::count_ready(layout, there)),
         concurrency: target
             .map_or_else(|| service.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
-        held: slot::held(layout, &name).len(),
+        held: slot::count(layout, &name)?,
         slots: service.as_ref().map_or(0, |service| service.slots),
-        memory,
-        cpu,
+        slice: service.as_ref().map(|service| service.name.slice(service.declared_as())),
+        memory: None,
+        cpu: None,
         last: record::read(layout, &name),
         failure: broken.or_else(failure),
         name,

@@ -80,6 +80,15 @@ pub(crate) fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_dir(&layout.at(&layout.slots(name)))
 }
 
+/// Counts the slots of a service, whoever holds them.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub(crate) fn count(layout: &Layout, name: &ServiceName) -> io::Result<usize> {
+    let entries = atomic::entries(&layout.at(&layout.slots(name)))?;
+    Ok(entries.iter().filter(|entry| entry.file_name().parse::<u32>().is_ok()).count())
+}
+
 /// Lists the slots that lead to a deployment, by number.
 pub(crate) fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)> {
     let dir = layout.at(&layout.slots(name));

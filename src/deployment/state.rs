@@ -1,6 +1,7 @@
 //! A deployment's runtime data, in its DEPLOYMENTDIR.
 
 use fs_err as fs;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -151,16 +152,43 @@ pub(crate) fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()>
     atomic::remove_dir(&layout.at(&deployment.dir(layout)))
 }
 
-/// Lists all deployments of a service that have a directory, in order.
+/// Lists the deployments that have a directory, by service and in order.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub(crate) fn all(layout: &Layout) -> io::Result<BTreeMap<ServiceName, Vec<Deployment>>> {
+    let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for entry in atomic::entries(&layout.at(&layout.deployments()))? {
+        if let Some(deployment) = Deployment::from_dir(Utf8Path::new(entry.file_name())) {
+            all.entry(deployment.service.clone()).or_default().push(deployment);
+        }
+    }
+    all.values_mut().for_each(|deployments| deployments.sort());
+    Ok(all)
+}
+
+/// Lists the deployments of one service that have a directory, in order. For several services, `all` reads the directory
+/// once.
 ///
 /// # Errors
 /// A directory that cannot be listed.
 pub(crate) fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
-    let entries = atomic::entries(&layout.at(&layout.deployments()))?;
-    let all = entries.iter().filter_map(|entry| Deployment::from_dir(Utf8Path::new(entry.file_name())));
-    let mut deployments: Vec<_> = all.filter(|deployment| deployment.service == *name).collect();
-    deployments.sort();
-    Ok(deployments)
+    Ok(all(layout)?.remove(name).unwrap_or_default())
+}
+
+/// Tells whether a deployment is stopped while it is idle.
+pub(crate) fn is_resting(layout: &Layout, deployment: &Deployment) -> bool {
+    read(layout, deployment).is_some_and(|runtime| runtime.state == State::Resting)
+}
+
+/// Tells whether a deployment may hold slots.
+pub(crate) fn is_ready(layout: &Layout, deployment: &Deployment) -> bool {
+    read(layout, deployment).is_some_and(|runtime| matches!(runtime.state, State::Ready | State::Resting))
+}
+
+/// Counts those of some deployments that may hold slots.
+pub(crate) fn count_ready(layout: &Layout, deployments: &[Deployment]) -> usize {
+    deployments.iter().filter(|deployment| is_ready(layout, deployment)).count()
 }
 
 /// Lists the deployments of a service that are stopped while they are idle.
@@ -169,7 +197,7 @@ pub(crate) fn list(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deploy
 /// A directory that cannot be listed.
 pub(crate) fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
     let mut deployments = list(layout, name)?;
-    deployments.retain(|deployment| read(layout, deployment).is_some_and(|runtime| runtime.state == State::Resting));
+    deployments.retain(|deployment| is_resting(layout, deployment));
     Ok(deployments)
 }
 
@@ -179,7 +207,6 @@ pub(crate) fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Dep
 /// A directory that cannot be listed.
 pub(crate) fn ready(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
     let mut deployments = list(layout, name)?;
-    let may_hold = |runtime: Runtime| matches!(runtime.state, State::Ready | State::Resting);
-    deployments.retain(|deployment| read(layout, deployment).is_some_and(may_hold));
+    deployments.retain(|deployment| is_ready(layout, deployment));
     Ok(deployments)
 }

@@ -136,7 +136,11 @@ impl<'a> Hook<'a> {
     /// Rolls a service out from what serves to what was compiled. `before` is the model of what serves.
     fn apply(&self, compiled: &Compiled, before: Option<&Model>) -> Result<()> {
         self.load_units(compiled)?;
-        let present = Present::read(self.machine.layout, &self.name, &self.machine.manager.deployments(&self.name)?)?;
+        let there = state::list(self.machine.layout, &self.name)?;
+        let listing = self.machine.manager.listing_of(&self.name)?;
+        let live = live::of(self.machine.layout, &self.name)?;
+        let deployments = listing.deployments(&self.name);
+        let present = Present::read(self.machine.layout, &self.name, deployments, &there, live.as_ref())?;
         let plan = Plan::reload(compiled, &present);
         let variables = provenance::variables(self.machine.layout, &self.name);
         let from = present.target.as_ref().map(|target| target.generation.clone());
@@ -144,7 +148,8 @@ impl<'a> Hook<'a> {
         let record = Record::new(from, compiled.id.clone(), plan.actions.clone(), &changes);
         let began = Instant::now();
         let (machine, before) = (self.machine, present.target);
-        let outcome = Rollout { machine, compiled, variables, before }.run(&plan);
+        let open_ports = listing.open_ports(&self.name);
+        let outcome = Rollout { machine, compiled, variables, before, open_ports }.run(&plan);
         if !plan.actions.is_empty() {
             let failure = outcome.as_ref().err().map(ToString::to_string);
             record.end(self.machine.layout, &self.name, began.elapsed(), failure)?;

@@ -6,7 +6,7 @@ use std::io;
 use crate::compile::host::{Compiled, Host};
 use crate::deployment::{slot, state};
 use crate::layout::Layout;
-use crate::live::{self, Target};
+use crate::live::{self, Live, Target};
 use crate::names::{Deployment, GenerationId, ServiceName};
 use crate::service::action::Action;
 use crate::service::{condition, notes};
@@ -29,17 +29,24 @@ pub(crate) struct Present {
 }
 
 impl Present {
-    /// Reads the state of a service's deployments from systemd.
+    /// Reads the state of a service's deployments from systemd, from those `there` that have a directory, and from its
+    /// live generations.
     ///
     /// # Errors
     /// A target that cannot be read.
-    pub(crate) fn read(layout: &Layout, name: &ServiceName, deployments: &[(Deployment, State)]) -> io::Result<Self> {
+    pub(crate) fn read(
+        layout: &Layout,
+        name: &ServiceName,
+        deployments: &[(Deployment, State)],
+        there: &[Deployment],
+        live: Option<&Live>,
+    ) -> io::Result<Self> {
         let mut present = Self {
             active: Vec::new(),
             broken: Vec::new(),
             target: Target::read(layout, name)?,
-            live: live::of(layout, name)?.map(|live| live.generations).unwrap_or_default(),
-            held: slot::held(layout, name).len(),
+            live: live.map(|live| live.generations.clone()).unwrap_or_default(),
+            held: slot::count(layout, name)?,
             is_intact: true,
         };
         if let Some(target) = &present.target {
@@ -53,12 +60,9 @@ impl Present {
             }
         }
         // A deployment that is stopped while it is idle is inactive or not in systemd's memory; its socket waits.
-        let resting = state::resting(layout, name)?;
-        present.active.extend(
-            resting
-                .into_iter()
-                .filter(|one| deployments.iter().all(|(there, state)| there != one || state == "inactive")),
-        );
+        let is_down = |one: &Deployment| deployments.iter().all(|(listed, state)| listed != one || state == "inactive");
+        let resting = there.iter().filter(|one| is_down(one) && state::is_resting(layout, one));
+        present.active.extend(resting.cloned());
         present.active.sort();
         present.broken.sort();
         Ok(present)
@@ -223,7 +227,11 @@ impl Plan {
 /// # Errors
 /// What cannot be read of what is there.
 pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result<BTreeMap<ServiceName, Plan>> {
-    let present = |name| Present::read(layout, name, listing.deployments(name));
+    let (there, live) = (state::all(layout)?, live::all(layout)?);
+    let present = |name| {
+        let there = there.get(name).map_or(&[][..], Vec::as_slice);
+        Present::read(layout, name, listing.deployments(name), there, live.get(name))
+    };
     let mut plans = BTreeMap::new();
     for (name, compiled) in &host.services {
         let plan = match listing.state(name) {
@@ -242,7 +250,7 @@ pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result
         plans.insert(name.clone(), plan);
     }
     let mut gone = Vec::new();
-    for live in live::all(layout)?.values().filter(|live| !host.declares(&live.name)) {
+    for live in live.values().filter(|live| !host.declares(&live.name)) {
         let group = live.service(layout, live.current(layout)).ok().and_then(|model| model.group);
         let with = group.map(|group| group.name).filter(|group| !host.declares(group));
         gone.push(Plan::undeclared(&live.name, with, &present(&live.name)?));

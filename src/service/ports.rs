@@ -7,14 +7,14 @@ use crate::systemd::Manager;
 
 const SOCKET: &str = ".socket";
 
-/// Opens the declared ports of a service that serves, and closes those that are no longer declared. Open ports stay
-/// open.
+/// Opens the declared ports of a service that serves, and closes those `before` that are no longer declared. Open ports
+/// stay open.
 ///
 /// # Errors
 /// If systemd cannot start a port, for example because it is in use.
-pub(crate) fn open(manager: Manager, service: &Service) -> Result<()> {
+pub(crate) fn open(manager: Manager, service: &Service, before: &[String]) -> Result<()> {
     let wanted: Vec<_> = service.ports.iter().map(|listen| format!("{}{SOCKET}", service.name.port(listen))).collect();
-    let mut gone = manager.active(&format!("{}{SOCKET}", service.name.port_pattern()))?;
+    let mut gone = before.to_vec();
     gone.retain(|unit| !wanted.contains(unit));
     manager.stop(&gone)?;
     manager.stop(&relays(&gone))?;

@@ -38,6 +38,8 @@ pub(crate) struct Rollout<'a> {
     pub(crate) variables: BTreeMap<String, String>,
     /// What served before, to roll back to.
     pub(crate) before: Option<Target>,
+    /// The sockets of its ports that were open before.
+    pub(crate) open_ports: Vec<String>,
 }
 
 impl Rollout<'_> {
@@ -86,7 +88,7 @@ impl Rollout<'_> {
         }
         self.settle_slots()?;
         let Compiled { service, id, .. } = self.compiled;
-        ports::open(self.machine.manager, service)?;
+        ports::open(self.machine.manager, service, &self.open_ports)?;
         Self::show_status(&format!("generation {id} serves with {} deployments", service.concurrency));
         if plan.republishes() {
             publish::republish(self.machine.manager)?;

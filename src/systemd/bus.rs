@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use serde::Serialize;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::message::Type;
@@ -72,8 +73,9 @@ pub(crate) struct Bus(Connection);
 
 impl Bus {
     async fn open() -> Option<Self> {
-        let builder = Builder::address(format!("unix:path={BUS}").as_str()).ok()?;
-        timeout(GREETING, builder.build()).await.ok()?.ok().map(Self)
+        // zbus would connect in a thread of its own.
+        let greeting = async { Builder::unix_stream(UnixStream::connect(BUS).await?).build().await };
+        timeout(GREETING, greeting).await.ok()?.ok().map(Self)
     }
 
     /// A manager that is not on the bus just now is not waited for.
@@ -140,6 +142,18 @@ impl Bus {
                 _ => SERVICE,
             };
             shown.insert((*name).to_owned(), text(&self.property(&path, interface, name).await?));
+        }
+        Ok(shown)
+    }
+
+    pub(crate) async fn show_each(
+        &self,
+        units: &[String],
+        properties: &[&str],
+    ) -> Result<Vec<BTreeMap<String, String>>> {
+        let mut shown = Vec::with_capacity(units.len());
+        for unit in units {
+            shown.push(self.show(unit, properties).await?);
         }
         Ok(shown)
     }

@@ -11,7 +11,7 @@ use crate::systemd::bus::{self, Bus};
 use crate::systemd::failure::{Error, Failure, Result};
 use crate::systemd::job::Job;
 use crate::systemd::systemctl::Systemctl;
-use crate::systemd::unit::{Listed, Listing, State};
+use crate::systemd::unit::{Listing, State, is_up};
 
 /// The system's manager or the caller's own.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,9 @@ pub(crate) struct Manager {
 /// twice.
 const REPEATS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Patterns of more services than that cost the manager more than an answer with all units.
+const FEW: usize = 8;
 
 impl Manager {
     pub(crate) fn new(scope: Scope) -> Self {
@@ -116,6 +119,16 @@ impl Manager {
         self.ask(&call, async |bus| bus.show(unit, properties).await, |systemctl| systemctl.show(unit, properties))
     }
 
+    /// Returns properties of several units, in their order.
+    pub(crate) fn show_each(
+        self,
+        units: &[String],
+        properties: &[&str],
+    ) -> Result<Vec<BTreeMap<String, String>>, Error> {
+        let on_bus = async |bus: &Bus| bus.show_each(units, properties).await;
+        self.ask("show", on_bus, |systemctl| systemctl.show_each(units, properties))
+    }
+
     /// Returns one property of a unit.
     pub(crate) fn property(self, unit: &str, name: &str) -> Result<String, Error> {
         Ok(self.show(unit, &[name])?.remove(name).unwrap_or_default())
@@ -135,26 +148,37 @@ impl Manager {
 
     /// Lists the deployments of a service that systemd has in memory, whatever their state.
     pub(crate) fn deployments(self, name: &ServiceName) -> Result<Vec<(Deployment, State)>, Error> {
-        let pattern = format!("{name}-*@*.service");
-        Ok(self.list(&pattern)?.deployments(name).to_vec())
+        Ok(self.deployments_of(std::slice::from_ref(name))?.deployments(name).to_vec())
+    }
+
+    /// Lists the deployments of services that systemd has in memory, whatever their state.
+    pub(crate) fn deployments_of(self, names: &[ServiceName]) -> Result<Listing, Error> {
+        if names.len() > FEW {
+            return self.list(&["*@*.service"]);
+        }
+        let patterns: Vec<_> = names.iter().map(|name| format!("{name}-*@*.service")).collect();
+        self.list(&patterns.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Lists the deployments and the ports of a service that systemd has in memory, in one answer.
+    pub(crate) fn listing_of(self, name: &ServiceName) -> Result<Listing, Error> {
+        self.list(&[&format!("{name}-*@*.service"), &format!("{}.socket", name.port_pattern())])
     }
 
     /// Lists every service that systemd has in memory, in one answer.
     pub(crate) fn listing(self) -> Result<Listing, Error> {
-        self.list("*.service")
+        self.list(&["*.service"])
     }
 
     /// Lists the units that match and are neither inactive nor failed.
     pub(crate) fn active(self, pattern: &str) -> Result<Vec<String>, Error> {
         let patterns = [pattern];
         let listed = self.ask("list-units", async |bus| bus.list(&patterns).await, |one| one.list(&patterns))?;
-        let is_up = |one: &Listed| !matches!(one.state.as_str(), "inactive" | "failed");
-        Ok(listed.into_iter().filter(is_up).map(|one| one.unit).collect())
+        Ok(listed.into_iter().filter(|one| is_up(&one.state)).map(|one| one.unit).collect())
     }
 
-    fn list(self, pattern: &str) -> Result<Listing, Error> {
-        let patterns = [pattern];
-        let listed = self.ask("list-units", async |bus| bus.list(&patterns).await, |one| one.list(&patterns))?;
+    fn list(self, patterns: &[&str]) -> Result<Listing, Error> {
+        let listed = self.ask("list-units", async |bus| bus.list(patterns).await, |one| one.list(patterns))?;
         Ok(Listing::of(listed))
     }
 

@@ -90,9 +90,23 @@ impl Systemctl {
     }
 
     pub(crate) fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>> {
-        let text = self.call(&["show", "--property", &properties.join(","), "--", unit])?;
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        Ok(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+        let mut shown = self.show_each(&[unit.to_owned()], properties)?;
+        Ok(shown.pop().unwrap_or_default())
+    }
+
+    pub(crate) fn show_each(self, units: &[String], properties: &[&str]) -> Result<Vec<BTreeMap<String, String>>> {
+        if units.is_empty() {
+            return Ok(Vec::new()); // without a unit systemctl shows the manager
+        }
+        let properties = properties.join(",");
+        let arguments = ["show", "--property", &properties, "--"].into_iter();
+        let text = self.call(&arguments.chain(units.iter().map(String::as_str)).collect::<Vec<_>>())?;
+        let pairs = |block: &str| {
+            let pairs = block.lines().filter_map(|line| line.split_once('='));
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        };
+        // An empty line comes between units.
+        Ok(text.split("\n\n").map(pairs).collect())
     }
 
     pub(crate) fn is_to_stop(self, unit: &str) -> Result<bool> {

@@ -13,17 +13,23 @@ pub(crate) struct Listed {
     pub(crate) state: State,
 }
 
+/// Tells whether a unit is neither inactive nor failed.
+pub(super) fn is_up(state: &str) -> bool {
+    !matches!(state, "inactive" | "failed")
+}
+
 /// The services that systemd has in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    services: BTreeMap<String, State>,
+    /// All units that are not deployments.
+    others: BTreeMap<String, State>,
     pub(crate) deployments: BTreeMap<ServiceName, Vec<(Deployment, State)>>,
 }
 
 impl Listing {
     /// Returns the state of `NAME.service`; a unit that is not in memory is inactive.
     pub(crate) fn state(&self, name: &ServiceName) -> &str {
-        self.services.get(&name.unit()).map_or("inactive", String::as_str)
+        self.others.get(&name.unit()).map_or("inactive", String::as_str)
     }
 
     /// Returns the deployments of a service, whatever their state.
@@ -31,12 +37,21 @@ impl Listing {
         self.deployments.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns the sockets of a service's ports that are open.
+    pub(crate) fn open_ports(&self, name: &ServiceName) -> Vec<String> {
+        let pattern = name.port_pattern();
+        let prefix = pattern.trim_end_matches('*');
+        let is_open =
+            |(unit, state): &(&String, &State)| unit.starts_with(prefix) && unit.ends_with(".socket") && is_up(state);
+        self.others.iter().filter(is_open).map(|(unit, _)| unit.clone()).collect()
+    }
+
     pub(crate) fn of(listed: Vec<Listed>) -> Self {
         let mut listing = Self::default();
         for Listed { unit, state } in listed {
             match Deployment::from_unit(&unit) {
                 Some(one) => listing.deployments.entry(one.service.clone()).or_default().push((one, state)),
-                None => drop(listing.services.insert(unit, state)),
+                None => drop(listing.others.insert(unit, state)),
             }
         }
         listing

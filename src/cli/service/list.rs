@@ -14,11 +14,14 @@ use crate::compile;
 use crate::compile::host::{Compiled, Host};
 use crate::deployment::state;
 use crate::environment::Environment;
-use crate::live::{self, Target};
+use crate::layout::Layout;
+use crate::live::{self, Live, Target};
 use crate::log::note;
 use crate::model::Route;
-use crate::names::ServiceName;
+use crate::names::{Deployment, ServiceName};
 use crate::service::condition::held_back;
+use crate::systemd::Listing;
+use crate::target::systemd::Units;
 use crate::tree::Tree;
 
 /// One row of `list`.
@@ -54,43 +57,85 @@ pub(crate) fn run(context: &Context, json: bool) -> Outcome {
 
 /// Collects the services that are declared or run.
 fn rows(context: &Context) -> Result<Vec<Row>, Failure> {
-    let Context { layout, manager } = context;
-    // Without a running systemd (`--root`, a build machine) the declarations can still be listed.
-    let has_systemd = context.machine().is_running();
-    let (host, listing) = thread::scope(|scope| {
-        let listing = scope.spawn(|| has_systemd.then(|| manager.listing().ok()).flatten());
-        let host = compile::compile(layout, &context.target());
-        (host, listing.join().unwrap_or_else(|panic| resume_unwind(panic)))
-    });
-    let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
-    names.extend(host.errors.keys().flatten().cloned());
-    names.extend(live::all(layout)?.into_keys());
-    let state = |name: &ServiceName| listing.as_ref().map_or("unknown", |listing| listing.state(name)).to_owned();
-    names.into_iter().map(|name| row(context, &host, state(&name), name)).collect()
+    let seen = Seen::read(context)?;
+    let mut names: BTreeSet<&ServiceName> = seen.host.services.keys().collect();
+    names.extend(seen.host.errors.keys().flatten());
+    names.extend(seen.live.keys());
+    names.into_iter().map(|name| seen.row(name)).collect()
 }
 
-fn row(context: &Context, host: &Host, state: String, name: ServiceName) -> Result<Row, Failure> {
-    let layout = &context.layout;
-    let compiled = host.services.get(&name);
-    let target = Target::read(layout, &name)?;
-    let shown = compiled.map(|compiled| compiled.service.clone()).or_else(|| {
-        let live = live::of(layout, &name).ok()??;
-        live.service(layout, live.current(layout)).ok()
-    });
-    let held_back = shown.as_ref().and_then(|service| held_back(layout.scope, service, &state));
-    let errors = host.errors.get(&Some(name.clone()));
-    Ok(Row {
-        state: held_back.unwrap_or(state),
-        generation: target.as_ref().map(|target| target.generation.to_string()),
-        ready: state::ready(layout, &name)?.len(),
-        concurrency: target
-            .map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |target| target.concurrency),
-        routes: shown.iter().flat_map(|service| &service.routes).map(route).collect(),
-        display: displayed(context, &name, compiled),
-        description: shown.map_or_else(String::new, |service| service.description),
-        error: errors.and_then(|errors| errors.0.first()).map(|first| first.headline()),
-        name,
-    })
+/// What is declared and what is there, read once for all rows.
+struct Seen<'a> {
+    layout: &'a Layout,
+    target: Units,
+    host: Host,
+    live: BTreeMap<ServiceName, Live>,
+    deployments: BTreeMap<ServiceName, Vec<Deployment>>,
+    listing: Option<Listing>,
+}
+
+impl<'a> Seen<'a> {
+    fn read(context: &'a Context) -> Result<Self, Failure> {
+        let Context { layout, manager } = context;
+        let target = context.target();
+        // Without a running systemd (`--root`, a build machine) the declarations can still be listed.
+        let has_systemd = context.machine().is_running();
+        let (host, listing) = thread::scope(|scope| {
+            let listing = scope.spawn(|| has_systemd.then(|| manager.listing().ok()).flatten());
+            let host = compile::compile(layout, &target);
+            (host, listing.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        Ok(Self { layout, target, host, live: live::all(layout)?, deployments: state::all(layout)?, listing })
+    }
+
+    fn row(&self, name: &ServiceName) -> Result<Row, Failure> {
+        let layout = self.layout;
+        let compiled = self.host.services.get(name);
+        let target = Target::read(layout, name)?;
+        let shown = compiled.map(|compiled| compiled.service.clone()).or_else(|| {
+            let live = self.live.get(name)?;
+            live.service(layout, live.current(layout)).ok()
+        });
+        let state = self.listing.as_ref().map_or("unknown", |listing| listing.state(name));
+        let held_back = shown.as_ref().and_then(|service| held_back(layout.scope, service, state));
+        let errors = self.host.errors.get(&Some(name.clone()));
+        Ok(Row {
+            state: held_back.unwrap_or_else(|| state.to_owned()),
+            generation: target.as_ref().map(|target| target.generation.to_string()),
+            ready: self.deployments.get(name).map_or(0, |there| state::count_ready(layout, there)),
+            display: self.displayed(name, target.as_ref(), compiled),
+            concurrency: target
+                .map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |target| target.concurrency),
+            routes: shown.iter().flat_map(|service| &service.routes).map(route).collect(),
+            description: shown.map_or_else(String::new, |service| service.description),
+            error: errors.and_then(|errors| errors.0.first()).map(|first| first.headline()),
+            name: name.clone(),
+        })
+    }
+
+    /// Returns the values of displayed variables, of the generation that serves, or else of the declared one.
+    fn displayed(
+        &self,
+        name: &ServiceName,
+        target: Option<&Target>,
+        compiled: Option<&Compiled>,
+    ) -> BTreeMap<String, String> {
+        let layout = self.layout;
+        // Where what serves is what is declared, its snapshot need not be read.
+        let is_declared = compiled.is_some_and(|it| target.is_some_and(|target| target.digests == it.digests));
+        let live = self.live.get(name).filter(|_| !is_declared).and_then(|live| {
+            let id = live.current(layout);
+            let model = live.service(layout, id).ok()?;
+            let units = if model.display.is_empty() { Tree::default() } else { live.units(layout, id).ok()? };
+            Some(display::values(&model, &Environment::of(&units, name, id, None)))
+        });
+        let declared = || {
+            let Compiled { service, id, .. } = compiled.filter(|it| !it.service.display.is_empty())?;
+            let units = compiled?.units(layout, &self.target);
+            Some(display::values(service, &Environment::of(&units, name, id, None)))
+        };
+        live.or_else(declared).unwrap_or_default()
+    }
 }
 
 fn print(rows: &[Row]) {
@@ -113,26 +158,6 @@ fn print(rows: &[Row]) {
             note!("{}: does not compile: {error}", row.name);
         }
     }
-}
-
-/// Returns the values of displayed variables, of the generation that serves, or else of the declared one.
-fn displayed(context: &Context, name: &ServiceName, compiled: Option<&Compiled>) -> BTreeMap<String, String> {
-    let layout = &context.layout;
-    let live = live::of(layout, name).ok().flatten().and_then(|live| {
-        let id = live.current(layout);
-        let model = live.service(layout, id).ok()?;
-        let units = if model.display.is_empty() { Tree::default() } else { live.units(layout, id).ok()? };
-        Some((model, Environment::of(&units, name, id, None)))
-    });
-    let declared = || {
-        let compiled = compiled?;
-        let units = match compiled.service.display[..] {
-            [] => Tree::default(),
-            _ => compiled.units(layout, &context.target()),
-        };
-        Some((compiled.service.clone(), Environment::of(&units, name, &compiled.id, None)))
-    };
-    live.or_else(declared).map(|(service, environment)| display::values(&service, &environment)).unwrap_or_default()
 }
 
 fn route(route: &Route) -> String {
