@@ -1,5 +1,6 @@
 //! `conductor daemon-reload`
 
+use std::io;
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -22,26 +23,27 @@ const LOWEST_PRIORITY: i32 = 19;
 pub(crate) fn run(context: &Context) -> Outcome {
     let Context { layout, manager } = context;
     let machine = context.machine();
-    let host = reload_and_compile(context)?;
+    let (host, swept) = reload_and_compile(context)?;
     let plans = plan::all(layout, &host, &manager.listing()?)?;
     let outcome = converge(&machine, &plans);
     if plans.values().all(|plan| plan.job == Job::Nothing) {
         outln!("every service is as declared");
     }
     function::converge::converge(&machine, &host)?;
-    store::sweep(layout)?;
+    swept?;
     function::converge::publish(&machine, &host)?;
     outcome?;
     Ok(host.into_errors().into_result()?)
 }
 
-/// Compiles the declarations while systemd loads its units with one processor. The compiler gives way to the
-/// generators, which systemd waits for.
-fn reload_and_compile(context: &Context) -> Result<Host, Failure> {
+/// Compiles the declarations and sweeps what killed commands left, while systemd loads its units with one processor.
+/// This gives way to the generators, which systemd waits for.
+fn reload_and_compile(context: &Context) -> Result<(Host, io::Result<()>), Failure> {
     thread::scope(|scope| {
         let compile = || {
             let _ = setpriority_process(None, LOWEST_PRIORITY); // of this thread, setpriority(2)
-            compile::compile(&context.layout, &context.target())
+            let host = compile::compile(&context.layout, &context.target());
+            (host, store::sweep(&context.layout))
         };
         let host = thread::Builder::new().spawn_scoped(scope, compile)?;
         context.manager.daemon_reload()?;
