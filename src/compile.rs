@@ -11,9 +11,7 @@ mod route;
 pub(crate) mod unit_files;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -28,7 +26,8 @@ use crate::layout::{Layout, Scope};
 use crate::live::{self, Live};
 use crate::model::alias::Alias;
 use crate::model::{Footprint, Model, Service};
-use crate::names;
+use crate::names::{self, ServiceName};
+use crate::parallel::in_parallel;
 use crate::path;
 use crate::proxy::driver::Driver;
 use crate::proxy::files;
@@ -163,7 +162,7 @@ pub(crate) fn compile_located(
 
 /// Compiles everything that is declared, beside what is live.
 pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
-    let (host, compiled) = survey(layout, target, |services| services);
+    let (host, compiled) = survey(layout, target, &live::known(layout), |services| services);
     let Host { services: footprints, functions, errors, proxy, is_complete } = host;
     let services = compiled.into_iter().flatten().map(|compiled| (compiled.service.name.clone(), compiled));
     let services = services.filter(|(name, _)| footprints.contains_key(name)).collect();
@@ -176,10 +175,10 @@ pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
 pub fn survey<T: Send>(
     layout: &Layout,
     target: &dyn Target,
+    live: &BTreeMap<ServiceName, Live>,
     each: impl Fn(Vec<Compiled>) -> T + Sync,
 ) -> (Host<Footprint>, Vec<T>) {
     let mut host = Host::default();
-    let live = live::known(layout);
     let (search::Found { locations, errors }, others) = match find(layout) {
         Ok(found) => found,
         Err(error) => {
@@ -206,7 +205,7 @@ pub fn survey<T: Send>(
             Err(errors) => host.fail(Some(location.name.clone()), errors),
         }
     }
-    conflict::refuse(layout, &mut host, &live);
+    conflict::refuse(layout, &mut host, live);
     let kept: Vec<_> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     let aliases = compile_functions(layout, &mut host, target, &kept);
     let services: Vec<_> = host.services.values().chain(&kept).collect();
@@ -245,33 +244,6 @@ fn declaration(
         compiled.extend(outcome);
     }
     Ok((footprints, compiled))
-}
-
-/// Items that a thread takes at a time.
-const CHUNK: usize = 8;
-
-/// Returns what `work` makes of each item, in their order; a second thread takes its share.
-pub fn in_parallel<T: Sync, U: Send>(items: &[T], work: impl Fn(&T) -> U + Sync) -> Vec<U> {
-    let next = AtomicUsize::new(0);
-    let share = || {
-        let mut made = Vec::new();
-        loop {
-            let start = next.fetch_add(CHUNK, Ordering::Relaxed);
-            let Some(rest) = items.get(start..).filter(|rest| !rest.is_empty()) else { return made };
-            made.extend(rest.iter().take(CHUNK).enumerate().map(|(index, item)| (start + index, work(item))));
-        }
-    };
-    let mut made = thread::scope(|scope| {
-        // Where there can be no second thread, the first does all.
-        let helper = (items.len() > CHUNK).then(|| thread::Builder::new().spawn_scoped(scope, share));
-        let mut made = share();
-        if let Some(Ok(helper)) = helper {
-            made.extend(helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        }
-        made
-    });
-    made.sort_unstable_by_key(|(index, _)| *index);
-    made.into_iter().map(|(_, of_it)| of_it).collect()
 }
 
 /// Returns what a live service takes that did not compile: its snapshot speaks for it.

@@ -11,6 +11,7 @@
 pub mod diagnostic;
 pub mod document;
 pub(crate) mod listing;
+pub mod parallel;
 pub(crate) mod timespan;
 mod unitfile;
 pub mod tree;

@@ -17,6 +17,7 @@ use crate::layout::Layout;
 use crate::listing;
 use crate::model::{Model, Service, Strategy};
 use crate::names::{GenerationId, ServiceName};
+use crate::parallel::in_parallel;
 use crate::tree::{Entry, Tree};
 use crate::write::named;
 
@@ -121,7 +122,8 @@ fn names(layout: &Layout) -> io::Result<Vec<ServiceName>> {
 /// Lists the services with a live generation, as far as directories can be listed: the generator must go on.
 pub fn known(layout: &Layout) -> BTreeMap<ServiceName, Live> {
     let names = names(layout).unwrap_or_default();
-    names.into_iter().filter_map(|name| Some((name.clone(), of(layout, &name).ok()??))).collect()
+    let live = in_parallel(&names, |name| of(layout, name).ok().flatten());
+    live.into_iter().flatten().map(|live| (live.name.clone(), live)).collect()
 }
 
 /// Finds the live generations of a service; None if it has none.

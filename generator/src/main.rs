@@ -9,12 +9,13 @@ use std::io;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use conductor::compile;
 use conductor::compile::host::Host;
-use conductor::compile::{self, in_parallel};
 use conductor::directive;
 use conductor::layout::Layout;
 use conductor::live;
 use conductor::model::Footprint;
+use conductor::parallel::in_parallel;
 use conductor::target::Target;
 use conductor::target::systemd::Units;
 use log::{Level, Log};
@@ -50,8 +51,9 @@ fn run(log: &mut Log) -> Result<(), String> {
     let failed = |error| format!("cannot write units: {error}");
     // What runs comes first: should anything below go wrong, it keeps its units.
     let directories = (normal.as_path(), early.map(Utf8PathBuf::as_path));
-    let output = Output::restore(&layout, &target, directories, live::known(&layout)).map_err(failed)?;
-    let (mut host, laid) = compile::survey(&layout, &target, |services| output.lay(services));
+    let live = live::known(&layout);
+    let output = Output::restore(&layout, &target, directories, &live).map_err(failed)?;
+    let (mut host, laid) = compile::survey(&layout, &target, &live, |services| output.lay(services));
     for (name, errors) in output.unreadable() {
         host.fail(Some(name), errors);
     }

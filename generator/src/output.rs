@@ -8,12 +8,12 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile::host::{Compiled, Host};
-use conductor::compile::in_parallel;
 use conductor::diagnostic::Diagnostics;
 use conductor::layout::Layout;
 use conductor::live::Live;
 use conductor::model::Footprint;
 use conductor::names::{GenerationId, ServiceName};
+use conductor::parallel::in_parallel;
 use conductor::target::Target;
 use conductor::tree::{Entry, Tree};
 use conductor::write;
@@ -70,11 +70,11 @@ impl<'a> Output<'a> {
         layout: &'a Layout,
         target: &'a dyn Target,
         (normal, early): (&'a Utf8Path, Option<&'a Utf8Path>),
-        live: BTreeMap<ServiceName, Live>,
+        live: &BTreeMap<ServiceName, Live>,
     ) -> io::Result<Self> {
         let mut families: Families<Live> = BTreeMap::new();
         for (name, live) in live {
-            families.entry(family(&name).to_owned()).or_default().push(live);
+            families.entry(family(name).to_owned()).or_default().push(live.clone());
         }
         let families: Vec<_> = families.into_iter().collect();
         let restored =

@@ -15,6 +15,7 @@ use crate::document::Node;
 use crate::layout::{Layout, Scope};
 use crate::model::{DropIn, File};
 use crate::names::ServiceName;
+use crate::parallel::in_parallel;
 use crate::path;
 use crate::source::{part, settings};
 
@@ -210,8 +211,10 @@ pub(crate) fn find(layout: &Layout) -> Result<Found, Diagnostic> {
         }
     }
     let defaults = defaults(layout);
-    for (name, dir) in dirs {
-        match (is_declaration(layout, &dir), ServiceName::new(&name)) {
+    let dirs: Vec<_> = dirs.into_iter().collect();
+    let are_declarations = in_parallel(&dirs, |(_, dir)| is_declaration(layout, dir));
+    for ((name, dir), is_declaration) in dirs.into_iter().zip(are_declarations) {
+        match (is_declaration, ServiceName::new(&name)) {
             (Ok(false), _) => {}
             (Ok(true), Ok(service)) => match drop_ins(layout, over.get(&name).map_or(&[], Vec::as_slice)) {
                 Ok(drop_ins) => {
