@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::DeserializeOwned;
@@ -253,9 +254,16 @@ pub(crate) fn units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> i
 /// only both ends of its files are looked at.
 pub(crate) fn is_intact(layout: &Layout, name: &ServiceName, id: &GenerationId) -> bool {
     let snapshot = layout.at(&layout.snapshot(name, id));
-    [UNITS, MODEL].iter().all(|file| {
-        fs::read(snapshot.join(file)).is_ok_and(|content| content.starts_with(b"{") && content.ends_with(b"}"))
-    })
+    [UNITS, MODEL].iter().all(|file| ends(&snapshot.join(file)).is_ok_and(|ends| ends == *b"{}"))
+}
+
+/// Reads the first and the last byte of a file.
+fn ends(path: &Utf8Path) -> io::Result<[u8; 2]> {
+    let file = fs::File::open(path)?;
+    let mut ends = [0; 2];
+    file.read_exact_at(&mut ends[..1], 0)?;
+    file.read_exact_at(&mut ends[1..], file.metadata()?.len().saturating_sub(1))?;
+    Ok(ends)
 }
 
 /// Reads the service that a live generation was compiled from.

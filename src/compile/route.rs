@@ -50,7 +50,7 @@ impl<'a> RouteOwners<'a> {
     }
 
     /// Finds the conflicts of a service with others; an error is one that it loses.
-    fn contest(&self, name: &ServiceName, routes: &[Route]) -> Result<Vec<RouteConflict>, RouteConflict> {
+    fn contest(&self, name: &ServiceName, routes: &[Route]) -> Result<Vec<RouteConflict>, Box<RouteConflict>> {
         let mut won: Vec<RouteConflict> = Vec::new();
         loop {
             let beaten = |owner: &ServiceName| won.iter().any(|conflict| conflict.owner == *owner);
@@ -60,7 +60,7 @@ impl<'a> RouteOwners<'a> {
                 Some(conflict) if self.has(name, &conflict) && !self.has(&conflict.owner, &conflict) => {
                     won.push(conflict);
                 }
-                Some(conflict) => return Err(conflict),
+                Some(conflict) => return Err(Box::new(conflict)),
             }
         }
     }

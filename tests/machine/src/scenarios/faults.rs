@@ -214,7 +214,8 @@ fn crash_loop_backs_off(m: &mut Machine) {
 
 /// Old deployments are killed while their successors start, and come up after them.
 fn late_restart_takes_nothing_back(m: &mut Machine) {
-    let shop = Shop::new(3).flags("--start-delay 700ms").extra("[deploy]\nmax_surge = 3\n");
+    // The old ones must still run when they are killed, on a slow machine, too.
+    let shop = Shop::new(3).flags("--start-delay 3s").extra("[deploy]\nmax_surge = 3\n");
     shop.declare(m, "1");
     let old = shop::generation(m);
     shop.write(m);
