@@ -1,5 +1,6 @@
 //! What must be true of a booted machine. One file a theme; a new one is added to `ALL`.
 
+mod attacks;
 mod commands;
 mod disk;
 mod endings;
@@ -45,6 +46,7 @@ use crate::scenario::Scenario;
 const ALL: &[&[Scenario]] = &[
     enforcement::SCENARIOS, // first, since the longest
     harness::SCENARIOS,
+    attacks::state::SCENARIOS,
     updates::SCENARIOS,
     engines::SCENARIOS,
     listeners::SCENARIOS,

@@ -1,0 +1,3 @@
+//! Attacks: what a local user, a service's own user or a declaration from elsewhere may try.
+
+pub(crate) mod state;
