@@ -265,7 +265,7 @@ fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
             "conductor daemon-reload stops and removes them",
         ));
     }
-    let there = state::all(layout)?;
+    let (there, listing) = (state::all(layout)?, context.manager.listing().ok());
     for (name, compiled) in &host.services {
         if let Some(why) = notes::failure(layout, name) {
             let first = why.lines().next().unwrap_or_default().to_owned();
@@ -274,7 +274,7 @@ fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
                 format!("conductor service status {name}"),
             ));
         }
-        let ready = there.get(name).map_or(0, |there| state::count_ready(layout, there));
+        let ready = there.get(name).map_or(0, |there| state::count_ready(layout, there, listing.as_ref()));
         let wanted = compiled.service.concurrency as usize;
         if live::of(layout, name)?.is_some() && ready < wanted {
             findings.push(bad(

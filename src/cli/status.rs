@@ -23,6 +23,7 @@ use crate::service::condition::held_back;
 use crate::service::notes;
 use crate::service::parts::members;
 use crate::service::record::{self, Record};
+use crate::systemd::Listing;
 
 /// The largest number of inputs of a rollout that are named.
 const NAMED: usize = 2;
@@ -88,10 +89,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         wanted.extend(members(layout, name)?);
     }
     names.retain(|name| wanted.is_empty() || wanted.contains(name));
-    let units: Vec<_> = names.iter().map(ServiceName::unit).collect();
-    let states = manager.states(&units)?;
-    let there = state::all(layout)?;
-    let services = names.into_iter().zip(states).map(|(name, state)| row(context, &host, &there, name, state));
+    let (listing, there) = (manager.listing()?, state::all(layout)?);
+    let services = names.into_iter().map(|name| row(context, &host, &there, &listing, name));
     let mut services = services.collect::<Result<Vec<_>, Failure>>()?;
     add_usage(context, &mut services);
     let is_system = layout.scope == Scope::System;
@@ -119,24 +118,27 @@ fn row(
     context: &Context,
     host: &Host,
     there: &BTreeMap<ServiceName, Vec<Deployment>>,
+    listing: &Listing,
     name: ServiceName,
-    state: String,
 ) -> Result<Row, Failure> {
     let layout = &context.layout;
+    let state = listing.state(&name);
     let target = Target::read(layout, &name)?;
     let live = live::of(layout, &name)?;
     let live = || live.and_then(|live| live.service(layout, live.current(layout)).ok());
     let service = host.services.get(&name).map(|compiled| compiled.service.clone()).or_else(live);
-    let held_back = service.as_ref().and_then(|service| held_back(layout.scope, service, &state));
+    let held_back = service.as_ref().and_then(|service| held_back(layout.scope, service, state));
     let broken = host.errors.get(&Some(name.clone())).and_then(|errors| errors.0.first()).map(|error| error.headline());
+    let ready = state::count_ready(layout, there.get(&name).map_or(&[][..], Vec::as_slice), Some(listing));
+    let declared = service.as_ref().map_or(0, |service| service.concurrency);
+    let concurrency = target.as_ref().map_or(declared, |target| target.concurrency);
     let failure = || notes::failure(layout, &name).map(|why| why.lines().next().unwrap_or_default().to_owned());
     Ok(Row {
-        state: held_back.unwrap_or(state),
+        state: held_back.unwrap_or_else(|| words::state(state, ready, concurrency).to_owned()),
         generation: target.as_ref().map(|target| target.generation.to_string()),
         health: service.as_ref().map_or_else(|| "-".to_owned(), health),
-        ready: there.get(&name).map_or(0, |there| state::count_ready(layout, there)),
-        concurrency: target
-            .map_or_else(|| service.as_ref().map_or(0, |service| service.concurrency), |t| t.concurrency),
+        ready,
+        concurrency,
         held: slot::count(layout, &name)?,
         slots: service.as_ref().map_or(0, |service| service.slots),
         slice: service.as_ref().map(|service| service.name.slice(service.declared_as())),

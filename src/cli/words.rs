@@ -59,3 +59,8 @@ pub(crate) fn name_of(dir: &Utf8Path, given: Option<&str>) -> Result<ServiceName
     let name = full.file_name().unwrap_or("");
     ServiceName::new(name).map_err(|why| Failure::Usage(format!("{why}; give one with --name")))
 }
+
+/// Returns the state of a service for people: an active one of which not all deployments serve is degraded.
+pub(crate) fn state(state: &str, ready: usize, concurrency: u32) -> &str {
+    if state == "active" && ready < concurrency as usize { "degraded" } else { state }
+}

@@ -13,6 +13,7 @@ use crate::deployment::endpoint::Endpoint;
 use crate::layout::Layout;
 use crate::model::Listen;
 use crate::names::{Deployment, ServiceName};
+use crate::systemd::Listing;
 
 const RUNTIME: &str = "runtime.json";
 const FAILURE: &str = "failure";
@@ -186,9 +187,18 @@ pub(crate) fn is_ready(layout: &Layout, deployment: &Deployment) -> bool {
     read(layout, deployment).is_some_and(|runtime| matches!(runtime.state, State::Ready | State::Resting))
 }
 
-/// Counts those of some deployments that may hold slots.
-pub(crate) fn count_ready(layout: &Layout, deployments: &[Deployment]) -> usize {
-    deployments.iter().filter(|deployment| is_ready(layout, deployment)).count()
+/// Counts those of some deployments that serve: ready ones that systemd runs, if it was asked, and those that rest until
+/// somebody connects.
+pub(crate) fn count_ready(layout: &Layout, deployments: &[Deployment], listing: Option<&Listing>) -> usize {
+    let runs = |deployment: &Deployment| listing.is_none_or(|listing| listing.is_active(deployment));
+    let serves = |deployment: &&Deployment| {
+        read(layout, deployment).is_some_and(|runtime| match runtime.state {
+            State::Resting => true,
+            State::Ready => runs(deployment),
+            _ => false,
+        })
+    };
+    deployments.iter().filter(serves).count()
 }
 
 /// Lists the deployments of a service that are stopped while they are idle.

@@ -37,6 +37,11 @@ impl Listing {
         self.deployments.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns whether a deployment's unit is active: not failed, stopping or about to be restarted.
+    pub(crate) fn is_active(&self, deployment: &Deployment) -> bool {
+        self.deployments(&deployment.service).iter().any(|(there, state)| there == deployment && state == "active")
+    }
+
     /// Returns the sockets of a service's ports that are open.
     pub(crate) fn open_ports(&self, name: &ServiceName) -> Vec<String> {
         let pattern = name.port_pattern();

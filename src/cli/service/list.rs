@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
-use crate::cli::{display, table};
+use crate::cli::{display, table, words};
 use crate::compile;
 use crate::compile::host::{Compiled, Host};
 use crate::deployment::state;
@@ -99,13 +99,16 @@ impl<'a> Seen<'a> {
         let state = self.listing.as_ref().map_or("unknown", |listing| listing.state(name));
         let held_back = shown.as_ref().and_then(|service| held_back(layout.scope, service, state));
         let errors = self.host.errors.get(&Some(name.clone()));
+        let there = self.deployments.get(name).map_or(&[][..], Vec::as_slice);
+        let ready = state::count_ready(layout, there, self.listing.as_ref());
+        let declared = shown.as_ref().map_or(0, |service| service.concurrency);
+        let concurrency = target.as_ref().map_or(declared, |target| target.concurrency);
         Ok(Row {
-            state: held_back.unwrap_or_else(|| state.to_owned()),
+            state: held_back.unwrap_or_else(|| words::state(state, ready, concurrency).to_owned()),
             generation: target.as_ref().map(|target| target.generation.to_string()),
-            ready: self.deployments.get(name).map_or(0, |there| state::count_ready(layout, there)),
+            ready,
             display: self.displayed(name, target.as_ref(), compiled),
-            concurrency: target
-                .map_or_else(|| shown.as_ref().map_or(0, |service| service.concurrency), |target| target.concurrency),
+            concurrency,
             routes: shown.iter().flat_map(|service| &service.routes).map(route).collect(),
             description: shown.map_or_else(String::new, |service| service.description),
             error: errors.and_then(|errors| errors.0.first()).map(|first| first.headline()),
