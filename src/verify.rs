@@ -28,7 +28,7 @@ pub fn verify(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, target: &dyn
     store::copy(dir, &layout.files(&service.name, id), &service.files)?;
     let tree = target.service(&layout, &compiled.model(), id);
     write::create(&units, &tree)?;
-    run(&layout, &units, service.name.as_str(), &tree)
+    run(&layout, &units, &tree)
 }
 
 /// Verifies a function's units and returns the findings. `dir` is the function's directory.
@@ -46,26 +46,28 @@ pub fn verify_function(
     let layout = layout.for_verification(&units, Utf8Path::new("/bin/true"));
     let tree = target.function(&layout, &Function { dir: dir.to_owned(), ..compiled.clone() });
     write::create(&units, &tree)?;
-    run(&layout, &units, compiled.id.as_str(), &tree)
+    run(&layout, &units, &tree)
 }
 
-/// Returns the findings about units with `ours` in their names.
-fn run(layout: &Layout, units: &Utf8Path, ours: &str, tree: &Tree) -> io::Result<Vec<String>> {
+/// Returns the findings about the units of a tree that is written at `units`.
+fn run(layout: &Layout, units: &Utf8Path, tree: &Tree) -> io::Result<Vec<String>> {
     let mut command = Command::new("systemd-analyze");
     if layout.scope == Scope::User {
         command.arg("--user");
     }
     command.args(["verify", "--recursive-errors=no", "--man=no"]);
     command.env("SYSTEMD_UNIT_PATH", format!("{units}:"));
-    let is_unit = |path: &&Utf8Path| path.components().count() == 1;
+    let names: Vec<_> = tree.iter().map(|(path, _)| path.as_str()).filter(|path| !path.contains('/')).collect();
     // Of a template, an instance.
-    command.args(
-        tree.iter().map(|(path, _)| path).filter(is_unit).map(|path| units.join(path.as_str().replace("@.", "@1."))),
-    );
+    let instances: Vec<_> = names.iter().map(|name| name.replace("@.", "@1.")).collect();
+    command.args(instances.iter().map(|name| units.join(name)));
     let output = command.output()?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    // `verify` looks at units of the host on the way; only ours are asked about.
-    let is_ours = |line: &&str| line.contains(ours);
+    // `verify` looks at units of the host on the way. A finding begins with its unit, or with the unit's path.
+    let is_ours = |line: &&str| {
+        let unit = line.strip_prefix(units.as_str()).map_or(*line, |rest| rest.trim_start_matches('/'));
+        names.iter().any(|name| unit.starts_with(name)) || instances.iter().any(|name| unit.starts_with(name))
+    };
     let mut lines: Vec<_> = words.lines().filter(is_ours).map(|line| line.replace(units.as_str(), "")).collect();
     if !output.status.success() && lines.is_empty() {
         lines.push(words.trim().to_owned());

@@ -1,6 +1,6 @@
 //! The layout and the manager that each command works with.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report::Console;
@@ -26,6 +26,8 @@ impl Context {
         if !root.is_dir() {
             return Err(Failure::Usage(format!("--root {root}: there is no such directory")));
         }
+        // Links and units name paths below it, wherever this is called.
+        let root = &Utf8PathBuf::try_from(std::path::absolute(root)?).map_err(std::io::Error::other)?;
         let (scope, layout) = if user {
             let layout = Layout::user(root, |name| std::env::var(name).ok()).map_err(Failure::Failed)?;
             (Scope::User, layout)
