@@ -127,8 +127,24 @@ fn parse_and_run() -> Outcome {
             return Ok(());
         }
     };
+    check_descriptors()?;
     let context = Context::new(cli.user, &cli.root)?;
     run(&context, cli.noun)
+}
+
+/// Open files that every command gets by with; systemd gives its services 1024, and people have as many.
+const DESCRIPTORS: u64 = 64;
+
+/// Refuses to work with so few open files that libraries would panic in the middle of a change.
+fn check_descriptors() -> Outcome {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    match limit.filter(|limit| *limit < DESCRIPTORS) {
+        None => Ok(()),
+        Some(limit) => {
+            let remedy = format!("`ulimit -n {DESCRIPTORS}`");
+            Err(Failure::Failed(format!("the limit of open files is {limit}, less than {DESCRIPTORS}: {remedy}")))
+        }
+    }
 }
 
 fn run(context: &Context, noun: Noun) -> Outcome {

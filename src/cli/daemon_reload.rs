@@ -26,14 +26,14 @@ pub(crate) fn run(context: &Context) -> Outcome {
     let (host, swept) = reload_and_compile(context)?;
     let plans = plan::all(layout, &host, &manager.listing()?)?;
     let outcome = converge(&machine, &plans);
-    if plans.values().all(|plan| plan.job == Job::Nothing) {
+    if plans.values().all(|plan| plan.job == Job::Nothing) && host.errors.is_empty() {
         outln!("every service is as declared");
     }
     function::converge::converge(&machine, &host)?;
-    swept?;
     function::converge::publish(&machine, &host)?;
     outcome?;
-    Ok(host.into_errors().into_result()?)
+    host.into_errors().into_result()?;
+    Ok(swept?)
 }
 
 /// Compiles the declarations and sweeps what killed commands left, while systemd loads its units with one processor.
