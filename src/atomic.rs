@@ -1,13 +1,13 @@
 //! Changes on disk that are complete or absent.
 
 use fs_err as fs;
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
 use camino::{Utf8DirEntry, Utf8Path};
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, syncfs};
 use rustix::io::Errno;
 use tempfile::{Builder, TempDir};
 
@@ -15,6 +15,8 @@ use crate::write::named;
 
 /// The prefix of unfinished files and directories, which the process that works on them locks.
 const UNFINISHED: &str = ".conductor-";
+/// The name of a directory that is being filled, in the one that is locked.
+const FILLED: &str = "filled";
 
 /// Writes a file that everybody may read: a temporary file beside it, synced, then renamed.
 ///
@@ -32,7 +34,16 @@ fn write_beside(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    Ok(())
+    sync_parent(path)
+}
+
+/// Writes the names in the directory of `path` to disk: a rename or removal there outlasts a power cut.
+///
+/// # Errors
+/// If the directory cannot be opened or written.
+pub(crate) fn sync_parent(path: &Utf8Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    File::open(parent)?.sync_all()
 }
 
 /// Points a symlink at `target` in one step: a process that follows it finds the old or the new target.
@@ -44,19 +55,24 @@ pub(crate) fn link(target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
     let fresh = parent.join(format!(".{}.new", path.file_name().unwrap_or("link")));
     remove_file(&fresh)?;
     symlink(target, &fresh)?;
-    fs::rename(&fresh, path)
+    fs::rename(&fresh, path)?;
+    sync_parent(path)
 }
 
 /// A directory that is not in its place. It is gone when this is dropped.
+///
+/// It is within another directory, which is locked, so that no other process removes it as a leftover. Others may walk
+/// through that one and cannot open it: whoever can open a directory can lock it, flock(2), and hold up everybody else.
 pub struct Staging {
-    dir: TempDir,
-    /// Held, so that no other process removes the directory as a leftover.
+    /// The directory around the one that is filled.
+    _around: TempDir,
+    path: PathBuf,
     _lock: File,
 }
 
 impl Staging {
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
     }
 }
 
@@ -71,16 +87,14 @@ pub(crate) fn staging(path: &Utf8Path) -> io::Result<Staging> {
 fn staging_beside(path: &Utf8Path) -> io::Result<Staging> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     fs::create_dir_all(parent)?;
-    let dir = Builder::new().prefix(UNFINISHED).tempdir_in(parent)?;
-    let lock = lock_dir(dir.path())?;
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
-    Ok(Staging { dir, _lock: lock })
-}
-
-fn lock_dir(dir: &Path) -> io::Result<File> {
-    let dir = File::open(dir)?;
-    flock(&dir, FlockOperation::LockExclusive)?;
-    Ok(dir)
+    let around = Builder::new().prefix(UNFINISHED).tempdir_in(parent)?;
+    let lock = File::open(around.path())?;
+    flock(&lock, FlockOperation::LockExclusive)?;
+    lock.set_permissions(Permissions::from_mode(0o711))?;
+    let path = around.path().join(FILLED);
+    fs::create_dir(&path)?;
+    fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+    Ok(Staging { _around: around, path, _lock: lock })
 }
 
 /// Removes from a directory what somebody was working on who is gone: killed, or without power.
@@ -99,22 +113,25 @@ pub(crate) fn sweep(dir: &Utf8Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a filled directory in the place of `path`; what was there is then in the returned
+/// Puts a filled directory in the place of `path`, after its content is on disk; what was there is then in the returned
 /// directory, and gone when that is dropped.
 ///
 /// # Errors
 /// What the file system refuses; `path` is then untouched.
 pub(crate) fn replace_dir(filled: Staging, path: &Utf8Path) -> io::Result<Option<Staging>> {
-    let Staging { dir, _lock } = filled;
-    if path.exists() {
-        let lock = lock_dir(path.as_std_path())?;
-        renameat_with(CWD, dir.path(), CWD, path.as_std_path(), RenameFlags::EXCHANGE)?;
-        return Ok(Some(Staging { dir, _lock: lock }));
+    syncfs(File::open(filled.path())?)?;
+    match renameat_with(CWD, filled.path(), CWD, path.as_std_path(), RenameFlags::EXCHANGE) {
+        Ok(()) => {
+            sync_parent(path)?;
+            Ok(Some(filled))
+        }
+        Err(Errno::NOENT) => {
+            fs::rename(filled.path(), path)?;
+            sync_parent(path)?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
-    fs::rename(dir.path(), path)?;
-    // It is in its place now; there is nothing left to remove.
-    let _ = dir.keep();
-    Ok(None)
 }
 
 /// Removes a file or symlink; one that is not there is no error.
@@ -177,11 +194,27 @@ pub(crate) fn try_lock(path: &Utf8Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Opens the file of a lock. Only its owner may enter its directory: whoever can open a file can lock it, flock(2).
 fn lock_file(path: &Utf8Path) -> io::Result<File> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+        private_dir(parent)?;
     }
     fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map(fs::File::into_file)
+}
+
+/// Creates a directory that only its owner may enter; one that is there becomes such a directory.
+fn private_dir(dir: &Utf8Path) -> io::Result<()> {
+    match fs::metadata(dir) {
+        Ok(there) if there.permissions().mode() & 0o077 == 0 => return Ok(()),
+        Ok(_) => return fs::set_permissions(dir, Permissions::from_mode(0o700)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+    }
+    fs::create_dir_all(dir.parent().unwrap_or(dir))?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(named(dir, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// Returns whether an open file is still the one at a path.
@@ -210,7 +243,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
         let place = dir.join("web");
-        let left = |staged: Staging| drop(staged.dir.keep());
+        let left = |staged: Staging| drop(staged._around.keep());
         left(staging(&place).unwrap());
         fs::write(dir.join(".conductor-file"), "").unwrap();
         fs::write(dir.join("kept"), "").unwrap();
@@ -225,6 +258,23 @@ mod tests {
         rest.sort();
         assert_eq!(rest, ["kept", "web"]);
         assert!(sweep(&dir.join("nothing")).is_ok());
+    }
+
+    #[test]
+    fn others_can_open_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs::create_dir(dir.join("old")).unwrap();
+        fs::set_permissions(dir.join("old"), Permissions::from_mode(0o755)).unwrap();
+        for path in ["old/web", "new/web"].map(|path| dir.join(path)) {
+            let _lock = lock(&path).unwrap();
+            assert_eq!(mode(path.parent().unwrap().as_std_path()), 0o700);
+        }
+        let staged = staging(&dir.join("web")).unwrap();
+        assert_eq!((mode(staged.path()), mode(staged.path().parent().unwrap())), (0o755, 0o711));
+        replace_dir(staged, &dir.join("web")).unwrap();
+        assert_eq!(mode(dir.join("web").as_std_path()), 0o755);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::model::Service;
-use crate::names::{Deployment, FUNCTIONS_LOCK, GenerationId, ServiceName};
+use crate::names::{Deployment, FUNCTIONS_LOCK, GenerationId, PORTS_LOCK, ServiceName};
 
 /// The path of the `conductor` program, which units name. Set by `make PREFIX=…`.
 pub(crate) const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
@@ -303,7 +303,7 @@ impl Layout {
 
     /// Returns the lock for choosing a TCP port for a deployment.
     pub(crate) fn ports(&self) -> Utf8PathBuf {
-        self.runtime.join("ports")
+        self.locks().join(PORTS_LOCK)
     }
 
     /// Returns the lock for starting, reloading and stopping a service.
@@ -358,7 +358,7 @@ impl Deployment {
         Self::from_name(dir.file_name()?)
     }
 
-    /// Returns its unix socket, as callers reach it: held by systemd, or a link to what it has bound itself.
+    /// Returns its unix socket, as callers reach it: held by systemd, or a name of root's for what it has bound itself.
     pub(crate) fn socket(&self, layout: &Layout) -> Utf8PathBuf {
         layout.sockets(&self.service, &self.generation).join(self.instance.to_string())
     }
@@ -371,6 +371,11 @@ impl Deployment {
     /// Returns the socket that it binds itself, or takes behind a bridge.
     pub(crate) fn own_socket(&self, layout: &Layout) -> Utf8PathBuf {
         layout.socket_dir(&self.service, &self.generation, self.instance).join("socket")
+    }
+
+    /// Returns the name of root's by which a bridge reaches what the deployment has bound itself.
+    pub(crate) fn bound_socket(&self, layout: &Layout) -> Utf8PathBuf {
+        layout.sockets(&self.service, &self.generation).join(format!("{}.bound", self.instance))
     }
 }
 

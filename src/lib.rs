@@ -36,6 +36,10 @@ mod accounts;
 #[cfg(feature = "cli")]
 pub(crate) mod atomic;
 #[cfg(feature = "cli")]
+pub(crate) mod inode;
+#[cfg(feature = "cli")]
+pub(crate) mod given;
+#[cfg(feature = "cli")]
 pub(crate) mod systemd;
 #[cfg(feature = "cli")]
 pub mod template;

@@ -20,6 +20,8 @@ pub(crate) const PROXY_UNIT: &str = "conductor-proxy.service";
 pub(crate) const FUNCTIONS_SLICE: &str = "conductor-cgi.slice";
 /// The lock for declaring and removing functions.
 pub(crate) const FUNCTIONS_LOCK: &str = "functions";
+/// The lock for choosing the TCP port of a deployment.
+pub(crate) const PORTS_LOCK: &str = "ports";
 /// The file that names the main process of a pod, below its deployment's directory: `PIDFile=`.
 pub(crate) const PID_FILE: &str = "pid";
 

@@ -2,29 +2,42 @@
 
 use fs_err as fs;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Position, Source};
+use crate::given::{Entry, Given, Kind, failed, must_fit, permissions};
 use crate::source::{DECLARATION, PROVENANCE};
 
 /// Suffix of files that are templates; it is dropped.
 const SUFFIX: &str = ".j2";
 
-/// Copies `from` into the empty directory `to`: `service.toml` and every `*.j2` rendered, the rest
-/// as it is.
+/// Copies `from` into the empty directory `to`: `service.toml` and every `*.j2` rendered, the rest as it is. Returns the
+/// files that others cannot read in `from`, except `service.toml`.
 ///
 /// # Errors
-/// Templates that do not parse or use a variable that is not given; what cannot be read or written.
-pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &BTreeMap<String, String>) -> Result<(), Diagnostics> {
+/// Templates that do not parse or use a variable that is not given; a `service.toml` that is a link; files that are too
+/// large; what cannot be read or written.
+pub fn render_dir(
+    from: &Utf8Path,
+    to: &Utf8Path,
+    variables: &BTreeMap<String, String>,
+) -> Result<Vec<Utf8PathBuf>, Diagnostics> {
+    let given = &Given::open(from)?;
+    let mut entries = given.below(Utf8Path::new(""))?;
+    entries.retain(|entry| entry.path != PROVENANCE);
+    must_be_file(given, &entries)?;
+    must_fit(from, "declaration", &entries)?;
+    let templating = Templating { environment: environment(), variables, given, entries: &entries, to };
     let mut errors = Diagnostics::default();
-    Templating { environment: environment(), variables, from, to }.directory(Utf8Path::new(""), &mut errors);
-    errors.into_result()
+    errors.0.extend(entries.iter().filter_map(|entry| templating.entry(entry).err()));
+    errors.into_result()?;
+    let is_private = |entry: &&Entry| matches!(entry.kind, Kind::File { is_private: true, .. });
+    let private = entries.iter().filter(is_private).map(|entry| entry.path.clone());
+    Ok(private.filter(|path| path != DECLARATION).collect())
 }
 
 fn environment() -> Environment<'static> {
@@ -70,64 +83,40 @@ fn render_in(
 struct Templating<'a> {
     environment: Environment<'static>,
     variables: &'a BTreeMap<String, String>,
-    from: &'a Utf8Path,
+    given: &'a Given,
+    entries: &'a [Entry],
     to: &'a Utf8Path,
 }
 
 impl Templating<'_> {
-    fn directory(&self, below: &Utf8Path, errors: &mut Diagnostics) {
-        let dir = self.from.join(below);
-        let mut entries: Vec<_> = match dir.read_dir_utf8() {
-            Ok(entries) => entries.flatten().collect(),
-            Err(error) => return errors.0.push(failed(&dir, &error)),
-        };
-        entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
-        for entry in entries {
-            let path = below.join(entry.file_name());
-            if path == PROVENANCE {
-                continue;
-            }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                match fs::create_dir(self.to.join(&path)) {
-                    Ok(()) => self.directory(&path, errors),
-                    Err(error) => errors.0.push(failed(&self.to.join(&path), &error)),
-                }
-            } else if let Err(error) = self.file(&path) {
-                errors.0.push(error);
-            }
-        }
-    }
-
-    fn file(&self, path: &Utf8Path) -> Result<(), Diagnostic> {
-        let from = self.from.join(path);
-        let kind = from.symlink_metadata().map_err(|error| failed(&from, &error))?;
-        if kind.is_symlink() {
-            let target = from.read_link_utf8().map_err(|error| failed(&from, &error))?;
-            return symlink(target, self.to.join(path)).map_err(|error| failed(&from, &error));
-        }
-        if !kind.is_file() {
-            let message = "is neither a file, a directory nor a link";
-            return Err(Diagnostic::of_file(&from, message, "remove it from the declaration"));
-        }
+    fn entry(&self, entry: &Entry) -> Result<(), Diagnostic> {
+        let path = &entry.path;
         let rendered = path.as_str().strip_suffix(SUFFIX);
+        let Kind::File { is_executable, .. } = entry.kind else { return self.given.copy(entry, self.to) };
         if path != DECLARATION && rendered.is_none() {
-            let to = self.to.join(path);
-            return fs::copy(&from, &to)
-                .map(drop)
-                .map_err(|error| failed(if error.kind() == ErrorKind::StorageFull { &to } else { &from }, &error));
+            return self.given.copy(entry, self.to);
         }
-        let to = self.to.join(rendered.unwrap_or(path.as_str()));
-        if rendered.is_some() && self.from.join(rendered.unwrap_or_default()).exists() {
-            let message = format!("{} is there as well", rendered.unwrap_or_default());
-            return Err(Diagnostic::of_file(&from, message, "remove one of the two"));
+        let at = Utf8Path::new(rendered.unwrap_or(path.as_str()));
+        if rendered.is_some() && self.entries.iter().any(|other| other.path == at) {
+            let message = format!("{at} is there as well");
+            return Err(Diagnostic::of_file(&self.given.shown(path), message, "remove one of the two"));
         }
-        fs::write(&to, self.render(&from)?).map_err(|error| failed(&to, &error))?;
-        fs::set_permissions(&to, kind.permissions()).map_err(|error| failed(&to, &error))
+        let text = render_in(&self.environment, &self.given.shown(path), &self.given.text(path)?, self.variables)?;
+        let to = self.to.join(at);
+        let written = fs::write(&to, text).and_then(|()| fs::set_permissions(&to, permissions(is_executable)));
+        written.map_err(|error| failed(&to, error))
     }
+}
 
-    fn render(&self, path: &Utf8Path) -> Result<String, Diagnostic> {
-        let text = fs::read_to_string(path).map_err(|error| failed(path, &error))?;
-        render_in(&self.environment, path, &text, self.variables)
+/// Checks that a declaration is a file of its directory, and not a link to any file of the host.
+fn must_be_file(given: &Given, entries: &[Entry]) -> Result<(), Diagnostic> {
+    let declaration = entries.iter().find(|entry| entry.path == DECLARATION);
+    match declaration.map(|entry| &entry.kind) {
+        Some(Kind::Link { target }) => {
+            let message = format!("is a link, to {target}, and not a file");
+            Err(Diagnostic::of_file(&given.shown(DECLARATION.into()), message, "copy what it links to"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -136,12 +125,4 @@ fn line_span(text: &str, line: Option<usize>) -> std::ops::Range<usize> {
     let start: usize = text.split_inclusive('\n').take(number - 1).map(str::len).sum();
     let length = text[start..].lines().next().map_or(0, str::len);
     start..start + length
-}
-
-fn failed(path: &Utf8Path, error: &std::io::Error) -> Diagnostic {
-    let remedy = match error.kind() {
-        ErrorKind::StorageFull => "make space there",
-        _ => "check the path and its permissions",
-    };
-    Diagnostic::of_file(path, error.to_string(), remedy)
 }

@@ -1,5 +1,7 @@
 //! The reports of operations, as text for people.
 
+use camino::Utf8PathBuf;
+
 use crate::cli::failure::Failure;
 use crate::cli::output::outln;
 use crate::cli::progress;
@@ -7,6 +9,9 @@ use crate::log::note;
 use crate::names::ServiceName;
 use crate::service::event::{Event, Observer};
 use crate::systemd::Manager;
+
+/// The number of files that a warning names.
+const MOST_NAMED: usize = 3;
 
 /// Prints events: results to standard output, what went wrong to standard error.
 pub(crate) struct Console;
@@ -24,6 +29,19 @@ impl Observer for Console {
     }
 }
 
+/// Returns the warning of files that become readable to all users of the host.
+fn exposed(service: &ServiceName, files: &[Utf8PathBuf]) -> String {
+    let named = files.iter().take(MOST_NAMED).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
+    let more = match files.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{service}: warning: other users can read the stored {named}{more}, which they could not read before; keep \
+         secrets out of the declaration and pass them with `credentials`"
+    )
+}
+
 enum Text {
     Result(String),
     Problem(String),
@@ -35,6 +53,7 @@ fn text(event: Event) -> Text {
             let already = if is_declared { ", already declared" } else { "" };
             Text::Result(format!("{service}: generation {generation}{already}"))
         }
+        Event::Exposed { service, files } => Text::Problem(exposed(&service, &files)),
         Event::ImagePinned { service, digest } => Text::Result(format!("{service}: pinned the image to {digest}")),
         Event::DependencyFailed { service, dependency } => {
             Text::Problem(format!("{service}: not declared: its dependency {dependency} failed"))

@@ -28,6 +28,8 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::inode::Inode;
+
 /// The network namespace of PID 1, where the proxies run.
 const HOST_NETWORK: &str = "/proc/1/ns/net";
 /// The size of the buffer in bytes: the kernel sends at most 32 KiB at a time, netlink(7).
@@ -76,7 +78,8 @@ impl fmt::Display for InFlight {
 ///
 /// # Errors
 /// If sock_diag(7) is missing or fails, if the network namespace of PID 1 cannot be entered, or if a socket listens at
-/// `socket` that sock_diag does not show: it is in another network namespace, or `socket` is a symbolic link.
+/// `socket` that sock_diag does not show: it is in another network namespace, or was bound
+/// under another path.
 pub(crate) fn in_flight(socket: &Utf8Path) -> io::Result<InFlight> {
     Diagnostics::of_host()?.in_flight(socket)
 }
@@ -251,11 +254,18 @@ fn count_in(count: &mut InFlight, found: &UnixResponse) {
     }
 }
 
-/// Returns whether a process listens at `socket`, by connecting to it.
+/// Returns whether a process listens at `socket`, by connecting to it. Nothing does where there is a link: a service may
+/// have put it there.
 fn is_listened_to(socket: &Utf8Path) -> io::Result<bool> {
+    let inode = match Inode::socket(socket) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+            return Ok(false);
+        }
+        inode => inode?,
+    };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let probe = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    match net::connect(&probe, &SocketAddrUnix::new(socket.as_std_path())?) {
+    match net::connect(&probe, &SocketAddrUnix::new(inode.path().as_std_path())?) {
         Ok(()) | Err(Errno::AGAIN) => Ok(true), // AGAIN: the queue is full
         Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(false),
         Err(error) => Err(error.into()),
@@ -345,7 +355,7 @@ mod tests {
         let place = Place::new();
         let _listener = UnixListener::bind(&place.socket).unwrap();
         let link = place.socket.with_file_name("link");
-        std::os::unix::fs::symlink(&place.socket, &link).unwrap();
+        std::fs::hard_link(&place.socket, &link).unwrap();
         let error = in_flight(&link).unwrap_err();
         assert!(error.to_string().contains("does not show"), "{error}");
     }

@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::process;
 use std::time::{Duration, Instant};
 
+use camino::Utf8PathBuf;
+
 use crate::atomic;
 use crate::deployment;
 use crate::deployment::connections;
@@ -67,7 +69,7 @@ pub(crate) fn start(
     }
     if matches!(part, Part::Slots | Part::All) {
         if model.listen.kind == ListenKind::Unix {
-            prepare::open_to_proxy(layout, deployment, &model.listen)?;
+            prepare::open_to_callers(layout, deployment, &model.listen)?;
         }
         state::set_ready(layout, deployment)?;
         slot::settle(layout, &deployment.service)?;
@@ -147,7 +149,7 @@ pub(crate) fn stop(
             slot::withdraw(layout, deployment)?;
         }
     }
-    match drain::wait(&layout.at(&deployment.socket(layout)), network.as_deref(), deadline) {
+    match drain::wait(&layout.at(&bound_name(layout, deployment)), network.as_deref(), deadline) {
         Ok(()) => Ok(()),
         Err(DrainError::TimedOut { left }) => {
             note!("{}: stopping although {left} after {timeout:?}", deployment.unit());
@@ -177,6 +179,14 @@ pub(crate) fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration,
     let limit = format!("{}s", left.as_secs_f64());
     let error = process::Command::new("timeout").args(["--verbose", "--kill-after=1s", &limit]).args(command).exec();
     Err(Error(format!("could not run timeout(1): {error}")))
+}
+
+/// Returns the name that bind(2) got for the socket that callers reach: the kernel lists sockets by it.
+fn bound_name(layout: &Layout, deployment: &Deployment) -> Utf8PathBuf {
+    match deployment::model(layout, deployment) {
+        Ok(model) if !model.listen.has_socket() => deployment.own_socket(layout),
+        _ => deployment.socket(layout),
+    }
 }
 
 /// Returns whether a deployment stops because it was idle for long enough: its callers' socket stays active then.

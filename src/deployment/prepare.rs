@@ -3,7 +3,7 @@
 use fs_err as fs;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;
 
@@ -13,6 +13,7 @@ use crate::deployment::state;
 use crate::engine::podman::network::Network;
 use crate::engine::{self, podman};
 use crate::error::{Error, Result};
+use crate::inode::Inode;
 use crate::layout::{Layout, Scope};
 use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
 use crate::names::{Deployment, PROXY_GROUP};
@@ -75,34 +76,41 @@ fn create_socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let dir = layout.at(&layout.socket_dir(&deployment.service, &deployment.generation, deployment.instance));
     fs::create_dir_all(&dir)?;
     fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o1777))?;
-    fs::set_permissions(&above, std::fs::Permissions::from_mode(0o750))?;
-    give_to_proxy(&above)?;
+    give_to_proxy(&Inode::open(&above)?, 0o750)?;
     // A killed process leaves its socket, on which bind(2) would fail.
     Ok(atomic::remove_file(&layout.at(&deployment.own_socket(layout)))?)
 }
 
-/// Lets the proxy connect to a socket that a process has bound itself.
+/// Lets callers reach a socket that a process has bound itself: it gets a name in a directory of root's, because the
+/// process could make its own name lead to any other socket.
 ///
 /// # Errors
-/// If the socket's group, mode or link cannot be set.
-pub(crate) fn open_to_proxy(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
-    let socket = deployment.own_socket(layout);
+/// If there is no socket or it is another user's, or if its group, mode or name cannot be set.
+pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
+    let own = layout.at(&deployment.own_socket(layout));
+    let socket = Inode::socket(&own)?;
+    let user = Inode::open(own.parent().unwrap_or(&own))?.owner();
+    // What runs as root may have given its socket away, and any user may write to the directory of a container.
+    if user != 0 && socket.owner() != user {
+        return Err(Error(format!("{own} belongs to user {}, not to the service's user {user}", socket.owner())));
+    }
     if layout.scope == Scope::System {
-        give_to_proxy(&layout.at(&socket))?;
-        fs::set_permissions(layout.at(&socket), std::fs::Permissions::from_mode(0o660))?;
+        give_to_proxy(&socket, 0o660)?;
     }
     // With a bridge, its socket has the path that slots lead to.
-    if listen.has_socket() { Ok(()) } else { Ok(atomic::link(&socket, &layout.at(&deployment.socket(layout)))?) }
+    let is_bridged = listen.is_bridged();
+    let name = if is_bridged { deployment.bound_socket(layout) } else { deployment.socket(layout) };
+    Ok(socket.link(&layout.at(&name))?)
 }
 
-/// Changes the group of a socket or a directory to that of the proxy.
+/// Changes the group of a socket or a directory to that of the proxy, and its mode.
 ///
 /// # Errors
 /// If the group does not exist, or cannot be set.
-pub(crate) fn give_to_proxy(path: &Utf8Path) -> Result<()> {
+pub(crate) fn give_to_proxy(inode: &Inode, mode: u32) -> Result<()> {
     let group = accounts::group(PROXY_GROUP)?;
     let group = group.ok_or_else(|| Error(format!("there is no group {PROXY_GROUP}; run `systemd-sysusers`")))?;
-    Ok(chown(path, None, Some(group.as_raw()))?)
+    Ok(inode.give(group.as_raw(), mode)?)
 }
 
 /// Finds the address of a running deployment in podman's network and writes it to the deployment's variables; returns

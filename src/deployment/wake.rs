@@ -16,6 +16,7 @@ use crate::deployment::endpoint::Endpoint;
 use crate::deployment::state::{self, Runtime, State};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::model::ListenKind;
 use crate::names::Deployment;
 use crate::systemd::Manager;
 
@@ -41,7 +42,10 @@ pub(crate) fn relay(
 ) -> Result<Infallible> {
     wait(layout, manager, deployment);
     let listen = deployment::model(layout, deployment)?.listen;
-    let endpoint = Endpoint::of(layout, deployment, &listen)?;
+    let endpoint = match listen.kind {
+        ListenKind::Unix => Endpoint::Unix(layout.at(&deployment.bound_socket(layout))),
+        ListenKind::Tcp | ListenKind::Activation => Endpoint::of(layout, deployment, &listen)?,
+    };
     let [program, options @ ..] = command else { return Err(Error("there is no command".to_owned())) };
     let error = Command::new(program).args(options).arg(endpoint.to_string()).exec();
     Err(Error(format!("{program} cannot be run: {error}")))

@@ -11,13 +11,12 @@ use crate::atomic::{self, Staging};
 use crate::compile::functions::load_function;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path};
+use crate::given::{Entry, Given, Kind, failed, must_fit, permissions};
 use crate::layout::Layout;
 use crate::model::alias::Alias;
 use crate::model::function::Compiled;
 use crate::names::FunctionId;
-use crate::source::files::MAX_BYTES;
 use crate::source::functions::{self, ALIASES, MANIFEST, Owned, SOCKET};
-use crate::source::read;
 use crate::{path, template};
 
 /// Gathers a manifest and what travels with it in an empty directory: the `files` it names, and words of its command
@@ -26,19 +25,28 @@ use crate::{path, template};
 /// # Errors
 /// If a file is missing, not beside the manifest, or too large.
 pub fn gather(manifest: &Utf8Path, variables: &BTreeMap<String, String>, to: &Utf8Path) -> Result<(), Diagnostics> {
-    let text = read::text(manifest, manifest)?;
-    let text = template::render(manifest, &text, variables)?;
-    let document = functions::parse(&text, manifest)?;
     let from = manifest.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    let mut gathering = Gathering { document: &document, from, to, bytes: 0 };
-    fs::write(to.join(MANIFEST), &text).map_err(|error| failed(&to.join(MANIFEST), &error))?;
+    let given = &Given::open(from)?;
+    let name = Utf8Path::new(manifest.file_name().unwrap_or(MANIFEST));
+    if let Some(Entry { kind: Kind::Link { target }, .. }) = given.entry(name)? {
+        let message = format!("is a link, to {target}, and not a file");
+        return Err(Diagnostic::of_file(manifest, message, "copy what it links to").into());
+    }
+    let text = template::render(manifest, &given.text(name)?, variables)?;
+    let document = functions::parse(&text, manifest)?;
+    let mut gathering = Gathering { document: &document, given, entries: Vec::new() };
     let mut errors = Diagnostics::default();
     for (at, word) in travelling(&document) {
-        if let Err(error) = gathering.take(&at, &word) {
-            errors.0.push(error);
+        if let Err(found) = gathering.take(&at, &word) {
+            errors.0.extend(found.0);
         }
     }
-    errors.into_result()
+    errors.into_result()?;
+    must_fit(from, "function", &gathering.entries)?;
+    let place = to.join(MANIFEST);
+    let written = fs::write(&place, &text).and_then(|()| fs::set_permissions(&place, permissions(false)));
+    written.map_err(|error| failed(&place, error))?;
+    Ok(gathering.entries.iter().try_for_each(|entry| given.copy(entry, to))?)
 }
 
 /// Paths beside the manifest, and where each is written.
@@ -61,17 +69,17 @@ fn travelling(document: &Node) -> Vec<(Path, String)> {
 
 struct Gathering<'a> {
     document: &'a Node,
-    from: &'a Utf8Path,
-    to: &'a Utf8Path,
-    bytes: u64,
+    given: &'a Given,
+    /// Each directory before what is in it.
+    entries: Vec<Entry>,
 }
 
 impl Gathering<'_> {
-    fn error(&self, at: &Path, message: impl Into<String>, remedy: &str) -> Diagnostic {
-        self.document.error(at, message, remedy)
+    fn error(&self, at: &Path, message: impl Into<String>, remedy: &str) -> Diagnostics {
+        self.document.error(at, message, remedy).into()
     }
 
-    fn take(&mut self, at: &Path, word: &str) -> Result<(), Diagnostic> {
+    fn take(&mut self, at: &Path, word: &str) -> Result<(), Diagnostics> {
         let path = Utf8Path::new(word.strip_prefix("./").unwrap_or(word));
         let is_plain = path.components().all(|part| matches!(part, Utf8Component::Normal(_)));
         if !is_plain || word.is_empty() {
@@ -85,59 +93,29 @@ impl Gathering<'_> {
         for part in path.components() {
             here.push(part.as_str());
             let is_last = here == path;
-            let Ok(metadata) = self.from.join(&here).symlink_metadata() else {
-                let remedy = format!("put it at {}", self.from.join(&here));
+            let Some(entry) = self.given.entry(&here)? else {
+                let remedy = format!("put it at {}", self.given.shown(&here));
                 return Err(self.error(at, format!("{here} is not there"), &remedy));
             };
-            if !is_last && metadata.is_symlink() {
+            if !is_last && matches!(entry.kind, Kind::Link { .. }) {
                 let remedy = "name what it links to";
                 return Err(self.error(at, format!("{here} is a link on the way"), remedy));
             }
-            self.entry(&here, is_last)?;
+            let has_content = is_last && entry.kind == Kind::Directory;
+            self.add(entry);
+            if has_content {
+                self.given.below(&here)?.into_iter().for_each(|entry| self.add(entry));
+            }
         }
         Ok(())
     }
 
-    /// Copies one entry, and everything below it if that `is_recursive`.
-    fn entry(&mut self, path: &Utf8Path, is_recursive: bool) -> Result<(), Diagnostic> {
-        let (from, to) = (self.from.join(path), self.to.join(path));
-        let failed = |error: io::Error| failed(&from, &error);
-        let metadata = from.symlink_metadata().map_err(failed)?;
-        if metadata.is_dir() {
-            if !to.is_dir() {
-                fs::create_dir(&to).map_err(failed)?;
-            }
-            let mut names: Vec<_> = Vec::new();
-            if is_recursive {
-                for entry in from.read_dir_utf8().map_err(failed)? {
-                    names.push(entry.map_err(failed)?.file_name().to_owned());
-                }
-            }
-            names.sort();
-            return names.iter().try_for_each(|name| self.entry(&path.join(name), true));
+    /// Adds an entry, unless it was named before.
+    fn add(&mut self, entry: Entry) {
+        if !self.entries.iter().any(|other| other.path == entry.path) {
+            self.entries.push(entry);
         }
-        if to.symlink_metadata().is_ok() {
-            return Ok(()); // named twice
-        }
-        if metadata.is_symlink() {
-            return symlink(from.read_link_utf8().map_err(failed)?, &to).map_err(failed);
-        }
-        if !metadata.is_file() {
-            let remedy = "remove it from the function";
-            return Err(Diagnostic::of_file(&from, "is neither a file, a directory nor a link", remedy));
-        }
-        self.bytes += metadata.len();
-        if self.bytes > MAX_BYTES {
-            let message = format!("the function's files are more than {} MiB", MAX_BYTES >> 20);
-            let remedy = "put what is big into a package, an image or /srv: every reload hashes these files";
-            return Err(Diagnostic::of_file(&from, message, remedy));
-        }
-        fs::copy(&from, &to).map(drop).map_err(failed)
     }
-}
-
-fn failed(path: &Utf8Path, error: &io::Error) -> Diagnostic {
-    Diagnostic::of_file(path, error.to_string(), "check the path and its permissions")
 }
 
 /// Returns the directory of declared functions.
@@ -166,14 +144,12 @@ pub fn put(layout: &Layout, staged: Staging, compiled: &Compiled) -> io::Result<
     let fresh = Utf8PathBuf::try_from(stored.path().to_owned()).map_err(io::Error::other)?;
     crate::service::store::copy(&dir, &fresh, &compiled.function.files)?;
     fs::copy(dir.join(MANIFEST), fresh.join(MANIFEST))?;
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(fresh.join(MANIFEST), std::fs::Permissions::from_mode(0o644))?;
+    fs::set_permissions(fresh.join(MANIFEST), permissions(false))?;
     symlink(layout.function_sockets().join(compiled.id.as_str()), fresh.join(SOCKET))?;
     let again = load_function(layout, &fresh, &fresh, None).map_err(|error| io::Error::other(error.to_string()))?;
     if again.id != compiled.id {
         return Err(io::Error::other("the function changed while it was copied; try again"));
     }
-    rustix::fs::syncfs(fs::File::open(&fresh)?)?;
     atomic::replace_dir(stored, &layout.at(&base(layout)).join(compiled.id.as_str())).map(drop)
 }
 
@@ -200,7 +176,9 @@ pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn take(layout: &Layout, alias: &Alias) -> io::Result<()> {
-    atomic::remove_file(&link(layout, alias))
+    let link = link(layout, alias);
+    atomic::remove_file(&link)?;
+    atomic::sync_parent(&link)
 }
 
 /// Lists the aliases of a function.
@@ -217,5 +195,7 @@ pub(crate) fn owned(layout: &Layout, id: &FunctionId) -> Result<Vec<Alias>, Diag
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn remove(layout: &Layout, dir: &Utf8Path) -> io::Result<()> {
-    atomic::remove_dir(&layout.at(dir))
+    let dir = layout.at(dir);
+    atomic::remove_dir(&dir)?;
+    atomic::sync_parent(&dir)
 }

@@ -3,13 +3,13 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use camino::Utf8Path;
 
 use crate::atomic;
 use crate::deployment::prepare::give_to_proxy;
+use crate::inode::Inode;
 use crate::names::FunctionId;
 
 /// Returns the listening socket that is stdin, `StandardInput=socket` of systemd.exec(5). None if stdin is something else.
@@ -34,8 +34,6 @@ pub(crate) fn bind(dir: &Utf8Path, id: &FunctionId) -> Result<UnixListener, Stri
     atomic::remove_file(&path).map_err(failed)?;
     let listener = UnixListener::bind(&path).map_err(failed)?;
     // As SocketGroup= and SocketMode= of the function's unit. Only root may give a file away; others serve no proxy.
-    if give_to_proxy(&path).is_ok() {
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
-    }
+    let _ = give_to_proxy(&Inode::socket(&path).map_err(failed)?, 0o660);
     Ok(listener)
 }

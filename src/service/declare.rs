@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::atomic::{self, Staging};
 use crate::compile::host::Compiled;
+use crate::layout::Scope;
 use crate::live::Target;
 use crate::names::ServiceName;
 use crate::proxy::publish;
@@ -68,7 +69,7 @@ fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceNa
     let provenance = dependencies::provenance(&place, &request.dir, variables, name, dependents.last())?;
     let staged = atomic::staging(&place)?;
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(Failure::failed)?;
-    template::render_dir(&request.dir, &dir, &provenance.variables)?;
+    let private = template::render_dir(&request.dir, &dir, &provenance.variables)?;
     provenance::write(&dir, &provenance)?;
     let (services, pins) = compile(machine, request, &dir, dependents)?;
 
@@ -76,6 +77,9 @@ fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceNa
     for Compiled { service, id, .. } in &services {
         let (service, generation) = (service.name.clone(), id.clone());
         machine.report(Event::Compiled { service, generation, is_declared });
+    }
+    if !private.is_empty() && layout.scope == Scope::System {
+        machine.report(Event::Exposed { service: name.clone(), files: private });
     }
     if is_declared && !request.applies {
         return Ok(());
@@ -213,7 +217,7 @@ fn withdraw(machine: &Machine, name: &ServiceName, failed: &[Compiled], place: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{Layout, Scope};
+    use crate::layout::Layout;
     use crate::service::event::Observer;
     use crate::systemd::Manager;
 

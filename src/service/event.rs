@@ -16,6 +16,11 @@ pub(crate) enum Event {
         generation: GenerationId,
         is_declared: bool,
     },
+    /// Files that others cannot read where they are declared from, and can in a stored generation.
+    Exposed {
+        service: ServiceName,
+        files: Vec<Utf8PathBuf>,
+    },
     /// The newest image of a service became part of its declaration.
     ImagePinned {
         service: ServiceName,

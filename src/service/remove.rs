@@ -23,10 +23,12 @@ pub(crate) fn remove(machine: &Machine, name: &ServiceName) -> Result<()> {
     // Before the stop: another command that is declaring it would start it again.
     let _lock = lock::declaration(layout, name)?;
     manager.stop(&units)?;
-    atomic::remove_dir(&layout.at(&layout.declaration(name)))?;
+    let place = layout.at(&layout.declaration(name));
+    atomic::remove_dir(&place)?;
     for name in &names {
         atomic::remove_dir(&layout.at(&overrides::dir(layout, name)))?;
     }
+    atomic::sync_parent(&place)?;
     manager.daemon_reload()?;
     manager.reset_failed(&units);
     for name in &names {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::compile::host::Compiled;
+use crate::given::permissions;
 use crate::layout::Layout;
 use crate::model::{File, FileKind, Service};
 use crate::names::{GenerationId, ServiceName};
@@ -58,7 +59,6 @@ pub(crate) fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) 
     if copied != compiled.service.files {
         return Err(io::Error::other(format!("{dir} changed while it was copied; try again")));
     }
-    rustix::fs::syncfs(fs::File::open(&fresh)?)?;
     atomic::replace_dir(staging, &stored).map(drop)
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path, files: &[File]) -> io::Result
             FileKind::Symlink { target } => symlink(target, &at)?,
             FileKind::Regular { executable, .. } => {
                 fs::copy(from.join(path), &at)?;
-                mode(&at, if *executable { 0o755 } else { 0o644 })?;
+                fs::set_permissions(&at, permissions(*executable))?;
             }
         }
     }

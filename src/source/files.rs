@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
@@ -14,6 +15,9 @@ use crate::names::hex;
 
 /// The largest size of a declaration's files together, in bytes: each reload hashes them, at 3.4 s per GiB.
 pub(crate) const MAX_BYTES: u64 = 32 << 20;
+/// The largest number of directories above a declaration's file: a path longer than 4096 bytes can be neither opened nor
+/// mounted.
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// Lists the files of the declaration in `dir`, by path, with digests of their content; errors name them below `shown`.
 ///
@@ -30,55 +34,74 @@ pub(crate) fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagn
 /// If a file cannot be read, is a link out of the directory, or is neither file, directory nor link; or if all together
 /// are larger than 32 MiB.
 pub(crate) fn files_beside(own: &[&str], dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
-    let mut files = Vec::new();
-    walk(own, dir, shown, Utf8Path::new(""), &mut files)?;
-    files.sort_by(|one: &File, other: &File| one.path.cmp(&other.path));
-    let bytes: u64 = files
-        .iter()
-        .map(|file| match file.kind {
-            FileKind::Regular { size, .. } => size,
-            FileKind::Directory | FileKind::Symlink { .. } => 0,
-        })
-        .sum();
-    if bytes > MAX_BYTES {
-        let message = format!("the declaration's files are {} MiB, more than {}", bytes >> 20, MAX_BYTES >> 20);
-        let remedy = "put what is big into a package, an image or /srv: every reload hashes these files";
-        return Err(Diagnostic::of_file(shown, message, remedy));
-    }
-    Ok(files)
+    let mut walk = Walk { own, dir, shown, files: Vec::new(), bytes: 0 };
+    walk.directory(Utf8Path::new(""))?;
+    walk.files.sort_by(|one: &File, other: &File| one.path.cmp(&other.path));
+    Ok(walk.files)
 }
 
-fn walk(
-    own: &[&str],
-    dir: &Utf8Path,
-    shown: &Utf8Path,
-    below: &Utf8Path,
-    files: &mut Vec<File>,
-) -> Result<(), Diagnostic> {
-    let here = dir.join(below);
-    let failed = |error: io::Error| unreadable(&shown.join(below), &error);
-    let mut entries = here.read_dir_utf8().map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    // Sorted, so that the reported error does not depend on the order in which files were created.
-    entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
-    for entry in entries {
-        let path = below.join(entry.file_name());
-        if own.contains(&path.as_str()) {
-            continue;
+struct Walk<'a> {
+    own: &'a [&'a str],
+    dir: &'a Utf8Path,
+    shown: &'a Utf8Path,
+    files: Vec<File>,
+    /// The size of the files so far.
+    bytes: u64,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, below: &Utf8Path) -> Result<(), Diagnostic> {
+        let failed = |error: io::Error| unreadable(&self.shown.join(below), &error);
+        if below.components().count() > MAX_DEPTH {
+            let message = format!("is more than {MAX_DEPTH} directories deep");
+            return Err(Diagnostic::of_file(&self.shown.join(below), message, "remove it from the declaration"));
         }
-        let kind = entry.file_type().map_err(failed)?;
-        if kind.is_dir() {
-            files.push(File { path: path.clone(), kind: FileKind::Directory });
-            walk(own, dir, shown, &path, files)?;
-        } else if kind.is_symlink() {
-            files.push(File { kind: link(entry.path(), &shown.join(&path), &path)?, path });
-        } else if kind.is_file() {
-            files.push(File { kind: regular(entry.path(), &shown.join(&path))?, path });
-        } else {
-            let message = "is neither a file, a directory nor a link";
-            return Err(Diagnostic::of_file(&shown.join(path), message, "remove it from the declaration"));
+        let here = self.dir.join(below);
+        let mut entries = here.read_dir_utf8().map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        // Sorted, so that the reported error does not depend on the order in which files were created.
+        entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
+        for entry in entries {
+            let path = below.join(entry.file_name());
+            if self.own.contains(&path.as_str()) {
+                continue;
+            }
+            let kind = entry.file_type().map_err(|error| unreadable(&self.shown.join(below), &error))?;
+            if kind.is_dir() {
+                self.files.push(File { path: path.clone(), kind: FileKind::Directory });
+                self.directory(&path)?;
+            } else if kind.is_symlink() {
+                self.files.push(File { kind: link(entry.path(), &self.shown.join(&path), &path)?, path });
+            } else if kind.is_file() {
+                let kind = self.regular(entry.path(), &self.shown.join(&path))?;
+                self.files.push(File { kind, path });
+            } else {
+                let message = "is neither a file, a directory nor a link";
+                return Err(Diagnostic::of_file(&self.shown.join(path), message, "remove it from the declaration"));
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn regular(&mut self, path: &Utf8Path, shown: &Utf8Path) -> Result<FileKind, Diagnostic> {
+        let failed = |error: io::Error| unreadable(shown, &error);
+        let mut file = fs::File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        self.bytes = self.bytes.saturating_add(metadata.len());
+        // The size is checked first, because to read and hash a disk image would take minutes.
+        if self.bytes > MAX_BYTES {
+            let message =
+                format!("the declaration's files are {} MiB or more, and may be {}", self.bytes >> 20, MAX_BYTES >> 20);
+            let remedy = "put what is big into a package, an image or /srv: every reload hashes these files";
+            return Err(Diagnostic::of_file(self.shown, message, remedy));
+        }
+        let mut content = vec![0; metadata.len() as usize];
+        file.read_exact(&mut content).map_err(failed)?;
+        Ok(FileKind::Regular {
+            executable: metadata.permissions().mode() & 0o100 != 0,
+            size: content.len() as u64,
+            sha256: hex(&Sha256::digest(&content)),
+        })
+    }
 }
 
 fn link(path: &Utf8Path, shown: &Utf8Path, relative: &Utf8Path) -> Result<FileKind, Diagnostic> {
@@ -97,23 +120,4 @@ fn link(path: &Utf8Path, shown: &Utf8Path, relative: &Utf8Path) -> Result<FileKi
         }
     }
     Ok(FileKind::Symlink { target })
-}
-
-fn regular(path: &Utf8Path, shown: &Utf8Path) -> Result<FileKind, Diagnostic> {
-    use std::os::unix::fs::PermissionsExt;
-    let failed = |error: io::Error| unreadable(shown, &error);
-    let mut file = fs::File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    // The size is checked first, because to read and hash a disk image would take minutes.
-    if metadata.len() > MAX_BYTES {
-        let message = format!("is {} MiB, more than {}", metadata.len() >> 20, MAX_BYTES >> 20);
-        return Err(Diagnostic::of_file(shown, message, "put it into a package, an image or /srv"));
-    }
-    let mut content = vec![0; metadata.len() as usize];
-    file.read_exact(&mut content).map_err(failed)?;
-    Ok(FileKind::Regular {
-        executable: metadata.permissions().mode() & 0o100 != 0,
-        size: content.len() as u64,
-        sha256: hex(&Sha256::digest(&content)),
-    })
 }

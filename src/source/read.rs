@@ -11,6 +11,9 @@ use crate::document::Node;
 use crate::layout::Layout;
 use crate::listing;
 
+/// The largest size of a text that people write, in bytes.
+const MAX_TEXT: u64 = 1 << 20;
+
 /// Lists the names in a directory without hidden ones, sorted; a missing directory is empty. A name that is not UTF-8
 /// is one of the `errors`.
 ///
@@ -63,8 +66,17 @@ pub(super) fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Dia
 /// Reads a file's text; errors name the file as `shown`.
 ///
 /// # Errors
-/// If the file cannot be read or is not UTF-8.
+/// If it is no regular file, is larger than 1 MiB or not UTF-8, or cannot be read.
 pub(crate) fn text(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnostic> {
+    // To open a FIFO or to read a disk image would hold up the generator, and with it the boot.
+    let metadata = fs::metadata(path).map_err(|error| unreadable(shown, &error))?;
+    if !metadata.is_file() {
+        return Err(Diagnostic::of_file(shown, "is not a regular file", "write a file in its place, or remove it"));
+    }
+    if metadata.len() > MAX_TEXT {
+        let message = format!("is {} MiB, more than {}", metadata.len() >> 20, MAX_TEXT >> 20);
+        return Err(Diagnostic::of_file(shown, message, "write a declaration, or remove it"));
+    }
     let bytes = fs::read(path).map_err(|error| unreadable(shown, &error))?;
     String::from_utf8(bytes).map_err(|_| Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8"))
 }

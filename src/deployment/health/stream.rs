@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::deployment::endpoint::Endpoint;
+use crate::inode::Inode;
 
 /// A connection to a deployment's endpoint, over a unix socket or TCP.
 pub(crate) enum Stream {
@@ -22,7 +23,8 @@ impl Stream {
     /// If the connection is refused.
     pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            // The service's user may have put a link there, to a socket that only root can connect to.
+            Endpoint::Unix(path) => UnixStream::connect(Inode::socket(path)?.path()).await.map(Self::Unix),
             Endpoint::Tcp(address) => TcpStream::connect(address).await.map(Self::Tcp),
         }
     }
