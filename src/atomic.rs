@@ -23,15 +23,23 @@ const FILLED: &str = "filled";
 /// # Errors
 /// If the file system refuses an operation, with the path; the old content is unchanged then.
 pub(crate) fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
-    write_beside(path, content).map_err(|error| named(path, &error))
+    write_beside(path, content, 0o644).map_err(|error| named(path, &error))
 }
 
-fn write_beside(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+/// Writes a file that only its owner may read: a temporary file beside it, synced, then renamed.
+///
+/// # Errors
+/// If the file system refuses an operation, with the path; the old content is unchanged then.
+pub(crate) fn write_private(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+    write_beside(path, content, 0o600).map_err(|error| named(path, &error))
+}
+
+fn write_beside(path: &Utf8Path, content: &[u8], mode: u32) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
     flock(file.as_file(), FlockOperation::LockExclusive)?;
     file.write_all(content)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     sync_parent(path)

@@ -30,3 +30,4 @@ pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod run;
 pub mod store;
+pub(crate) mod writable;

@@ -21,7 +21,7 @@ use crate::names::{BRIDGE_USER, PROXY_GROUP};
 use crate::proxy::driver::Driver;
 use crate::proxy::files::OUTPUT;
 use crate::proxy::publish;
-use crate::service::notes;
+use crate::service::{notes, writable};
 use crate::{accounts, atomic, live};
 
 /// The oldest systemd that runs the compiled units.
@@ -74,6 +74,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     findings.extend(podman(context, &host));
     findings.extend(declarations(&host));
+    findings.extend(writable::by_others(&context.layout).iter().map(|it| bad(it.headline(), it.remedy())));
     findings.extend(left_over(context, &host)?);
     let is_bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
     if arguments.json {

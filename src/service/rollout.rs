@@ -110,7 +110,8 @@ impl Rollout<'_> {
     /// Writes the target of the service, which its deployments read.
     fn write_target(&self, target: &Target) -> Result<()> {
         let path = self.machine.layout.at(&self.machine.layout.target(&self.compiled.service.name));
-        Ok(atomic::write(&path, &serde_json::to_vec(target).map_err(io::Error::from)?)?)
+        // The variables of a declaration may be secret.
+        Ok(atomic::write_private(&path, &serde_json::to_vec(target).map_err(io::Error::from)?)?)
     }
 
     fn settle_slots(&self) -> Result<()> {

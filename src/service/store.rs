@@ -54,6 +54,7 @@ pub(crate) fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) 
     let files = fresh.join(FILES);
     copy(dir, &files, &compiled.service.files)?;
     write::create(&fresh.join(DECLARED), &declared)?;
+    keep_from_others(&fresh.join(DECLARED))?;
     // What was hashed is what must run: a file may have been edited in between.
     let copied = files::files(&files, &files).map_err(|error| io::Error::other(error.to_string()))?;
     if copied != compiled.service.files {
@@ -84,7 +85,13 @@ fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
     let staging = atomic::staging(place)?;
     let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
     write::create(&fresh, declared)?;
+    keep_from_others(&fresh)?;
     atomic::replace_dir(staging, place).map(drop)
+}
+
+/// Lets nobody but root into a stored declaration, with its variables: no process of the service needs it.
+fn keep_from_others(declared: &Utf8Path) -> io::Result<()> {
+    fs::set_permissions(declared, std::fs::Permissions::from_mode(0o700))
 }
 
 /// Notes that a generation came into service.

@@ -1,0 +1,88 @@
+//! Stored declarations that other users may change. Whoever can, has commands run as root with the next reload.
+
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::diagnostic::Diagnostic;
+use crate::layout::{Layout, Scope};
+use crate::source::read;
+
+/// Finds what other users than root may change of the system's stored declarations, or of what they link to. A directory
+/// stands for everything in it. Other roots, and users' own declarations, are not looked at.
+pub(crate) fn by_others(layout: &Layout) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if layout.scope != Scope::System || layout.root() != "/" {
+        return found;
+    }
+    for base in layout.declaration_dirs().iter().chain(layout.function_dirs()) {
+        // What cannot be listed, the compiler reports.
+        for entry in base.read_dir_utf8().into_iter().flatten().flatten() {
+            if read::is_mask(entry.path()) {
+                continue;
+            }
+            found.extend(above(entry.path()).or_else(|| within(entry.path())));
+        }
+    }
+    found.sort_by_key(Diagnostic::headline);
+    found.dedup_by_key(|one| one.headline());
+    found
+}
+
+/// Finds the first directory on the way to a declaration, or to what it links to, that others may change.
+fn above(entry: &Utf8Path) -> Option<Diagnostic> {
+    let place = entry.canonicalize_utf8().ok()?;
+    let mut dirs: Vec<_> = place.ancestors().skip(1).chain(entry.ancestors().skip(1)).collect();
+    dirs.sort();
+    // In a sticky directory nobody may replace what is root's.
+    let is_sticky = |metadata: &Metadata| metadata.permissions().mode() & 0o1000 != 0;
+    dirs.into_iter().find_map(|dir| finding(dir, &dir.metadata().ok().filter(|it| !is_sticky(it))?))
+}
+
+fn within(path: &Utf8Path) -> Option<Diagnostic> {
+    let metadata = path.metadata().ok()?;
+    let own = finding(path, &metadata);
+    if own.is_some() || !metadata.is_dir() {
+        return own;
+    }
+    let entries = path.read_dir_utf8().into_iter().flatten().flatten();
+    let mut inside: Vec<Utf8PathBuf> = entries.map(|entry| entry.path().to_owned()).collect();
+    inside.sort();
+    inside.iter().filter(|path| !path.is_symlink()).find_map(|path| within(path))
+}
+
+fn finding(path: &Utf8Path, metadata: &Metadata) -> Option<Diagnostic> {
+    let mode = metadata.permissions().mode();
+    let why = match (metadata.uid(), metadata.gid()) {
+        (0, _) if mode & 0o002 != 0 => "any user may change it".to_owned(),
+        (0, group) if mode & 0o020 != 0 && group != 0 => format!("the group {group} may change it"),
+        (0, _) => return None,
+        (user, _) => format!("belongs to the user {user}"),
+    };
+    let message = format!("{why}, and root runs what is declared there");
+    Some(Diagnostic::of_file(path, message, format!("chown -R root:root {path}; chmod -R go-w {path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+
+    #[test]
+    fn what_others_may_write_is_found() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let root = Utf8Path::from_path(scratch.path()).expect("a UTF-8 path");
+        fs::create_dir(root.join("sub")).expect("a directory");
+        let file = root.join("sub/service.toml");
+        fs::write(&file, "").expect("a file");
+        let with = |mode| {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).expect("one's own");
+            finding(&file, &file.metadata().expect("a file")).map(|found| found.headline())
+        };
+        let is_root = file.metadata().expect("a file").uid() == 0;
+        assert_eq!(with(0o644).is_none(), is_root);
+        assert!(with(0o666).is_some());
+        assert_eq!(within(root).expect("the file").headline(), with(0o666).expect("the same"));
+    }
+}
