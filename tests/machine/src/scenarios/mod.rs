@@ -83,6 +83,7 @@ const ALL: &[&[Scenario]] = &[
     functions::workers::SCENARIOS,
     functions::containers::SCENARIOS,
     functions::examples::SCENARIOS,
+    attacks::files::SCENARIOS,
     package::SCENARIOS,
     newcomer::SCENARIOS,
     manual::SCENARIOS,
