@@ -1,6 +1,7 @@
 //! `conductor new`
 
 use fs_err as fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8PathBuf;
@@ -81,7 +82,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     for File { path, text, executable } in files {
         let path = dir.join(path.replace("NAME", name.as_str()));
         fs::create_dir_all(path.parent().unwrap_or(&dir))?;
-        fs::write(&path, text.replace("NAME", name.as_str()))?;
+        // Another user may have put a link there meanwhile.
+        fs::File::create_new(&path)?.write_all(text.replace("NAME", name.as_str()).as_bytes())?;
         if *executable {
             fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
         }

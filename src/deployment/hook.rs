@@ -69,7 +69,8 @@ pub(crate) fn start(
     }
     if matches!(part, Part::Slots | Part::All) {
         if model.listen.kind == ListenKind::Unix {
-            prepare::open_to_callers(layout, deployment, &model.listen)?;
+            let opened = prepare::open_to_callers(layout, deployment, &model.listen);
+            opened.map_err(|error| noted(layout, deployment, error.to_string()))?;
         }
         state::set_ready(layout, deployment)?;
         slot::settle(layout, &deployment.service)?;
@@ -85,12 +86,16 @@ fn wait_until_healthy(
     deadline: Instant,
 ) -> Result<()> {
     let endpoint = Endpoint::of(layout, deployment, &model.listen)?;
-    health::wait(&model.health, endpoint, main_pid, deadline).map(drop).map_err(|failed| {
-        let why = format!("{} is not healthy: {failed}", deployment.unit());
-        // A health check that the service's user runs may not write here; the journal has it too.
-        let _ = state::write_failure(layout, deployment, &why);
-        Error(why)
-    })
+    health::wait(&model.health, endpoint, main_pid, deadline)
+        .map(drop)
+        .map_err(|failed| noted(layout, deployment, format!("{} is not healthy: {failed}", deployment.unit())))
+}
+
+/// Returns an error, and notes it for the rollout.
+fn noted(layout: &Layout, deployment: &Deployment, why: String) -> Error {
+    // A health check that the service's user runs may not write here; the journal has it too.
+    let _ = state::write_failure(layout, deployment, &why);
+    Error(why)
 }
 
 /// Stops a bridge that leads to the address of the process before. `_cleanup` has done that, unless it was killed, too.

@@ -19,6 +19,7 @@ scenarios!("attacks":
     modes_of_a_private_umask: "root declares with umask 077" => "the service's and the function's users can read their files",
     variables_are_not_readable: "a local user looks for a declaration's variables and private files" => "only what systemd itself shows is found, and declare warns of a file that others could not read before",
     changeable_declarations_are_told: "a stored declaration, or what it links to, may be changed by a local user" => "`check` and `doctor` name it",
+    declarations_are_synced: "the power is cut in the middle of a declare or a removal" => "a generation's files are on disk before its declaration is, and each directory after what was renamed in it",
     swapped_while_declared: "a local user swaps files and directories of a declaration for links while root declares it, again and again" => "nothing of root's is ever stored",
 );
 
@@ -334,4 +335,29 @@ fn swapped_while_declared(m: &mut Machine) {
         tries += 1;
     }
     m.note(format!("{tries} declarations"));
+}
+
+/// A power cut after any of a command's steps finds the old or the new declaration, with all its files.
+fn declarations_are_synced(m: &mut Machine) {
+    let trace = "strace -f -y -qq -o /run/trace -e trace=fsync,syncfs,rename,renameat,renameat2,unlinkat,rmdir";
+    Shop::new(1).write(m);
+    for version in ["1", "2"] {
+        m.run(&format!("{trace} {} --no-start", shop::command(version)));
+        let trace = m.read("/run/trace");
+        let at = |from: usize, words: &[&str]| {
+            let found = trace.lines().skip(from).position(|line| words.iter().all(|word| line.contains(word)));
+            from + found.unwrap_or_else(|| panic!("no {words:?} after line {from} of:\n{trace}"))
+        };
+        let mut moved = Vec::new();
+        for (place, name) in [("/var/lib/conductor/generations/shop", "shop/"), ("/etc/conductor/services", "/shop\"")]
+        {
+            let filled = at(0, &["syncfs(", &format!("<{place}/.conductor-")]);
+            let renamed = at(filled, &["rename", &format!("\"{place}/.conductor-"), name]);
+            moved.push(at(renamed, &["fsync(", &format!("<{place}>")]));
+        }
+        assert!(moved[0] < moved[1], "the generation's files are on disk before its declaration:\n{trace}");
+    }
+    m.run(&format!("{trace} conductor service rm shop"));
+    let trace = m.read("/run/trace");
+    assert!(trace.lines().any(|line| line.contains("fsync(") && line.contains("</etc/conductor/services>")), "{trace}");
 }
