@@ -212,6 +212,12 @@ pub(crate) fn must_fit(shown: &Utf8Path, what: &str, entries: &[Entry]) -> Resul
     Err(Diagnostic::of_file(shown, message, remedy))
 }
 
+/// Lists the files that others cannot read.
+pub(crate) fn private(entries: &[Entry]) -> impl Iterator<Item = &Utf8Path> {
+    let private = entries.iter().filter(|entry| matches!(entry.kind, Kind::File { is_private: true, .. }));
+    private.map(|entry| entry.path.as_path())
+}
+
 /// Returns the permissions of a stored file.
 pub(crate) fn permissions(is_executable: bool) -> Permissions {
     Permissions::from_mode(if is_executable { 0o755 } else { 0o644 })

@@ -9,7 +9,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Position, Source};
-use crate::given::{Entry, Given, Kind, failed, must_fit, permissions};
+use crate::given::{Entry, Given, Kind, failed, must_fit, permissions, private};
 use crate::source::{DECLARATION, PROVENANCE};
 
 /// Suffix of files that are templates; it is dropped.
@@ -35,9 +35,7 @@ pub fn render_dir(
     let mut errors = Diagnostics::default();
     errors.0.extend(entries.iter().filter_map(|entry| templating.entry(entry).err()));
     errors.into_result()?;
-    let is_private = |entry: &&Entry| matches!(entry.kind, Kind::File { is_private: true, .. });
-    let private = entries.iter().filter(is_private).map(|entry| entry.path.clone());
-    Ok(private.filter(|path| path != DECLARATION).collect())
+    Ok(private(&entries).filter(|path| *path != DECLARATION).map(Utf8Path::to_owned).collect())
 }
 
 fn environment() -> Environment<'static> {

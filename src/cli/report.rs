@@ -30,14 +30,14 @@ impl Observer for Console {
 }
 
 /// Returns the warning of files that become readable to all users of the host.
-fn exposed(service: &ServiceName, files: &[Utf8PathBuf]) -> String {
+fn exposed(name: &str, files: &[Utf8PathBuf]) -> String {
     let named = files.iter().take(MOST_NAMED).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
     let more = match files.len().saturating_sub(MOST_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     format!(
-        "{service}: warning: other users can read the stored {named}{more}, which they could not read before; keep \
+        "{name}: warning: other users can read the stored {named}{more}, which they could not read before; keep \
          secrets out of the declaration and pass them with `credentials`"
     )
 }
@@ -53,7 +53,7 @@ fn text(event: Event) -> Text {
             let already = if is_declared { ", already declared" } else { "" };
             Text::Result(format!("{service}: generation {generation}{already}"))
         }
-        Event::Exposed { service, files } => Text::Problem(exposed(&service, &files)),
+        Event::Exposed { name, files } => Text::Problem(exposed(&name, &files)),
         Event::ImagePinned { service, digest } => Text::Result(format!("{service}: pinned the image to {digest}")),
         Event::DependencyFailed { service, dependency } => {
             Text::Problem(format!("{service}: not declared: its dependency {dependency} failed"))

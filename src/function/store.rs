@@ -11,7 +11,7 @@ use crate::atomic::{self, Staging};
 use crate::compile::functions::load_function;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path};
-use crate::given::{Entry, Given, Kind, failed, must_fit, permissions};
+use crate::given::{Entry, Given, Kind, failed, must_fit, permissions, private};
 use crate::layout::Layout;
 use crate::model::alias::Alias;
 use crate::model::function::Compiled;
@@ -20,11 +20,15 @@ use crate::source::functions::{self, ALIASES, MANIFEST, Owned, SOCKET};
 use crate::{path, template};
 
 /// Gathers a manifest and what travels with it in an empty directory: the `files` it names, and words of its command
-/// that begin with `./`.
+/// that begin with `./`. Returns the files that others cannot read beside the manifest.
 ///
 /// # Errors
 /// If a file is missing, not beside the manifest, or too large.
-pub fn gather(manifest: &Utf8Path, variables: &BTreeMap<String, String>, to: &Utf8Path) -> Result<(), Diagnostics> {
+pub fn gather(
+    manifest: &Utf8Path,
+    variables: &BTreeMap<String, String>,
+    to: &Utf8Path,
+) -> Result<Vec<Utf8PathBuf>, Diagnostics> {
     let from = manifest.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     let given = &Given::open(from)?;
     let name = Utf8Path::new(manifest.file_name().unwrap_or(MANIFEST));
@@ -46,7 +50,8 @@ pub fn gather(manifest: &Utf8Path, variables: &BTreeMap<String, String>, to: &Ut
     let place = to.join(MANIFEST);
     let written = fs::write(&place, &text).and_then(|()| fs::set_permissions(&place, permissions(false)));
     written.map_err(|error| failed(&place, error))?;
-    Ok(gathering.entries.iter().try_for_each(|entry| given.copy(entry, to))?)
+    gathering.entries.iter().try_for_each(|entry| given.copy(entry, to))?;
+    Ok(private(&gathering.entries).map(Utf8Path::to_owned).collect())
 }
 
 /// Paths beside the manifest, and where each is written.

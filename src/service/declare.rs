@@ -79,7 +79,7 @@ fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceNa
         machine.report(Event::Compiled { service, generation, is_declared });
     }
     if !private.is_empty() && layout.scope == Scope::System {
-        machine.report(Event::Exposed { service: name.clone(), files: private });
+        machine.report(Event::Exposed { name: name.to_string(), files: private });
     }
     if is_declared && !request.applies {
         return Ok(());

@@ -18,7 +18,8 @@ pub(crate) enum Event {
     },
     /// Files that others cannot read where they are declared from, and can in a stored generation.
     Exposed {
-        service: ServiceName,
+        /// Of the service or function.
+        name: String,
         files: Vec<Utf8PathBuf>,
     },
     /// The newest image of a service became part of its declaration.
