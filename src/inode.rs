@@ -36,7 +36,7 @@ impl Inode {
         let inode = Self::open(path)?;
         match FileType::from_raw_mode(inode.stat.st_mode) {
             FileType::Socket => Ok(inode),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path} is not a socket"))),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a socket")),
         }
     }
 

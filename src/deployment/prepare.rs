@@ -2,10 +2,11 @@
 
 use fs_err as fs;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::deployment;
 use crate::deployment::endpoint::{self, ENDPOINT};
@@ -87,9 +88,12 @@ fn create_socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
 /// # Errors
 /// If there is no socket or it is another user's, or if its group, mode or name cannot be set.
 pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
-    let own = layout.at(&deployment.own_socket(layout));
-    let socket = Inode::socket(&own)?;
-    let user = Inode::open(own.parent().unwrap_or(&own))?.owner();
+    let own = deployment.own_socket(layout);
+    let open = || {
+        let place = on_host(layout, &own);
+        Ok((Inode::socket(&place)?, Inode::open(place.parent().unwrap_or(&place))?.owner()))
+    };
+    let (socket, user) = open().map_err(|error: io::Error| Error(format!("{own}: {error}")))?;
     // What runs as root may have given its socket away, and any user may write to the directory of a container.
     if user != 0 && socket.owner() != user {
         return Err(Error(format!("{own} belongs to user {}, not to the service's user {user}", socket.owner())));
@@ -100,7 +104,16 @@ pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listen: 
     // With a bridge, its socket has the path that slots lead to.
     let is_bridged = listen.is_bridged();
     let name = if is_bridged { deployment.bound_socket(layout) } else { deployment.socket(layout) };
-    Ok(socket.link(&layout.at(&name))?)
+    Ok(socket.link(&on_host(layout, &name))?)
+}
+
+/// Returns the place of a path in the mount namespace of PID 1. In the namespace of its unit, which a hook runs in, the
+/// directory of a socket is a mount of its own, and no file has names in two mounts, link(2).
+fn on_host(layout: &Layout, path: &Utf8Path) -> Utf8PathBuf {
+    match layout.scope {
+        Scope::System => Utf8Path::new("/proc/1/root").join(layout.at(path).as_str().trim_start_matches('/')),
+        Scope::User => layout.at(path),
+    }
 }
 
 /// Changes the group of a socket or a directory to that of the proxy, and its mode.

@@ -255,12 +255,12 @@ fn modes_of_a_private_umask(m: &mut Machine) {
     assert_eq!(m.run(&format!("find {files} ! -type l ! -perm -o=r")), "");
     m.write(
         "/root/fine/function.toml",
-        "name = \"fine\"\naliases = [\"/fine\"]\nfiles = [\"sub\"]\n[exec]\ncommand = [\"./run\"]\n",
+        "name = \"fine\"\naliases = [\"fine.localhost\"]\nfiles = [\"sub\"]\n[exec]\ncommand = [\"./run\"]\n",
     );
     m.write("/root/fine/sub/file", "fine\n");
     m.write_executable("/root/fine/run", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; cat sub/file\n");
     m.run("chmod -R go= /root/fine; umask 077; conductor cgi declare /root/fine");
-    assert_eq!(m.run("curl --silent --max-time 10 http://localhost/fine"), "fine\n");
+    assert_eq!(m.run("curl --silent --max-time 10 http://fine.localhost/"), "fine\n");
 }
 
 fn variables_are_not_readable(m: &mut Machine) {
