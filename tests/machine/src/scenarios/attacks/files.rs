@@ -255,7 +255,7 @@ fn modes_of_a_private_umask(m: &mut Machine) {
     assert_eq!(m.run(&format!("find {files} ! -type l ! -perm -o=r")), "");
     m.write(
         "/root/fine/function.toml",
-        "name = \"fine\"\naliases = [\"fine.localhost\"]\nfiles = [\"sub\"]\n[exec]\ncommand = [\"./run\"]\n",
+        "name = \"fine\"\naliases = [\"fine.localhost\"]\ntls = \"off\"\nfiles = [\"sub\"]\n[exec]\ncommand = [\"./run\"]\n",
     );
     m.write("/root/fine/sub/file", "fine\n");
     m.write_executable("/root/fine/run", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; cat sub/file\n");
