@@ -47,6 +47,7 @@ const ALL: &[&[Scenario]] = &[
     enforcement::SCENARIOS, // first, since the longest
     harness::SCENARIOS,
     attacks::state::SCENARIOS,
+    attacks::files::SCENARIOS,
     updates::SCENARIOS,
     engines::SCENARIOS,
     listeners::SCENARIOS,
@@ -83,7 +84,6 @@ const ALL: &[&[Scenario]] = &[
     functions::workers::SCENARIOS,
     functions::containers::SCENARIOS,
     functions::examples::SCENARIOS,
-    attacks::files::SCENARIOS,
     package::SCENARIOS,
     newcomer::SCENARIOS,
     manual::SCENARIOS,
