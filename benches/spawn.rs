@@ -281,7 +281,7 @@ impl Processes {
         for (name, value) in environment(number) {
             variables.push_variable(name.as_bytes(), value.as_bytes())?;
         }
-        Image::new(self.program.as_ref(), "/usr".as_ref(), arguments, variables)
+        Image::new(self.program.as_ref(), "/usr".as_ref(), arguments, variables, 0)
     }
 
     fn command(&self, number: u64, stdout: OwnedFd) -> io::Result<Pid> {

@@ -2,9 +2,10 @@
 //!
 //! One task waits for all processes. Each process leads a process group of its own. The gateway is the reaper of their
 //! orphaned descendants, PR_SET_CHILD_SUBREAPER of prctl(2), so that no descendant outlives its request by leaving the
-//! group.
+//! group. A control group for each request would need a writable /sys/fs/cgroup, which the programs share: they could leave
+//! their groups. The unit of an isolated request is such a group, and systemd's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
@@ -15,23 +16,28 @@ use std::os::unix::ffi::OsStrExt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpgid, getpid, kill_process, kill_process_group,
-    set_child_subreaper, wait, waitid,
+    DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, kill_process,
+    kill_process_group, set_child_subreaper, set_dumpable_behavior, wait, waitid,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep;
 
 use crate::gateway::program::Program;
-use crate::gateway::spawn::{ChildMemory, Image, Return, StringBlock, spawn};
+use crate::gateway::spawn::{ChildMemory, Image, Return, StringBlock, mark_of, spawn};
 
-/// The variable by which the gateway finds the processes of a request that have left its process group.
+/// The variable that has a process's number.
 const REQUEST_VARIABLE: &str = "CONDUCTOR_REQUEST";
-/// The time between two searches for orphans.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// The time between the end of a process and the search for its orphans, which serves those that end within it as well.
+const SWEEP_DELAY: Duration = Duration::from_millis(50);
+/// The time between two searches, until one finds no orphan.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
+/// Processes that start others faster than the gateway ends them are ended with the gateway, by systemd, after this time.
+const SWEEP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Environment variables of a request. They override those of the program.
 pub(crate) type Variables = Vec<(OsString, OsString)>;
@@ -47,12 +53,16 @@ pub(crate) struct Children {
     registry: Mutex<Registry>,
     /// /dev/null, the stdin of requests without a body.
     null: OwnedFd,
+    /// Some process has ended.
+    has_ended: Notify,
+    /// The orphans cannot be ended one by one.
+    are_too_many: Notify,
 }
 
 #[derive(Default)]
 struct Registry {
     running: HashMap<Pid, Child>,
-    /// The number of the last process, `REQUEST_VARIABLE`.
+    /// The number of the last process.
     last_number: u64,
 }
 
@@ -83,14 +93,18 @@ enum Ended {
 }
 
 impl Children {
-    /// Makes this process the reaper of its descendants, and starts the tasks that wait for them. Needs a tokio
-    /// runtime.
+    /// Makes this process the reaper of its descendants, closes its memory and descriptors to them, and starts the tasks
+    /// that wait for them. Needs a tokio runtime.
     ///
     /// # Errors
     /// If the kernel refuses that, or the signal handler of SIGCHLD.
     pub(crate) fn adopt() -> io::Result<Arc<Self>> {
         set_child_subreaper(Some(getpid()))?;
-        let children = Arc::new(Self { registry: Mutex::default(), null: File::open("/dev/null")?.into() });
+        // Programs have the same user: without this they could trace the gateway, ptrace(2), and read other requests.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        let (registry, has_ended, are_too_many) = Default::default();
+        let null = File::open("/dev/null")?.into();
+        let children = Arc::new(Self { registry, null, has_ended, are_too_many });
         let mut signals = signal(SignalKind::child())?;
         let all = children.clone();
         tokio::spawn(async move {
@@ -100,10 +114,10 @@ impl Children {
         });
         let all = children.clone();
         tokio::spawn(async move {
-            let mut before = HashSet::new();
             loop {
-                tokio::time::sleep(SWEEP_INTERVAL).await;
-                before = all.sweep(&before);
+                all.has_ended.notified().await;
+                sleep(SWEEP_DELAY).await;
+                all.sweep_until_none_is_left().await;
             }
         });
         Ok(children)
@@ -158,32 +172,49 @@ impl Children {
     fn reap(&self) {
         let mut registry = self.registry();
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            registry.ended(pid, status);
+            if registry.ended(pid, status) {
+                self.has_ended.notify_one();
+            }
         }
     }
 
-    /// Kills the orphans of requests that are over, if the last search found them as well. Returns those that this one
-    /// found.
-    fn sweep(&self, before: &HashSet<Pid>) -> HashSet<Pid> {
-        let mut orphans = HashSet::new();
-        for pid in children_of_this_process() {
-            let registry = self.registry();
-            if registry.running.contains_key(&pid) {
-                continue;
+    async fn sweep_until_none_is_left(&self) {
+        let began = Instant::now();
+        while self.sweep() {
+            if began.elapsed() > SWEEP_LIMIT {
+                self.are_too_many.notify_one();
             }
-            let is_of_group = getpgid(Some(pid)).is_ok_and(|group| registry.running.contains_key(&group));
-            let is_of_request =
-                || number_of(pid).is_some_and(|number| registry.running.values().any(|it| it.number == number));
-            if is_of_group || is_of_request() {
-                continue;
-            }
-            if before.contains(&pid) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            orphans.insert(pid);
+            sleep(SWEEP_PAUSE).await;
+            self.reap();
         }
-        orphans
     }
+
+    /// Returns when the orphans of requests that are over start others faster than this process can end them.
+    pub(crate) async fn are_too_many(&self) {
+        self.are_too_many.notified().await;
+    }
+
+    /// Kills the orphans of requests that are over. Returns whether it found any.
+    fn sweep(&self) -> bool {
+        let mut has_found = false;
+        for pid in children_of_this_process() {
+            // While the registry is locked nothing waits for the process, and its ID is not reused.
+            let registry = self.registry();
+            let is_of_request =
+                || mark_of(pid).is_some_and(|mark| registry.running.values().any(|it| it.number == mark));
+            if is_child(pid) && !registry.running.contains_key(&pid) && !is_of_request() {
+                // One with another user, such as sudo(8) where there is no sandbox, is left alone.
+                has_found |= kill_process(pid, Signal::KILL).is_ok();
+            }
+        }
+        has_found
+    }
+}
+
+/// Returns whether a process is a child of this one that runs.
+fn is_child(pid: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::Pid(pid), options), Ok(None))
 }
 
 impl Registry {
@@ -192,18 +223,19 @@ impl Registry {
         self.last_number
     }
 
-    fn ended(&mut self, pid: Pid, status: WaitStatus) {
-        if let Some(Child { ended, memory, number: _ }) = self.running.remove(&pid) {
-            // The kernel assigns IDs in a cycle, and this one is free only since wait(2): no other group has it yet.
-            let _ = kill_process_group(pid, Signal::KILL);
-            let (code, signal) = (status.exit_status(), status.terminating_signal());
-            let _ = ended.send(End { code, signal, start_error: memory.error() });
-            memory.free();
-        }
+    /// Returns whether the process was a program's own, not a descendant.
+    fn ended(&mut self, pid: Pid, status: WaitStatus) -> bool {
+        let Some(Child { ended, memory, number: _ }) = self.running.remove(&pid) else { return false };
+        // The kernel assigns IDs in a cycle, and this one is free only since wait(2): no other group has it yet.
+        let _ = kill_process_group(pid, Signal::KILL);
+        let (code, signal) = (status.exit_status(), status.terminating_signal());
+        let _ = ended.send(End { code, signal, start_error: memory.error() });
+        memory.free();
+        true
     }
 }
 
-/// Returns the arguments of execve(2) for a program. `number` identifies the process and its descendants.
+/// Returns the arguments of execve(2) for a program. `number` marks the process and its descendants.
 fn image(program: &Program, variables: &Variables, number: u64) -> io::Result<Image> {
     let (mut arguments, mut environment) = (StringBlock::default(), StringBlock::default());
     arguments.push(&[program.path.as_os_str().as_bytes()])?;
@@ -216,7 +248,7 @@ fn image(program: &Program, variables: &Variables, number: u64) -> io::Result<Im
         environment.push_variable(name.as_bytes(), value.as_bytes())?;
     }
     environment.push_variable(REQUEST_VARIABLE.as_bytes(), number.to_string().as_bytes())?;
-    Image::new(&program.path, &program.dir, arguments, environment)
+    Image::new(&program.path, &program.dir, arguments, environment, number)
 }
 
 /// Returns the children of this process, its adopted ones included, proc_pid_task(5).
@@ -226,13 +258,6 @@ fn children_of_this_process() -> Vec<Pid> {
     let numbers =
         lists.flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>());
     numbers.filter_map(Pid::from_raw).collect()
-}
-
-/// Returns the number of the process that started `pid`, by the environment that it was started with.
-fn number_of(pid: Pid) -> Option<u64> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut variables = environment.split(|byte| *byte == 0).filter_map(|it| std::str::from_utf8(it).ok());
-    variables.find_map(|variable| variable.strip_prefix(REQUEST_VARIABLE)?.strip_prefix('=')?.parse().ok())
 }
 
 impl Process {

@@ -40,6 +40,15 @@ const _: () = assert!(SIGSET_SIZE == 8 && SIGSET_SIZE <= size_of::<libc::sigset_
 const _: () = assert!(size_of::<SignalAction>() >= 3 * size_of::<usize>() + SIGSET_SIZE);
 const _: () = assert!(libc::SIG_DFL == 0);
 
+/// The kernel's `struct rlimit64`: the limit in force, and the highest that a process may set itself.
+type Limit = [u64; 2];
+
+/// Descendants of a program are known by their limit of real-time CPU time: they inherit it and cannot raise it. One that lowers
+/// it has the mark of a program that was started earlier, or none.
+const MARKED_LIMIT: usize = libc::RLIMIT_RTTIME as usize;
+/// Microseconds of the mark 0: 35 years, so that marks limit nothing.
+const MARKS_BEGIN: u64 = 1 << 50;
+
 /// NUL-terminated strings in one allocation, as execve(2) takes them.
 #[derive(Default)]
 pub(crate) struct StringBlock {
@@ -86,21 +95,29 @@ pub(crate) struct Image {
     dir: CString,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
+    limit: Limit,
     _strings: (StringBlock, StringBlock),
 }
 
 impl Image {
-    /// Describes the program at `path`, started in `dir`.
+    /// Describes the program at `path`, started in `dir` with a mark.
     ///
     /// # Errors
     /// `InvalidInput` if a path contains a NUL byte.
-    pub(crate) fn new(path: &Path, dir: &Path, arguments: StringBlock, variables: StringBlock) -> io::Result<Self> {
+    pub(crate) fn new(
+        path: &Path,
+        dir: &Path,
+        arguments: StringBlock,
+        variables: StringBlock,
+        mark: u64,
+    ) -> io::Result<Self> {
         let terminated = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
         Ok(Self {
             path: terminated(path.as_os_str())?,
             dir: terminated(dir.as_os_str())?,
             argv: arguments.pointers(),
             envp: variables.pointers(),
+            limit: [MARKS_BEGIN + mark; 2],
             _strings: (arguments, variables),
         })
     }
@@ -238,6 +255,15 @@ impl ChildMemory {
     }
 }
 
+/// Returns the mark of a process with the caller's user.
+pub(crate) fn mark_of(pid: Pid) -> Option<u64> {
+    let mut limit: Limit = [0; 2];
+    let pid = pid.as_raw_nonzero().get() as usize;
+    // SAFETY: the kernel writes a `struct rlimit64` there.
+    unsafe { syscall!(Sysno::prlimit64, pid, MARKED_LIMIT, 0_usize, &raw mut limit) }.ok()?;
+    limit[1].checked_sub(MARKS_BEGIN)
+}
+
 /// Runs in the child, on its own stack.
 extern "C" fn child(shared: *mut c_void) -> c_int {
     // SAFETY: the parent keeps it until it has waited for this process; all that changes there is atomic.
@@ -254,6 +280,8 @@ unsafe fn execute(shared: &Shared) -> Result<(), Errno> {
     // SAFETY: all pointers point to what lives in `shared` or on this stack, and are as large as the kernel expects.
     unsafe {
         syscall!(Sysno::setpgid, 0, 0)?;
+        // A lower limit of the caller stays, and the program has no mark.
+        let _ = syscall!(Sysno::prlimit64, 0, MARKED_LIMIT, shared.image.limit.as_ptr(), 0_usize);
         let mut stdout = shared.stdout;
         if stdout == 0 {
             // stdin takes that number first.
@@ -304,7 +332,7 @@ mod tests {
         for (name, value) in variables {
             envp.push_variable(name.as_bytes(), value.as_bytes()).expect("no NUL");
         }
-        Image::new(path.as_ref(), "/usr".as_ref(), argv, envp).expect("no NUL")
+        Image::new(path.as_ref(), "/usr".as_ref(), argv, envp, 7).expect("no NUL")
     }
 
     fn shell(line: &str) -> Image {
@@ -346,6 +374,22 @@ mod tests {
             let (text, status) = output(image("/bin/sh", &arguments, &[("A", "1=2"), ("PWD", "/usr")]), when);
             assert_eq!((text.as_str(), status.exit_status()), ("1=2|a b|/usr\n", Some(0)));
         }
+    }
+
+    #[test]
+    fn descendants_have_the_mark_of_their_program() {
+        let (mut reader, writer) = pipe();
+        let (pid, memory) =
+            spawn(shell("setsid sleep 1000 & echo $!"), &null(), &writer, Return::AfterExec).expect("a process");
+        drop(writer);
+        assert_eq!(mark_of(pid), Some(7));
+        let mut line = [0; 16];
+        let read = reader.read(&mut line).expect("a line");
+        let number = std::str::from_utf8(&line[..read]).expect("text").trim().parse().expect("a number");
+        wait_for(pid, memory);
+        let orphan = Pid::from_raw(number).expect("an ID");
+        assert_eq!(mark_of(orphan), Some(7));
+        kill_process(orphan, Signal::KILL).expect("a process");
     }
 
     #[test]
