@@ -6,12 +6,14 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile;
+use conductor::compile::functions::load_function;
 use conductor::compile::host::Compiled;
 use conductor::directive;
 use conductor::layout::Layout;
 use conductor::model::Engine;
 use conductor::names::ServiceName;
 use conductor::source::search;
+use conductor::target::Target;
 use conductor::target::systemd::Units;
 use conductor::template;
 use conductor::verify;
@@ -135,4 +137,22 @@ fn the_default_sandbox_exposes_little() {
         assert!(strict <= 2.0, "{strict}");
         assert!(exposure("[Service]\nExecStart=/bin/true\n") > 9.0, "the judge judges");
     });
+}
+
+#[test]
+#[ignore = "needs systemd-analyze(1)"]
+fn the_sandbox_of_functions_exposes_less() {
+    for (mode, unit, most) in [("pooled", "", 0.4), ("isolated", "-request@", 0.8)] {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let dir = Utf8Path::from_path(scratch.path()).expect("a UTF-8 path");
+        let manifest = format!("name = 'x'\nmode = '{mode}'\n[exec]\ncommand = ['/bin/true']\n");
+        fs::write(dir.join("function.toml"), manifest).expect("a manifest");
+        let layout = Layout::system("/".into());
+        let compiled = load_function(&layout, dir, dir, Some(systemd())).unwrap_or_else(|errors| panic!("{errors}"));
+        let tree = Units(Some(systemd())).function(&layout, &compiled);
+        let path = format!("conductor-cgi-{}{unit}.service", compiled.id);
+        let exposure = exposure(tree.text(path.as_str().into()).expect("the unit of its processes"));
+        println!("exposure of a {mode} function: {exposure}");
+        assert!(exposure <= most, "{mode}: {exposure}");
+    }
 }

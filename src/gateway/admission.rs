@@ -1,19 +1,25 @@
-//! Admission of requests: at most `max_concurrency` run, at most `max_queue` more wait for one of them to end.
+//! Admission of requests: at most `max_concurrency` run, at most `max_queue` more wait for one of them to end. Of those that
+//! wait, at most `max_concurrency` have a body that the gateway stores, or receives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::gateway::fault::Fault;
+use crate::gateway::room::Share;
 use crate::log::note;
 use crate::model::function::Function;
+
+const WAITED: &str = "it waited in the queue for longer than the timeout";
 
 /// Counts the requests of a function, and limits them.
 pub(crate) struct Admission {
     permits: Arc<Semaphore>,
+    /// Permits to receive a body. Slow senders take these from other senders, and none of `permits`.
+    receivers: Semaphore,
     in_flight: Arc<AtomicU32>,
     total: AtomicU64,
     max_in_flight: u32,
@@ -34,6 +40,8 @@ impl Drop for InFlight {
 pub(crate) struct Permit {
     pub(crate) deadline: Instant,
     request: String,
+    /// The room that its body takes.
+    _body: Option<Share>,
     _permit: OwnedSemaphorePermit,
     _in_flight: InFlight,
 }
@@ -49,6 +57,7 @@ impl Admission {
     pub(crate) fn new(function: &Function, timeout: Duration) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(function.max_concurrency as usize)),
+            receivers: Semaphore::new(function.max_concurrency as usize),
             in_flight: Arc::default(),
             total: AtomicU64::new(0),
             max_in_flight: function.max_concurrency.saturating_add(function.max_queue),
@@ -80,15 +89,28 @@ impl Admission {
         Ok(in_flight)
     }
 
-    /// Waits until the request may run. Its time begins then. The journal calls it `request`.
+    /// Waits until the gateway may receive the body of the request. Another one has its turn when the result is dropped.
     ///
     /// # Errors
     /// 503 if it had to wait for longer than a request's time.
-    pub(crate) async fn permit(&self, in_flight: InFlight, request: &str) -> Result<Permit, Fault> {
+    pub(crate) async fn turn_to_send(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        let turn = timeout(self.timeout, self.receivers.acquire()).await.map_err(|_| Fault::busy(WAITED))?;
+        Ok(turn.expect("nothing closes the semaphore"))
+    }
+
+    /// Waits until the request may run. Its time begins then. The journal calls it `request`; `body` is the room of its body.
+    ///
+    /// # Errors
+    /// 503 if it had to wait for longer than a request's time.
+    pub(crate) async fn permit(
+        &self,
+        in_flight: InFlight,
+        request: &str,
+        body: Option<Share>,
+    ) -> Result<Permit, Fault> {
         let permit = timeout(self.timeout, self.permits.clone().acquire_owned()).await;
-        let permit = permit.map_err(|_| Fault::busy("it waited in the queue for longer than the timeout"))?;
-        let permit = permit.expect("nothing closes the semaphore");
+        let permit = permit.map_err(|_| Fault::busy(WAITED))?.expect("nothing closes the semaphore");
         let deadline = Instant::now() + self.timeout;
-        Ok(Permit { deadline, request: request.to_owned(), _permit: permit, _in_flight: in_flight })
+        Ok(Permit { deadline, request: request.to_owned(), _body: body, _permit: permit, _in_flight: in_flight })
     }
 }

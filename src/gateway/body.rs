@@ -9,13 +9,17 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::gateway::connection::Connection;
+use crate::gateway::limits::HEADER_TIMEOUT;
+use crate::log::note;
 
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Body = BoxBody<Bytes, Error>;
 
 /// Why an answer is cut off at the request's deadline.
-pub(crate) const TIMED_OUT: &str = "the program did not finish its answer within the timeout";
+const TIMED_OUT: &str = "the answer was not written, and read, within the timeout";
 
 /// Returns a body without a byte.
 pub(crate) fn empty() -> Body {
@@ -40,16 +44,15 @@ pub(crate) fn answer(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// A body that calls `end` after its last byte. If it is not read to its end by `deadline`, it fails and drops `end`.
+/// A body that calls `end` after its last byte. If it is not read to its end, it drops `end`.
 pub(crate) struct Watched<B, F> {
     body: B,
-    deadline: Pin<Box<Sleep>>,
     end: Option<F>,
 }
 
 impl<B, F> Watched<B, F> {
-    pub(crate) fn new(body: B, deadline: Instant, end: F) -> Self {
-        Self { body, deadline: Box::pin(sleep_until(deadline)), end: Some(end) }
+    pub(crate) fn new(body: B, end: F) -> Self {
+        Self { body, end: Some(end) }
     }
 }
 
@@ -63,17 +66,10 @@ where
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.deadline.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(TIMED_OUT.into())));
-        }
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        let is_over = match &polled {
-            Poll::Ready(None) => true,
-            // After the last byte of a known length hyper does not poll again.
-            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
-            _ => false,
-        };
-        if is_over && let Some(end) = self.end.take() {
+        if is_over(&polled, &self.body)
+            && let Some(end) = self.end.take()
+        {
             end();
         }
         polled.map_err(Into::into)
@@ -85,5 +81,63 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Returns whether `polled` is the last frame of a body, or its end.
+fn is_over<B: HttpBody, E>(polled: &Poll<Option<Result<Frame<Bytes>, E>>>, body: &B) -> bool {
+    match polled {
+        Poll::Ready(None) => true,
+        // After the last byte of a known length hyper does not poll again.
+        Poll::Ready(Some(Ok(_))) => body.is_end_stream(),
+        _ => false,
+    }
+}
+
+/// The body of an answer, and the limit of its connection. The request's deadline closes the connection, also while the client
+/// reads nothing: hyper drops this then, and what it is made of ends the program.
+pub(crate) struct Answer {
+    body: Body,
+    deadline: Instant,
+    connection: Connection,
+    /// For the journal.
+    request: String,
+    is_over: bool,
+}
+
+impl Answer {
+    pub(crate) fn new(body: Body, deadline: Instant, connection: Connection, request: String) -> Self {
+        connection.close_at(deadline);
+        Self { body, deadline, connection, request, is_over: false }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.is_over |= is_over(&polled, &self.body) || matches!(polled, Poll::Ready(Some(Err(_))));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        if !self.is_over && !self.body.is_end_stream() && now >= self.deadline {
+            note!("{}: {TIMED_OUT}", self.request);
+        }
+        // hyper may still hold a part of the answer that the client has not read.
+        self.connection.close_at(self.deadline.max(now + HEADER_TIMEOUT));
     }
 }

@@ -34,7 +34,12 @@ impl Fault {
         Self::new(StatusCode::BAD_REQUEST, reason)
     }
 
-    /// The function runs or queues as many requests as it may: 503.
+    /// The request's body is larger than the function's `max_body`: 413.
+    pub(crate) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large: max_body")
+    }
+
+    /// The function runs or queues as many requests as it may, or has no room for a body: 503.
     pub(crate) fn busy(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     }

@@ -5,19 +5,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
-use tokio::time::{timeout, timeout_at};
+use hyper::http::uri::Authority;
+use hyper::{Request, Response, StatusCode, Uri};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::gateway::admission::Admission;
-use crate::gateway::body::{Body, answer};
+use crate::gateway::body::{Answer, Body, answer};
 use crate::gateway::cgi::Cgi;
+use crate::gateway::connection::Connection;
 use crate::gateway::fault::Fault;
 use crate::gateway::input::Input;
+use crate::gateway::limits::HEADER_TIMEOUT;
 use crate::gateway::mount::Mount;
 use crate::gateway::process::Children;
 use crate::gateway::program::Program;
+use crate::gateway::room::{Room, Share};
+use crate::gateway::upload::discard;
 use crate::gateway::worker::Workers;
 use crate::log::note;
 use crate::model::function::{Compiled, Interface, MARGIN};
@@ -33,6 +39,10 @@ pub(crate) struct Gateway {
     backend: Backend,
     /// The time that a request may take.
     timeout: Duration,
+    max_body: u64,
+    room: Room,
+    /// Whether units of requests store bodies, each in a directory of its own.
+    do_units_store: bool,
 }
 
 /// Who runs a function's programs.
@@ -58,6 +68,7 @@ impl Gateway {
     pub(crate) fn new(compiled: &Compiled, children: Arc<Children>, runner: Runner) -> Result<Arc<Self>, String> {
         let function = &compiled.function;
         let mut timeout = function.timeout;
+        let do_units_store = matches!(runner, Runner::Units(_)) && function.interface == Interface::Cgi;
         let backend = match runner {
             Runner::Units(socket) => {
                 if function.interface == Interface::Cgi {
@@ -68,7 +79,9 @@ impl Gateway {
             Runner::Host => Backend::new(compiled, Program::on_host(compiled)?, children)?,
             Runner::Container(command) => Backend::new(compiled, Program::in_container(compiled, &command)?, children)?,
         };
-        Ok(Arc::new(Self { admission: Admission::new(function, timeout), backend, timeout }))
+        let (admission, max_body) = (Admission::new(function, timeout), function.max_body);
+        let room = Room::new(max_body);
+        Ok(Arc::new(Self { admission, backend, timeout, max_body, room, do_units_store }))
     }
 
     /// Returns how many requests run or wait now.
@@ -81,36 +94,72 @@ impl Gateway {
         self.admission.total()
     }
 
-    /// Answers a request. Faults are logged, and answered with their status.
-    pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    /// Answers a request of a connection. Faults are logged, and answered with their status.
+    pub(crate) async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        connection: Connection,
+    ) -> Result<Response<Answer>, Infallible> {
+        connection.keep_open();
         let (head, body) = request.into_parts();
         let name = format!("{} {}", head.method, head.uri.path());
-        match self.try_handle(head, body, &name).await {
-            Ok(response) => Ok(response),
+        let is_body_held_back = head.headers.contains_key(EXPECT);
+        let mut body = Some(body);
+        let (response, deadline) = match self.try_handle(head, &mut body, &name).await {
+            Ok(answered) => answered,
             Err(Fault { status, reason }) => {
                 note!("{name}: {}: {reason}", status.as_u16());
-                Ok(answer(status))
+                if let Some(body) = body.filter(|body| !is_body_held_back && !body.is_end_stream()) {
+                    discard(body);
+                }
+                (answer(status), Instant::now() + HEADER_TIMEOUT)
+            }
+        };
+        Ok(response.map(|body| Answer::new(body, deadline, connection, name)))
+    }
+
+    /// Returns the answer, and when the client must have read it. Leaves the body where the fault needs none of it.
+    async fn try_handle(
+        &self,
+        mut head: Parts,
+        body: &mut Option<Incoming>,
+        name: &str,
+    ) -> Result<(Response<Body>, Instant), Fault> {
+        check_size(&head)?;
+        unify_host(&mut head)?;
+        let length = body.as_ref().and_then(|body| body.size_hint().exact());
+        if length.is_some_and(|length| length > self.max_body) {
+            return Err(Fault::too_large());
+        }
+        let in_flight = self.admission.enter()?;
+        match &self.backend {
+            Backend::Workers(workers) => {
+                let share = self.do_units_store.then(|| self.room.take(length.unwrap_or(self.max_body))).transpose()?;
+                let permit = self.admission.permit(in_flight, name, share).await?;
+                let deadline = permit.deadline;
+                let body = body.take().expect("nothing has taken the body");
+                let answered = timeout_at(deadline, workers.respond(head, body, permit)).await;
+                Ok((answered.map_err(|_| Fault::timeout(self.timeout))??, deadline))
+            }
+            Backend::Cgi(cgi) => {
+                let (input, permit) = if length == Some(0) {
+                    (Input::None, self.admission.permit(in_flight, name, None).await?)
+                } else {
+                    let _turn = self.admission.turn_to_send().await?;
+                    let (input, share) = self.receive(body).await?;
+                    (input, self.admission.permit(in_flight, name, Some(share)).await?)
+                };
+                let deadline = permit.deadline;
+                Ok((cgi.respond(head, input, permit).await?, deadline))
             }
         }
     }
 
-    async fn try_handle(&self, head: Parts, body: Incoming, name: &str) -> Result<Response<Body>, Fault> {
-        check_size(&head)?;
-        let in_flight = self.admission.enter()?;
-        match &self.backend {
-            Backend::Workers(workers) => {
-                let permit = self.admission.permit(in_flight, name).await?;
-                let answered = timeout_at(permit.deadline, workers.respond(head, body, permit)).await;
-                answered.map_err(|_| Fault::timeout(self.timeout))?
-            }
-            Backend::Cgi(cgi) => {
-                let late = "the client did not send the request's body within the timeout";
-                let input = timeout(self.timeout, Input::receive(body)).await;
-                let input = input.map_err(|_| Fault::new(StatusCode::REQUEST_TIMEOUT, late))??;
-                let permit = self.admission.permit(in_flight, name).await?;
-                cgi.respond(head, input, permit).await
-            }
-        }
+    async fn receive(&self, body: &mut Option<Incoming>) -> Result<(Input, Share), Fault> {
+        let late = "the client did not send the request's body within the timeout";
+        let body = body.as_mut().expect("nothing has taken the body");
+        let received = timeout(self.timeout, Input::receive(body, self.max_body, &self.room)).await;
+        received.map_err(|_| Fault::new(StatusCode::REQUEST_TIMEOUT, late))?
     }
 
     /// Ends workers that have been idle for too long, and starts missing ones. To be called now and then.
@@ -147,6 +196,24 @@ fn check_size(head: &Parts) -> Result<(), Fault> {
     }
     if !head.uri.path().starts_with('/') {
         return Err(Fault::client("the request names neither a path nor a URL")); // CONNECT, OPTIONS *
+    }
+    Ok(())
+}
+
+/// Leaves one host in a request: that of its URL replaces the field's, RFC 9112 section 3.2.2.
+fn unify_host(head: &mut Parts) -> Result<(), Fault> {
+    if let Some(authority) = head.uri.authority() {
+        let host = HeaderValue::from_str(authority.as_str()).expect("a URL's host is a field's value");
+        head.headers.insert(HOST, host);
+        let path = head.uri.path_and_query().cloned();
+        head.uri = path.map_or_else(Uri::default, Uri::from);
+    }
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let is_host = |host: &HeaderValue| {
+        host.is_empty() || Authority::try_from(host.as_bytes()).is_ok_and(|authority| !authority.as_str().contains('@'))
+    };
+    if hosts.next().is_some_and(|host| !is_host(host)) || hosts.next().is_some() {
+        return Err(Fault::client("the request has two hosts, or one that is none"));
     }
     Ok(())
 }

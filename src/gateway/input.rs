@@ -12,9 +12,11 @@ use hyper::body::{Body, Incoming};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::gateway::fault::Fault;
+use crate::gateway::room::{Room, Share};
 use crate::gateway::scratch;
 
 /// Bytes of the largest body that stays in memory.
@@ -34,42 +36,38 @@ impl Input {
     /// Receives a request's complete body, before its program starts: slow clients hold no process, the program gets
     /// the length (RFC 3875 section 4.1.2), and no answer begins before its request has ended. When an answer begins,
     /// Caddy, as any server with Go's net/http, closes the rest of a body that it still passes on, and the connection
-    /// with it.
+    /// with it. It is returned with its share of `room`.
     ///
     /// # Errors
-    /// 400 if the client does not send all of it, 507 if there is no room for it.
-    pub(crate) async fn receive(mut body: Incoming) -> Result<Self, Fault> {
+    /// 400 if the client does not send all of it, 413 if it has more than `max` bytes, 503 if `room` is full, 507 if the disk is.
+    pub(crate) async fn receive(body: &mut Incoming, max: u64, room: &Room) -> Result<(Self, Share), Fault> {
         let incomplete = |error: hyper::Error| Fault::client(format!("could not read the request's body: {error}"));
         let full = |error: io::Error| {
             Fault::new(StatusCode::INSUFFICIENT_STORAGE, format!("could not store the request's body: {error}"))
         };
-        if body.is_end_stream() {
-            return Ok(Self::None);
-        }
-        let mut first = BytesMut::new();
-        let mut spool = None::<(File, u64)>;
+        let mut share = room.take(body.size_hint().exact().unwrap_or(0))?;
+        let (mut size, mut file, mut buffer) = (0, None, BytesMut::new());
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(incomplete)?.into_data() else { continue };
-            match &mut spool {
-                Some((file, size)) => {
-                    *size += data.len() as u64;
-                    file.write_all(&data).map_err(full)?;
-                }
-                None => first.extend_from_slice(&data),
+            size += data.len() as u64;
+            if size > max {
+                return Err(Fault::too_large());
             }
-            if spool.is_none() && first.len() > MAX_IN_MEMORY {
-                let mut file = scratch::create(|dir| tempfile::tempfile_in(dir)).map_err(full)?;
-                file.write_all(&first).map_err(full)?;
-                spool = Some((file, first.len() as u64));
+            share.grow(size)?;
+            buffer.extend_from_slice(&data);
+            if buffer.len() > MAX_IN_MEMORY {
+                file = Some(append(file, buffer.split().freeze()).await.map_err(full)?);
             }
         }
-        match spool {
-            None => Ok(Self::Memory(first.freeze())),
-            Some((mut file, size)) => {
+        let input = match file {
+            None => Self::Memory(buffer.freeze()),
+            Some(_) => {
+                let mut file = append(file, buffer.freeze()).await.map_err(full)?;
                 file.rewind().map_err(full)?;
-                Ok(Self::File(file, size))
+                Self::File(file, size)
             }
-        }
+        };
+        Ok((input, share))
     }
 
     /// Returns the length in bytes, None without a body.
@@ -102,4 +100,15 @@ impl Input {
         }
         Ok(Some(reader))
     }
+}
+
+/// Appends to a body's file, a new one if there is none, on a thread of its own: a disk may take its time, and all other requests
+/// of the function would wait as well.
+async fn append(file: Option<File>, data: Bytes) -> io::Result<File> {
+    let write = move || {
+        let mut file = file.map_or_else(|| scratch::create(|dir| tempfile::tempfile_in(dir)), Ok)?;
+        file.write_all(&data)?;
+        Ok(file)
+    };
+    spawn_blocking(write).await.map_err(io::Error::other)?
 }

@@ -10,3 +10,5 @@ pub(crate) const BUFFER_SIZE: usize = 64 << 10;
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before another accept(2) when the process has no file descriptors or memory left for a connection.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(10);
+/// The rest of a refused body is read for this time.
+pub(crate) const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);

@@ -6,23 +6,22 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::{Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 use crate::gateway::admission::Permit;
-use crate::gateway::body::{Error, TIMED_OUT};
+use crate::gateway::body::Error;
 use crate::gateway::running::{BUFFER_SIZE, GRACE, Running, check_end};
 
 /// Why an answer is cut off, or is 502, that is shorter than its Content-Length.
 pub(crate) const TOO_SHORT: &str = "the program wrote less than its Content-Length";
 
 /// What a program writes after its header, read only as fast as the client reads. Kills the program if it is dropped before
-/// its end, because the client has closed the connection.
+/// its end, because the connection is closed.
 pub(crate) struct Output {
     first: Bytes,
     /// Bytes left of the Content-Length, None without one.
     left: Option<u64>,
     buffer: BytesMut,
-    deadline: Pin<Box<Sleep>>,
     /// None after the end of the answer.
     running: Option<(Running, Permit)>,
     /// How long the answer still waits for the end of a program that has closed its output.
@@ -32,14 +31,7 @@ pub(crate) struct Output {
 impl Output {
     /// `first` was read with the header.
     pub(crate) fn new(first: Bytes, length: Option<u64>, running: Running, permit: Permit) -> Self {
-        Self {
-            first,
-            left: length,
-            buffer: BytesMut::new(),
-            deadline: Box::pin(sleep_until(permit.deadline)),
-            running: Some((running, permit)),
-            grace: None,
-        }
+        Self { first, left: length, buffer: BytesMut::new(), running: Some((running, permit)), grace: None }
     }
 
     fn take(&mut self, mut data: Bytes) -> Bytes {
@@ -67,9 +59,6 @@ impl Output {
             let first = std::mem::take(&mut self.first);
             return Poll::Ready(Ok(Some(self.take(first))));
         }
-        if is_over(&mut self.deadline, context) {
-            return Poll::Ready(Err(TIMED_OUT.into()));
-        }
         if self.grace.is_none() {
             self.buffer.reserve(BUFFER_SIZE);
             let mut space = ReadBuf::uninit(self.buffer.spare_capacity_mut());
@@ -89,7 +78,7 @@ impl Output {
         let polled = running.process.poll_ended(context);
         let mut outcome = match &polled {
             Poll::Ready(end) => check_end(end, permit),
-            Poll::Pending if self.grace.as_mut().is_some_and(|grace| is_over(grace, context)) => Ok(()),
+            Poll::Pending if self.grace.as_mut().is_some_and(|grace| grace.as_mut().poll(context).is_ready()) => Ok(()),
             Poll::Pending => return Poll::Pending,
         };
         if self.left.is_some() {
@@ -105,10 +94,6 @@ impl Output {
         }
         Poll::Ready(outcome.map(|()| None).map_err(Into::into))
     }
-}
-
-fn is_over(sleep: &mut Pin<Box<Sleep>>, context: &mut Context<'_>) -> bool {
-    sleep.as_mut().poll(context).is_ready()
 }
 
 impl Body for Output {

@@ -22,8 +22,10 @@ const INHERITED: &[&str] = &[
     "INVOCATION_ID",
     "JOURNAL_STREAM",
 ];
-/// Variables that a container's programs do not inherit: they are the gateway's, sd_listen_fds(3) and sd_notify(3).
-const NOT_INHERITED: &[&str] = &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
+/// Variables that a container's programs do not inherit: they are the gateway's, sd_listen_fds(3), sd_notify(3)
+/// and sd_watchdog_enabled(3).
+const NOT_INHERITED: &[&str] =
+    &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 /// The search path of programs where the environment has none.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

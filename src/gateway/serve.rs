@@ -17,6 +17,7 @@ use crate::gateway::limits::{BUFFER_SIZE, RETRY_PAUSE};
 use crate::gateway::listener::{bind, inherited};
 use crate::gateway::process::Children;
 use crate::gateway::server::{Server, Termination, runtime, serve_connection};
+use crate::gateway::watchdog;
 use crate::layout::Layout;
 use crate::model::function::{Compiled, Interface, Mode};
 use crate::names::FunctionId;
@@ -79,13 +80,17 @@ fn serve_pooled(layout: &Layout, compiled: Compiled, runner: Runner) -> Result<(
     let interface = (function.mode == Mode::Pooled).then_some(function.interface);
     runtime(interface)?.block_on(async {
         let failed = |error: io::Error| error.to_string();
-        let gateway = Gateway::new(&compiled, Children::adopt().map_err(failed)?, runner)?;
+        let children = Children::adopt().map_err(failed)?;
+        watchdog::start();
+        let gateway = Gateway::new(&compiled, children.clone(), runner)?;
         let server = Server::new(gateway, listener, function.max_concurrency).map_err(failed)?;
         let mut termination = Termination::watch().map_err(failed)?;
         tokio::select! {
             never = server.accept() => match never {},
             () = server.idle(function.idle_timeout) => {}
             () = termination.received() => server.accept_rest().await,
+            // systemd kills what is left in the control group, and the next request starts the gateway again.
+            () = children.are_too_many() => return Err("processes of earlier requests cannot be ended".to_owned()),
         }
         server.finish().await;
         Ok(())

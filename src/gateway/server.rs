@@ -18,12 +18,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::gateway::connection::Connection;
 use crate::gateway::function::Gateway;
 use crate::gateway::limits::{BUFFER_SIZE, HEADER_TIMEOUT, POLL_INTERVAL, RETRY_PAUSE};
 use crate::model::function::Interface;
 
 /// Threads that pass on requests of workers. More would only wait for the kernel.
 const THREADS: usize = 2;
+/// Threads that write bodies of requests to the disk.
+const BLOCKING_THREADS: usize = 4;
 /// File descriptors that are not for connections: of the gateway itself, and of each process that may run.
 const RESERVED_DESCRIPTORS: u64 = 64;
 const PROCESS_DESCRIPTORS: u64 = 4;
@@ -42,7 +45,7 @@ pub(crate) fn runtime(interface: Option<Interface>) -> Result<Runtime, String> {
         Some(Interface::Cgi) => Builder::new_current_thread(),
         Some(Interface::Http) | None => Builder::new_multi_thread(),
     };
-    let runtime = builder.worker_threads(THREADS).enable_all().build();
+    let runtime = builder.worker_threads(THREADS).max_blocking_threads(BLOCKING_THREADS).enable_all().build();
     runtime.map_err(|error| format!("could not start the runtime: {error}"))
 }
 
@@ -175,7 +178,8 @@ async fn wait_for_data(stream: &net::UnixStream) -> bool {
     }
 }
 
-/// Serves the requests of a connection until the client closes it, or, once `is_closing`, its request in flight is answered.
+/// Serves the requests of a connection until the client closes it, its time is over, or, once `is_closing`, its request in flight
+/// is answered.
 pub(crate) async fn serve_connection<S>(
     http: http1::Builder,
     gateway: Arc<Gateway>,
@@ -184,16 +188,20 @@ pub(crate) async fn serve_connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| gateway.clone().handle(request));
+    let limit = Connection::new();
+    let of_service = limit.clone();
+    let service = service_fn(move |request| gateway.clone().handle(request, of_service.clone()));
     let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let must_close = tokio::select! {
+    tokio::select! {
         biased;
-        _ = connection.as_mut() => false,
-        _ = is_closing.wait_for(|is_closing| *is_closing) => true,
-    };
-    if must_close {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+        _ = connection.as_mut() => return,
+        () = limit.overdue() => return,
+        _ = is_closing.wait_for(|is_closing| *is_closing) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection => {}
+        () = limit.overdue() => {}
     }
 }

@@ -1,6 +1,7 @@
 //! Workers: programs that speak HTTP and serve one request after the other, and the units of an isolated function, which
 //! serve one request each.
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -26,6 +27,7 @@ use crate::gateway::header::is_hop_by_hop;
 use crate::gateway::process::{Children, Process, Streams};
 use crate::gateway::program::Program;
 use crate::gateway::scratch;
+use crate::gateway::upload::{TooLarge, Upload};
 use crate::log::note;
 use crate::model::function::{Function, STAND_BY, Transport};
 
@@ -40,6 +42,7 @@ pub(crate) struct Workers {
     children: Arc<Children>,
     preload: u32,
     max_requests: u32,
+    max_body: u64,
     idle: Mutex<Vec<(Worker, Instant)>>,
     /// Workers that run, idle or not.
     count: Arc<AtomicU32>,
@@ -67,7 +70,7 @@ struct Shared {
 
 /// A connection to send requests to; and the process, if it is on the other end alone.
 struct Worker {
-    sender: SendRequest<Incoming>,
+    sender: SendRequest<Upload>,
     process: Option<Process>,
     served: u32,
     _counted: Counted,
@@ -102,18 +105,19 @@ impl Workers {
                 Source::Shared(shared, listening(program).map_err(|error| error.to_string())?)
             }
         };
-        Ok(Self::from_source(source, children, function.preload, function.max_requests))
+        Ok(Self::from_source(source, children, function, function.max_requests))
     }
 
     /// Connects to `socket` for each request of an isolated function, and `preload` times in advance: otherwise systemd would
     /// take most of a request's time to start a unit and its sandbox. Needs a tokio runtime.
     pub(crate) fn of_units(function: &Function, socket: PathBuf, children: Arc<Children>) -> Arc<Self> {
-        Self::from_source(Source::Units(socket), children, function.preload, 1)
+        Self::from_source(Source::Units(socket), children, function, 1)
     }
 
-    fn from_source(source: Source, children: Arc<Children>, preload: u32, max_requests: u32) -> Arc<Self> {
+    fn from_source(source: Source, children: Arc<Children>, function: &Function, max_requests: u32) -> Arc<Self> {
+        let (preload, max_body) = (function.preload, function.max_body);
         let (idle, count, starting) = Default::default();
-        let workers = Arc::new(Self { source, children, preload, max_requests, idle, count, starting });
+        let workers = Arc::new(Self { source, children, preload, max_requests, max_body, idle, count, starting });
         workers.start_missing();
         workers
     }
@@ -125,14 +129,14 @@ impl Workers {
     /// Answers a request.
     ///
     /// # Errors
-    /// 502 if no worker starts, or the worker does not answer in HTTP.
+    /// 502 if no worker starts, or the worker does not answer in HTTP; 413 if the body is larger than `max_body`.
     pub(crate) async fn respond(
         self: &Arc<Self>,
         head: Parts,
         body: Incoming,
         permit: Permit,
     ) -> Result<Response<Body>, Fault> {
-        let mut request = Request::from_parts(head, body);
+        let mut request = Request::from_parts(head, Upload::new(body, self.max_body));
         remove_hop_by_hop(request.headers_mut());
         *request.version_mut() = hyper::Version::HTTP_11;
         loop {
@@ -151,12 +155,7 @@ impl Workers {
                 Err(mut unsent) => match unsent.take_message() {
                     // The worker closed the connection before hyper wrote anything.
                     Some(message) if !is_fresh => request = message,
-                    _ => {
-                        return Err(Fault::program(format!(
-                            "the program did not answer in HTTP: {}",
-                            unsent.into_error()
-                        )));
-                    }
+                    _ => return Err(unanswered(&unsent.into_error())),
                 },
             }
         }
@@ -165,7 +164,6 @@ impl Workers {
     fn answer(self: Arc<Self>, response: Response<Incoming>, worker: Worker, permit: Permit) -> Response<Body> {
         let (mut head, body) = response.into_parts();
         remove_hop_by_hop(&mut head.headers);
-        let deadline = permit.deadline;
         let end = move || {
             drop(permit);
             self.give_back(worker);
@@ -174,7 +172,7 @@ impl Workers {
             end();
             return Response::from_parts(head, body.map_err(Into::into).boxed());
         }
-        Response::from_parts(head, Watched::new(body, deadline, end).boxed())
+        Response::from_parts(head, Watched::new(body, end).boxed())
     }
 
     /// Returns the idle worker that was used last, or a new one; and whether it is new.
@@ -300,6 +298,14 @@ fn listening(program: Program) -> io::Result<Program> {
     let path = command.next().unwrap_or_default().into();
     let arguments = command.chain([program.path.into_os_string()]).chain(program.arguments).collect();
     Ok(Program { path, arguments, ..program })
+}
+
+/// The fault of a request that a worker has not answered.
+fn unanswered(error: &hyper::Error) -> Fault {
+    if error.source().is_some_and(|source| source.is::<TooLarge>()) {
+        return Fault::too_large();
+    }
+    Fault::program(format!("the program did not answer in HTTP: {error}"))
 }
 
 /// Closes a worker's connection, and kills the process if it does not exit then.

@@ -97,6 +97,14 @@ pub(crate) const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
+        name: "max_body",
+        kind: Kind::Text("a size in bytes, or with K, M or G"),
+        default: Default::Value("\"1M\""),
+        example: "\"16M\"",
+        meaning: "The largest body of a request; one with a larger body is answered with 413.",
+        ..KEY
+    },
+    Key {
         name: "timeout",
         kind: Kind::TimeSpan,
         default: Default::Value("\"30s\""),

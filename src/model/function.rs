@@ -14,6 +14,8 @@ use crate::model::process::Process;
 use crate::model::setting::Setting;
 use crate::names::{FunctionId, hex};
 
+/// The default of `max_body`, that of nginx.
+pub(crate) const MAX_BODY: u64 = 1 << 20;
 /// What the processes of a request need beside its own time.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5);
 /// The time that a preloaded process waits for a request, and up to two seconds more.
@@ -33,6 +35,9 @@ pub struct Function {
     pub(crate) max_requests: u32,
     pub max_concurrency: u32,
     pub(crate) max_queue: u32,
+    /// Bytes of the largest body of a request.
+    #[serde(default = "default_max_body", skip_serializing_if = "is_default_max_body")]
+    pub(crate) max_body: u64,
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) path_info_strip: u32,
@@ -42,6 +47,14 @@ pub struct Function {
     pub(crate) resources: Vec<Setting>,
     /// The files that are stored with the manifest, by path.
     pub(crate) files: Vec<File>,
+}
+
+fn default_max_body() -> u64 {
+    MAX_BODY
+}
+
+fn is_default_max_body(size: &u64) -> bool {
+    *size == MAX_BODY
 }
 
 impl Function {

@@ -10,7 +10,7 @@ use crate::key::File;
 use crate::key::mismatch::mismatch;
 use crate::layout::Scope;
 use crate::model::alias::Alias;
-use crate::model::function::{Function, Interface, Mode, Transport};
+use crate::model::function::{Function, Interface, MAX_BODY, Mode, Transport};
 use crate::model::{Engine, Process, Pull, User};
 use crate::path;
 use crate::resolve::{MAX_SLOTS, Resolver};
@@ -20,6 +20,8 @@ use crate::source::search::Declared;
 const MAX_NAME: usize = 80;
 /// The largest number of parallel requests of a function.
 const MAX_CONCURRENCY: u32 = 16_384;
+/// The largest `max_body`, in bytes.
+const MAX_SIZE: u64 = 1 << 40;
 /// The path below which the proxy serves functions by their IDs.
 const RESERVED: &str = "/cgi";
 
@@ -60,6 +62,7 @@ impl Resolver<'_> {
             max_requests,
             max_concurrency,
             max_queue,
+            max_body,
             timeout,
             idle_timeout,
             path_info_strip,
@@ -93,6 +96,7 @@ impl Resolver<'_> {
             preload: self.number(&path!["preload"], preload, warm, 0, max_concurrency.min(MAX_SLOTS)),
             max_requests: self.number(&path!["max_requests"], max_requests, 1000, 1, u32::MAX),
             max_queue: self.number(&path!["max_queue"], max_queue, 1024, 0, MAX_CONCURRENCY),
+            max_body: max_body.map_or(MAX_BODY, |size| self.size(&path!["max_body"], &size)),
             timeout: self.span(&path!["timeout"], timeout, Duration::from_secs(30)),
             idle_timeout: self.span(&path!["idle_timeout"], idle_timeout, Duration::from_secs(300)),
             path_info_strip: self.number(&path!["path_info_strip"], path_info_strip, 0, 0, 64),
@@ -112,6 +116,22 @@ impl Resolver<'_> {
             self.error(&path!["name"], message, "write what the function does, such as \"thumbnail\"");
         }
         name
+    }
+
+    /// Reads a size: a number of bytes, or one with a unit of 1024, 1024² or 1024³ bytes as in systemd.resource-control(5).
+    fn size(&mut self, at: &Path, text: &str) -> u64 {
+        let (digits, unit) = match text.char_indices().last() {
+            Some((end, 'K')) => (&text[..end], 1 << 10),
+            Some((end, 'M')) => (&text[..end], 1 << 20),
+            Some((end, 'G')) => (&text[..end], 1 << 30),
+            _ => (text, 1),
+        };
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let size = digits.parse::<u64>().ok().filter(|_| is_number).and_then(|number| number.checked_mul(unit));
+        size.filter(|size| *size <= MAX_SIZE).unwrap_or_else(|| {
+            self.error(at, format!("{text:?} is not a size up to 1024G"), "write such as \"16M\"");
+            0
+        })
     }
 
     /// Checks combinations of interface, listener, mode and preloaded processes.

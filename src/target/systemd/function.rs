@@ -205,6 +205,11 @@ fn role_lines(function: &Function, role: Role, is_contained: bool) -> Vec<Line<'
             }
             lines.push(Line::new("TimeoutStopSec", span(function.timeout + MARGIN)));
             lines.push(Line::new("LimitNOFILE", "65536"));
+            // A program of the function can stop the gateway with a signal. Callers wait, and the next gateway serves them.
+            if !is_contained {
+                lines.push(Line::new("WatchdogSec", "1min"));
+                lines.push(Line::new("WatchdogSignal", "SIGKILL"));
+            }
             // What many connections needed at once goes back to the kernel, mallopt(3).
             lines.push(Line::new("Environment", "MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=1048576"));
         }

@@ -53,7 +53,7 @@ fn thousand(path: String) -> Load {
 fn containers(m: &mut Machine) {
     ready(m);
     make_image(m);
-    let top = "aliases = [\"/act\"]\ntimeout = \"3s\"\nresources = { memory_max = \"256M\" }\n";
+    let top = "aliases = [\"/act\"]\ntimeout = \"3s\"\nmax_body = \"10M\"\nresources = { memory_max = \"256M\" }\n";
     let id = declare_contained(m, "act", ACT, top, "user = \"1000:1000\"\nenvironment = { OWN = \"a b\" }\n");
     let unit = format!("conductor-cgi-{id}.service");
     assert_eq!(get(m, "/act/x"), (200, "here /x\n".into()));

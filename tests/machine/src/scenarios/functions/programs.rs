@@ -16,7 +16,7 @@ scenarios!("functions":
 
 fn programs_that_fail(m: &mut Machine) {
     ready(m);
-    let id = declare(m, "act", ACT, &format!("timeout = \"3s\"\n{EXEC}"));
+    let id = declare(m, "act", ACT, &format!("timeout = \"3s\"\nmax_body = \"200M\"\n{EXEC}"));
     let patient = declare(m, "patient", ACT, EXEC);
     let other = declare(m, "other", ACT, &format!("path_info_strip = 1\n{EXEC}"));
     let load =

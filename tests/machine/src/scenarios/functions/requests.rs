@@ -94,7 +94,7 @@ fn headers_of_answers(m: &mut Machine) {
 
 fn bodies(m: &mut Machine) {
     ready(m);
-    let id = declare(m, "act", ACT, EXEC);
+    let id = declare(m, "act", ACT, &format!("max_body = \"10M\"\n{EXEC}"));
     let home = format!("/cgi/{id}");
     // Bodies of any length, with one that is told and without. Not through Caddy 2.6, which now and then cuts off the answer
     // to a POST on a busy machine.

@@ -101,12 +101,12 @@ fn isolated(m: &mut Machine) {
     for id in [&id, &http] {
         let unit = m.run(&format!("ls /run/systemd/generator/conductor-cgi-{id}-request@.service")).trim().to_owned();
         let exposure = exposure(m, &unit, "x@1.service");
-        assert!(exposure <= 1.0, "{exposure}");
+        assert!(exposure <= 0.8, "{exposure}");
         m.note(format!("exposure {exposure}"));
     }
     let pooled = declare(m, "pooled", ACT, EXEC);
     let exposure = exposure(m, &format!("/run/systemd/generator/conductor-cgi-{pooled}.service"), "x.service");
-    assert!(exposure <= 2.0, "{exposure}");
+    assert!(exposure <= 0.4, "{exposure}");
     m.note(format!("pooled {exposure}"));
     m.run(&format!("conductor cgi rm {id}"));
     assert_eq!(get(m, &home).0, 404);
