@@ -1,4 +1,5 @@
-//! Attacks: what a local user, a service's own user or a declaration from elsewhere may try.
+//! Attacks: what a local user, a service's own user, a declaration from elsewhere, or a function's callers and programs may try.
 
 pub(crate) mod files;
+pub(crate) mod functions;
 pub(crate) mod state;

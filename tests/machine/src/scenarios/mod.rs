@@ -48,6 +48,7 @@ const ALL: &[&[Scenario]] = &[
     harness::SCENARIOS,
     attacks::state::SCENARIOS,
     attacks::files::SCENARIOS,
+    attacks::functions::SCENARIOS,
     updates::SCENARIOS,
     engines::SCENARIOS,
     listeners::SCENARIOS,
