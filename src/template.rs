@@ -1,93 +1,147 @@
 //! A declared directory, templated with the variables given on the command line.
+//!
+//! A variable is a value: in TOML and in a pod's YAML it is escaped for the place it stands in, unless the template
+//! writes `| safe`. Other files get it as it is.
+
+mod mark;
+mod toml;
+mod used;
 
 use fs_err as fs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
+pub(crate) use self::mark::Piece;
+use self::used::{names_in, of_pods, refuse_unused};
 use crate::diagnostic::{Diagnostic, Diagnostics, Position, Source};
 use crate::given::{Entry, Given, Kind, failed, must_fit, permissions, private};
 use crate::source::{DECLARATION, PROVENANCE};
 
 /// Suffix of files that are templates; it is dropped.
 const SUFFIX: &str = ".j2";
+/// Work that one template may cause, in steps of the engine; one also pays for 64 bytes of text.
+const FUEL: u64 = 1_000_000;
+
+/// The variables that templates are rendered with.
+type Variables = BTreeMap<String, String>;
 
 /// Copies `from` into the empty directory `to`: `service.toml` and every `*.j2` rendered, the rest as it is. Returns the
 /// files that others cannot read in `from`, except `service.toml`.
 ///
 /// # Errors
-/// Templates that do not parse or use a variable that is not given; a `service.toml` that is a link; files that are too
-/// large; what cannot be read or written.
-pub fn render_dir(
-    from: &Utf8Path,
-    to: &Utf8Path,
-    variables: &BTreeMap<String, String>,
-) -> Result<Vec<Utf8PathBuf>, Diagnostics> {
+/// Templates that do not parse or use a variable that is not given; a variable that no template uses; a `service.toml`
+/// that is a link; files that are too large; what cannot be read or written.
+pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &Variables) -> Result<Vec<Utf8PathBuf>, Diagnostics> {
     let given = &Given::open(from)?;
     let mut entries = given.below(Utf8Path::new(""))?;
     entries.retain(|entry| entry.path != PROVENANCE);
     must_be_file(given, &entries)?;
     must_fit(from, "declaration", &entries)?;
-    let templating = Templating { environment: environment(), variables, given, entries: &entries, to };
+    let mut templating = Templating { variables, given, entries: &entries, to, used: BTreeSet::new() };
     let mut errors = Diagnostics::default();
     errors.0.extend(entries.iter().filter_map(|entry| templating.entry(entry).err()));
     errors.into_result()?;
+    // A declaration that does not parse has an error of its own.
+    if let Some(pods) = of_pods(to, &to.join(DECLARATION)) {
+        refuse_unused(&from.join(DECLARATION), variables, &(&templating.used | &pods))?;
+    }
     Ok(private(&entries).filter(|path| *path != DECLARATION).map(Utf8Path::to_owned).collect())
+}
+
+/// Renders the text of a file that is TOML.
+///
+/// # Errors
+/// A template that does not parse or uses a variable that is not given; a value that cannot stand in its place; a
+/// variable that the template does not use.
+pub(crate) fn render_toml(path: &Utf8Path, text: &str, variables: &Variables) -> Result<String, Diagnostic> {
+    let rendered = toml_text(path, text, variables)?;
+    refuse_unused(path, variables, &names_in(text).unwrap_or_default())?;
+    Ok(rendered)
+}
+
+fn toml_text(path: &Utf8Path, text: &str, variables: &Variables) -> Result<String, Diagnostic> {
+    let pieces = render_pieces(path, text, variables)?;
+    toml::join(&pieces).map_err(|misplaced| {
+        // The line as it would be tells the place and the value in one.
+        let text: String = pieces.iter().map(Piece::text).collect();
+        let start = pieces[..misplaced.index].iter().map(|piece| piece.text().len()).sum();
+        let span = start..start + pieces[misplaced.index].text().len();
+        let source = Arc::new(Source { path: format!("{path} (rendered)").into(), text });
+        Diagnostic::at(Position { source, span }, "", misplaced.message, misplaced.remedy)
+    })
+}
+
+/// Renders the text of a file and tells its values apart from the template's text.
+///
+/// # Errors
+/// A template that does not parse or uses a variable that is not given.
+pub(crate) fn render_pieces(path: &Utf8Path, text: &str, variables: &Variables) -> Result<Vec<Piece>, Diagnostic> {
+    if mark::is_marked(text) || variables.values().any(|value| mark::is_marked(value)) {
+        let message = "the template or a variable has the noncharacter U+FDD0 or U+FDD1";
+        return Err(Diagnostic::of_file(path, message, "remove it"));
+    }
+    let mut environment = environment();
+    mark::mark_values(&mut environment);
+    let rendered = render_in(&environment, path, text, variables)?;
+    mark::pieces(&rendered).ok_or_else(|| {
+        let message = "a filter takes a captured text apart";
+        Diagnostic::of_file(path, message, "apply the filter to the variable itself")
+    })
 }
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
     environment.set_syntax(syntax.expect("jinja's own delimiters"));
     // Declarations are not HTML.
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment
-}
-
-/// Renders the text of one file.
-///
-/// # Errors
-/// A template that does not parse or uses a variable that is not given.
-pub(crate) fn render(path: &Utf8Path, text: &str, variables: &BTreeMap<String, String>) -> Result<String, Diagnostic> {
-    render_in(&environment(), path, text, variables)
 }
 
 fn render_in(
     environment: &Environment,
     path: &Utf8Path,
     text: &str,
-    variables: &BTreeMap<String, String>,
+    variables: &Variables,
 ) -> Result<String, Diagnostic> {
     environment.render_named_str(path.as_str(), text, variables).map_err(|error| {
         let source = Arc::new(Source { path: path.to_owned(), text: text.to_owned() });
         let span = error.range().unwrap_or_else(|| line_span(text, error.line()));
-        let undefined = error.kind() == minijinja::ErrorKind::UndefinedError;
         let name = text.get(span.clone()).unwrap_or("").trim().to_owned();
-        let (message, remedy) = if undefined {
-            let message = format!("the variable {name} is not given");
-            (message, format!("add {name}=… to the command, or write {{{{ {name} | default(\"…\") }}}}"))
-        } else {
-            let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-            (format!("not a valid template: {detail}"), "see the syntax of Jinja templates".to_owned())
+        let (message, remedy) = match error.kind() {
+            minijinja::ErrorKind::UndefinedError => (
+                format!("the variable {name} is not given"),
+                format!("add {name}=… to the command, or write {{{{ {name} | default(\"…\") }}}}"),
+            ),
+            minijinja::ErrorKind::OutOfFuel => {
+                (format!("the template takes more than {FUEL} steps"), "shorten its loops and texts".to_owned())
+            }
+            kind => {
+                let detail = error.detail().map_or_else(|| kind.to_string(), str::to_owned);
+                (format!("not a valid template: {detail}"), "see the syntax of Jinja templates".to_owned())
+            }
         };
         Diagnostic::at(Position { source, span }, "", message, remedy)
     })
 }
 
 struct Templating<'a> {
-    environment: Environment<'static>,
-    variables: &'a BTreeMap<String, String>,
+    variables: &'a Variables,
     given: &'a Given,
     entries: &'a [Entry],
     to: &'a Utf8Path,
+    /// Names of the variables that templates use.
+    used: BTreeSet<String>,
 }
 
 impl Templating<'_> {
-    fn entry(&self, entry: &Entry) -> Result<(), Diagnostic> {
+    fn entry(&mut self, entry: &Entry) -> Result<(), Diagnostic> {
         let path = &entry.path;
         let rendered = path.as_str().strip_suffix(SUFFIX);
         let Kind::File { is_executable, .. } = entry.kind else { return self.given.copy(entry, self.to) };
@@ -99,10 +153,19 @@ impl Templating<'_> {
             let message = format!("{at} is there as well");
             return Err(Diagnostic::of_file(&self.given.shown(path), message, "remove one of the two"));
         }
-        let text = render_in(&self.environment, &self.given.shown(path), &self.given.text(path)?, self.variables)?;
+        let text = self.render(path)?;
         let to = self.to.join(at);
         let written = fs::write(&to, text).and_then(|()| fs::set_permissions(&to, permissions(is_executable)));
         written.map_err(|error| failed(&to, error))
+    }
+
+    fn render(&mut self, path: &Utf8Path) -> Result<String, Diagnostic> {
+        let (shown, text) = (self.given.shown(path), self.given.text(path)?);
+        self.used.extend(names_in(&text).unwrap_or_default());
+        if path.as_str().trim_end_matches(SUFFIX).ends_with(".toml") {
+            return toml_text(&shown, &text, self.variables);
+        }
+        render_in(&environment(), &shown, &text, self.variables)
     }
 }
 
@@ -123,4 +186,55 @@ fn line_span(text: &str, line: Option<usize>) -> std::ops::Range<usize> {
     let start: usize = text.split_inclusive('\n').take(number - 1).map(str::len).sum();
     let length = text[start..].lines().next().map_or(0, str::len);
     start..start + length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(text: &str, variables: &[(&str, &str)]) -> Result<String, String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        render_toml("service.toml".into(), text, &variables).map_err(|error| error.headline())
+    }
+
+    #[test]
+    fn values_are_escaped_unless_they_are_safe() {
+        let value = &[("X", "1\" }\nuser = \"root\"")];
+        assert_eq!(render("a = \"{{ X }}\"", value).unwrap(), "a = \"1\\\" }\\nuser = \\\"root\\\"\"");
+        assert_eq!(render("a = {{ X | safe }}", value).unwrap(), format!("a = {}", value[0].1));
+        for template in [
+            "{% set x %}{{ X }}{% endset %}a = \"{{ x }}\"",
+            "{% macro m(x) %}\"{{ x }}\"{% endmacro %}a = {{ m(X) }}",
+            "{% set x %}{{ X }}{% endset %}a = \"{% for l in x | lines %}{{ l }}{% endfor %}\"",
+            "{% set x %}{{ X }}{% endset %}a = \"{{ (x | split(' '))[3] }}\"",
+            "{% set x %}{{ X }}{% endset %}a = \"{{ x | upper }}{{ x[3:] }}\"",
+            "a = \"{{ [X, X] | join('\\\"') }}{{ X ~ '\\\"' }}{{ X | e }}{{ 'y' if X == '' }}\"",
+        ] {
+            let text = render(template, value).unwrap();
+            let document: ::toml::Table = ::toml::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(document.len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_template_cannot_do_is_an_error() {
+        let headline = |text, variables: &[(&str, &str)]| render(text, variables).unwrap_err();
+        let error = headline("# {{ A }}\na = {{ X }}\n", &[("A", "1"), ("X", "1\nb = 2")]);
+        assert_eq!(error, "service.toml (rendered):2:5: the value \"1\\nb = 2\" stands outside of a string");
+        assert_eq!(headline("a = '{{ X }}'", &[]), "service.toml:1:9: the variable X is not given");
+        let unused = headline("a = '{{ TAG }}{{ range(2) | length }}'", &[("TAG", "1"), ("TGA", "1")]);
+        assert_eq!(unused, "service.toml: no template uses the variable TGA");
+        for text in [
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            "{% set x = 'a' * 3000000000 %}",
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "{{ '%999999999d' | format(1) }}",
+            "{% include '/etc/shadow' %}",
+            "\u{FDD0}",
+            // It would put a mark between two marks.
+            "{% set x %}{{ 'ab' }}{% endset %}a = \"{{ x | replace('b', 'c') }}\"",
+        ] {
+            assert!(render(text, &[]).is_err(), "{text}");
+        }
+    }
 }

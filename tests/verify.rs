@@ -61,7 +61,9 @@ fn systemd_has_nothing_to_say_of_the_cases() {
 fn example(dir: &Utf8Path, work: impl FnOnce(&Layout, &Compiled, &Utf8Path)) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let root = Utf8Path::from_path(scratch.path()).expect("a UTF-8 path");
-    let variables = BTreeMap::from([("VERSION".to_owned(), "1".to_owned())]);
+    let text = fs::read_to_string(dir.join("service.toml")).expect("a declaration");
+    let version = BTreeMap::from([("VERSION".to_owned(), "1".to_owned())]);
+    let variables = if text.contains("{{ VERSION") { version } else { BTreeMap::new() };
     let rendered = root.join("rendered");
     fs::create_dir(&rendered).expect("a directory");
     template::render_dir(dir, &rendered, &variables).unwrap_or_else(|errors| panic!("{errors}"));

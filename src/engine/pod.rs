@@ -1,18 +1,19 @@
 //! A pod's file: the declared template, rendered for one deployment and completed with what every deployment has.
 
 mod manifest;
+mod text;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use camino::Utf8Path;
 use fs_err as fs;
 use serde_json::{Value, json};
 
 use self::manifest::{Container, ControllerSpec, Fields, Metadata, Named, Object, PodSpec, PodTemplate, Volume};
+use self::text::Text;
 use self::yaml::Document;
-use crate::diagnostic::{Diagnostic, Diagnostics, Source};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Path;
 use crate::engine::podman::arguments::CREDENTIALS;
 use crate::engine::podman::image::Policy;
@@ -22,7 +23,8 @@ use crate::layout::Layout;
 use crate::model::{ListenKind, Pod, Service};
 use crate::names::Deployment;
 use crate::source::read;
-use crate::{atomic, path, template};
+use crate::template::{self, Piece};
+use crate::{atomic, path};
 
 /// Kinds that are pods or make some, `podman kube play`.
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
@@ -124,10 +126,11 @@ impl Setting<'_> {
     fn documents(&self, path: &Utf8Path) -> Result<Vec<Document>, Diagnostic> {
         let shown = self.shown.join(path);
         let template = fs::read_to_string(self.files.join(path)).map_err(|error| read::unreadable(&shown, &error))?;
-        let text = template::render(&shown, &template, &self.variables())?;
+        let pieces = template::render_pieces(&shown, &template, &self.variables())?;
         // Errors have positions in the rendered text, so that its path says that it is rendered.
-        let path = if text == template { shown } else { format!("{shown} (rendered)").into() };
-        let documents = Document::parse(&Arc::new(Source { path, text }))?;
+        let is_same = pieces.iter().map(Piece::text).collect::<String>() == template;
+        let path = if is_same { shown } else { format!("{shown} (rendered)").into() };
+        let documents = Document::parse(Text::new(path, pieces))?;
         for document in &documents {
             let value = document.value();
             if !value.is_object() {

@@ -36,7 +36,7 @@ pub fn gather(
         let message = format!("is a link, to {target}, and not a file");
         return Err(Diagnostic::of_file(manifest, message, "copy what it links to").into());
     }
-    let text = template::render(manifest, &given.text(name)?, variables)?;
+    let text = template::render_toml(manifest, &given.text(name)?, variables)?;
     let document = functions::parse(&text, manifest)?;
     let mut gathering = Gathering { document: &document, given, entries: Vec::new() };
     let mut errors = Diagnostics::default();

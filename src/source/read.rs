@@ -60,7 +60,7 @@ pub(crate) fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
 ///
 /// # Errors
 /// If the file cannot be read or is not UTF-8.
-pub(super) fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {
+pub(crate) fn read(path: &Utf8Path, shown: &Utf8Path) -> Result<Arc<Source>, Diagnostic> {
     Ok(Arc::new(Source { path: shown.to_owned(), text: text(path, shown)? }))
 }
 

@@ -255,6 +255,33 @@ fn malformed_files_are_refused_with_a_place() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn a_variable_is_one_scalar() {
+    let file = "kind: Pod\nmetadata: {labels: {double: \"{{ DOUBLE }}\", single: '{{ SINGLE }}', plain: x{{ PLAIN }}}}\n\
+                spec:\n  number: {{ NUMBER }}\n  quoted: \"{{ NUMBER }}\"\n  block: |-\n    a {{ DOUBLE }} {# no comment #}\n  \
+                containers: [{name: web, image: web, args: [{{ DOUBLE }}, {{ PLAIN }}, {{ YAML | safe }}]}] # {{ DOUBLE }}\n";
+    let mut fixture = Fixture::new();
+    let (double, single, plain) = ("\"], x: [\n- y", "'\n{}: &a *a", "%YAML #: |");
+    let crate::model::Engine::Pod(pod) = &mut fixture.model.process.engine else { panic!("a pod") };
+    for (name, value) in
+        [("DOUBLE", double), ("SINGLE", single), ("PLAIN", plain), ("NUMBER", "8080"), ("YAML", "{a: [1]}")]
+    {
+        pod.variables.insert(name.to_owned(), value.to_owned());
+    }
+    let objects = fixture.objects(file).unwrap_or_else(|error| panic!("{error}"));
+    let spec = &objects[0]["spec"];
+    let labels = json!({ "double": double, "single": single, "plain": format!("x{plain}") });
+    assert_eq!(objects[0]["metadata"]["labels"], labels);
+    assert_eq!((&spec["number"], &spec["quoted"]), (&json!(8080), &json!("8080")));
+    assert_eq!(spec["block"], format!("a {double} "));
+    assert_eq!(spec["containers"][0]["args"], json!([double, plain, { "a": [1] }]));
+
+    let error = fixture.objects("kind: Pod\n{{ DOUBLE }}: 1\nmetadata: web\n").expect_err("metadata is a map");
+    assert!(error.headline().starts_with("shop/pod.yaml (rendered):3:11: metadata: "), "{error}");
+    let error = fixture.objects("kind: Pod\n8080: 1\n\"{{ NUMBER }}\": 2\n").expect_err("a key twice");
+    assert!(error.headline().contains(":3:") && error.headline().contains("twice"), "{error}");
+}
+
 /// Any value, with the keys that have a type more often than others.
 fn values() -> impl Strategy<Value = Value> {
     let scalars = prop_oneof![

@@ -10,13 +10,14 @@ use serde_json::{Number, Value};
 use serde_path_to_error::Segment;
 use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 
-use crate::diagnostic::{Diagnostic, Position, Source};
+use super::text::Text;
+use crate::diagnostic::Diagnostic;
 use crate::document::{Path, Step};
 
 /// One document of a YAML stream.
 #[derive(Debug)]
 pub(crate) struct Document {
-    source: Arc<Source>,
+    text: Arc<Text>,
     root: Node,
 }
 
@@ -33,18 +34,23 @@ impl Document {
     ///
     /// # Errors
     /// Text that is not YAML, and values that JSON cannot express.
-    pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Self>, Diagnostic> {
-        // Kubernetes reads YAML 1.1: a mode of 0644 is octal.
-        let options = serde_saphyr::options! { legacy_octal_numbers: true };
-        let roots: Vec<Node> = serde_saphyr::from_multiple_with_options(&source.text, options).map_err(|error| {
+    pub(crate) fn parse(text: Text) -> Result<Vec<Self>, Diagnostic> {
+        let text = Arc::new(text);
+        let roots = parse(text.parsed()).map_err(|error| {
             let error = error.without_snippet();
-            let span = error.location().map_or(0..0, |location| range(&source.text, location));
-            let message = format!("not YAML: {}", UserMessageFormatter.format_message(error));
+            let span = error.location().map_or(0..0, |location| range(text.parsed(), location));
+            let message = format!("not YAML: {}", text.fill(&UserMessageFormatter.format_message(error)));
             let remedy = "check the indentation, and quote texts that contain `: `, ` #` or begin with a sign";
-            Diagnostic::at(Position { source: source.clone(), span }, "", message, remedy)
+            Diagnostic::at(text.position(span), "", message, remedy)
         })?;
-        let documents = roots.into_iter().map(|root| Self { source: source.clone(), root });
-        Ok(documents.filter(|document| document.root.value != Shape::Scalar(Value::Null)).collect())
+        let mut documents = Vec::new();
+        for root in roots {
+            let root = root.filled(&text)?;
+            if root.value != Shape::Scalar(Value::Null) {
+                documents.push(Self { text: text.clone(), root });
+            }
+        }
+        Ok(documents)
     }
 
     /// The document without its places.
@@ -79,9 +85,15 @@ impl Document {
             let Some(child) = node.child(step) else { break };
             node = child;
         }
-        let place = Position { source: self.source.clone(), span: range(&self.source.text, node.location) };
+        let place = self.text.position(range(self.text.parsed(), node.location));
         Diagnostic::at(place, path.to_string(), message, remedy)
     }
+}
+
+fn parse(text: &str) -> Result<Vec<Node>, serde_saphyr::Error> {
+    // Kubernetes reads YAML 1.1: a mode of 0644 is octal.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    serde_saphyr::from_multiple_with_options(text, options)
 }
 
 /// The bytes that a location covers; errors of the parser know only the line and the column.
@@ -127,12 +139,54 @@ impl Node {
         }
     }
 
+    /// Puts the values of a template into texts and keys.
+    ///
+    /// # Errors
+    /// A value that makes a key the same as another.
+    fn filled(self, text: &Text) -> Result<Self, Diagnostic> {
+        let Self { location, value } = self;
+        let value = match value {
+            Shape::Scalar(Value::String(parsed)) if text.has_values(&parsed) => {
+                let value = text.fill(&parsed);
+                let is_quoted = text.parsed()[range(text.parsed(), location)].starts_with(['"', '\'', '|', '>']);
+                Shape::Scalar(if is_quoted { Value::String(value) } else { plain_scalar(value) })
+            }
+            Shape::Scalar(value) => Shape::Scalar(value),
+            Shape::List(items) => {
+                Shape::List(items.into_iter().map(|item| item.filled(text)).collect::<Result<_, _>>()?)
+            }
+            Shape::Map(entries) => {
+                let mut map = BTreeMap::new();
+                for (key, node) in entries {
+                    let (key, place) = (text.fill(&key), node.location);
+                    if map.insert(key.clone(), node.filled(text)?).is_some() {
+                        let at = text.position(range(text.parsed(), place));
+                        let message = format!("the key {key:?} is there twice");
+                        return Err(Diagnostic::at(at, "", message, "give the variable another value"));
+                    }
+                }
+                Shape::Map(map)
+            }
+        };
+        Ok(Self { location, value })
+    }
+
     fn plain(&self) -> Value {
         match &self.value {
             Shape::Scalar(value) => value.clone(),
             Shape::List(items) => items.iter().map(Self::plain).collect(),
             Shape::Map(entries) => entries.iter().map(|(key, node)| (key.clone(), node.plain())).collect(),
         }
+    }
+}
+
+/// Reads a scalar without quotes as YAML does: `80` is a number.
+fn plain_scalar(text: String) -> Value {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-');
+    let parsed = if text.chars().all(is_word) { parse(&text).unwrap_or_default() } else { Vec::new() };
+    match <[Node; 1]>::try_from(parsed) {
+        Ok([Node { value: Shape::Scalar(value), .. }]) => value,
+        _ => Value::String(text),
     }
 }
 
