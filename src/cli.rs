@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Exit(code)) => ExitCode::from(code),
         Err(failure) => {
-            log::line(format_args!("{}", failure.coloured()));
+            log::failure(log::Failure::Command, &failure.coloured().to_string());
             ExitCode::from(failure.code())
         }
     }

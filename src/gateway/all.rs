@@ -18,7 +18,7 @@ use crate::gateway::listener::bind;
 use crate::gateway::process::Children;
 use crate::gateway::server::{Server, Termination, runtime};
 use crate::layout::Layout;
-use crate::log::note;
+use crate::log::{self, note};
 use crate::model::function::{Compiled, Mode};
 use crate::names::FunctionId;
 use crate::source::functions;
@@ -93,7 +93,9 @@ impl All<'_> {
                     self.reported.remove(id);
                     note!("{id}: serving {name:?}");
                 }
-                Err(reason) if self.reported.insert(id.clone()) => note!("{id}: not serving: {reason}"),
+                Err(reason) if self.reported.insert(id.clone()) => {
+                    log::failure(log::Failure::Function, &format!("{id}: not serving: {reason}"));
+                }
                 Err(_) => {}
             }
         }

@@ -16,7 +16,7 @@ use crate::engine::podman::image;
 use crate::gateway::executable::Bundle;
 use crate::gateway::refuse;
 use crate::layout::Layout;
-use crate::log::note;
+use crate::log;
 use crate::model::function::Compiled;
 use crate::model::{Container, Engine};
 use crate::names::FunctionId;
@@ -36,7 +36,7 @@ const SYSTEMD_VARIABLES: &[&str] = &["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID
 pub(crate) fn start(layout: &Layout, id: &FunctionId, instance: Option<&str>) -> Result<(), String> {
     let outcome = try_start(layout, id, instance);
     if let Err(reason) = &outcome {
-        note!("502: {reason}");
+        log::failure(log::Failure::Function, &format!("502: {reason}"));
         refuse::run()?;
     }
     outcome

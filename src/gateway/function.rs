@@ -25,7 +25,7 @@ use crate::gateway::program::Program;
 use crate::gateway::room::{Room, Share};
 use crate::gateway::upload::discard;
 use crate::gateway::worker::Workers;
-use crate::log::note;
+use crate::log::{self, note};
 use crate::model::function::{Compiled, Interface, MARGIN};
 
 /// Bytes of the longest path with its query. Longer ones are refused with 414.
@@ -108,7 +108,13 @@ impl Gateway {
         let (response, deadline) = match self.try_handle(head, &mut body, &name).await {
             Ok(answered) => answered,
             Err(Fault { status, reason }) => {
-                note!("{name}: {}: {reason}", status.as_u16());
+                let text = format!("{name}: {}: {reason}", status.as_u16());
+                // A client's fault is nothing that somebody has to look after.
+                if status.is_server_error() {
+                    log::failure(log::Failure::Request, &text);
+                } else {
+                    note!("{text}");
+                }
                 if let Some(body) = body.filter(|body| !is_body_held_back && !body.is_end_stream()) {
                     discard(body);
                 }

@@ -28,7 +28,7 @@ use crate::gateway::process::{Children, Process, Streams};
 use crate::gateway::program::Program;
 use crate::gateway::scratch;
 use crate::gateway::upload::{TooLarge, Upload};
-use crate::log::note;
+use crate::log;
 use crate::model::function::{Function, STAND_BY, Transport};
 
 /// Workers beyond `preload` are ended after this time without a request.
@@ -244,7 +244,7 @@ impl Workers {
         while self.is_missing() {
             match self.start().await {
                 Ok(worker) => self.idle().push((worker, Instant::now())),
-                Err(error) => return note!("{}", self.start_failed(&error)),
+                Err(error) => return log::failure(log::Failure::Function, &self.start_failed(&error)),
             }
         }
     }

@@ -203,6 +203,11 @@ impl Rollout<'_> {
         let unit = failed.unit();
         let why =
             state::failure(self.machine.layout, failed).unwrap_or_else(|| format!("{unit} did not start: {error}"));
+        // A process that floods its log would do so as long as systemd restarts it. One of the generation that serves stays
+        // with systemd.
+        if self.before.as_ref().is_none_or(|before| before.generation != self.compiled.id) {
+            let _ = self.machine.manager.stop(std::slice::from_ref(&unit));
+        }
         let journal = self.machine.manager.journal(&unit, QUOTED_LINES);
         let quoted: String = journal.lines().map(|line| format!("\n  | {line}")).collect();
         Error(format!("{why}\nits last log lines:{quoted}"))

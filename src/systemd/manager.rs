@@ -28,6 +28,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Patterns of more services than that cost the manager more than an answer with all units.
 const FEW: usize = 8;
 
+/// Seconds for the journal to write what it has received, and for reading it.
+const SYNC_LIMIT: &str = "2";
+const READ_LIMIT: &str = "5";
+
 impl Manager {
     pub(crate) fn new(scope: Scope) -> Self {
         Self { scope }
@@ -191,14 +195,22 @@ impl Manager {
         command
     }
 
-    /// Returns the last lines that a unit and its hooks logged.
+    /// Returns a command that runs journalctl(1) for so many seconds at most, to be completed.
+    fn journalctl_within(self, seconds: &str) -> Command {
+        let journalctl = self.journalctl();
+        let mut command = Command::new("timeout");
+        command.arg(seconds).arg(journalctl.get_program()).args(journalctl.get_args());
+        command
+    }
+
+    /// Returns the last lines that a unit and its hooks logged. A journal that is flooded is not waited for.
     pub(crate) fn journal(self, unit: &str, lines: u32) -> String {
         // What was written a moment ago may still be on its way to the journal.
-        let _ = self.journalctl().arg("--sync").output();
+        let _ = self.journalctl_within(SYNC_LIMIT).arg("--sync").output();
         // podman's events would crowd out its messages.
         let count = (lines * 5).to_string();
         let arguments = ["--unit", unit, "--lines", &count, "--output", "cat", "--no-pager", "--quiet"];
-        match self.journalctl().args(arguments).output() {
+        match self.journalctl_within(READ_LIMIT).args(arguments).output() {
             Ok(output) => {
                 let text = String::from_utf8_lossy(&output.stdout);
                 let lines_of_unit: Vec<_> = text.lines().filter(|line| !is_podman_event(line)).collect();

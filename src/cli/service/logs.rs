@@ -7,7 +7,7 @@ use crate::cli::failure::Outcome;
 use crate::cli::journal;
 use crate::layout::Scope;
 use crate::names::{GenerationId, ServiceName};
-use crate::service::parts::members;
+use crate::service::parts::{group_of, members};
 
 /// Shows what the service's processes and hooks logged, and what systemd logged about the service.
 pub(crate) fn run(
@@ -23,9 +23,16 @@ pub(crate) fn run(
     let names: BTreeSet<_> = parts.iter().chain([name]).collect();
     let all = |key: &str, suffix: &str| names.iter().map(|name| format!("{key}={name}{suffix}")).collect::<Vec<_>>();
     let or = || vec!["+".to_owned()];
+    // Any user can write an entry with any field, but not with those that journald adds itself, systemd.journal-fields(7).
+    let group = group_of(&context.layout, name)?.unwrap_or_else(|| name.clone());
+    let slices = parts.iter().map(|part| format!("_SYSTEMD_SLICE={}", part.slice(&group))).collect::<Vec<_>>();
     let matches: Vec<String> = match context.layout.scope {
         Scope::System => [
             all("CONDUCTOR_SERVICE", ""),
+            slices,
+            or(),
+            all("CONDUCTOR_SERVICE", ""),
+            vec!["_PID=1".to_owned()],
             or(),
             all("_SYSTEMD_UNIT", ".service"),
             or(),
