@@ -6,6 +6,7 @@ pub(crate) mod drain;
 pub(crate) mod endpoint;
 pub mod health;
 pub(crate) mod hook;
+pub(crate) mod listener;
 pub(crate) mod prepare;
 pub(crate) mod state;
 pub(crate) mod slot;

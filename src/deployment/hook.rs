@@ -13,13 +13,13 @@ use crate::deployment::connections;
 use crate::deployment::drain::{self, DrainError};
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::state::{self, Runtime, State};
-use crate::deployment::{health, prepare, slot};
+use crate::deployment::{health, listener, prepare, slot};
 use crate::engine::podman::arguments::removal;
-use crate::engine::podman::host;
+use crate::engine::podman::{host, runtime};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::log::note;
-use crate::model::{Check, ListenKind, Service};
+use crate::model::{Check, Engine, ListenKind, Service};
 use crate::names::Deployment;
 use crate::systemd::{self, Manager};
 
@@ -68,6 +68,9 @@ pub(crate) fn start(
         wait_until_healthy(layout, deployment, &model, main_pid, deadline)?;
     }
     if matches!(part, Part::Slots | Part::All) {
+        if model.listen.kind == ListenKind::Tcp && matches!(model.process.engine, Engine::Exec { .. }) {
+            must_hold_its_port(layout, deployment, &model, main_pid)?;
+        }
         if model.listen.kind == ListenKind::Unix {
             let opened = prepare::open_to_callers(layout, deployment, &model.listen);
             opened.map_err(|error| noted(layout, deployment, error.to_string()))?;
@@ -96,6 +99,19 @@ fn noted(layout: &Layout, deployment: &Deployment, why: String) -> Error {
     // A health check that the service's user runs may not write here; the journal has it too.
     let _ = state::write_failure(layout, deployment, &why);
     Error(why)
+}
+
+/// Checks that the process that answers on the deployment's port is one of its unit: any local user can bind a port
+/// before the process does.
+fn must_hold_its_port(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<()> {
+    let Endpoint::Tcp(address) = Endpoint::of(layout, deployment, &model.listen)? else { return Ok(()) };
+    let group = main_pid.map(|pid| runtime::group_of(&pid.to_string())).transpose()?.flatten();
+    let pids = group.map(|group| listener::processes(&runtime::group_dir(&group))).transpose()?.unwrap_or_default();
+    let Some(stranger) = listener::stranger(address, &pids)? else { return Ok(()) };
+    let unit = deployment.unit();
+    let why = format!("{unit}: another process, of user {}, listens on its port: {}", stranger.user, stranger.address);
+    let _ = state::write_failure(layout, deployment, &why);
+    Err(Error(why))
 }
 
 /// Stops a bridge that leads to the address of the process before. `_cleanup` has done that, unless it was killed, too.

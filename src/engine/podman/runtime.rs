@@ -85,7 +85,15 @@ fn search_path() -> OsString {
 /// # Errors
 /// If /proc cannot be read.
 pub(crate) fn unit_group() -> io::Result<Option<String>> {
-    let groups = fs::read_to_string("/proc/self/cgroup")?;
+    group_of("self")
+}
+
+/// The control group of the unit that a process is in, by its number; None without control groups or a unit.
+///
+/// # Errors
+/// If there is no such process.
+pub(crate) fn group_of(process: &str) -> io::Result<Option<String>> {
+    let groups = fs::read_to_string(format!("/proc/{process}/cgroup"))?;
     // cgroups(7): the line of the unified hierarchy.
     let own = groups.lines().find_map(|line| line.strip_prefix("0::"));
     Ok(own.and_then(unit_of).map(str::to_owned))

@@ -1,0 +1,156 @@
+//! TCP sockets that listen, and the processes that hold them, proc_pid_net(5) and proc_pid_fd(5).
+
+use fs_err as fs;
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use camino::Utf8Path;
+
+/// State of a socket that listens, TCP_LISTEN of the kernel's tcp_states.h.
+const LISTEN: &str = "0A";
+
+/// A TCP socket that listens in the network of the calling process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    /// The number of the user who created it.
+    pub(crate) user: u32,
+    inode: u64,
+}
+
+impl Listener {
+    /// Returns whether connections to an address of IPv4 may arrive here.
+    fn takes(&self, to: SocketAddr) -> bool {
+        let own = self.address.ip();
+        self.address.port() == to.port() && (own.is_unspecified() || own.to_canonical() == to.ip())
+    }
+}
+
+/// Lists the sockets that listen.
+///
+/// # Errors
+/// If the kernel's list cannot be read.
+fn all() -> io::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let file = match fs::File::open(table) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a kernel without IPv6
+            file => file?,
+        };
+        for line in BufReader::new(file).lines().skip(1) {
+            let line = line?;
+            let words: Vec<_> = line.split_whitespace().collect();
+            // The kernel lists those that listen before all others.
+            if words.get(3) != Some(&LISTEN) {
+                break;
+            }
+            let address = words.get(1).and_then(|word| address(word));
+            let number = |index: usize| words.get(index).and_then(|word| word.parse::<u64>().ok());
+            if let (Some(address), Some(user), Some(inode)) = (address, number(7), number(9)) {
+                listeners.push(Listener { address, user: user as u32, inode }); // a user has 32 bits
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// Parses `0100007F:1F90`: words of 32 bits as this machine has them in memory.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let words = (0..address.len() / 8).map(|word| u32::from_str_radix(address.get(word * 8..word * 8 + 8)?, 16).ok());
+    let bytes: Vec<u8> = words.collect::<Option<Vec<_>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let address = match bytes.len() {
+        4 => IpAddr::from(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        16 => IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?))
+}
+
+/// Lists the processes of a control group and of those below it; one that is gone has none.
+///
+/// # Errors
+/// If the control group cannot be read.
+pub(crate) fn processes(group: &Utf8Path) -> io::Result<Vec<u32>> {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let text = match fs::read_to_string(group.join("cgroup.procs")) {
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        text => text?,
+    };
+    let mut pids: Vec<_> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    for entry in group.read_dir_utf8()?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            pids.extend(processes(entry.path())?);
+        }
+    }
+    Ok(pids)
+}
+
+/// Lists the inodes of a process' sockets; a process that has ended has none.
+///
+/// # Errors
+/// If its descriptors may not be read.
+fn sockets_of(pid: u32) -> io::Result<BTreeSet<u64>> {
+    let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries?,
+    };
+    let inode = |link: &std::path::Path| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+    Ok(entries.flatten().filter_map(|entry| inode(&fs::read_link(entry.path()).ok()?)).collect())
+}
+
+/// Lists the addresses at which a process listens.
+///
+/// # Errors
+/// If its descriptors or the kernel's list cannot be read.
+pub(crate) fn of_process(pid: u32) -> io::Result<Vec<SocketAddr>> {
+    let own = sockets_of(pid)?;
+    Ok(all()?.into_iter().filter(|one| own.contains(&one.inode)).map(|one| one.address).collect())
+}
+
+/// Finds a socket that takes connections to `address` and that none of the processes holds.
+///
+/// # Errors
+/// If the descriptors of a process or the kernel's list cannot be read.
+pub(crate) fn stranger(address: SocketAddr, pids: &[u32]) -> io::Result<Option<Listener>> {
+    let strangers: Vec<_> = all()?.into_iter().filter(|one| one.takes(address)).collect();
+    if strangers.is_empty() {
+        return Ok(None);
+    }
+    let mut own = BTreeSet::new();
+    for pid in pids {
+        own.append(&mut sockets_of(*pid)?);
+    }
+    Ok(strangers.into_iter().find(|one| !own.contains(&one.inode)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_listener_is_its_process_own() {
+        let own = std::process::id();
+        for at in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(at) else { continue }; // without IPv6
+            let port = listener.local_addr().unwrap().port();
+            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            assert_eq!(stranger(to, &[own]).unwrap(), None, "{at}");
+            assert_eq!(stranger(to, &[1_000_000_000]).unwrap().map(|one| one.address.port()), Some(port), "{at}");
+            assert!(of_process(own).unwrap().contains(&listener.local_addr().unwrap()), "{at}");
+            drop(listener);
+            assert_eq!(stranger(to, &[]).unwrap(), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_writes_them() {
+        if cfg!(target_endian = "little") {
+            assert_eq!(address("0100007F:1F90"), Some("127.0.0.1:8080".parse().unwrap()));
+            assert_eq!(address("00000000000000000000000001000000:0050"), Some("[::1]:80".parse().unwrap()));
+        }
+        assert_eq!(address("1:2"), None);
+    }
+}
