@@ -36,7 +36,7 @@ install:
 	sed 's|@BINDIR@|$(BINDIR)|g' units/conductor-proxy.service.in > $(DESTDIR)$(LIBDIR)/systemd/system/conductor-proxy.service
 	install -m 0644 units/conductor.slice units/conductor-cgi.slice $(DESTDIR)$(LIBDIR)/systemd/system/
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d
-	sed 's|@LIBDIR@|$(LIBDIR)/conductor|g' units/caddy.service.d/conductor.conf.in > $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d/conductor.conf
+	sed 's|@BINDIR@|$(BINDIR)|g; s|@LIBDIR@|$(LIBDIR)/conductor|g' units/caddy.service.d/conductor.conf.in > $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d/conductor.conf
 	install -D -m 0644 units/Caddyfile $(DESTDIR)$(LIBDIR)/conductor/Caddyfile
 	install -D -m 0644 units/sysusers.d/conductor.conf $(DESTDIR)$(LIBDIR)/sysusers.d/conductor.conf
 	install -D -m 0644 units/tmpfiles.d/conductor.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/conductor.conf

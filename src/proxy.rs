@@ -5,4 +5,6 @@ pub(crate) mod driver;
 pub(crate) mod files;
 #[cfg(feature = "cli")]
 pub(crate) mod publish;
+#[cfg(feature = "cli")]
+pub(crate) mod published;
 pub(crate) mod routing;

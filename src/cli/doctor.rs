@@ -1,26 +1,27 @@
 //! `conductor doctor`: checks that this host is ready, with a remedy for each problem.
 
+mod finding;
+mod proxy;
+
 use fs_err as fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use serde::Serialize;
 
+use self::finding::{Finding, Verdict, bad, good, note};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{self, outln};
 use crate::cli::{paint, table};
 use crate::compile;
 use crate::compile::host::Host;
-use crate::deployment::{connections, slot, state};
+use crate::deployment::{connections, state};
 use crate::engine::podman;
 use crate::layout::{LIBRARY, RUNTIMES, Scope};
 use crate::names::{BRIDGE_USER, PROXY_GROUP};
-use crate::proxy::driver::Driver;
 use crate::proxy::files::OUTPUT;
-use crate::proxy::publish;
 use crate::service::{notes, writable};
 use crate::{accounts, atomic, live};
 
@@ -36,41 +37,12 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Good,
-    /// Services work without it.
-    Note,
-    Bad,
-}
-
-/// The result of one check, and what to do about it.
-#[derive(Serialize)]
-struct Finding {
-    verdict: Verdict,
-    what: String,
-    remedy: Option<String>,
-}
-
-fn good(what: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Good, what: what.into(), remedy: None }
-}
-
-fn note(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Note, what: what.into(), remedy: Some(remedy.into()) }
-}
-
-fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Bad, what: what.into(), remedy: Some(remedy.into()) }
-}
-
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let host = compile::compile(&context.layout, &context.target());
     let mut findings = vec![systemd(context), control_groups(), generator(context)];
     if context.layout.scope == Scope::System {
         findings.extend([connections(), accounts()]);
-        findings.extend(proxy(context, &host));
+        findings.extend(proxy::proxy(context, &host));
     }
     findings.extend(podman(context, &host));
     findings.extend(declarations(&host));
@@ -158,74 +130,6 @@ fn accounts() -> Finding {
     } else {
         bad(format!("the group {PROXY_GROUP} or the user {BRIDGE_USER} is missing"), "systemd-sysusers")
     }
-}
-
-/// The proxy, and whether it gets through to the deployments.
-fn proxy(context: &Context, host: &Host) -> Vec<Finding> {
-    let (manager, driver) = (context.manager, Driver::of_host());
-    let (name, title) = (driver.name(), driver.title());
-    let routed = host.services.values().any(|compiled| !compiled.service.routes.is_empty());
-    let Ok(unit) = manager.show(driver.unit(), &["LoadState", "ActiveState", "MainPID", "DropInPaths"]) else {
-        return vec![bad("systemd does not answer", "systemctl status")];
-    };
-    let get = |key: &str| unit.get(key).map_or("", String::as_str);
-    if get("LoadState") != "loaded" {
-        let remedy = format!("apt-get install {name}; services with [[route]] are not reached without it");
-        let what = format!("{title} is not installed");
-        return vec![if routed { bad(what, remedy) } else { note(what, remedy) }];
-    }
-    if !get("DropInPaths").contains("conductor.conf") {
-        let remedy = format!("systemctl daemon-reload && systemctl restart {name}");
-        return vec![bad(format!("{} lacks the conductor.conf drop-in", driver.unit()), remedy)];
-    }
-    if get("ActiveState") != "active" {
-        let remedy = format!("systemctl start {name}; journalctl -u {name}");
-        return vec![bad(format!("{title} is {}", get("ActiveState")), remedy)];
-    }
-    let mut findings = vec![good(format!("{title} runs, with the routes of services"))];
-    let uncountable = publish::uncountable(manager);
-    findings.extend(uncountable.map(|why| bad(why, format!("take that out of the unit: `systemctl cat {name}`"))));
-    if !publish::is_published(&context.layout, &host.proxy) {
-        findings.push(bad("the declared routes are not published", "conductor daemon-reload"));
-    }
-    // What cannot be read is not the driver's to judge.
-    let own = fs::read_to_string(context.layout.at(driver.own_configuration())).unwrap_or_default();
-    findings.extend(driver.note(&own).map(|it| note(it.finding, it.remedy)));
-    let pid = get("MainPID").parse().unwrap_or(0);
-    findings.extend(slots(context, driver, pid));
-    findings
-}
-
-/// Returns whether the proxy's process may connect to what its slots lead to, asked with its own user and groups.
-fn slots(context: &Context, driver: Driver, pid: u32) -> Option<Finding> {
-    let layout = &context.layout;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
-    let first = |name| field(name).split_whitespace().next().unwrap_or("0");
-    let groups = field("Groups:").split_whitespace().collect::<Vec<_>>().join(",");
-    let held = live::known(layout).into_keys().filter(|name| slot::count(layout, name).is_ok_and(|count| count > 0));
-    let paths: Vec<_> = held.map(|name| layout.slots(&name).join("1").into_string()).collect();
-    if paths.is_empty() {
-        return None;
-    }
-    let refused = paths.iter().find(|path| {
-        let mut test = Command::new("setpriv");
-        let own = groups.is_empty();
-        let groups = if own { "--clear-groups".to_owned() } else { format!("--groups={groups}") };
-        test.args([format!("--reuid={}", first("Uid:")), format!("--regid={}", first("Gid:")), groups]);
-        test.args(["test", "-w", path]).stdin(Stdio::null()).stderr(Stdio::null());
-        !test.status().is_ok_and(|status| status.success())
-    });
-    Some(match refused {
-        None => good(format!("{} may connect to the services' slots", driver.title())),
-        Some(path) => bad(
-            format!("{} may not connect to {path}", driver.title()),
-            format!(
-                "systemctl restart {}: it runs without the group {PROXY_GROUP}; else look at `namei -l {path}`",
-                driver.name()
-            ),
-        ),
-    })
 }
 
 fn podman(context: &Context, host: &Host) -> Option<Finding> {

@@ -65,6 +65,9 @@ fn text(event: Event) -> Text {
         }
         Event::Applied { service, took } => Text::Result(format!("{service}: done in {:.1} s", took.as_secs_f64())),
         Event::HeldBack { service, unmet } => Text::Result(format!("{service}: held back: {unmet}")),
+        Event::Unrouted { service, why } => Text::Problem(format!(
+            "{service}: warning: {why}: nothing serves its routes; `conductor doctor` says what to do"
+        )),
         Event::NotRunning { service } => {
             Text::Result(format!("{service}: is not running; `conductor service start {service}` starts it"))
         }

@@ -89,17 +89,64 @@ fn functions(functions: &routing::Functions) -> Functions {
 /// The site of routes and aliases without a host; Debian's own Caddyfile has it as well, as an example.
 pub(super) const EVERY_HOST: &str = ":80";
 
-/// Returns the remedy for a site that the administrator's Caddyfile has as well. Caddy's text is parsed, because `caddy
-/// adapt` reports errors as text alone.
+/// Global options that put Caddy's administration on a socket in a directory of its own. On its port 2019 every local
+/// user can reconfigure it.
+pub(super) const PRIVATE_ADMINISTRATION: &str = "{\n\tadmin unix//run/caddy/admin.sock\n}\n";
+
+/// Returns whether a Caddyfile may have global options: it has a block without a name, or includes other files.
+pub(super) fn may_have_options(caddyfile: &str) -> bool {
+    caddyfile
+        .lines()
+        .any(|line| line.starts_with('{') || line.split_whitespace().next() == Some("{") || line.starts_with("import"))
+}
+
+/// Returns whether an answer to `GET /config/` is Caddy's configuration, or its refusal of a foreign origin.
+pub(super) fn is_configuration(answer: &str) -> bool {
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    body.contains("\"apps\":{\"http\"") || body.contains("\"error\":\"host not allowed")
+}
+
+/// Returns the remedy for what Caddy refuses or cannot do. Its text is parsed, because Caddy reports errors as text
+/// alone.
 pub(super) fn explain(words: &str) -> Option<String> {
-    let (_, site) = words.rsplit_once("ambiguous site definition: ")?;
-    let site = site.split_whitespace().next()?;
-    let example = if site == EVERY_HOST { " (Debian's Caddyfile has it as an example)" } else { "" };
-    Some(format!("remove the site {site} from /etc/caddy/Caddyfile{example}, then run `conductor daemon-reload`"))
+    let site = words.rsplit_once("ambiguous site definition: ").and_then(|(_, site)| site.split_whitespace().next());
+    if let Some(site) = site {
+        let example = if site == EVERY_HOST { " (Debian's Caddyfile has it as an example)" } else { "" };
+        let remedy = "from /etc/caddy/Caddyfile";
+        return Some(format!("remove the site {site} {remedy}{example}, then run `conductor daemon-reload`"));
+    }
+    let remedy = if words.contains("global configuration, and if used, it must be first") {
+        "global options are new in /etc/caddy/Caddyfile: `systemctl restart caddy` takes them instead of conductor's"
+    } else if words.contains("sending configuration to instance: performing request") {
+        "Caddy reloads through its admin endpoint: take `admin off` out of /etc/caddy/Caddyfile, then `systemctl restart \
+         caddy`"
+    } else if words.contains("bind: address already in use") {
+        "end the process that has the port (`ss -ltnp`), or change the site, then run `conductor daemon-reload`"
+    } else {
+        return None;
+    };
+    Some(remedy.to_owned())
 }
 
 /// Returns whether a Caddyfile has the site of all hosts: a route or an alias without a host cannot be served beside
 /// it.
 pub(super) fn has_every_host(caddyfile: &str) -> bool {
     caddyfile.lines().any(|line| line.split_whitespace().next() == Some(EVERY_HOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_administrator_are_found() {
+        for own in
+            ["{\n\temail a@b.c\n}\n", "# x\n\n{ # y\n}\n", "import options\n", "(a) {\n}\n  {\n}\n", "{$OPTIONS}\n"]
+        {
+            assert!(may_have_options(own), "{own}");
+        }
+        for own in ["", "# {\n:80 {\n\trespond {host}\n}\n", "a.localhost {\n\timport b\n}\n"] {
+            assert!(!may_have_options(own), "{own}");
+        }
+    }
 }

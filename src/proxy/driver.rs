@@ -117,6 +117,45 @@ impl Driver {
         }
     }
 
+    /// Returns the name of the file with `options`, in a directory that the proxy includes before all else.
+    pub(crate) fn options_file(self) -> &'static str {
+        match self {
+            Self::Caddy => "options.caddy",
+        }
+    }
+
+    /// Returns options that let nobody else administer the proxy; None if the administrator's own configuration may have
+    /// options, beside which there can be no others.
+    pub(crate) fn options(self, own: &str) -> Option<&'static str> {
+        match self {
+            Self::Caddy => (!caddy::may_have_options(own)).then_some(caddy::PRIVATE_ADMINISTRATION),
+        }
+    }
+
+    /// Returns a path that only the proxy's administration answers.
+    pub(crate) fn administration(self) -> &'static str {
+        match self {
+            Self::Caddy => "/config/",
+        }
+    }
+
+    /// Returns whether an answer is that of the proxy's administration.
+    pub(crate) fn is_administration(self, answer: &str) -> bool {
+        match self {
+            Self::Caddy => caddy::is_configuration(answer),
+        }
+    }
+
+    /// Returns the remedy for an administration that is open to every local user.
+    pub(crate) fn administration_remedy(self) -> &'static str {
+        match self {
+            Self::Caddy => {
+                "systemctl restart caddy; where /etc/caddy/Caddyfile has options of its own, add \
+                 `admin unix//run/caddy/admin.sock` to them first"
+            }
+        }
+    }
+
     /// Returns the finding about the administrator's own configuration, given its text.
     pub(crate) fn note(self, text: &str) -> Option<Note> {
         match self {

@@ -10,11 +10,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
 use super::driver::{Driver, Validation};
 use super::files::{MANIFEST, OUTPUT, directory};
+use super::published::{self, Files, is_stale};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::names::{PROXY_UNIT, hex};
@@ -26,13 +27,16 @@ use crate::{accounts, atomic};
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a reload of the proxy behind those of fifty other services, on a busy machine.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for the proxy's checker, which reads files and asks nobody.
+const CHECK_TIMEOUT: &str = "30";
+/// The exit status of timeout(1) after that time.
+const TIMED_OUT: i32 = 124;
+/// Lines of a unit's journal that an error quotes.
+const QUOTED_LINES: u32 = 10;
 /// Between two looks at the proxy, doubling up to the longer one: fifty services that start at once and asked all the
 /// time would leave it no processor to reload on.
 const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// Files by their paths below a driver's directory.
-type Files = BTreeMap<Utf8PathBuf, Vec<u8>>;
 
 /// The result of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +56,14 @@ pub(crate) fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
     let place = layout.at(&layout.published_proxy(driver.name()));
     fs::create_dir_all(&place)?;
     atomic::sweep(&place)?;
-    let published = read_published(&place)?;
+    let published = published::read(&place)?;
     if published == compiled {
-        return Ok(Published::Unchanged);
+        // What the proxy could not load is loaded once its reason is gone; a reload that is under way is not repeated.
+        if !is_stale(layout, driver) || has_job(manager, driver.unit())? {
+            return Ok(Published::Unchanged);
+        }
+        manager.ask_reload(driver.unit())?;
+        return Ok(Published::Changed);
     }
     validate(manager, driver, &place, &compiled)?;
     for (path, content) in compiled.iter().filter(|(path, content)| published.get(*path) != Some(content)) {
@@ -67,7 +76,7 @@ pub(crate) fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
     Ok(Published::Changed)
 }
 
-/// Returns whether what compiled is what is published already.
+/// Returns whether what compiled is what is published already, and what the proxy has loaded as far as that is known.
 pub(crate) fn is_published(layout: &Layout, tree: &Tree) -> bool {
     let driver = Driver::of_host();
     if layout.scope == Scope::User {
@@ -79,25 +88,18 @@ pub(crate) fn is_published(layout: &Layout, tree: &Tree) -> bool {
         Entry::File { content, .. } => Some((path.as_str().strip_prefix(&dir)?, &content[..])),
         Entry::Symlink { .. } => None,
     });
-    let published = read_published(&layout.at(&layout.published_proxy(driver.name())));
+    let published = published::read(&layout.at(&layout.published_proxy(driver.name())));
     published.is_ok_and(|published| {
         let published = published.iter().map(|(path, content)| (path.as_str(), &content[..]));
-        published.collect::<BTreeMap<_, _>>() == compiled.collect()
+        published.collect::<BTreeMap<_, _>>() == compiled.collect() && !is_stale(layout, driver)
     })
 }
 
 /// Returns whether what the generator wrote last is what is published.
 fn is_as_compiled(layout: &Layout, driver: Driver) -> bool {
-    let published = read_published(&layout.at(&layout.published_proxy(driver.name())));
+    let published = published::read(&layout.at(&layout.published_proxy(driver.name())));
     let compiled = read_once(&layout.at(layout.generator()).join(OUTPUT)).map(|files| of_driver(driver, files));
     matches!((published, compiled), (Ok(published), Ok(compiled)) if published == compiled)
-}
-
-/// Reads what is published; what begins with a dot is not in its place yet.
-fn read_published(place: &Utf8Path) -> io::Result<Files> {
-    let entries = atomic::entries(place)?;
-    let names = entries.iter().map(|entry| entry.file_name()).filter(|name| !name.starts_with('.'));
-    names.map(|name| Ok((name.into(), fs::read(place.join(name))?))).collect()
 }
 
 /// Takes the files of one driver out of all that is compiled.
@@ -148,8 +150,8 @@ fn validate(manager: Manager, driver: Driver, place: &Utf8Path, files: &Files) -
         fs::write(dir.join(path), content)?;
     }
     let Validation { program, arguments, environment } = driver.validation(dir);
-    let mut command = Command::new(program);
-    command.args(arguments).envs(environment).stdin(Stdio::null());
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=1", CHECK_TIMEOUT, program]).args(arguments).envs(environment).stdin(Stdio::null());
     if let Some(user) = accounts::user(get("User"))? {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", user.dir);
     }
@@ -157,8 +159,11 @@ fn validate(manager: Manager, driver: Driver, place: &Utf8Path, files: &Files) -
     if output.status.success() {
         return Ok(());
     }
-    let refusal = driver.explain(&String::from_utf8_lossy(&output.stderr));
     let title = driver.title();
+    if output.status.code() == Some(TIMED_OUT) {
+        return Err(Error(format!("`{program}` has not checked the configuration within {CHECK_TIMEOUT} s")));
+    }
+    let refusal = driver.explain(&String::from_utf8_lossy(&output.stderr));
     Err(Error(format!("{title} refuses the configuration; the published one stays:\n{}", refusal.words)))
 }
 
@@ -178,28 +183,78 @@ pub(crate) fn uncountable(manager: Manager) -> Option<String> {
     ))
 }
 
-/// Publishes the configuration and waits until the proxy has loaded it.
+/// Publishes the configuration and waits until the proxy has loaded it. A proxy that does not run loads it when it
+/// starts.
 ///
 /// # Errors
-/// If the proxy refuses the configuration, or does not reload in time.
+/// If the proxy refuses the configuration, cannot load it, or does not reload in time.
 pub(crate) fn republish(manager: Manager) -> Result<()> {
     let driver = Driver::of_host();
     if manager.scope() == Scope::User {
         // A user's services have no routes.
         return Ok(());
     }
+    let layout = Layout::system("/".into());
     // Of services that start together, the first publishes the routes of all.
-    let published = is_as_compiled(&Layout::system("/".into()), driver);
-    if !published && manager.reload_or_start(PROXY_UNIT).is_err() {
-        let words = manager.journal(PROXY_UNIT, 10);
-        let help = driver.explain(&words).help.map(|help| format!("\n  help: {help}")).unwrap_or_default();
-        return Err(Error(format!("the proxy's configuration is not published:\n{words}{help}")));
+    if is_as_compiled(&layout, driver) {
+        wait_until_idle(manager, driver, true)?;
+        if !is_stale(&layout, driver) {
+            return Ok(());
+        }
     }
-    wait_until_loaded(manager, driver, published)
+    if manager.reload_or_start(PROXY_UNIT).is_err() {
+        let words = manager.journal(PROXY_UNIT, QUOTED_LINES);
+        return Err(explained(driver, "the proxy's configuration is not published", &words, &words));
+    }
+    wait_until_idle(manager, driver, false)?;
+    if has_failed_to_load(manager, &layout, driver)? {
+        let words = manager.journal(driver.unit(), QUOTED_LINES);
+        let own = driver.explain(&words).words;
+        let problem = format!("{} has not loaded the published routes", driver.title());
+        return Err(explained(driver, &problem, &own, &words));
+    }
+    Ok(())
+}
+
+fn explained(driver: Driver, problem: &str, shown: &str, words: &str) -> Error {
+    let help = driver.explain(words).help.map(|help| format!("\n  help: {help}")).unwrap_or_default();
+    Error(format!("{problem}:\n{shown}{help}"))
+}
+
+/// Returns whether a proxy that runs has not loaded what is published. Before it has confirmed anything, as with a unit
+/// that was loaded before an upgrade, the result of its last reload counts.
+fn has_failed_to_load(manager: Manager, layout: &Layout, driver: Driver) -> Result<bool> {
+    if is_stale(layout, driver) {
+        return Ok(true);
+    }
+    let unit = manager.show(driver.unit(), &["ActiveState", "ReloadResult"])?;
+    let is = |key: &str, value: &str| unit.get(key).is_some_and(|it| it == value);
+    Ok(is("ActiveState", "active") && !is("ReloadResult", "success") && !published::is_known(layout, driver))
+}
+
+/// Returns why no proxy serves what is published; None if one runs.
+///
+/// # Errors
+/// If systemd does not answer.
+pub(crate) fn absent(manager: Manager) -> Result<Option<String>> {
+    let driver = Driver::of_host();
+    let unit = manager.show(driver.unit(), &["LoadState", "ActiveState"])?;
+    let get = |key: &str| unit.get(key).map_or("", String::as_str);
+    Ok(match (get("LoadState"), get("ActiveState")) {
+        ("loaded", "active" | "reloading") => None,
+        ("loaded", "activating") if has_job(manager, driver.unit())? => None,
+        ("loaded", state) => Some(format!("{} is {state}", driver.unit())),
+        ("not-found", _) => Some(format!("{} is not installed", driver.title())),
+        (state, _) => Some(format!("{} is {state}", driver.unit())),
+    })
+}
+
+fn has_job(manager: Manager, unit: &str) -> Result<bool> {
+    Ok(!matches!(manager.property(unit, "Job")?.as_str(), "" | "0"))
 }
 
 /// Waits until neither a publication nor a reload of the proxy is under way.
-fn wait_until_loaded(manager: Manager, driver: Driver, published: bool) -> Result<()> {
+fn wait_until_idle(manager: Manager, driver: Driver, is_published: bool) -> Result<()> {
     let unit = driver.unit();
     let deadline = Instant::now() + RELOAD_TIMEOUT;
     let mut pause = PAUSE;
@@ -207,13 +262,12 @@ fn wait_until_loaded(manager: Manager, driver: Driver, published: bool) -> Resul
         // One that is still to be started, at boot after the network, reads what is published then.
         let proxy = manager.show(unit, &["Job", "MainPID"])?;
         let has = |key: &str| proxy.get(key).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
-        let publishing = || manager.property(PROXY_UNIT, "Job").is_ok_and(|job| !matches!(job.as_str(), "" | "0"));
-        let reloading = has("Job") && has("MainPID");
-        if !reloading && (!published || !publishing()) {
+        let is_reloading = has("Job") && has("MainPID");
+        if !is_reloading && (!is_published || !has_job(manager, PROXY_UNIT).unwrap_or(false)) {
             return Ok(());
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    Err(Error(format!("{unit} has not reloaded within {RELOAD_TIMEOUT:?}")))
+    Err(Error(format!("{unit} has not reloaded within {RELOAD_TIMEOUT:?}; its old configuration serves")))
 }

@@ -102,6 +102,11 @@ fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceNa
         return Ok(());
     }
     report(machine, name)?;
+    if services.iter().any(|compiled| !compiled.service.routes.is_empty())
+        && let Some(why) = publish::absent(machine.manager)?
+    {
+        machine.report(Event::Unrouted { service: name.clone(), why });
+    }
     machine.report(Event::Applied { service: name.clone(), took: began.elapsed() });
     Ok(())
 }

@@ -56,6 +56,11 @@ pub(crate) enum Event {
         service: ServiceName,
         unmet: String,
     },
+    /// The routes of a service are published, and no proxy serves them.
+    Unrouted {
+        service: ServiceName,
+        why: String,
+    },
     /// A change was written and not applied: the service does not run.
     NotRunning {
         service: ServiceName,
