@@ -3,6 +3,7 @@
 //! A variable is a value: in TOML and in a pod's YAML it is escaped for the place it stands in, unless the template
 //! writes `| safe`. Other files get it as it is.
 
+mod engine;
 mod mark;
 mod toml;
 mod used;
@@ -12,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::Environment;
 
+use self::engine::{FUEL, environment};
 pub(crate) use self::mark::Piece;
 use self::used::{names_in, of_pods, refuse_unused};
 use crate::diagnostic::{Diagnostic, Diagnostics, Position, Source};
@@ -23,9 +24,6 @@ use crate::source::{DECLARATION, PROVENANCE};
 
 /// Suffix of files that are templates; it is dropped.
 const SUFFIX: &str = ".j2";
-/// Work that one template may cause, in steps of the engine; one also pays for 64 bytes of text.
-const FUEL: u64 = 1_000_000;
-
 /// The variables that templates are rendered with.
 type Variables = BTreeMap<String, String>;
 
@@ -91,17 +89,6 @@ pub(crate) fn render_pieces(path: &Utf8Path, text: &str, variables: &Variables) 
         let message = "a filter takes a captured text apart";
         Diagnostic::of_file(path, message, "apply the filter to the variable itself")
     })
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(FUEL));
-    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
-    environment.set_syntax(syntax.expect("jinja's own delimiters"));
-    // Declarations are not HTML.
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment
 }
 
 fn render_in(

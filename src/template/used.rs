@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 
-use super::environment;
+use super::engine::environment;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Node, Value};
 use crate::path;

@@ -2,4 +2,5 @@
 
 pub(crate) mod files;
 pub(crate) mod functions;
+pub(crate) mod proxy;
 pub(crate) mod state;

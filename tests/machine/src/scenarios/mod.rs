@@ -52,6 +52,7 @@ const ALL: &[&[Scenario]] = &[
     updates::SCENARIOS,
     engines::SCENARIOS,
     listeners::SCENARIOS,
+    attacks::proxy::SCENARIOS,
     guarantees::SCENARIOS,
     lifecycle::SCENARIOS,
     proxy::SCENARIOS,
