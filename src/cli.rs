@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Exit(code)) => ExitCode::from(code),
         Err(failure) => {
-            log::failure(log::Failure::Command, &failure.coloured().to_string());
+            log::failure(log::Failure::Command, &failure.coloured());
             ExitCode::from(failure.code())
         }
     }

@@ -65,7 +65,9 @@ impl Proposal<'_> {
         }
         let others = host.services.values().filter(|other| !self.replaces(&other.service)).chain(services);
         let others = others.map(|other| Footprint::of(&other.service));
-        if let Some(conflict) = PortOwners::of(others.clone()).conflict(footprint) {
+        if let Some(conflict) =
+            PortOwners::of(others.clone().filter(|other| other.name != service.name)).conflict(footprint)
+        {
             return Err(conflict.error(&self.document(service)?).into());
         }
         if let Some((route, message)) = alias_conflict(self.layout, host, service)? {
