@@ -60,6 +60,10 @@ fn text(event: Event) -> Text {
         }
         Event::Unneeded { service } => Text::Result(format!("{service}: no service depends on it any more")),
         Event::Removed { service } => Text::Result(format!("{service}: removed")),
+        Event::Serving { service, generation, ready: 0, concurrency: 1.. } => {
+            let remedy = format!("`conductor service status {service}` shows why");
+            Text::Problem(format!("{service}: no deployment of generation {generation} serves now; {remedy}"))
+        }
         Event::Serving { service, generation, ready, concurrency } => {
             Text::Result(format!("{service}: generation {generation} serves with {ready} of {concurrency} deployments"))
         }

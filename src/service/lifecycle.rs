@@ -143,12 +143,6 @@ fn report_member(machine: &Machine, service: ServiceName) -> Result<()> {
     if let Some(Target { generation, concurrency, .. }) = Target::read(layout, &service)? {
         let listing = machine.manager.listing_of(&service)?;
         let ready = state::count_ready(layout, &state::list(layout, &service)?, Some(&listing));
-        if ready == 0 && concurrency > 0 {
-            let remedy = format!("`conductor service status {service}` shows why");
-            return Err(Failure::Failed(format!(
-                "{service}: no deployment of generation {generation} serves; {remedy}"
-            )));
-        }
         machine.report(Event::Serving { service, generation, ready, concurrency });
     } else if let Some(location) = search::find_one(layout, &service)? {
         let compiled = compile::compile_located(layout, &location, &machine.target())?;
