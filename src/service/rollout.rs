@@ -110,6 +110,10 @@ impl Rollout<'_> {
     /// Writes the target of the service, which its deployments read.
     fn write_target(&self, target: &Target) -> Result<()> {
         let path = self.machine.layout.at(&self.machine.layout.target(&self.compiled.service.name));
+        // A file cannot take a directory's place, whoever put that there.
+        if path.is_dir() {
+            atomic::remove_dir(&path)?;
+        }
         // The variables of a declaration may be secret.
         Ok(atomic::write_private(&path, &serde_json::to_vec(target).map_err(io::Error::from)?)?)
     }
