@@ -31,6 +31,10 @@ pub(crate) fn run(
             all("CONDUCTOR_SERVICE", ""),
             slices,
             or(),
+            // journald has no slice of a process that ended at once. Neither transport lets its sender add fields.
+            all("CONDUCTOR_SERVICE", ""),
+            ["stdout", "syslog"].map(|it| format!("_TRANSPORT={it}")).to_vec(),
+            or(),
             all("CONDUCTOR_SERVICE", ""),
             vec!["_PID=1".to_owned()],
             or(),

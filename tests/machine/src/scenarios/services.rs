@@ -27,6 +27,11 @@ fn brings(names: &[&str]) -> String {
     sections.collect()
 }
 
+/// Sections of dependencies without variables.
+fn depends_on(names: &[&str]) -> String {
+    names.iter().map(|name| format!("[[service]]\ndir = '../{name}'\n")).collect()
+}
+
 fn declare(m: &Machine, arguments: &str) -> Output {
     m.try_run(&format!("conductor service declare {arguments}"))
 }
@@ -86,7 +91,7 @@ fn dependencies_are_declared_first_and_removed_with_the_last(m: &mut Machine) {
 
 fn boot_waits_for_ready(m: &mut Machine) {
     write(m, "redis", "--start-delay 2s", "");
-    write(m, "shop", "", &brings(&["redis"]));
+    write(m, "shop", "", &depends_on(&["redis"]));
     declared(m, "/root/shop");
     m.reboot();
     let time = |unit: &str, property: &str| -> u64 { m.prop(unit, property).parse().expect("microseconds") };
@@ -100,9 +105,9 @@ fn boot_waits_for_ready(m: &mut Machine) {
 }
 
 fn circles_and_failures_touch_nothing(m: &mut Machine) {
-    write(m, "redis", "", &brings(&["disk"]));
-    write(m, "disk", "", &brings(&["shop"]));
-    write(m, "shop", "", &brings(&["redis"]));
+    write(m, "redis", "", &depends_on(&["disk"]));
+    write(m, "disk", "", &depends_on(&["shop"]));
+    write(m, "shop", "", &depends_on(&["redis"]));
     let refused = declare(m, "/root/shop");
     assert_eq!(refused.status, 3, "{refused}");
     assert!(refused.stderr.contains("services depend on each other: shop → redis → disk → shop"), "{refused}");
@@ -113,7 +118,7 @@ fn circles_and_failures_touch_nothing(m: &mut Machine) {
     declared(m, "/root/shop");
     let before = m.run("pgrep --exact app; cat /etc/conductor/services/shop/service.toml");
     write(m, "queue", "--unhealthy", "[deploy]\nhealth_timeout = '1s'");
-    write(m, "shop", "--version 2", &brings(&["redis", "queue"]));
+    write(m, "shop", "--version 2", &depends_on(&["redis", "queue"]));
     let refused = declare(m, "/root/shop");
     assert_eq!(refused.status, 1, "{refused}");
     assert!(refused.stderr.contains("500 Internal Server Error: out of order"), "{refused}");
@@ -123,7 +128,7 @@ fn circles_and_failures_touch_nothing(m: &mut Machine) {
 
     // A new declaration that fails is removed together with its new dependencies.
     write(m, "queue", "", "");
-    write(m, "shop", "--unhealthy", &format!("{}[deploy]\nhealth_timeout = '1s'", brings(&["redis", "queue"])));
+    write(m, "shop", "--unhealthy", &format!("{}[deploy]\nhealth_timeout = '1s'", depends_on(&["redis", "queue"])));
     let refused = declare(m, "/root/shop");
     assert_eq!(refused.status, 1, "{refused}");
     assert_eq!(list(m), active(&["disk", "redis", "shop"]), "{refused}");
@@ -142,7 +147,7 @@ fn circles_and_failures_touch_nothing(m: &mut Machine) {
 
 fn held_back_is_no_failure(m: &mut Machine) {
     write(m, "web", "", "[condition]\nhost = 'other*'\npath = ['/usr', '!/run/off']\n");
-    write(m, "shop", "", &brings(&["web"]));
+    write(m, "shop", "", &depends_on(&["web"]));
     let said = declared(m, "/root/shop");
     assert!(said.contains("web: held back: host = \"other*\"\n"), "{said}");
     let states = |m: &Machine| list(m).into_iter().map(|(_, state)| state).collect::<Vec<_>>();
