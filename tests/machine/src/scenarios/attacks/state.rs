@@ -92,8 +92,11 @@ fn garbled_state(m: &mut Machine) {
         for garble in [": >$f", "truncate --size=20 $f", "head -c 400 /dev/urandom >$f", "rm $f; mkdir $f"] {
             let what = format!("{file}: {garble}");
             m.run(&format!("f={file}; {garble}"));
-            m.run(&format!("systemctl kill --signal=KILL {unit}"));
-            m.until("the process is back", Duration::from_secs(20), || m.prop(&unit, "ActiveState") == "active");
+            // The delay of a restart grows with their number.
+            m.run(&format!("systemctl reset-failed {unit}; systemctl kill --signal=KILL {unit}"));
+            m.until(&format!("{what}: the process is back"), Duration::from_secs(40), || {
+                m.prop(&unit, "ActiveState") == "active"
+            });
             shop::get(m);
             version += 1;
             declare_other(m, "other", version);
