@@ -3,13 +3,14 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::inode::Inode;
 use crate::source::files::{MAX_BYTES, MAX_DEPTH};
 
 /// A directory that is given to declare.
@@ -57,11 +58,11 @@ impl Given {
     }
 
     /// Opens what is at a path itself, O_PATH. No directory on the way may be a link.
-    fn inode(&self, path: &Utf8Path) -> io::Result<OwnedFd> {
+    fn inode(&self, path: &Utf8Path) -> io::Result<Inode> {
         let path = if path.as_str().is_empty() { Utf8Path::new(".") } else { path };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        Ok(openat2(&self.root, path.as_std_path(), flags, Mode::empty(), within)?)
+        Inode::of(openat2(&self.root, path.as_std_path(), flags, Mode::empty(), within)?)
     }
 
     /// Describes what is at a path; None if there is nothing.
@@ -74,14 +75,13 @@ impl Given {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             inode => inode.map_err(|error| failed(&shown, error))?,
         };
-        let stat = fstat(&inode).map_err(|error| failed(&shown, error))?;
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
+        let kind = match inode.kind() {
             FileType::Directory => Kind::Directory,
             FileType::Symlink => Kind::Link { target: target(&inode, &shown)? },
             FileType::RegularFile => Kind::File {
-                size: stat.st_size as u64,
-                is_executable: stat.st_mode & 0o100 != 0,
-                is_private: stat.st_mode & 0o004 == 0,
+                size: inode.size(),
+                is_executable: inode.has_mode(0o100),
+                is_private: !inode.has_mode(0o004),
             },
             _ => {
                 let message = "is neither a file, a directory nor a link";
@@ -132,7 +132,7 @@ impl Given {
         let failed = |error: io::Error| failed(&shown, error);
         let dir = self.inode(path).map_err(failed)?;
         let mut names = Vec::new();
-        for entry in fs::read_dir(of(&dir).as_std_path()).map_err(failed)? {
+        for entry in fs::read_dir(dir.path().as_std_path()).map_err(failed)? {
             match entry.map_err(failed)?.file_name().into_string() {
                 Ok(name) => names.push(name),
                 Err(name) => {
@@ -150,10 +150,10 @@ impl Given {
     /// If it is no regular file, or cannot be opened.
     fn file(&self, path: &Utf8Path) -> io::Result<io::Take<File>> {
         let inode = self.inode(path)?;
-        if FileType::from_raw_mode(fstat(&inode)?.st_mode) != FileType::RegularFile {
+        if inode.kind() != FileType::RegularFile {
             return Err(io::Error::new(ErrorKind::InvalidInput, "is not a regular file"));
         }
-        Ok(File::open(of(&inode).as_std_path())?.take(MAX_BYTES))
+        Ok(File::open(inode.path().as_std_path())?.take(MAX_BYTES))
     }
 
     /// Reads the text of a file.
@@ -223,17 +223,12 @@ pub(crate) fn permissions(is_executable: bool) -> Permissions {
     Permissions::from_mode(if is_executable { 0o755 } else { 0o644 })
 }
 
-fn target(link: &OwnedFd, shown: &Utf8Path) -> Result<Utf8PathBuf, Diagnostic> {
-    let target = readlinkat(link, "", Vec::new()).map_err(|error| failed(shown, error))?;
+fn target(link: &Inode, shown: &Utf8Path) -> Result<Utf8PathBuf, Diagnostic> {
+    let target = link.target().map_err(|error| failed(shown, error))?;
     let text = target.into_string().map_err(|_| {
         Diagnostic::of_file(shown, "links to a name that is not UTF-8", "link to another of the declaration's files")
     })?;
     Ok(text.into())
-}
-
-/// Returns a path that leads to an open file, proc(5).
-fn of(inode: &OwnedFd) -> Utf8PathBuf {
-    format!("/proc/self/fd/{}", inode.as_raw_fd()).into()
 }
 
 /// Returns the error of a file that cannot be read or written.

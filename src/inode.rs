@@ -1,11 +1,12 @@
 //! A file by its inode: opened without following a link, and changed through its descriptor. So root acts where another
 //! user can write: whatever the name leads to a moment later, it is the file that was checked.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, chmod, chownat, fstat, linkat, open};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, chmod, chownat, fstat, linkat, open, readlinkat};
 
 use crate::atomic;
 use crate::write::named;
@@ -23,7 +24,14 @@ impl Inode {
     /// If there is nothing, or a directory above it cannot be entered.
     pub(crate) fn open(path: &Utf8Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let descriptor = open(path.as_std_path(), flags, Mode::empty())?;
+        Self::of(open(path.as_std_path(), flags, Mode::empty())?)
+    }
+
+    /// Takes an inode that was opened with O_PATH.
+    ///
+    /// # Errors
+    /// If fstat(2) fails.
+    pub(crate) fn of(descriptor: OwnedFd) -> io::Result<Self> {
         let stat = fstat(&descriptor)?;
         Ok(Self { descriptor, stat })
     }
@@ -34,10 +42,33 @@ impl Inode {
     /// If there is none at this path; a link to one is none.
     pub(crate) fn socket(path: &Utf8Path) -> io::Result<Self> {
         let inode = Self::open(path)?;
-        match FileType::from_raw_mode(inode.stat.st_mode) {
+        match inode.kind() {
             FileType::Socket => Ok(inode),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a socket")),
         }
+    }
+
+    /// Returns what kind of file it is.
+    pub(crate) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Returns its size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.stat.st_size as u64
+    }
+
+    /// Returns whether its mode has one of these bits.
+    pub(crate) fn has_mode(&self, bits: u32) -> bool {
+        self.stat.st_mode & bits != 0
+    }
+
+    /// Reads the target of a link.
+    ///
+    /// # Errors
+    /// If it is no link.
+    pub(crate) fn target(&self) -> io::Result<CString> {
+        Ok(readlinkat(&self.descriptor, "", Vec::new())?)
     }
 
     /// Returns the number of its owner.
