@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 
-use crate::compile::host::Host;
+use crate::compile::host::{self, Host};
 use crate::compile::port::PortOwners;
 use crate::compile::route::RouteOwners;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -137,8 +137,7 @@ fn refuse_cycles(layout: &Layout, host: &mut Host<Footprint>) {
 
 /// Returns the services that are declared under a name: its own, or its parts.
 fn declared_as<'a>(host: &'a Host<Footprint>, name: &'a ServiceName) -> impl Iterator<Item = &'a Footprint> {
-    let from_it = host.services.range(name..).take_while(|(other, _)| other.as_str().starts_with(name.as_str()));
-    from_it.map(|(_, footprint)| footprint).filter(move |footprint| footprint.declared_as() == name)
+    host::declared_as(&host.services, name, Footprint::declared_as)
 }
 
 /// Returns the dependencies of a declared service.

@@ -89,8 +89,7 @@ impl<S> Host<S> {
 impl Host {
     /// The services that are declared under a name: its own, or its parts.
     pub(crate) fn declared_as<'a>(&'a self, name: &'a ServiceName) -> impl Iterator<Item = &'a Compiled> {
-        let from_it = self.services.range(name..).take_while(|(other, _)| other.as_str().starts_with(name.as_str()));
-        from_it.map(|(_, compiled)| compiled).filter(move |compiled| compiled.service.declared_as() == name)
+        declared_as(&self.services, name, |compiled| compiled.service.declared_as())
     }
 
     /// Returns whether a service may be declared, also if its declaration does not compile: the parts of a broken one are
@@ -136,4 +135,15 @@ impl Host {
         }
         tree
     }
+}
+
+/// Lists the services that are declared under a name; `of` returns the name that a service is declared under.
+pub(super) fn declared_as<'a, S>(
+    services: &'a BTreeMap<ServiceName, S>,
+    name: &'a ServiceName,
+    of: fn(&S) -> &ServiceName,
+) -> impl Iterator<Item = &'a S> {
+    // A part's name begins with its group's.
+    let from_it = services.range(name..).take_while(|(other, _)| other.as_str().starts_with(name.as_str()));
+    from_it.map(|(_, service)| service).filter(move |service| of(service) == name)
 }
