@@ -298,7 +298,7 @@ impl Machine {
     }
 }
 
-/// Of two services that claim one route, what the loser had been given is taken back, and what it runs on stays.
+/// The generator removes the units of a service that loses its route to another, and keeps the units that it runs on.
 #[test]
 fn a_service_that_loses_has_what_is_live_and_nothing_else() {
     let machine = Machine::new();

@@ -89,7 +89,7 @@ fn context() -> Option<Context> {
 
 fn names(context: &Context) -> BTreeSet<ServiceName> {
     let layout = &context.layout;
-    // A shell completes what there is: errors are told by the commands.
+    // The commands report what cannot be listed.
     let declared = search::find(layout).unwrap_or_default().locations.into_iter().map(|location| location.name);
     let all: BTreeSet<_> = declared.chain(live::known(layout).into_keys()).collect();
     let parts: Vec<_> = all.iter().filter_map(|name| members(layout, name).ok()).flatten().collect();

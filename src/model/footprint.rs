@@ -1,4 +1,4 @@
-//! What a service takes of its host: what two services cannot both have, and what a proxy is told.
+//! The footprint of a service on its host: what may conflict with other services, and what the proxy routes to it.
 
 use camino::Utf8PathBuf;
 
