@@ -75,10 +75,9 @@ fn declarations_out_of_reach(m: &mut Machine) {
 /// Declares the same application under another name, as a version.
 fn declare_other(m: &Machine, name: &str, version: u32) {
     m.run(&format!(
-        "cp -r {DECLARED} /root/{name} 2>/dev/null || true
+        "place=/etc/conductor/services/{name}; mkdir -p $place; cp {DECLARED}/app $place
         sed 's/shop.localhost/{name}.localhost/; s/VERSION = \"[0-9]*\"/VERSION = \"{version}\"/' {DECLARED}/service.toml \
-            >/root/{name}/service.toml
-        mkdir -p /etc/conductor/services/{name}; cp /root/{name}/app /root/{name}/service.toml /etc/conductor/services/{name}"
+            >$place/service.toml"
     ));
 }
 
