@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use crate::expansion::for_systemd;
+
 /// A plain value: `Description=`, paths. Specifiers are made inert.
 pub(crate) struct Text<'a>(pub(crate) &'a str);
 
@@ -52,8 +54,17 @@ impl Display for Word<'_> {
     }
 }
 
-/// A command line. `$` stays what it is to systemd: `${VAR}` is expanded from the process's
-/// environment and `$$` is a dollar. `%` is only a percent sign.
+/// A word of a declared command after its program.
+pub(crate) struct DeclaredWord<'a>(pub(crate) &'a str);
+
+impl Display for DeclaredWord<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        Word(&for_systemd(self.0)).fmt(out)
+    }
+}
+
+/// A command line: `${NAME}` is expanded from the process's environment, `$$` is a dollar, and every other character is
+/// itself.
 pub(crate) struct CommandLine<'a> {
     /// Absolute, or a bare name that systemd finds in its search path.
     pub(crate) program: &'a str,
@@ -63,11 +74,7 @@ pub(crate) struct CommandLine<'a> {
 impl Display for CommandLine<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         Word(self.program).fmt(out)?;
-        for argument in self.arguments {
-            out.write_char(' ')?;
-            Word(argument).fmt(out)?;
-        }
-        Ok(())
+        self.arguments.iter().try_for_each(|argument| write!(out, " {}", DeclaredWord(argument)))
     }
 }
 
@@ -113,6 +120,7 @@ impl Display for UnitNamePart<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expansion::expand;
     use proptest::prelude::*;
 
     /// Undoes what systemd undoes: specifiers first, then words with quotes and C escapes.
@@ -155,7 +163,8 @@ mod tests {
         fn command_lines_arrive_unchanged(arguments in proptest::collection::vec("[^\u{0}]{0,24}", 0..5)) {
             let line = CommandLine { program: "/bin/x", arguments: &arguments }.to_string();
             prop_assert!(!line.chars().any(|c| c.is_ascii_control()), "one line: {line:?}");
-            prop_assert_eq!(&words(&line)[1..], &arguments[..]);
+            let arrived: Vec<_> = words(&line)[1..].iter().map(|word| expand(word, |_| None)).collect();
+            prop_assert_eq!(arrived, arguments.iter().map(|word| expand(word, |_| None)).collect::<Vec<_>>());
         }
 
         #[test]

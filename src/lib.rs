@@ -16,6 +16,7 @@ pub(crate) mod timespan;
 mod unitfile;
 pub mod tree;
 pub mod write;
+pub(crate) mod expansion;
 pub(crate) mod escape;
 pub mod names;
 pub mod directive;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 
 use crate::cli::failure::Failure;
+use crate::expansion::is_name;
 use crate::names::ServiceName;
 
 /// Parses `VAR=VAL` words.
@@ -17,8 +18,7 @@ pub(crate) fn variables(words: &[String]) -> Result<BTreeMap<String, String>, Fa
         let Some((name, value)) = word.split_once('=') else {
             return Err(Failure::Usage(format!("{word:?} is not VAR=VAL")));
         };
-        let ok = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || index > 0 && c.is_ascii_digit();
-        if name.is_empty() || !name.chars().enumerate().all(ok) {
+        if !is_name(name) {
             return Err(Failure::Usage(format!("{name:?} is not the name of a variable: use letters, digits and _")));
         }
         variables.insert(name.to_owned(), value.to_owned());
@@ -26,9 +26,11 @@ pub(crate) fn variables(words: &[String]) -> Result<BTreeMap<String, String>, Fa
     Ok(variables)
 }
 
-/// Separates words that name something from `VAR=VAL` words.
+/// Separates words that name something from `VAR=VAL` words. A directory with `=` in its name is written as a path,
+/// `./A=B`.
 pub(crate) fn split(words: &[String]) -> (Vec<String>, Vec<String>) {
-    words.iter().cloned().partition(|word| word.contains('/') || !word.contains('='))
+    let is_assignment = |word: &String| word.split_once('=').is_some_and(|(name, _)| !name.contains('/'));
+    words.iter().cloned().partition(|word| !is_assignment(word))
 }
 
 /// Parses the name of a service.
@@ -47,7 +49,8 @@ pub(crate) fn services(names: &[String]) -> Result<Vec<ServiceName>, Failure> {
     names.iter().map(|name| service(name)).collect()
 }
 
-/// Returns the name of the service that is declared from a directory: the directory's own, unless one is given.
+/// Returns the name of the service that is declared from a directory: the directory's own, unless one is given. A link
+/// to a directory, such as that of a release, has its own name.
 ///
 /// # Errors
 /// If no service can have this name, or the directory does not exist.
@@ -56,8 +59,17 @@ pub(crate) fn name_of(dir: &Utf8Path, given: Option<&str>) -> Result<ServiceName
         return service(name);
     }
     let full = dir.canonicalize_utf8().map_err(|error| Failure::Failed(format!("{dir}: {error}")))?;
-    let name = full.file_name().unwrap_or("");
+    let name = dir.file_name().or(full.file_name()).unwrap_or("");
     ServiceName::new(name).map_err(|why| Failure::Usage(format!("{why}; give one with --name")))
+}
+
+/// Returns a size for people: `840 B`, `12 KiB`, `3.4 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
 }
 
 /// Returns the state of a service for people: an active one of which not all deployments serve is degraded.

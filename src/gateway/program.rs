@@ -5,6 +5,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use crate::expansion::expand;
 use crate::model::function::Compiled;
 use crate::model::{Command, Engine, program_path};
 
@@ -81,7 +82,9 @@ impl Program {
         environment.insert("CONDUCTOR_FUNCTION".into(), compiled.id.as_str().into());
         // RFC 3875 does not define it, but php-cgi(1) and others need it.
         environment.insert("SCRIPT_FILENAME".into(), path.clone().into());
-        Self { path, arguments: arguments.iter().map(Into::into).collect(), dir, environment }
+        let value = |name: &str| environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
+        let arguments = arguments.iter().map(|word| expand(word, value).into()).collect();
+        Self { path, arguments, dir, environment }
     }
 
     /// Returns whether the program writes a complete HTTP response, RFC 3875 section 5: its name begins with `nph-`.

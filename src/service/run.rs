@@ -12,6 +12,7 @@ use crate::compile::host::Compiled;
 use crate::deployment::context::of_processes;
 use crate::deployment::health::{exit_of, unless};
 use crate::deployment::state;
+use crate::expansion::for_systemd;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Target};
 use crate::model::{CommandScope, RunCommand, Service, program_path};
@@ -130,7 +131,7 @@ impl Generation {
             .env("SYSTEMD_TINT_BACKGROUND", "0")
             .arg("--")
             .arg(program_path(&files, program))
-            .args(arguments)
+            .args(arguments.iter().map(|word| for_systemd(word)))
             // systemd expands variables in the declared command, but must not in arguments of the command line.
             .args(given.iter().map(|word| word.replace('$', "$$")));
         let failed = |error: io::Error| Failure::Failed(format!("could not run systemd-run: {error}"));

@@ -7,7 +7,13 @@ use crate::unit::{expanded, lines, unspecified, values, values_in, words};
 fn arguments(compiled: &Seen, key: &str, which: usize, skip: usize) -> Vec<String> {
     let all = values(compiled, key);
     let line = all.get(which).unwrap_or_else(|| panic!("{key} number {which} in {all:?}"));
-    words(&unspecified(line)).split_off(skip)
+    words(&unspecified(line)).split_off(skip).iter().map(|word| without_doubled_dollars(word)).collect()
+}
+
+/// What systemd makes of a word, where `${NAME}` stays what it is. A word that is only a variable would be split.
+fn without_doubled_dollars(word: &str) -> String {
+    assert!(!word.starts_with('$') || word.starts_with("$$") || word.starts_with("${"), "{word:?} would be split");
+    word.replace("$$", "$")
 }
 
 fn variable(compiled: &Seen, name: &str) -> Option<String> {
@@ -23,7 +29,7 @@ const LIMIT: usize = 4;
 fn after_dashes(line: &str) -> Vec<String> {
     let all = words(line);
     let dashes = all.iter().position(|word| word == "--").expect("two dashes");
-    all[dashes + 1..].to_vec()
+    all[dashes + 1..].iter().map(|word| without_doubled_dollars(word)).collect()
 }
 
 fn unspecified_all(values: Vec<String>) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use crate::escape::{CommandLine, Word};
+use crate::escape::{CommandLine, DeclaredWord};
 use crate::model::{Command, Hook, program_path};
 use crate::target::systemd::unit::Argument;
 
@@ -15,7 +15,7 @@ pub(super) fn declared_command(files: &Utf8Path, command: &Command) -> String {
 /// Writes a declared command as arguments of another, so that systemd expands variables in its program's path.
 pub(super) fn argument_command(files: &Utf8Path, command: &Command) -> String {
     let Some((program, arguments)) = command.0.split_first() else { return String::new() };
-    let arguments = arguments.iter().map(|word| format!(" {}", Word(word)));
+    let arguments = arguments.iter().map(|word| format!(" {}", DeclaredWord(word)));
     format!("{}{}", Argument(&program_path(files, program)), arguments.collect::<String>())
 }
 

@@ -8,7 +8,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::podman::arguments::{CREDENTIALS, options, removal};
-use crate::escape::{Text, Word};
+use crate::escape::{DeclaredWord, Text};
 use crate::layout::Layout;
 use crate::model::{Check, Container, Engine, ListenKind, Pod, Readiness, Service};
 use crate::names::{GenerationId, PID_FILE};
@@ -104,9 +104,9 @@ fn podman(names: &Names, options: &str, words: &[String]) -> String {
     format!("{} deployment _host{options} -- podman {}", names.program, words.join(" "))
 }
 
-/// Writes a declared word of a command line; variables are expanded in it, specifiers are not.
+/// Writes a declared word of a command line.
 fn word(text: &str) -> String {
-    Word(text).to_string()
+    DeclaredWord(text).to_string()
 }
 
 /// Returns the arguments of podman-run(1) that start a container.

@@ -181,9 +181,8 @@ fn exec(layout: &Layout, compiled: &Compiled, role: Role, is_contained: bool) ->
         _ if is_contained => format!("/bin/sh -c 'exec {program} cgi _container {id}{} <&3 3<&-'", role.instance()),
         (Role::Gateway, ..) => format!("{program} cgi serve {id}"),
         (Role::Request, Interface::Http, Engine::Exec { command: Command(words) }) => {
-            let arguments: Vec<_> = words.iter().skip(1).map(|word| word.replace('$', "$$")).collect();
             let program = program_path(dir, words.first().map_or("", String::as_str));
-            CommandLine { program: program.as_str(), arguments: &arguments }.to_string()
+            CommandLine { program: program.as_str(), arguments: words.get(1..).unwrap_or_default() }.to_string()
         }
         (Role::Request, ..) => format!("{program} cgi _request {id}"),
     }

@@ -97,6 +97,8 @@ const WORDS: &[&str] = &[
     "$HOME",
     "${HOME}",
     "a$b${c",
+    "$2y$10$abcdefghij",
+    "${#a} ${a:-b} ${1}",
     "$(id) `id`",
     ";",
     "; true",
@@ -156,8 +158,9 @@ fn words_arrive_unchanged(m: &mut Machine) {
     assert!(words.len() > 45 && variables.len() > 43);
 
     let fixed = ["/usr/local/bin/app", "--version", "1", "--"];
-    // In commands `${NAME}` is expanded, and `$$` is a dollar.
-    let typed: Vec<_> = fixed.into_iter().chain(words.iter().copied()).map(|word| word.replace('$', "$$")).collect();
+    // In commands `${NAME}` is expanded, and `$$` is a dollar; every other `$` is itself.
+    let typed = |word: &str| word.replace("$$", "$$$$").replace("${HOME}", "$${HOME}");
+    let typed: Vec<_> = fixed.into_iter().chain(words.iter().copied()).map(typed).collect();
     let command: Vec<_> = typed.iter().map(|word| toml_string(word)).collect();
     let config: String =
         variables.iter().enumerate().map(|(i, text)| format!("V{i} = {}\n", toml_string(text))).collect();
