@@ -20,6 +20,7 @@ pub(crate) use self::mark::Piece;
 use self::used::{names_in, of_pods, refuse_unused};
 use crate::diagnostic::{Diagnostic, Diagnostics, Position, Source};
 use crate::given::{Entry, Given, Kind, failed, must_fit, permissions, private};
+use crate::resolve::VARIABLES;
 use crate::source::{DECLARATION, PROVENANCE};
 
 /// Suffix of files that are templates; it is dropped.
@@ -102,20 +103,31 @@ fn render_in(
         let span = error.range().unwrap_or_else(|| line_span(text, error.line()));
         let name = text.get(span.clone()).unwrap_or("").trim().to_owned();
         let (message, remedy) = match error.kind() {
-            minijinja::ErrorKind::UndefinedError => (
-                format!("the variable {name} is not given"),
-                format!("add {name}=… to the command, or write {{{{ {name} | default(\"…\") }}}}"),
-            ),
+            minijinja::ErrorKind::UndefinedError => (format!("the variable {name} is not given"), not_given(&name)),
             minijinja::ErrorKind::OutOfFuel => {
                 (format!("the template takes more than {FUEL} steps"), "shorten its loops and texts".to_owned())
             }
             kind => {
                 let detail = error.detail().map_or_else(|| kind.to_string(), str::to_owned);
-                (format!("not a valid template: {detail}"), "see the syntax of Jinja templates".to_owned())
+                let remedy = "see the syntax of Jinja templates; {% raw %} and {% endraw %} enclose text that is none";
+                (format!("not a valid template: {detail}"), remedy.to_owned())
             }
         };
         Diagnostic::at(Position { source, span }, "", message, remedy)
     })
+}
+
+/// Says what to write for a variable that is not given.
+fn not_given(name: &str) -> String {
+    if VARIABLES.contains(&name) {
+        return format!(
+            "it is known when a deployment starts: write ${{{name}}} in a command, or read it from the environment"
+        );
+    }
+    format!(
+        "add {name}=… to the command, write {{{{ {name} | default(\"…\") }}}}, or enclose text that is no template in \
+         {{% raw %}} and {{% endraw %}}"
+    )
 }
 
 struct Templating<'a> {

@@ -273,7 +273,7 @@ fn a_variable_is_one_scalar() {
     let labels = json!({ "double": double, "single": single, "plain": format!("x{plain}") });
     assert_eq!(objects[0]["metadata"]["labels"], labels);
     assert_eq!((&spec["number"], &spec["quoted"]), (&json!(8080), &json!("8080")));
-    assert_eq!(spec["block"], format!("a {double} "));
+    assert_eq!(spec["block"], format!("a {double} {{# no comment #}}"));
     assert_eq!(spec["containers"][0]["args"], json!([double, plain, { "a": [1] }]));
 
     let error = fixture.objects("kind: Pod\n{{ DOUBLE }}: 1\nmetadata: web\n").expect_err("metadata is a map");
