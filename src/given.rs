@@ -12,11 +12,14 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inode::Inode;
 use crate::source::files::{MAX_BYTES, MAX_DEPTH};
+use crate::source::ignored::{IGNORE, Ignored};
+use crate::source::read::utf8;
 
 /// A directory that is given to declare.
 pub(crate) struct Given {
     dir: Utf8PathBuf,
     root: OwnedFd,
+    ignored: Ignored,
 }
 
 /// A file, directory or link in it.
@@ -42,14 +45,18 @@ pub(crate) enum Kind {
 }
 
 impl Given {
-    /// Opens a directory.
+    /// Opens a directory, and reads its `.conductorignore`.
     ///
     /// # Errors
-    /// If it is none, or cannot be opened.
+    /// If it is none, or cannot be opened or read.
     pub(crate) fn open(dir: &Utf8Path) -> Result<Self, Diagnostic> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, dir.as_std_path(), flags, Mode::empty()).map_err(|error| failed(dir, error))?;
-        Ok(Self { dir: dir.to_owned(), root })
+        let mut given = Self { dir: dir.to_owned(), root, ignored: Ignored::default() };
+        if given.entry(IGNORE.into())?.is_some() {
+            given.ignored = Ignored::parse(&given.text(IGNORE.into())?);
+        }
+        Ok(given)
     }
 
     /// Returns the path of one of its files, as errors name it.
@@ -91,7 +98,12 @@ impl Given {
         Ok(Some(Entry { path: path.to_owned(), kind }))
     }
 
-    /// Lists everything below a directory, sorted, each directory before what is in it.
+    /// Returns whether an entry does not belong to the declaration.
+    pub(crate) fn ignores(&self, entry: &Entry) -> bool {
+        self.ignored.has(&entry.path, entry.kind == Kind::Directory)
+    }
+
+    /// Lists everything below a directory that is not ignored, sorted, each directory before what is in it.
     ///
     /// # Errors
     /// Names that are not UTF-8; directories that are too deep or cannot be listed; what is neither a file, a directory
@@ -108,7 +120,10 @@ impl Given {
             Err(error) => return errors.0.push(error),
         };
         for name in names {
-            match self.entry(&path.join(name)) {
+            let path = path.join(name);
+            match self.entry(&path) {
+                Ok(Some(entry)) if self.ignores(&entry) => {}
+                Err(_) if self.ignored.has(&path, false) => {}
                 Ok(Some(entry)) => {
                     let inside = (entry.kind == Kind::Directory).then(|| entry.path.clone());
                     entries.push(entry);
@@ -165,8 +180,7 @@ impl Given {
         let failed = |error| failed(&shown, error);
         let mut content = Vec::new();
         self.file(path).map_err(failed)?.read_to_end(&mut content).map_err(failed)?;
-        String::from_utf8(content)
-            .map_err(|_| Diagnostic::of_file(&shown, "is not UTF-8 text", "save the file as UTF-8"))
+        utf8(content, &shown)
     }
 
     /// Copies an entry into the directory `to`, where its parent is: owned by the caller and writable for nobody else,

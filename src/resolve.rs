@@ -7,6 +7,7 @@ mod directives;
 mod engine;
 pub(crate) mod function;
 mod health;
+mod links;
 pub(crate) mod routes;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::declaration::{self, Declaration, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
 use crate::document::{Node, Path};
+use crate::expansion::is_name;
 use crate::key::File;
 use crate::key::mismatch::{example, mismatch};
 use crate::layout::Scope;
@@ -49,6 +51,9 @@ pub const VARIABLES: &[&str] = &[
     "POD_NAME",
     "POD_IP_ADDRESS",
 ];
+
+/// The variables that tell a process of its passed sockets, sd_listen_fds(3).
+const OF_PASSED_SOCKETS: &[&str] = &["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "LISTEN_PIDFDID"];
 
 /// Resolves one declaration for a host's version of systemd, if that is known.
 ///
@@ -137,6 +142,7 @@ impl Resolver<'_> {
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, slots);
         let systemd = self.systemd(systemd, install);
         let process = self.process(config, exec, container, pod);
+        self.links(&process, &systemd);
         let service = Service {
             description: self.description(description, &name),
             concurrency,
@@ -220,10 +226,9 @@ impl Resolver<'_> {
         let mut variables = BTreeMap::new();
         for (name, Scalar(value)) in given {
             let here = at.join(name.as_str());
-            let ok = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || index > 0 && c.is_ascii_digit();
-            if name.is_empty() || !name.chars().enumerate().all(ok) {
+            if !is_name(&name) {
                 self.key_error(&here, "not the name of a variable", "use letters, digits and _, no digit first");
-            } else if name.starts_with("CONDUCTOR_") || name.starts_with("LISTEN_") {
+            } else if name.starts_with("CONDUCTOR_") || OF_PASSED_SOCKETS.contains(&name.as_str()) {
                 self.key_error(&here, "conductor and systemd set this variable", "give it another name");
             } else if value.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
                 self.error(&here, "systemd takes no control characters in variables", "pass a file instead");

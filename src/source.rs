@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 pub(crate) mod functions;
+pub(crate) mod ignored;
 pub(crate) mod part;
 pub(crate) mod read;
 pub mod search;

@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use crate::cli::failure::Failure;
 use crate::cli::output::outln;
 use crate::cli::progress;
+use crate::cli::words::size;
 use crate::log::note;
 use crate::names::ServiceName;
 use crate::service::event::{Event, Observer};
@@ -49,9 +50,14 @@ enum Text {
 
 fn text(event: Event) -> Text {
     match event {
-        Event::Compiled { service, generation, is_declared } => {
+        Event::Compiled { service, generation, files, bytes, is_declared } => {
+            let with = match files {
+                0 => String::new(),
+                1 => format!(", 1 file of {}", size(bytes)),
+                _ => format!(", {files} files of {}", size(bytes)),
+            };
             let already = if is_declared { ", already declared" } else { "" };
-            Text::Result(format!("{service}: generation {generation}{already}"))
+            Text::Result(format!("{service}: generation {generation}{with}{already}"))
         }
         Event::Exposed { name, files } => Text::Problem(exposed(&name, &files)),
         Event::ImagePinned { service, digest } => Text::Result(format!("{service}: pinned the image to {digest}")),

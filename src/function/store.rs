@@ -106,6 +106,10 @@ impl Gathering<'_> {
                 let remedy = "name what it links to";
                 return Err(self.error(at, format!("{here} is a link on the way"), remedy));
             }
+            if self.given.ignores(&entry) {
+                let message = format!("{here} is ignored, as .conductorignore or its name has it");
+                return Err(self.error(at, message, "rename it, or write !NAME in .conductorignore"));
+            }
             let has_content = is_last && entry.kind == Kind::Directory;
             self.add(entry);
             if has_content {

@@ -19,7 +19,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Table(Entries::Scalars),
         example: "{ LOG_LEVEL = \"debug\" }",
         meaning: "Variables of the processes, hooks and commands, which override `config`; names that begin with \
-                  `CONDUCTOR_` or `LISTEN_` are reserved.",
+                  `CONDUCTOR_`, and those of passed sockets, `LISTEN_FDS` and the like, are reserved.",
         systemd: "`Environment=`",
         ..ROLLS
     },

@@ -10,6 +10,16 @@ pub(crate) struct File {
     pub(crate) kind: FileKind,
 }
 
+impl File {
+    /// Returns the size of a regular file in bytes; None of a directory or link.
+    pub(crate) fn size(&self) -> Option<u64> {
+        match self.kind {
+            FileKind::Regular { size, .. } => Some(size),
+            FileKind::Directory | FileKind::Symlink { .. } => None,
+        }
+    }
+}
+
 /// The type of a file of a declaration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -22,7 +32,7 @@ pub(crate) enum FileKind {
     },
     Directory,
     Symlink {
-        /// Relative, and within the declaration.
+        /// Absolute, or relative and within the declaration.
         target: Utf8PathBuf,
     },
 }

@@ -71,6 +71,8 @@ impl Resolver<'_> {
             Ok(File { kind: FileKind::Directory, path }) => {
                 (format!("{} is a directory", subject(path)), "name a program in it".to_owned())
             }
+            // What it links to is on the host, and not among the files.
+            Ok(File { kind: FileKind::Symlink { target }, .. }) if target.is_absolute() => return,
             Ok(File { kind: FileKind::Symlink { .. }, .. }) => {
                 (format!("{relative} is a cycle of links"), "link to a program".to_owned())
             }
@@ -100,7 +102,8 @@ impl Resolver<'_> {
 /// The largest number of symbolic links on the way to a file, path_resolution(7).
 const MAX_LINKS: usize = 40;
 
-/// Follows the symbolic links of a path to a file of the declaration; returns a link if they form a cycle.
+/// Follows the symbolic links of a path to a file of the declaration; returns a link if they form a cycle, or lead to an
+/// absolute path.
 ///
 /// # Errors
 /// The path that is missing.
@@ -118,6 +121,9 @@ fn follow<'a>(files: &'a [File], path: &Utf8Path) -> Result<&'a File, Utf8PathBu
         if let Some(File { kind: FileKind::Symlink { target }, .. }) = find(&here)
             && links < MAX_LINKS
         {
+            if target.is_absolute() {
+                break;
+            }
             links += 1;
             here.pop();
             ahead.extend(target.as_str().split('/').rev());

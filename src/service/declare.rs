@@ -10,6 +10,7 @@ use crate::atomic::{self, Staging};
 use crate::compile::host::Compiled;
 use crate::layout::Scope;
 use crate::live::Target;
+use crate::model::File;
 use crate::names::ServiceName;
 use crate::proxy::publish;
 use crate::service::dependencies::{self, Declaration};
@@ -75,8 +76,10 @@ fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceNa
 
     let is_declared = is_same(&place, &dir)?;
     for Compiled { service, id, .. } in &services {
+        let sizes = || service.files.iter().filter_map(File::size);
+        let (files, bytes) = (sizes().count(), sizes().sum());
         let (service, generation) = (service.name.clone(), id.clone());
-        machine.report(Event::Compiled { service, generation, is_declared });
+        machine.report(Event::Compiled { service, generation, files, bytes, is_declared });
     }
     if !private.is_empty() && layout.scope == Scope::System {
         machine.report(Event::Exposed { name: name.to_string(), files: private });

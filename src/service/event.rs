@@ -10,10 +10,13 @@ use crate::systemd::Manager;
 
 /// One step of an operation on a service.
 pub(crate) enum Event {
-    /// A declaration compiled to this generation; `is_declared` if it was declared before.
+    /// A declaration compiled to this generation, with so many files; `is_declared` if it was declared before.
     Compiled {
         service: ServiceName,
         generation: GenerationId,
+        files: usize,
+        /// The size of these files together, in bytes.
+        bytes: u64,
         is_declared: bool,
     },
     /// Files that others cannot read where they are declared from, and can in a stored generation.

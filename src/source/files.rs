@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 
-use camino::Utf8Path;
+use camino::{Utf8Component, Utf8Path};
 use sha2::{Digest, Sha256};
 
-use super::read::unreadable;
+use super::ignored::{IGNORE, Ignored};
+use super::read::{text, unreadable};
 use super::{DECLARATION, PROVENANCE};
 use crate::diagnostic::Diagnostic;
 use crate::model::{File, FileKind};
@@ -19,22 +20,23 @@ pub(crate) const MAX_BYTES: u64 = 32 << 20;
 /// mounted.
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// Lists the files of the declaration in `dir`, by path, with digests of their content; errors name them below `shown`.
+/// Lists the files of the declaration in `dir` that are not ignored, by path, with digests of their content; errors name
+/// them below `shown`.
 ///
 /// # Errors
-/// If a file cannot be read, is a link out of the declaration, or is neither file, directory nor link; or if all
-/// together are larger than 32 MiB.
+/// If a file cannot be read, is a relative link out of the declaration, or is neither file, directory nor link; or if
+/// all together are larger than 32 MiB.
 pub(crate) fn files(dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
     files_beside(&[DECLARATION, PROVENANCE], dir, shown)
 }
 
-/// Lists the files in `dir` except `own`, names in the directory itself; errors name files below `shown`.
+/// Lists the files in `dir` that are not ignored, except `own`, names in the directory itself; errors name files below
+/// `shown`.
 ///
 /// # Errors
-/// If a file cannot be read, is a link out of the directory, or is neither file, directory nor link; or if all together
-/// are larger than 32 MiB.
+/// Likewise.
 pub(crate) fn files_beside(own: &[&str], dir: &Utf8Path, shown: &Utf8Path) -> Result<Vec<File>, Diagnostic> {
-    let mut walk = Walk { own, dir, shown, files: Vec::new(), bytes: 0 };
+    let mut walk = Walk { own, dir, shown, ignored: Ignored::default(), files: Vec::new(), bytes: 0 };
     walk.directory(Utf8Path::new(""))?;
     walk.files.sort_by(|one: &File, other: &File| one.path.cmp(&other.path));
     Ok(walk.files)
@@ -44,6 +46,7 @@ struct Walk<'a> {
     own: &'a [&'a str],
     dir: &'a Utf8Path,
     shown: &'a Utf8Path,
+    ignored: Ignored,
     files: Vec<File>,
     /// The size of the files so far.
     bytes: u64,
@@ -60,12 +63,18 @@ impl Walk<'_> {
         let mut entries = here.read_dir_utf8().map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         // Sorted, so that the reported error does not depend on the order in which files were created.
         entries.sort_by(|one, other| one.file_name().cmp(other.file_name()));
+        if below.as_str().is_empty() && entries.iter().any(|entry| entry.file_name() == IGNORE) {
+            self.ignored = Ignored::parse(&text(&self.dir.join(IGNORE), &self.shown.join(IGNORE))?);
+        }
         for entry in entries {
             let path = below.join(entry.file_name());
             if self.own.contains(&path.as_str()) {
                 continue;
             }
             let kind = entry.file_type().map_err(|error| unreadable(&self.shown.join(below), &error))?;
+            if self.ignored.has(&path, kind.is_dir()) {
+                continue;
+            }
             if kind.is_dir() {
                 self.files.push(File { path: path.clone(), kind: FileKind::Directory });
                 self.directory(&path)?;
@@ -104,18 +113,19 @@ impl Walk<'_> {
     }
 }
 
+/// Describes a link. One to an absolute path stays what it is: the process may see that file. A relative one out of the
+/// declaration would lead elsewhere from where the files are stored.
 fn link(path: &Utf8Path, shown: &Utf8Path, relative: &Utf8Path) -> Result<FileKind, Diagnostic> {
     let target = path.read_link_utf8().map_err(|error| unreadable(shown, &error))?;
     let mut depth = relative.components().count() as i64 - 1;
-    for component in target.components() {
+    for component in target.components().filter(|_| target.is_relative()) {
         match component {
-            camino::Utf8Component::ParentDir => depth -= 1,
-            camino::Utf8Component::Normal(_) => depth += 1,
-            camino::Utf8Component::CurDir => {}
-            camino::Utf8Component::RootDir | camino::Utf8Component::Prefix(_) => depth = -1,
+            Utf8Component::ParentDir => depth -= 1,
+            Utf8Component::Normal(_) => depth += 1,
+            Utf8Component::CurDir | Utf8Component::RootDir | Utf8Component::Prefix(_) => {}
         }
         if depth < 0 {
-            let remedy = "link to another of the declaration's files, or copy what it points to";
+            let remedy = "link to an absolute path or to another of the declaration's files, or copy what it points to";
             return Err(Diagnostic::of_file(shown, format!("links out of the declaration, to {target}"), remedy));
         }
     }

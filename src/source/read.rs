@@ -79,7 +79,17 @@ pub(crate) fn text(path: &Utf8Path, shown: &Utf8Path) -> Result<String, Diagnost
         return Err(Diagnostic::of_file(shown, message, "write a declaration, or remove it"));
     }
     let bytes = fs::read(path).map_err(|error| unreadable(shown, &error))?;
-    String::from_utf8(bytes).map_err(|_| Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8"))
+    utf8(bytes, shown)
+}
+
+/// Returns the text of a file that people write, without a byte order mark before it.
+///
+/// # Errors
+/// If it is not UTF-8.
+pub(crate) fn utf8(bytes: Vec<u8>, shown: &Utf8Path) -> Result<String, Diagnostic> {
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Diagnostic::of_file(shown, "is not UTF-8 text", "save the file as UTF-8"))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Reads one drop-in; None if it is missing or a mask.

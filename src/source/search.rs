@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::files::files;
+use super::ignored::is_left_behind;
 use super::read::{entries, exists, is_mask, read};
 use super::{DECLARATION, PROVENANCE};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
@@ -202,7 +203,8 @@ pub(crate) fn find(layout: &Layout) -> Result<Found, Diagnostic> {
     let mut dirs: BTreeMap<String, Utf8PathBuf> = BTreeMap::new();
     let mut over: BTreeMap<String, Vec<Utf8PathBuf>> = BTreeMap::new();
     for base in layout.declaration_dirs() {
-        for entry in entries(&layout.at(base), base, &mut nameless)? {
+        let entries = entries(&layout.at(base), base, &mut nameless)?;
+        for entry in entries.into_iter().filter(|entry| !is_left_behind(entry)) {
             let path = base.join(&entry);
             match entry.strip_suffix(".d") {
                 Some(name) => over.entry(name.to_owned()).or_default().push(path),

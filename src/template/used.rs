@@ -28,6 +28,10 @@ pub(super) fn of_pods(dir: &Utf8Path, declaration: &Utf8Path) -> Option<BTreeSet
         for key in ["template", "config_map"] {
             let Some(Value::String(path)) = section.get(&path!["pod", key]).map(|node| &node.value) else { continue };
             let file = dir.join(path);
+            // Resolving refuses it.
+            if file.is_symlink() {
+                return None;
+            }
             names.append(&mut names_in(&read::text(&file, &file).ok()?)?);
         }
     }

@@ -40,6 +40,7 @@ mod upgrade;
 mod user;
 mod verbs;
 mod watch;
+mod written;
 
 use crate::scenario::Scenario;
 
@@ -87,6 +88,7 @@ const ALL: &[&[Scenario]] = &[
     functions::containers::SCENARIOS,
     functions::examples::SCENARIOS,
     package::SCENARIOS,
+    written::SCENARIOS,
     newcomer::SCENARIOS,
     manual::SCENARIOS,
 ];

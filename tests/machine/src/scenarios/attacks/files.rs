@@ -13,11 +13,12 @@ scenarios!("attacks":
     socket_is_a_link: "a service puts a link, a file, a FIFO or another service's socket where its socket is to be" => "root changes nothing that the link leads to, the declare fails, and no slot leads there",
     socket_becomes_a_link: "a service replaces its socket by a link to another service's when it is ready" => "its callers still reach what it had bound",
     bridge_follows_no_link: "a service that rests replaces its socket by a link to another service's" => "its callers never reach the other service",
-    declaration_is_hostile: "a declaration's service.toml is a link out, a device or a FIFO; it has links out, devices, sockets, names that are not UTF-8, too many levels, or a sparse file of 1 TB" => "each is refused at once, nothing of the host's files is shown, and nothing is left",
+    declaration_is_hostile: "a declaration's service.toml is a link out, a device or a FIFO; it has relative links out, devices, sockets, names that are not UTF-8, too many levels, or a sparse file of 1 TB" => "each is refused at once, nothing of the host's files is shown, and nothing is left",
     manifest_is_hostile: "the same in a function's directory" => "each is refused at once, and nothing of the host's files is shown",
     modes_are_not_copied: "a local user's directory with a setuid program and files that all may write is declared" => "the stored files are root's, 0644 or 0755, and no user gains anything by them",
     modes_of_a_private_umask: "root declares with umask 077" => "the service's and the function's users can read their files",
     variables_are_not_readable: "a local user looks for a declaration's variables and private files" => "only what systemd itself shows is found, and declare warns of a file that others could not read before",
+    links_out_are_only_links: "a declaration has links to /etc/shadow as its file, program, pod, template, .conductorignore, container's program" => "no command follows one: it is stored as a link, or refused",
     changeable_declarations_are_told: "a stored declaration, or what it links to, may be changed by a local user" => "`check` and `doctor` name it",
     declarations_are_synced: "the power is cut in the middle of a declare or a removal" => "a generation's files are on disk before its declaration is, and each directory after what was renamed in it",
     swapped_while_declared: "a local user swaps files and directories of a declaration for links while root declares it, again and again" => "nothing of root's is ever stored",
@@ -165,7 +166,6 @@ const HOSTILE: &[(&str, &str)] = &[
     ("its declaration is a FIFO", "rm @; mkfifo @"),
     ("its declaration is a directory", "rm @; mkdir @"),
     ("its declaration is 1 TB", "truncate --size=1T @"),
-    ("a link out", "ln -s /etc/shadow sub/x"),
     ("a link out by its parent", "ln -s ../../../../etc/shadow sub/x"),
     ("a device", "mknod sub/x c 1 3 || mkfifo sub/x"),
     ("a FIFO", "mkfifo sub/x"),
@@ -202,13 +202,39 @@ fn declaration_is_hostile(m: &mut Machine) {
     assert!(!refused.success(), "{refused}");
 }
 
+/// What is a link to /etc/shadow, and the rest of the declaration.
+const LINKS: &[(&str, &str)] = &[
+    ("x", "[exec]\ncommand = [\"sleep\", \"6102\"]\n"),
+    ("run", "[exec]\ncommand = [\"./run\"]\n"),
+    ("check", "[exec]\ncommand = [\"sleep\", \"6102\"]\n[health]\nexec = [\"./check\"]\n"),
+    ("x.j2", "[exec]\ncommand = [\"sleep\", \"6102\"]\n"),
+    ("pod.yaml", "[pod]\ntemplate = \"pod.yaml\"\nport = 80\n"),
+    ("map.yaml", "[pod]\ntemplate = \"pod.yaml\"\nconfig_map = \"map.yaml\"\nport = 80\n"),
+    (".conductorignore", "[exec]\ncommand = [\"sleep\", \"6102\"]\n"),
+    ("function.toml", "[exec]\ncommand = [\"sleep\", \"6102\"]\n"),
+];
+
+fn links_out_are_only_links(m: &mut Machine) {
+    for (link, text) in LINKS {
+        m.run("rm -rf /root/evil; mkdir -p /root/evil");
+        m.write("/root/evil/service.toml", text);
+        m.run(&format!("ln -s /etc/shadow /root/evil/{link}"));
+        for command in ["check", "render", "plan", "explain", "service declare --no-start"] {
+            let told = m.try_run(&format!("timeout 10 conductor {command} /root/evil 2>&1"));
+            assert!(![101, 124, 134].contains(&told.status), "{link}: {command}: {told}");
+            assert!(!told.stdout.contains("root:"), "{link}: {command}: {told}");
+        }
+        let copies = m.run("grep -rl '^root:' /etc/conductor /var/lib/conductor /run/conductor || true");
+        assert_eq!(copies, "", "{link}");
+        m.run("! test -e /etc/conductor/services/evil || conductor service rm evil");
+    }
+}
+
 fn manifest_is_hostile(m: &mut Machine) {
     let more: &[(&str, &str)] = &[
         ("a directory beside it", "sed -i 's|\"sub\"|\"../shop\"|' @"),
         ("an absolute directory", "sed -i 's|\"sub\"|\"/etc\"|' @"),
-        ("a directory that is a link out", "rm -r sub; ln -s /etc sub"),
         ("a file behind a link", "ln -s /etc sub/l; sed -i 's|\"sub\"|\"sub/l/shadow\"|' @"),
-        ("a program that is a link out", "ln -sf /etc/shadow run"),
     ];
     for (what, commands) in HOSTILE.iter().chain(more) {
         m.run("rm -rf /root/evil; mkdir -p /root/evil/sub");
