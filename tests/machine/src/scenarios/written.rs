@@ -73,7 +73,7 @@ exec = {hook}'command$1${{LIST}}']
     write(m, "words", &text);
     m.run("touch /run/words; chmod 666 /run/words");
     let text = m.run("cd /root; sed -i 's|^\\[hooks\\]|[systemd.service]\\nReadWritePaths = \"/run/words\"\\n[hooks]|' words/service.toml; conductor service declare words");
-    assert!(text.contains(", 1 file of 1 KiB"), "{text}");
+    assert!(text.contains(", 1 file of "), "{text}");
     let answer = ask(m, "words");
     let expected = ["$2y$10$abcdefghij", "cost: $5", "$LIST", "abc", "${LIST}", "a$b", "${#LIST}", "$"];
     assert_eq!(answer["arguments"], serde_json::json!(expected));
@@ -106,7 +106,7 @@ fn files_of_a_project(m: &mut Machine) {
     assert_eq!(stored, expected);
     assert_eq!(ask(m, "project")["arguments"], serde_json::json!([]));
     // Links to what the sandbox hides.
-    for target in ["/home/me/.pyenv/bin/python3", "/tmp/x", "../outside"] {
+    for target in ["/home/me/.pyenv/bin/python3", "/tmp/x", "../../outside"] {
         m.run(&format!("cd /root/project; ln -sfn {target} lib/link"));
         let refused = m.try_run("conductor check /root/project 2>&1");
         assert!(refused.status == 3 && refused.stdout.contains("project/lib/link: links"), "{target}: {refused}");
