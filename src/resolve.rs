@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::declaration::{self, Declaration, Scalar, TimeSpan};
+use crate::declaration::{self, Declaration, ListenKind, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Section};
 use crate::document::{Node, Path};
@@ -164,7 +164,19 @@ impl Resolver<'_> {
             name,
             group: None,
         };
+        self.runtime_directory(&service, &systemd);
         Model { service, systemd }
+    }
+
+    /// Refuses a `RuntimeDirectory=` beside a socket that the process binds. The directory is kept when a deployment
+    /// stops, and the socket's own, which is another, with it: the next process could not bind.
+    fn runtime_directory(&mut self, service: &Service, systemd: &Systemd) {
+        let binds = service.listen.kind == ListenKind::Unix && !service.process.engine.is_privileged();
+        if binds && systemd.has_runtime_directory() {
+            let remedy = "use $CONDUCTOR_DEPLOYMENT_DIR or StateDirectory, or another type of [listen]";
+            let message = "RuntimeDirectory= cannot stand beside a socket of type = \"unix\"";
+            self.key_error(&path!["systemd", "service", "RuntimeDirectory"], message, remedy);
+        }
     }
 
     fn systemd(&mut self, systemd: declaration::Systemd, install: declaration::Install) -> Systemd {

@@ -74,7 +74,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "volume",
         example: "[\"./conf:/etc/app:ro\"]",
         meaning: "What is mounted in the container, `SOURCE:PATH[:OPTIONS]`; a source is a volume's name, an absolute \
-                  path, or `./…` for one of the declaration's files.",
+                  path, or `./…` for one of the declaration's files, with the option `ro`: each generation has its own \
+                  copy of these.",
         ..STRINGS
     },
     Key {

@@ -22,6 +22,13 @@ pub struct Systemd {
     pub(crate) drop_ins: Vec<DropIn>,
 }
 
+impl Systemd {
+    /// Returns whether the deployments have a `RuntimeDirectory=`, which all of them share.
+    pub(crate) fn has_runtime_directory(&self) -> bool {
+        self.service.iter().any(|directive| directive.name == "RuntimeDirectory" && !directive.value.is_empty())
+    }
+}
+
 /// One line of a unit, its value in systemd's own syntax, systemd.syntax(7).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directive {

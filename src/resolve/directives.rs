@@ -136,6 +136,7 @@ const OWNED: &[(&str, &str)] = &[
     ("TimeoutStartSec", "write health_timeout = \"…\" in [deploy]"),
     ("TimeoutStopSec", "write drain_timeout = \"…\" in [deploy]"),
     ("TimeoutSec", "write health_timeout and drain_timeout in [deploy]"),
+    ("RuntimeDirectoryPreserve", "remove it: generations share the directory, and it stays until the service stops"),
     ("User", "write user = \"…\" in [exec]"),
     ("DynamicUser", "remove it: it is on unless [exec] has a user"),
     ("Slice", "remove it: the service has a slice of its own, [resources] sets its limits"),

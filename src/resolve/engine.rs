@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 
 use crate::declaration::{self, Declaration, ListenKind, Scalar};
 use crate::document::Path;
+use crate::key::File;
 use crate::layout::Scope;
 use crate::model::{Command, Container, Engine, FileKind, Listen, Pod, Process, Sandbox, User};
 use crate::path;
@@ -248,7 +249,18 @@ impl Resolver<'_> {
             let here = at.join(index);
             let mut parts = volume.split(':');
             let (source, path) = (parts.next().unwrap_or(""), parts.next());
-            if let Some(relative) = source.strip_prefix("./") {
+            let is_read_only = parts.next().is_some_and(|options| options.split(',').any(|option| option == "ro"));
+            if self.file == File::Service && source.starts_with("./") && !is_read_only {
+                let name = source.trim_matches(['.', '/']).replace('/', "-");
+                let (name, to) = (if name.is_empty() { "data" } else { &name }, path.unwrap_or("/PATH"));
+                let remedy = format!(
+                    "write \"{source}:{to}:ro\", or for data a volume that podman keeps, \"{name}:{to}\", or an absolute \
+                     path of the host"
+                );
+                let message =
+                    "each generation has its own copy of the declaration's files: what is written there is lost";
+                self.error(&here, message, remedy);
+            } else if let Some(relative) = source.strip_prefix("./") {
                 let known = self.declared.files.iter().any(|file| file.path == relative);
                 if !known && !relative.is_empty() {
                     let remedy = format!("put it at {}", self.declared.dir.join(relative));

@@ -9,6 +9,7 @@ use crate::compile::host::Compiled;
 use crate::deployment::{slot, state};
 use crate::error::{Error, Result};
 use crate::live::{self, Target};
+use crate::log::note;
 use crate::model::Model;
 use crate::names::{Deployment, ServiceName};
 use crate::service::event::Event;
@@ -223,11 +224,27 @@ impl<'a> Hook<'a> {
             notes::mark_stopped(self.machine.layout, &self.name)?;
         }
         self.stop_all()?;
+        self.remove_runtime_directory();
         for deployment in state::list(self.machine.layout, &self.name)? {
             state::remove(self.machine.layout, &deployment)?;
         }
         slot::clear(self.machine.layout, &self.name)?;
         Ok(store::forget_all(self.machine.layout, &self.name)?)
+    }
+}
+
+impl Hook<'_> {
+    /// Removes the directory that deployments shared and none of them removed. One that stays is no failure: it is gone
+    /// with the next boot.
+    fn remove_runtime_directory(&self) {
+        let Ok(Some(Target { generation, .. })) = Target::read(self.machine.layout, &self.name) else { return };
+        let model = live::model(self.machine.layout, &self.name, &generation);
+        if model.is_ok_and(|model| model.systemd.has_runtime_directory()) {
+            let deployment = Deployment { service: self.name.clone(), generation, instance: 1 };
+            if let Err(error) = self.machine.manager.clean_runtime(&deployment.unit()) {
+                note!("{error}");
+            }
+        }
     }
 }
 

@@ -108,6 +108,11 @@ impl Bus {
         self.ask("ResetFailedUnit", &(unit)).await
     }
 
+    /// Removes the `RuntimeDirectory=` of a unit that has stopped.
+    pub(crate) async fn clean_runtime(&self, unit: &str) -> Result<()> {
+        self.ask("CleanUnit", &(unit, ["runtime"].as_slice())).await
+    }
+
     /// The units in memory whose names match.
     pub(crate) async fn list(&self, patterns: &[&str]) -> Result<Vec<Listed>> {
         let no_states: &[&str] = &[];

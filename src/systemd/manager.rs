@@ -117,6 +117,11 @@ impl Manager {
         }
     }
 
+    /// Removes the `RuntimeDirectory=` of a unit that has stopped.
+    pub(crate) fn clean_runtime(self, unit: &str) -> Result<(), Error> {
+        self.ask("clean", async |bus| bus.clean_runtime(unit).await, |systemctl| systemctl.clean_runtime(unit))
+    }
+
     /// Returns properties of a unit; a unit that is not loaded has them, too.
     pub(crate) fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>, Error> {
         let call = format!("show {unit}");

@@ -67,6 +67,11 @@ impl Systemctl {
         self.call(&["reset-failed", "--", unit]).map(drop)
     }
 
+    /// Removes the `RuntimeDirectory=` of a unit that has stopped.
+    pub(crate) fn clean_runtime(self, unit: &str) -> Result<()> {
+        self.call(&["clean", "--what=runtime", "--", unit]).map(drop)
+    }
+
     /// Has jobs done and waits until they are; why one was not.
     pub(crate) fn run(self, job: Job, units: &[String]) -> Result<Vec<String>> {
         let arguments: Vec<_> = [job.verb(), "--"].into_iter().chain(units.iter().map(String::as_str)).collect();

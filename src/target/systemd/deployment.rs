@@ -107,8 +107,15 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         timeout_start: timespan::format(service.start_limit()),
         timeout_stop: timespan::format(service.stop_limit()),
         strict: layout.scope == Scope::System && process.sandbox == Sandbox::Strict,
-        passthrough_service: lines(&passed.service),
+        passthrough_service: passed_through(passed),
     })
+}
+
+/// Writes the directives that are passed through. Deployments share a `RuntimeDirectory=`: the first to stop must not
+/// remove it.
+fn passed_through(passed: &Systemd) -> Vec<Line<'_>> {
+    let preserved = passed.has_runtime_directory().then(|| Line::new("RuntimeDirectoryPreserve", "yes"));
+    lines(&passed.service).into_iter().chain(preserved).collect()
 }
 
 /// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one

@@ -10,6 +10,7 @@ scenarios!("written":
     files_of_a_project,
     what_editors_leave,
     names_that_were_typed,
+    directories_that_generations_share,
 );
 
 /// An HTTP server on the passed socket, which answers with its arguments and environment.
@@ -167,4 +168,27 @@ fn names_that_were_typed(m: &mut Machine) {
     }
     assert_eq!(ask(m, "paths")["arguments"], serde_json::json!(["/srv/data"]));
     m.run("conductor service rm paths");
+}
+
+fn directories_that_generations_share(m: &mut Machine) {
+    for user in ["", "user = \"root\"\nsandbox = \"none\"\n"] {
+        let text = format!(
+            "{PLAIN}{user}environment = {{ RELEASE = \"{{{{ RELEASE }}}}\" }}\n[hooks]\npre_start = [\"touch\", \"/run/shared/of-$${{RELEASE}}\"]\n\
+             [systemd.service]\nRuntimeDirectory = \"shared\"\nStateDirectory = \"shared\"\n"
+        );
+        write(m, "shared", &text.replace("$${", "${"));
+        let declare = |release: u32| m.run(&format!("conductor service declare /root/shared RELEASE={release}"));
+        let there = || m.run("ls /run/shared/").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        declare(1);
+        assert_eq!(there(), ["of-1"], "{user}");
+        declare(2);
+        assert_eq!(there(), ["of-1", "of-2"], "after an update: {user}");
+        m.run("conductor service scale shared 3; conductor service scale shared 1; conductor service restart shared");
+        assert_eq!(there(), ["of-1", "of-2"], "after scaling: {user}");
+        m.run("systemctl kill --signal=KILL 'shared-*@*.service'; until curl -sf --unix-socket /run/conductor/slots/shared/1 http://x/ >/dev/null; do sleep 0.1; done");
+        assert_eq!(there(), ["of-1", "of-2"], "after a crash: {user}");
+        m.run("conductor service rm shared");
+        assert_eq!(m.run("ls -d /run/shared /run/private/shared 2>/dev/null || true"), "", "{user}");
+        m.run("rm -rf /var/lib/shared /var/lib/private/shared");
+    }
 }
