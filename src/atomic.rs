@@ -18,20 +18,28 @@ const UNFINISHED: &str = ".conductor-";
 /// The name of a directory that is being filled, in the one that is locked.
 const FILLED: &str = "filled";
 
-/// Writes a file that everybody may read: a temporary file beside it, synced, then renamed.
-///
-/// # Errors
-/// If the file system refuses an operation, with the path; the old content is unchanged then.
-pub(crate) fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
-    write_beside(path, content, 0o644).map_err(|error| named(path, &error))
-}
-
 /// Writes a file that only its owner may read: a temporary file beside it, synced, then renamed.
 ///
 /// # Errors
 /// If the file system refuses an operation, with the path; the old content is unchanged then.
-pub(crate) fn write_private(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
     write_beside(path, content, 0o600).map_err(|error| named(path, &error))
+}
+
+/// Writes a file that the group of its directory may read, where that is setgid: as `write` does.
+///
+/// # Errors
+/// If the file system refuses an operation, with the path; the old content is unchanged then.
+pub(crate) fn write_for_group(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+    write_beside(path, content, 0o640).map_err(|error| named(path, &error))
+}
+
+/// Writes a file that everybody may read: as `write` does.
+///
+/// # Errors
+/// If the file system refuses an operation, with the path; the old content is unchanged then.
+pub(crate) fn write_public(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+    write_beside(path, content, 0o644).map_err(|error| named(path, &error))
 }
 
 fn write_beside(path: &Utf8Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -211,12 +219,24 @@ fn lock_file(path: &Utf8Path) -> io::Result<File> {
 }
 
 /// Creates a directory that only its owner may enter; one that is there becomes such a directory.
-fn private_dir(dir: &Utf8Path) -> io::Result<()> {
-    match fs::metadata(dir) {
-        Ok(there) if there.permissions().mode() & 0o077 == 0 => return Ok(()),
-        Ok(_) => return fs::set_permissions(dir, Permissions::from_mode(0o700)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Err(_) => {}
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn private_dir(dir: &Utf8Path) -> io::Result<()> {
+    create_private_dir(dir)?;
+    if fs::metadata(dir)?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(dir, Permissions::from_mode(0o700))
+}
+
+/// Creates a directory that only its owner may enter; one that is there stays as its administrator has it.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn create_private_dir(dir: &Utf8Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
     }
     fs::create_dir_all(dir.parent().unwrap_or(dir))?;
     match DirBuilder::new().mode(0o700).create(dir) {

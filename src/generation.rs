@@ -7,7 +7,7 @@ use crate::model::{Deploy, Directive, DropIn, File, Health, Hooks, Listen, Model
 use crate::names::{GenerationId, hex};
 
 /// Raised when the meaning of rendered units changes, so that deployments roll onto the new form.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// Four digests of a service, each of the fields whose change requires the same action.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -39,8 +39,6 @@ pub(crate) enum Kind {
         size: u64,
         /// Whether its owner may execute it.
         is_executable: bool,
-        /// Whether only its owner and group may read it.
-        is_private: bool,
     },
 }
 
@@ -85,11 +83,7 @@ impl Given {
         let kind = match inode.kind() {
             FileType::Directory => Kind::Directory,
             FileType::Symlink => Kind::Link { target: target(&inode, &shown)? },
-            FileType::RegularFile => Kind::File {
-                size: inode.size(),
-                is_executable: inode.has_mode(0o100),
-                is_private: !inode.has_mode(0o004),
-            },
+            FileType::RegularFile => Kind::File { size: inode.size(), is_executable: inode.has_mode(0o100) },
             _ => {
                 let message = "is neither a file, a directory nor a link";
                 return Err(Diagnostic::of_file(&shown, message, "remove it from the declaration"));
@@ -224,12 +218,6 @@ pub(crate) fn must_fit(shown: &Utf8Path, what: &str, entries: &[Entry]) -> Resul
     let message = format!("the {what}'s files are {} MiB, more than {}", bytes >> 20, MAX_BYTES >> 20);
     let remedy = "put what is big into a package, an image or /srv: every reload hashes these files";
     Err(Diagnostic::of_file(shown, message, remedy))
-}
-
-/// Lists the files that others cannot read.
-pub(crate) fn private(entries: &[Entry]) -> impl Iterator<Item = &Utf8Path> {
-    let private = entries.iter().filter(|entry| matches!(entry.kind, Kind::File { is_private: true, .. }));
-    private.map(|entry| entry.path.as_path())
 }
 
 /// Returns the permissions of a stored file.

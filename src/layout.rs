@@ -22,6 +22,8 @@ pub(crate) const RUNTIMES: &str = "oci";
 
 /// The name of the file with the host's settings.
 const SETTINGS: &str = "conductor.toml";
+/// The name of the directory with a link for each alias of a function.
+const ALIASES: &str = "aliases";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -162,6 +164,12 @@ impl Layout {
 
     pub(crate) fn function_dirs(&self) -> &[Utf8PathBuf] {
         &self.functions
+    }
+
+    /// Directories of functions' aliases, the first of the search path first. The proxy follows the links in them: they
+    /// are beside the functions, whose files are not for everybody.
+    pub(crate) fn alias_dirs(&self) -> impl Iterator<Item = Utf8PathBuf> {
+        self.functions.iter().map(|dir| dir.with_file_name(ALIASES))
     }
 
     /// Sockets of functions, by their IDs.

@@ -116,7 +116,8 @@ pub fn all(layout: &Layout) -> io::Result<BTreeMap<ServiceName, Live>> {
 
 /// Lists the services that have a directory of snapshots.
 fn names(layout: &Layout) -> io::Result<Vec<ServiceName>> {
-    let names = listing::names(&layout.at(&layout.live()))?;
+    let dir = layout.live();
+    let names = listing::names(&layout.at(&dir)).map_err(|error| named(&dir, &error))?;
     Ok(names.iter().filter_map(|name| ServiceName::new(name).ok()).collect())
 }
 

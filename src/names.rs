@@ -16,6 +16,8 @@ pub(crate) const PROXY_GROUP: &str = "conductor-proxy";
 pub(crate) const BRIDGE_USER: &str = "conductor-bridge";
 /// The unit that publishes the proxy's configuration.
 pub(crate) const PROXY_UNIT: &str = "conductor-proxy.service";
+/// The prefix of functions' units, before their IDs.
+pub(crate) const FUNCTION_UNITS: &str = "conductor-cgi-";
 /// The slice of all functions.
 pub(crate) const FUNCTIONS_SLICE: &str = "conductor-cgi.slice";
 /// The lock for declaring and removing functions.
@@ -262,7 +264,7 @@ impl FunctionId {
 
     /// Reads the ID in the name of one of a function's units.
     pub(crate) fn from_unit(unit: &str) -> Option<Self> {
-        Self::new(unit.strip_prefix("conductor-cgi-")?.get(..Self::LENGTH)?)
+        Self::new(unit.strip_prefix(FUNCTION_UNITS)?.get(..Self::LENGTH)?)
     }
 
     /// Returns the ID as text.
@@ -277,12 +279,12 @@ impl FunctionId {
 
     /// Returns the function's dynamic user, `User=`.
     pub(crate) fn user(&self) -> String {
-        format!("conductor-cgi-{}", &self.0[..Self::SHORT])
+        format!("{FUNCTION_UNITS}{}", &self.0[..Self::SHORT])
     }
 
     /// Returns the function's units without their suffixes, and its container: `conductor-cgi-ID`.
     pub(crate) fn unit(&self) -> String {
-        format!("conductor-cgi-{self}")
+        format!("{FUNCTION_UNITS}{self}")
     }
 
     /// Returns the units of an isolated function's requests without their suffixes: `conductor-cgi-ID-request`.

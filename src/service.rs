@@ -1,5 +1,6 @@
 //! Services on this machine: what is to be done to bring them to what is declared, and doing it.
 
+pub(crate) mod access;
 pub mod action;
 pub mod change;
 pub(crate) mod condition;
@@ -30,4 +31,3 @@ pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod run;
 pub mod store;
-pub(crate) mod writable;

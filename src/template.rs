@@ -12,14 +12,14 @@ use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use minijinja::Environment;
 
 use self::engine::{FUEL, environment};
 pub(crate) use self::mark::Piece;
 use self::used::{names_in, of_pods, refuse_unused};
 use crate::diagnostic::{Diagnostic, Diagnostics, Position, Source};
-use crate::given::{Entry, Given, Kind, failed, must_fit, permissions, private};
+use crate::given::{Entry, Given, Kind, failed, must_fit, permissions};
 use crate::resolve::VARIABLES;
 use crate::source::{DECLARATION, PROVENANCE};
 
@@ -28,13 +28,12 @@ const SUFFIX: &str = ".j2";
 /// The variables that templates are rendered with.
 type Variables = BTreeMap<String, String>;
 
-/// Copies `from` into the empty directory `to`: `service.toml` and every `*.j2` rendered, the rest as it is. Returns the
-/// files that others cannot read in `from`, except `service.toml`.
+/// Copies `from` into the empty directory `to`: `service.toml` and every `*.j2` rendered, the rest as it is.
 ///
 /// # Errors
 /// Templates that do not parse or use a variable that is not given; a variable that no template uses; a `service.toml`
 /// that is a link; files that are too large; what cannot be read or written.
-pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &Variables) -> Result<Vec<Utf8PathBuf>, Diagnostics> {
+pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &Variables) -> Result<(), Diagnostics> {
     let given = &Given::open(from)?;
     let mut entries = given.below(Utf8Path::new(""))?;
     entries.retain(|entry| entry.path != PROVENANCE);
@@ -48,7 +47,7 @@ pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &Variables) -> Resu
     if let Some(pods) = of_pods(to, &to.join(DECLARATION)) {
         refuse_unused(&from.join(DECLARATION), variables, &(&templating.used | &pods))?;
     }
-    Ok(private(&entries).filter(|path| *path != DECLARATION).map(Utf8Path::to_owned).collect())
+    Ok(())
 }
 
 /// Renders the text of a file that is TOML.

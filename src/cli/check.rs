@@ -14,8 +14,8 @@ use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::function::Compiled as Function;
 use crate::proxy::publish;
+use crate::service::access;
 use crate::service::proposal::pod_error;
-use crate::service::writable;
 use crate::source::functions::MANIFEST;
 use crate::source::search::Location;
 use crate::{source, verify};
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             checked_functions += 1;
         }
         errors.0.extend(host.into_errors().0);
-        errors.0.extend(writable::by_others(&context.layout));
+        errors.0.extend(access::of_others(&context.layout));
     }
     for thing in &things {
         if is_function(context, thing) {

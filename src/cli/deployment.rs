@@ -13,6 +13,7 @@ use crate::cli::{environment, journal, row};
 use crate::deployment::hook::{self, Part};
 use crate::deployment::{prepare, wake};
 use crate::engine::podman;
+use crate::model::{Check, Command, Health};
 use crate::names::Deployment;
 use crate::timespan;
 
@@ -61,6 +62,24 @@ pub(crate) enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    /// Run ExecStartPost= of a deployment: the command that checks its health, until it passes
+    #[command(name = "_check", hide = true)]
+    CheckHook {
+        /// Pause between two attempts
+        #[arg(long, value_parser = span)]
+        interval: Duration,
+        /// Time limit of one attempt
+        #[arg(long, value_parser = span)]
+        attempt: Duration,
+        /// Number of attempts [default: as many as the time allows]
+        #[arg(long)]
+        retries: Option<u32>,
+        #[command(flatten)]
+        common: Common,
+        /// Command to run
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// Run ExecStartPre= of a deployment: prepare what its process needs
     #[command(name = "_prepare", hide = true)]
     PrepareHook {
@@ -85,9 +104,12 @@ pub(crate) enum Verb {
     /// Run ExecStart= of a bridge: wait until the deployment is ready, then become a command that connects to it
     #[command(name = "_relay", hide = true)]
     Relay {
+        /// Add the deployment's address to the command
+        #[arg(long)]
+        address: bool,
         #[command(flatten)]
         common: Common,
-        /// Command to become; the deployment's address is added to it
+        /// Command to become
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
@@ -184,8 +206,13 @@ fn run_hook(context: &Context, verb: Verb) -> Outcome {
             };
             hook::start(layout, *manager, &deployment(&common)?, part, common.timeout, main_pid())?;
         }
-        Verb::Relay { common, command } => {
-            let Err(error) = wake::relay(layout, *manager, &deployment(&common)?, &command);
+        Verb::CheckHook { interval, attempt, retries, common, command } => {
+            let check = Check::Exec { command: Command(command) };
+            let health = Health { check, interval, timeout: attempt, retries };
+            hook::check(&deployment(&common)?, &health, common.timeout, main_pid())?;
+        }
+        Verb::Relay { address, common, command } => {
+            let Err(error) = wake::relay(layout, *manager, &deployment(&common)?, address, &command);
             return Err(error.into());
         }
         Verb::PrepareHook { common } => prepare::prepare(layout, &deployment(&common)?)?,

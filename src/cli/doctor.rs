@@ -22,7 +22,7 @@ use crate::engine::podman;
 use crate::layout::{LIBRARY, RUNTIMES, Scope};
 use crate::names::{BRIDGE_USER, PROXY_GROUP};
 use crate::proxy::files::OUTPUT;
-use crate::service::{notes, writable};
+use crate::service::{access, notes};
 use crate::{accounts, atomic, live};
 
 /// The oldest systemd that runs the compiled units.
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     findings.extend(podman(context, &host));
     findings.extend(declarations(&host));
-    findings.extend(writable::by_others(&context.layout).iter().map(|it| bad(it.headline(), it.remedy())));
+    findings.extend(access::of_others(&context.layout).iter().map(|it| bad(it.headline(), it.remedy())));
     findings.extend(left_over(context, &host)?);
     let is_bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
     if arguments.json {

@@ -65,8 +65,10 @@ pub(crate) fn with_rendered<T>(
 /// beginning of a declared function's ID.
 pub(crate) fn is_function(context: &Context, word: &str) -> bool {
     let path = Utf8Path::new(word);
-    let declared = || functions::find(&context.layout).unwrap_or_default();
-    let is_id = || word.len() >= DIGITS && declared().keys().any(|id| id.as_str().starts_with(word));
+    // Where functions cannot be listed it may be one: to look for it says why.
+    let is_declared =
+        || functions::find(&context.layout).map_or(true, |all| all.keys().any(|id| id.as_str().starts_with(word)));
+    let is_id = || word.len() >= DIGITS && is_declared();
     let is_service = || path.join(DECLARATION).exists();
     path.file_name() == Some(MANIFEST) || path.join(MANIFEST).exists() && !is_service() || is_hex(word) && is_id()
 }

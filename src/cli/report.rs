@@ -1,7 +1,5 @@
 //! The reports of operations, as text for people.
 
-use camino::Utf8PathBuf;
-
 use crate::cli::failure::Failure;
 use crate::cli::output::outln;
 use crate::cli::progress;
@@ -10,9 +8,6 @@ use crate::log::note;
 use crate::names::ServiceName;
 use crate::service::event::{Event, Observer};
 use crate::systemd::Manager;
-
-/// The number of files that a warning names.
-const MOST_NAMED: usize = 3;
 
 /// Prints events: results to standard output, what went wrong to standard error.
 pub(crate) struct Console;
@@ -28,19 +23,6 @@ impl Observer for Console {
     fn watch(&self, manager: Manager, services: &[ServiceName], work: &mut dyn FnMut()) {
         progress::during(manager, services, work);
     }
-}
-
-/// Returns the warning of files that become readable to all users of the host.
-fn exposed(name: &str, files: &[Utf8PathBuf]) -> String {
-    let named = files.iter().take(MOST_NAMED).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
-    let more = match files.len().saturating_sub(MOST_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!(
-        "{name}: warning: other users can read the stored {named}{more}, which they could not read before; keep \
-         secrets out of the declaration and pass them with `credentials`"
-    )
 }
 
 enum Text {
@@ -59,7 +41,6 @@ fn text(event: Event) -> Text {
             let already = if is_declared { ", already declared" } else { "" };
             Text::Result(format!("{service}: generation {generation}{with}{already}"))
         }
-        Event::Exposed { name, files } => Text::Problem(exposed(&name, &files)),
         Event::ImagePinned { service, digest } => Text::Result(format!("{service}: pinned the image to {digest}")),
         Event::DependencyFailed { service, dependency } => {
             Text::Problem(format!("{service}: not declared: its dependency {dependency} failed"))

@@ -100,7 +100,12 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         published: publish::is_published(layout, &host.proxy),
         services,
     };
-    if arguments.json { table::print_json(&page) } else { print(&page) }
+    if arguments.json {
+        table::print_json(&page)?;
+    } else {
+        print(&page, host.is_complete);
+    }
+    Ok(host.must_be_complete()?)
 }
 
 /// Adds what systemd counts for the services that run.
@@ -159,7 +164,7 @@ fn health(service: &Service) -> String {
     }
 }
 
-fn print(page: &Page) -> Outcome {
+fn print(page: &Page, is_complete: bool) {
     let systemd = page.systemd.map_or_else(|| "systemd".to_owned(), |version| format!("systemd {version}"));
     let proxy = page.proxy.as_ref().map_or_else(String::new, |state| {
         format!(
@@ -170,8 +175,10 @@ fn print(page: &Page) -> Outcome {
     });
     outln!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
     if page.services.is_empty() {
-        outln!("no service is declared; `conductor new NAME` creates a starter declaration");
-        return Ok(());
+        if is_complete {
+            outln!("no service is declared; `conductor new NAME` creates a starter declaration");
+        }
+        return;
     }
     outln!();
     let headers = ["NAME", "STATE", "GENERATION", "READY", "SLOTS", "HEALTH", "MEMORY", "CPU", "LAST ROLLOUT"];
@@ -194,7 +201,6 @@ fn print(page: &Page) -> Outcome {
             outln!("\n{}: {failure}\n  conductor service status {}", row.name, row.name);
         }
     }
-    Ok(())
 }
 
 /// Describes a rollout: `2 min ago, 1.4 s: config.LOG_LEVEL, file app`.

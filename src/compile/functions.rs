@@ -11,7 +11,7 @@ use crate::model::function::Compiled;
 use crate::names::{FunctionId, ServiceName};
 use crate::resolve::function;
 use crate::source::files::files_beside;
-use crate::source::functions::{MANIFEST, SOCKET, document};
+use crate::source::functions::{MANIFEST, document};
 use crate::source::search::Declared;
 
 /// Stands for a service's name where a function is resolved by the same rules.
@@ -42,7 +42,7 @@ pub(crate) fn compile_function(
     shown: &Utf8Path,
     systemd: Option<u16>,
 ) -> Result<Compiled, Diagnostics> {
-    let files = files_beside(&[MANIFEST, SOCKET], dir, shown)?;
+    let files = files_beside(&[MANIFEST], dir, shown)?;
     let declared = Declared {
         name: ServiceName::new(NAME).expect("a name"),
         scope: layout.scope,

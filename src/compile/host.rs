@@ -74,6 +74,14 @@ impl<S> Host<S> {
         Diagnostics(self.errors.into_values().flat_map(|errors| errors.0).collect()).distinct()
     }
 
+    /// Fails if directories of declarations could not be listed: what is declared is unknown then.
+    ///
+    /// # Errors
+    /// The errors that belong to no service.
+    pub(crate) fn must_be_complete(&self) -> Result<(), Diagnostics> {
+        if self.is_complete { Ok(()) } else { Err(self.errors.get(&None).cloned().unwrap_or_default()) }
+    }
+
     /// Adds what is wrong with a service, or with none of them.
     pub fn fail(&mut self, name: Option<ServiceName>, errors: Diagnostics) {
         self.errors.entry(name).or_default().0.extend(errors.0);

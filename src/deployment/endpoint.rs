@@ -53,16 +53,21 @@ impl Endpoint {
     /// If the deployment has no address yet.
     pub(crate) fn of(layout: &Layout, deployment: &Deployment, listen: &Listen) -> io::Result<Self> {
         match listen.kind {
-            ListenKind::Tcp => {
-                let address = variables(layout, deployment)?.remove(ENDPOINT).and_then(|text| text.parse().ok());
-                let unknown = || io::Error::other(format!("{deployment}: its address is unknown"));
-                address.map(Self::Tcp).ok_or_else(unknown)
-            }
+            ListenKind::Tcp => address(layout, deployment).map(Self::Tcp),
             ListenKind::Unix => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
             ListenKind::Activation if listen.is_bridged() => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
             ListenKind::Activation => Ok(Self::Unix(layout.at(&deployment.socket(layout)))),
         }
     }
+}
+
+/// Finds the address of a deployment on TCP.
+///
+/// # Errors
+/// If it has none yet.
+pub(crate) fn address(layout: &Layout, deployment: &Deployment) -> io::Result<SocketAddr> {
+    let address = variables(layout, deployment)?.remove(ENDPOINT).and_then(|text| text.parse().ok());
+    address.ok_or_else(|| io::Error::other(format!("{deployment}: its address is unknown")))
 }
 
 /// Reads the variables that are known only when a deployment starts; before it has started there are none.
@@ -79,7 +84,8 @@ pub(crate) fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<
 }
 
 /// Writes the variables that are known only when a deployment starts. Their values are conductor's own numbers,
-/// addresses and paths, which need no quotes.
+/// addresses and paths, which need no quotes. systemd and bridges read them, and no other user: who knows a port before
+/// the process listens can bind it first.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -89,5 +95,5 @@ pub(crate) fn set_variables(
     variables: &BTreeMap<String, String>,
 ) -> io::Result<()> {
     let text: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    atomic::write(&layout.at(&deployment.dir(layout)).join(ENVIRONMENT), text.as_bytes())
+    atomic::write_for_group(&layout.at(&deployment.dir(layout)).join(ENVIRONMENT), text.as_bytes())
 }

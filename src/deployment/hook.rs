@@ -19,7 +19,7 @@ use crate::engine::podman::{host, runtime};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::log::note;
-use crate::model::{Check, Engine, ListenKind, Service};
+use crate::model::{Check, Engine, Health, ListenKind, Service};
 use crate::names::Deployment;
 use crate::systemd::{self, Manager};
 
@@ -51,7 +51,7 @@ pub(crate) fn start(
 ) -> Result<()> {
     let deadline = Instant::now() + timeout;
     let model = deployment::model(layout, deployment)?;
-    // Only root may write the record: where the service's user runs the check, another part writes it.
+    // Where the service's user runs the check, another part writes the record.
     let records = match part {
         Part::Address | Part::All => true,
         Part::Slots => !model.is_asked_for_address(),
@@ -73,12 +73,27 @@ pub(crate) fn start(
         }
         if model.listen.kind == ListenKind::Unix {
             let opened = prepare::open_to_callers(layout, deployment, &model.listen);
-            opened.map_err(|error| noted(layout, deployment, error.to_string()))?;
+            opened.map_err(|error| noted(layout, deployment, error))?;
         }
         state::set_ready(layout, deployment)?;
         slot::settle(layout, &deployment.service)?;
     }
     Ok(())
+}
+
+/// `ExecStartPost=`, as the service's user: waits until the declared command finds the deployment healthy. That user reads
+/// nothing of the generation, so that all of the check is given.
+///
+/// # Errors
+/// If the deployment is not healthy within `timeout`, with the check's last answer.
+pub(crate) fn check(deployment: &Deployment, health: &Health, timeout: Duration, main_pid: Option<u32>) -> Result<()> {
+    let nowhere = Endpoint::Unix(Utf8PathBuf::new()); // a command connects by itself
+    let outcome = health::wait(health, nowhere, main_pid, Instant::now() + timeout);
+    outcome.map(drop).map_err(|failed| unhealthy(deployment, &failed))
+}
+
+fn unhealthy(deployment: &Deployment, failed: &health::Failed) -> Error {
+    Error(format!("{} is not healthy: {failed}", deployment.unit()))
 }
 
 fn wait_until_healthy(
@@ -91,14 +106,13 @@ fn wait_until_healthy(
     let endpoint = Endpoint::of(layout, deployment, &model.listen)?;
     health::wait(&model.health, endpoint, main_pid, deadline)
         .map(drop)
-        .map_err(|failed| noted(layout, deployment, format!("{} is not healthy: {failed}", deployment.unit())))
+        .map_err(|failed| noted(layout, deployment, unhealthy(deployment, &failed)))
 }
 
-/// Returns an error, and notes it for the rollout.
-fn noted(layout: &Layout, deployment: &Deployment, why: String) -> Error {
-    // A health check that the service's user runs may not write here; the journal has it too.
-    let _ = state::write_failure(layout, deployment, &why);
-    Error(why)
+/// Notes an error for the rollout; the journal has it, too.
+fn noted(layout: &Layout, deployment: &Deployment, error: Error) -> Error {
+    let _ = state::write_failure(layout, deployment, &error.to_string());
+    error
 }
 
 /// Checks that the process that answers on the deployment's port is one of its unit: any local user can bind a port
@@ -110,8 +124,7 @@ fn must_hold_its_port(layout: &Layout, deployment: &Deployment, model: &Service,
     let Some(stranger) = listener::stranger(address, &pids)? else { return Ok(()) };
     let unit = deployment.unit();
     let why = format!("{unit}: another process, of user {}, listens on its port: {}", stranger.user, stranger.address);
-    let _ = state::write_failure(layout, deployment, &why);
-    Err(Error(why))
+    Err(noted(layout, deployment, Error(why)))
 }
 
 /// Stops a bridge that leads to the address of the process before. `_cleanup` has done that, unless it was killed, too.

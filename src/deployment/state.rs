@@ -14,6 +14,7 @@ use crate::layout::Layout;
 use crate::model::Listen;
 use crate::names::{Deployment, ServiceName};
 use crate::systemd::Listing;
+use crate::write::named;
 
 const RUNTIME: &str = "runtime.json";
 const FAILURE: &str = "failure";
@@ -76,13 +77,13 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> io::Result<()
     }
 }
 
-/// Writes the runtime data of a deployment.
+/// Writes the runtime data of a deployment, which bridges read, too.
 ///
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn write(layout: &Layout, deployment: &Deployment, runtime: &Runtime) -> io::Result<()> {
     let path = layout.at(&deployment.dir(layout)).join(RUNTIME);
-    atomic::write(&path, &serde_json::to_vec(runtime)?)
+    atomic::write_for_group(&path, &serde_json::to_vec(runtime)?)
 }
 
 /// Reads the runtime data of a deployment; None if it has none yet.
@@ -159,7 +160,8 @@ pub(crate) fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()>
 /// A directory that cannot be listed.
 pub(crate) fn all(layout: &Layout) -> io::Result<BTreeMap<ServiceName, Vec<Deployment>>> {
     let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for entry in atomic::entries(&layout.at(&layout.deployments()))? {
+    let dir = layout.deployments();
+    for entry in atomic::entries(&layout.at(&dir)).map_err(|error| named(&dir, &error))? {
         if let Some(deployment) = Deployment::from_dir(Utf8Path::new(entry.file_name())) {
             all.entry(deployment.service.clone()).or_default().push(deployment);
         }

@@ -11,12 +11,10 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::deployment;
-use crate::deployment::endpoint::Endpoint;
+use crate::deployment::endpoint;
 use crate::deployment::state::{self, Runtime, State};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::model::ListenKind;
 use crate::names::Deployment;
 use crate::systemd::Manager;
 
@@ -29,25 +27,23 @@ const NEXT_QUERY: Duration = Duration::from_millis(40);
 /// The time within which systemd begins the start of a queued job.
 const START_BEGINS: Duration = Duration::from_millis(500);
 
-/// Waits until the deployment is ready and becomes `command`, systemd-socket-proxyd(8), with the endpoint as its
-/// argument.
+/// Waits until the deployment is ready and becomes `command`, systemd-socket-proxyd(8); with `adds_address` the address
+/// of a deployment on TCP, which is known only now, is its last argument. It has the bridge's user, who reads nothing of
+/// the generation.
 ///
 /// # Errors
-/// If the endpoint is unknown or the command cannot be run.
+/// If the address is unknown or the command cannot be run.
 pub(crate) fn relay(
     layout: &Layout,
     manager: Manager,
     deployment: &Deployment,
+    adds_address: bool,
     command: &[String],
 ) -> Result<Infallible> {
     wait(layout, manager, deployment);
-    let listen = deployment::model(layout, deployment)?.listen;
-    let endpoint = match listen.kind {
-        ListenKind::Unix => Endpoint::Unix(layout.at(&deployment.bound_socket(layout))),
-        ListenKind::Tcp | ListenKind::Activation => Endpoint::of(layout, deployment, &listen)?,
-    };
+    let address = if adds_address { Some(endpoint::address(layout, deployment)?.to_string()) } else { None };
     let [program, options @ ..] = command else { return Err(Error("there is no command".to_owned())) };
-    let error = Command::new(program).args(options).arg(endpoint.to_string()).exec();
+    let error = Command::new(program).args(options).args(address).exec();
     Err(Error(format!("{program} cannot be run: {error}")))
 }
 

@@ -14,14 +14,13 @@ use crate::document::{Node, Value};
 use crate::engine::images;
 use crate::function::find::name;
 use crate::function::store;
-use crate::layout::{Layout, Scope};
+use crate::layout::Layout;
 use crate::model::alias::Alias;
 use crate::model::function::Compiled;
 use crate::model::{Engine, User};
 use crate::names::FunctionId;
 use crate::proxy::publish;
 use crate::proxy::routing::RouteConflict;
-use crate::service::event::Event;
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::source::functions::{self, MANIFEST, Owned};
@@ -77,7 +76,7 @@ pub(crate) fn declare(
     let _lock = lock(layout)?;
     let staged = store::staging(layout)?;
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(Failure::failed)?;
-    let private = store::gather(&manifest, variables, &dir)?;
+    store::gather(&manifest, variables, &dir)?;
     let compiled = load_function(layout, &dir, directory_of(&manifest), machine.systemd())?;
     let host = compile::compile(layout, &machine.target());
     let document = functions::document(&dir, &manifest)?;
@@ -87,10 +86,6 @@ pub(crate) fn declare(
     }
     let is_declared = host.functions.contains_key(&compiled.id);
     if !is_declared {
-        if !private.is_empty() && layout.scope == Scope::System {
-            let name = compiled.function.name.clone();
-            machine.report(Event::Exposed { name, files: private });
-        }
         store::put(layout, staged, &compiled)?;
     }
     // A new alias is published together with the socket; one that moves here moves when the function is ready.

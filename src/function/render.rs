@@ -5,7 +5,6 @@ use crate::layout::Layout;
 use crate::model::function::Compiled;
 use crate::proxy::files;
 use crate::proxy::routing::FunctionRoute;
-use crate::source::functions::ALIASES;
 use crate::target::Target;
 use crate::tree::Tree;
 
@@ -15,7 +14,7 @@ pub(crate) fn render(layout: &Layout, compiled: &Compiled, target: &dyn Target) 
     let mut tree = target.function(layout, &Compiled { dir, ..compiled.clone() });
     let function = &compiled.function;
     let aliases = function.aliases.iter().map(|alias| FunctionRoute {
-        link: store::base(layout).join(ALIASES).join(alias.file_name()),
+        link: store::link(layout, alias),
         tls: function.tls,
         alias: alias.clone(),
     });

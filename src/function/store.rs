@@ -3,7 +3,6 @@
 use fs_err as fs;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::symlink;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
@@ -11,24 +10,20 @@ use crate::atomic::{self, Staging};
 use crate::compile::functions::load_function;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path};
-use crate::given::{Entry, Given, Kind, failed, must_fit, permissions, private};
+use crate::given::{Entry, Given, Kind, failed, must_fit, permissions};
 use crate::layout::Layout;
 use crate::model::alias::Alias;
 use crate::model::function::Compiled;
 use crate::names::FunctionId;
-use crate::source::functions::{self, ALIASES, MANIFEST, Owned, SOCKET};
+use crate::source::functions::{self, MANIFEST, Owned};
 use crate::{path, template};
 
 /// Gathers a manifest and what travels with it in an empty directory: the `files` it names, and words of its command
-/// that begin with `./`. Returns the files that others cannot read beside the manifest.
+/// that begin with `./`.
 ///
 /// # Errors
 /// If a file is missing, not beside the manifest, or too large.
-pub fn gather(
-    manifest: &Utf8Path,
-    variables: &BTreeMap<String, String>,
-    to: &Utf8Path,
-) -> Result<Vec<Utf8PathBuf>, Diagnostics> {
+pub fn gather(manifest: &Utf8Path, variables: &BTreeMap<String, String>, to: &Utf8Path) -> Result<(), Diagnostics> {
     let from = manifest.parent().filter(|dir| !dir.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     let given = &Given::open(from)?;
     let name = Utf8Path::new(manifest.file_name().unwrap_or(MANIFEST));
@@ -50,8 +45,7 @@ pub fn gather(
     let place = to.join(MANIFEST);
     let written = fs::write(&place, &text).and_then(|()| fs::set_permissions(&place, permissions(false)));
     written.map_err(|error| failed(&place, error))?;
-    gathering.entries.iter().try_for_each(|entry| given.copy(entry, to))?;
-    Ok(private(&gathering.entries).map(Utf8Path::to_owned).collect())
+    Ok(gathering.entries.iter().try_for_each(|entry| given.copy(entry, to))?)
 }
 
 /// Paths beside the manifest, and where each is written.
@@ -91,7 +85,7 @@ impl Gathering<'_> {
             let remedy = "name a file or directory beside the manifest, without ..";
             return Err(self.error(at, format!("{word:?} is not below the manifest's directory"), remedy));
         }
-        if path == MANIFEST || path == SOCKET {
+        if path == MANIFEST {
             return Err(self.error(at, format!("{path} has its place already"), "remove it"));
         }
         let mut here = Utf8PathBuf::new();
@@ -138,12 +132,13 @@ pub fn base(layout: &Layout) -> Utf8PathBuf {
 /// If the file system refuses an operation.
 pub fn staging(layout: &Layout) -> io::Result<Staging> {
     let base = layout.at(&base(layout));
-    fs::create_dir_all(&base)?;
+    atomic::create_private_dir(&base)?;
     atomic::sweep(&base)?;
     atomic::staging(&base.join("function"))
 }
 
-/// Moves a gathered function to its directory. All users may read it, because its processes run as another user.
+/// Moves a gathered function to its directory. Its processes run as another user, for whom their unit mounts it: nobody
+/// else can enter the directory above.
 ///
 /// # Errors
 /// What the file system refuses, or files that changed while they were copied.
@@ -154,7 +149,6 @@ pub fn put(layout: &Layout, staged: Staging, compiled: &Compiled) -> io::Result<
     crate::service::store::copy(&dir, &fresh, &compiled.function.files)?;
     fs::copy(dir.join(MANIFEST), fresh.join(MANIFEST))?;
     fs::set_permissions(fresh.join(MANIFEST), permissions(false))?;
-    symlink(layout.function_sockets().join(compiled.id.as_str()), fresh.join(SOCKET))?;
     let again = load_function(layout, &fresh, &fresh, None).map_err(|error| io::Error::other(error.to_string()))?;
     if again.id != compiled.id {
         return Err(io::Error::other("the function changed while it was copied; try again"));
@@ -162,8 +156,9 @@ pub fn put(layout: &Layout, staged: Staging, compiled: &Compiled) -> io::Result<
     atomic::replace_dir(stored, &layout.at(&base(layout)).join(compiled.id.as_str())).map(drop)
 }
 
-fn link(layout: &Layout, alias: &Alias) -> Utf8PathBuf {
-    layout.at(&base(layout)).join(ALIASES).join(alias.file_name())
+/// Returns the link of an alias of a declared function.
+pub(crate) fn link(layout: &Layout, alias: &Alias) -> Utf8PathBuf {
+    layout.alias_dirs().next().expect("a search path").join(alias.file_name())
 }
 
 /// Gives an alias to a function, in one step.
@@ -171,13 +166,13 @@ fn link(layout: &Layout, alias: &Alias) -> Utf8PathBuf {
 /// # Errors
 /// If the file system refuses an operation.
 pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
-    let link = link(layout, alias);
+    let link = layout.at(&link(layout, alias));
     fs::create_dir_all(link.parent().unwrap_or(&link))?;
-    let target = Utf8Path::new("..").join(id.as_str());
-    if link.read_link_utf8().is_ok_and(|there| there == target) {
+    let socket = layout.function_sockets().join(id.as_str());
+    if link.read_link_utf8().is_ok_and(|there| there == socket) {
         return Ok(());
     }
-    atomic::link(&target, &link)
+    atomic::link(&socket, &link)
 }
 
 /// Removes an alias.
@@ -185,7 +180,7 @@ pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn take(layout: &Layout, alias: &Alias) -> io::Result<()> {
-    let link = link(layout, alias);
+    let link = layout.at(&link(layout, alias));
     atomic::remove_file(&link)?;
     atomic::sync_parent(&link)
 }

@@ -32,6 +32,7 @@ pub(crate) fn run(
     layout: &Layout,
     has_socket: impl Fn(&[FunctionId]) -> Vec<bool> + Send + Sync + 'static,
 ) -> Result<(), String> {
+    functions::find(layout).map_err(|error| format!("{}\n  help: {}", error.headline(), error.remedy()))?;
     let has_socket = Arc::new(has_socket);
     runtime(None)?.block_on(async {
         let failed = |error: io::Error| error.to_string();

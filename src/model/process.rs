@@ -39,3 +39,10 @@ pub(crate) enum User {
     /// A user of the host.
     Static(String),
 }
+
+impl User {
+    /// Returns whether it is the superuser, as `User=` of systemd.exec(5) names it.
+    pub(crate) fn is_root(&self) -> bool {
+        matches!(self, Self::Static(name) if matches!(name.as_str(), "" | "0" | "root"))
+    }
+}

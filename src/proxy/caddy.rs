@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 
 use super::routing::{self, Backend, Match, RoutingTable, Upstreams};
 use crate::model::Tls;
+use crate::names::FUNCTION_UNITS;
 
 /// The one file, below the driver's directory.
 const SITES: &str = "sites.caddy";
@@ -38,8 +39,8 @@ struct Site<'a> {
 struct Functions {
     /// Upstreams of functions, before their IDs.
     sockets: String,
-    /// A function's manifest, relative to the root, is one of these.
-    manifests: Vec<String>,
+    /// The unit of a declared function's socket.
+    unit: String,
 }
 
 /// Renders a routing table as a Caddyfile.
@@ -81,9 +82,8 @@ fn address(host: Option<&str>, tls: Tls) -> String {
 }
 
 fn functions(functions: &routing::Functions) -> Functions {
-    let manifest = functions.manifest;
-    let manifests = functions.dirs.iter().map(|dir| format!("{dir}/{{http.regexp.function.1}}/{manifest}"));
-    Functions { sockets: format!("unix/{}", functions.sockets), manifests: manifests.collect() }
+    let unit = format!("{}/{FUNCTION_UNITS}{{http.regexp.function.1}}.socket", functions.units);
+    Functions { sockets: format!("unix/{}", functions.sockets), unit }
 }
 
 /// The site of routes and aliases without a host; Debian's own Caddyfile has it as well, as an example.

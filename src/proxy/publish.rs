@@ -67,7 +67,7 @@ pub(crate) fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
     }
     validate(manager, driver, &place, &compiled)?;
     for (path, content) in compiled.iter().filter(|(path, content)| published.get(*path) != Some(content)) {
-        atomic::write(&place.join(path), content)?;
+        atomic::write_public(&place.join(path), content)?;
     }
     for path in published.keys().filter(|path| !compiled.contains_key(*path)) {
         atomic::remove_file(&place.join(path))?;

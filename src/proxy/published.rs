@@ -55,7 +55,7 @@ pub(crate) fn begin(layout: &Layout, driver: Driver, is_start: bool) -> io::Resu
         fs::create_dir_all(&options)?;
         let file = options.join(driver.options_file());
         match driver.options(&fs::read_to_string(layout.at(driver.own_configuration())).unwrap_or_default()) {
-            Some(text) => atomic::write(&file, text.as_bytes())?,
+            Some(text) => atomic::write_public(&file, text.as_bytes())?,
             None => atomic::remove_file(&file)?,
         }
     }

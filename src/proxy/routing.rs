@@ -12,7 +12,6 @@ use crate::model::alias::Alias;
 use crate::model::{Footprint, Route, Tls};
 use crate::names::ServiceName;
 use crate::resolve::routes;
-use crate::source::functions::{MANIFEST, SOCKET};
 
 /// The routes of all services and functions.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -66,10 +65,8 @@ pub(crate) enum Backend {
 pub(crate) struct Functions {
     /// The directory of the functions' sockets, each named after its function.
     pub(crate) sockets: Utf8PathBuf,
-    /// The directories of functions, the most important first.
-    pub(crate) dirs: Vec<Utf8PathBuf>,
-    /// The file in a function's directory that makes it one.
-    pub(crate) manifest: &'static str,
+    /// The directory with a unit for each declared function's socket. The proxy cannot see the functions themselves.
+    pub(crate) units: Utf8PathBuf,
 }
 
 /// A function's alias, and the link through which the proxy reaches the function.
@@ -94,7 +91,7 @@ impl RoutingTable {
             }
         }
         for FunctionRoute { alias, tls, link } in aliases.unwrap_or_default() {
-            let backend = Backend::Function(link.join(SOCKET));
+            let backend = Backend::Function(link.clone());
             let site = sites.entry(key(alias.host.as_deref(), alias_tls(alias, *tls))).or_default();
             site.entry(alias.path.clone()).or_insert(backend);
         }
@@ -134,7 +131,7 @@ fn longest_first(matches: BTreeMap<String, Backend>) -> Vec<Match> {
 }
 
 fn functions(layout: &Layout) -> Functions {
-    Functions { sockets: layout.function_sockets(), dirs: layout.function_dirs().to_vec(), manifest: MANIFEST }
+    Functions { sockets: layout.function_sockets(), units: layout.generator().to_owned() }
 }
 
 /// A host and path that a route claims. Paths are compared without regard to case, as proxies may do.

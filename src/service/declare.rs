@@ -8,7 +8,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::atomic::{self, Staging};
 use crate::compile::host::Compiled;
-use crate::layout::Scope;
 use crate::live::Target;
 use crate::model::File;
 use crate::names::ServiceName;
@@ -68,9 +67,10 @@ fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceNa
     let place = layout.at(&layout.declaration(name));
     let variables = request.variables.clone();
     let provenance = dependencies::provenance(&place, &request.dir, variables, name, dependents.last())?;
+    atomic::create_private_dir(place.parent().unwrap_or(&place))?;
     let staged = atomic::staging(&place)?;
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(Failure::failed)?;
-    let private = template::render_dir(&request.dir, &dir, &provenance.variables)?;
+    template::render_dir(&request.dir, &dir, &provenance.variables)?;
     provenance::write(&dir, &provenance)?;
     let (services, pins) = compile(machine, request, &dir, dependents)?;
 
@@ -80,9 +80,6 @@ fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceNa
         let (files, bytes) = (sizes().count(), sizes().sum());
         let (service, generation) = (service.name.clone(), id.clone());
         machine.report(Event::Compiled { service, generation, files, bytes, is_declared });
-    }
-    if !private.is_empty() && layout.scope == Scope::System {
-        machine.report(Event::Exposed { name: name.to_string(), files: private });
     }
     if is_declared && !request.applies {
         return Ok(());
@@ -225,7 +222,7 @@ fn withdraw(machine: &Machine, name: &ServiceName, failed: &[Compiled], place: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Layout;
+    use crate::layout::{Layout, Scope};
     use crate::service::event::Observer;
     use crate::systemd::Manager;
 

@@ -19,12 +19,6 @@ pub(crate) enum Event {
         bytes: u64,
         is_declared: bool,
     },
-    /// Files that others cannot read where they are declared from, and can in a stored generation.
-    Exposed {
-        /// Of the service or function.
-        name: String,
-        files: Vec<Utf8PathBuf>,
-    },
     /// The newest image of a service became part of its declaration.
     ImagePinned {
         service: ServiceName,

@@ -90,5 +90,5 @@ fn failure_note(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {
 }
 
 fn create_parent(path: &Utf8PathBuf) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
+    path.parent().map_or(Ok(()), atomic::private_dir)
 }

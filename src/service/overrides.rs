@@ -196,14 +196,20 @@ fn put(dir: &Utf8Path, file: &str, proposal: &Proposal) -> io::Result<()> {
             }
         }
         Proposal::Text(text) => {
-            fs::create_dir_all(dir)?;
+            create_dir(dir)?;
             atomic::write(&path, text.as_bytes())
         }
         Proposal::Mask => {
-            fs::create_dir_all(dir)?;
+            create_dir(dir)?;
             atomic::link(Utf8Path::new("/dev/null"), &path)
         }
     }
+}
+
+/// Creates the directory of a service's drop-ins, beside the declarations.
+fn create_dir(dir: &Utf8Path) -> io::Result<()> {
+    atomic::create_private_dir(dir.parent().unwrap_or(dir))?;
+    fs::create_dir_all(dir)
 }
 
 /// Reads the keys of a drop-in; one that does not exist, or a mask, has none.

@@ -41,7 +41,7 @@ pub(crate) fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String,
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn write(dir: &Utf8Path, provenance: &Provenance) -> io::Result<()> {
-    atomic::write_private(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
+    atomic::write(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
 }
 
 /// Lists stored services that `dependent` has as dependencies.

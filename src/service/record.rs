@@ -56,7 +56,7 @@ impl Record {
         let failure = failure.map(|why| why.lines().next().unwrap_or_default().to_owned());
         let path = layout.at(&layout.record(name));
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+            atomic::private_dir(parent)?;
         }
         atomic::write(&path, &serde_json::to_vec(&Self { at, took, failure, ..self })?)
     }

@@ -114,8 +114,7 @@ impl Rollout<'_> {
         if path.is_dir() {
             atomic::remove_dir(&path)?;
         }
-        // The variables of a declaration may be secret.
-        Ok(atomic::write_private(&path, &serde_json::to_vec(target).map_err(io::Error::from)?)?)
+        Ok(atomic::write(&path, &serde_json::to_vec(target).map_err(io::Error::from)?)?)
     }
 
     fn settle_slots(&self) -> Result<()> {

@@ -42,7 +42,9 @@ impl Generation {
     pub(crate) fn find(machine: &Machine, word: &str) -> Result<Self> {
         let layout = machine.layout;
         let deployment = Deployment::from_unit(word).or_else(|| Deployment::from_dir(Utf8Path::new(word)));
-        if let Some(deployment) = deployment.filter(|one| state::read(layout, one).is_some()) {
+        if let Some(deployment) = deployment
+            && state::list(layout, &deployment.service)?.contains(&deployment)
+        {
             let (name, id) = (deployment.service.clone(), deployment.generation.clone());
             return Self::live(layout, &name, id, Some(deployment));
         }

@@ -49,12 +49,12 @@ pub(crate) fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) 
         refresh(&stored.join(DECLARED), &declared)?;
         return touch(&stored);
     }
+    atomic::private_dir(&layout.at(&layout.histories()))?;
     let staging = atomic::staging(&stored)?;
     let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
     let files = fresh.join(FILES);
     copy(dir, &files, &compiled.service.files)?;
     write::create(&fresh.join(DECLARED), &declared)?;
-    keep_from_others(&fresh.join(DECLARED))?;
     // What was hashed is what must run: a file may have been edited in between.
     let copied = files::files(&files, &files).map_err(|error| io::Error::other(error.to_string()))?;
     if copied != compiled.service.files {
@@ -85,13 +85,7 @@ fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
     let staging = atomic::staging(place)?;
     let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
     write::create(&fresh, declared)?;
-    keep_from_others(&fresh)?;
     atomic::replace_dir(staging, place).map(drop)
-}
-
-/// Lets nobody but root into a stored declaration, with its variables: no process of the service needs it.
-fn keep_from_others(declared: &Utf8Path) -> io::Result<()> {
-    fs::set_permissions(declared, std::fs::Permissions::from_mode(0o700))
 }
 
 /// Notes that a generation came into service.
@@ -108,7 +102,8 @@ fn touch(stored: &Utf8Path) -> io::Result<()> {
     fs::File::open(stored)?.set_times(std::fs::FileTimes::new().set_modified(now))
 }
 
-/// Copies declared files: readable for the service's user, executable where they were.
+/// Copies declared files: readable for the service's user, executable where they were. Nobody else can enter the directory
+/// above them.
 ///
 /// # Errors
 /// If the file system refuses an operation.
@@ -141,6 +136,7 @@ fn store_snapshot(layout: &Layout, target: &dyn Target, compiled: &Compiled) -> 
     let is_stored = live::model(layout, name, id).is_ok_and(|stored| stored == model)
         && live::units(layout, name, id).is_ok_and(|stored| stored == units);
     if !is_stored {
+        atomic::private_dir(&layout.at(&layout.live()))?;
         let snapshot = layout.at(&layout.snapshot(name, id));
         let staging = atomic::staging(&snapshot)?;
         let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
@@ -163,7 +159,7 @@ fn install_units(layout: &Layout, name: &ServiceName, id: &GenerationId, units: 
         let at = dir.join(path);
         if !fs::read(&at).is_ok_and(|there| there == *content) {
             fs::create_dir_all(at.parent().unwrap_or(&dir))?;
-            atomic::write(&at, content)?;
+            atomic::write_public(&at, content)?;
         }
     }
     Ok(())

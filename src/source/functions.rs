@@ -15,10 +15,6 @@ use crate::source::read;
 
 /// The file that makes a directory a function.
 pub(crate) const MANIFEST: &str = "function.toml";
-/// The link to the function's socket in its directory, through which the proxy follows an alias.
-pub(crate) const SOCKET: &str = ".socket";
-/// The subdirectory with a link to a function for each alias.
-pub(crate) const ALIASES: &str = "aliases";
 
 /// Reads the manifest of the function in `dir`; errors name the file as `shown`.
 ///
@@ -73,7 +69,7 @@ pub(crate) fn find_one(layout: &Layout, id: &FunctionId) -> Result<Option<Utf8Pa
 /// A function that owns an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Owned {
-    /// The link, as the proxy's configuration names it.
+    /// The link to its socket, as the proxy's configuration names it.
     pub(crate) link: Utf8PathBuf,
     pub(crate) id: FunctionId,
 }
@@ -84,12 +80,11 @@ pub(crate) struct Owned {
 /// If a directory of aliases cannot be listed.
 pub(crate) fn aliases(layout: &Layout) -> Result<BTreeMap<Alias, Owned>, Diagnostic> {
     let mut found = BTreeMap::new();
-    for base in layout.function_dirs() {
-        let dir = base.join(ALIASES);
+    for dir in layout.alias_dirs() {
         for name in names(layout, &dir)? {
             let link = dir.join(&name);
-            let target = layout.at(&link).read_link_utf8().ok();
-            let id = target.and_then(|target| FunctionId::new(target.strip_prefix("..").ok()?.as_str()));
+            let socket = layout.at(&link).read_link_utf8().ok();
+            let id = socket.and_then(|socket| FunctionId::new(socket.file_name()?));
             if let (Some(alias), Some(id)) = (Alias::from_file_name(&name), id) {
                 found.entry(alias).or_insert(Owned { link, id });
             }

@@ -50,7 +50,7 @@ pub(crate) fn is_mask(path: &Utf8Path) -> bool {
 pub(crate) fn unreadable(path: &Utf8Path, error: &io::Error) -> Diagnostic {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => "name an existing file or directory",
-        io::ErrorKind::PermissionDenied => "run this as root, or make it readable",
+        io::ErrorKind::PermissionDenied => "run this as root, or as its owner",
         _ => "make it readable for root, or remove it",
     };
     Diagnostic::of_file(path, format!("cannot be read: {error}"), remedy)

@@ -51,7 +51,7 @@ fn started(row: &Row) -> String {
 
 pub(crate) fn show(context: &Context, deployment: &Deployment, json: bool) -> Outcome {
     let layout = &context.layout;
-    if !layout.at(&deployment.dir(layout)).exists() {
+    if !state::list(layout, &deployment.service)?.contains(deployment) {
         return Err(row::unknown(deployment));
     }
     let state = match context.manager.property(&deployment.unit(), "ActiveState") {

@@ -43,25 +43,16 @@ struct Row {
 }
 
 pub(crate) fn run(context: &Context, json: bool) -> Outcome {
-    let rows = rows(context)?;
-    if json {
-        return table::print_json(&rows);
-    }
-    if rows.is_empty() {
-        outln!("no service is declared; `conductor service declare DIR` declares one");
-        return Ok(());
-    }
-    print(&rows);
-    Ok(())
-}
-
-/// Collects the services that are declared or run.
-fn rows(context: &Context) -> Result<Vec<Row>, Failure> {
     let seen = Seen::read(context)?;
-    let mut names: BTreeSet<&ServiceName> = seen.host.services.keys().collect();
-    names.extend(seen.host.errors.keys().flatten());
-    names.extend(seen.live.keys());
-    names.into_iter().map(|name| seen.row(name)).collect()
+    let rows = seen.rows()?;
+    if json {
+        table::print_json(&rows)?;
+    } else if !rows.is_empty() {
+        print(&rows);
+    } else if seen.host.is_complete {
+        outln!("no service is declared; `conductor service declare DIR` declares one");
+    }
+    Ok(seen.host.must_be_complete()?)
 }
 
 /// What is declared and what is there, read once for all rows.
@@ -86,6 +77,14 @@ impl<'a> Seen<'a> {
             (host, listing.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
         Ok(Self { layout, target, host, live: live::all(layout)?, deployments: state::all(layout)?, listing })
+    }
+
+    /// Collects the services that are declared or run.
+    fn rows(&self) -> Result<Vec<Row>, Failure> {
+        let mut names: BTreeSet<&ServiceName> = self.host.services.keys().collect();
+        names.extend(self.host.errors.keys().flatten());
+        names.extend(self.live.keys());
+        names.into_iter().map(|name| self.row(name)).collect()
     }
 
     fn row(&self, name: &ServiceName) -> Result<Row, Failure> {

@@ -33,22 +33,26 @@ pub(super) fn render(layout: &Layout, service: &Service, id: &GenerationId, tree
     }
     let name = service.name.as_str();
     let sockets = layout.sockets(&service.name, id);
-    let (environment, endpoint) = match service.listen.kind {
-        ListenKind::Tcp => {
-            let dir = layout.deployments().join(format!("{name}-{id}-%i"));
-            (Some(format!("{dir}/environment")), "${CONDUCTOR_ENDPOINT}".to_owned())
-        }
-        ListenKind::Unix | ListenKind::Activation => (None, format!("{sockets}/%i.d/socket")),
-    };
+    let deployments = layout.deployments().join(format!("{name}-{id}-"));
     let idle = service.listen.idle_timeout.map(timespan::format);
     let waits = idle.is_some();
-    let relay = match idle {
-        None => format!("{RELAY} {endpoint}"),
+    let endpoint = match service.listen.kind {
+        ListenKind::Tcp if waits => None,
+        ListenKind::Tcp => Some("${CONDUCTOR_ENDPOINT}".to_owned()),
+        // What a process has bound itself may rest, and get a name of root's.
+        ListenKind::Unix if waits => Some(format!("{sockets}/%i.bound")),
+        ListenKind::Unix | ListenKind::Activation => Some(format!("{sockets}/%i.d/socket")),
+    };
+    let environment = (service.listen.kind == ListenKind::Tcp).then(|| format!("{deployments}%i/environment"));
+    let mut relay = match idle {
+        None => RELAY.to_owned(),
         Some(idle) => {
-            let dir = PerInstance(Argument(&layout.deployments().join(format!("{name}-{id}-")))).to_string();
-            format!("{} deployment _relay {dir} -- {RELAY} --exit-idle-time={idle}", layout.program())
+            let option = if endpoint.is_none() { " --address" } else { "" };
+            let dir = PerInstance(Argument(&deployments)).to_string();
+            format!("{} deployment _relay{option} {dir} -- {RELAY} --exit-idle-time={idle}", layout.program())
         }
     };
+    relay.extend(endpoint.iter().flat_map(|endpoint| [" ", endpoint]));
     let bridge = Bridge {
         common: Common::new(layout, service),
         id,

@@ -2,14 +2,15 @@
 
 use askama::Template;
 
-use crate::escape::{Assignment, Raw, Text};
+use crate::escape::{Assignment, Raw, Text, Word};
 use crate::layout::{Layout, Scope};
-use crate::model::{Check, Deploy, Hooks, ListenKind, Model, Sandbox, Service, Systemd};
+use crate::model::{Check, Deploy, Health, Hooks, ListenKind, Model, Sandbox, Service, Systemd};
 use crate::names::GenerationId;
 use crate::target::systemd::command::{argument_command, limited_command};
 use crate::target::systemd::engine::{self, Names};
 use crate::target::systemd::unit::{
-    Argument, Common, Line, PerInstance, Prefixed, credential_lines, finish, lines, polls_without_limit, user_lines,
+    Argument, Common, Line, PerInstance, Prefixed, credential_lines, finish, lines, own_files_lines,
+    polls_without_limit, user_lines,
 };
 use crate::tree::Tree;
 use crate::{timespan, unitfile};
@@ -80,6 +81,8 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
     // What stands behind another socket, or binds its own, has it in a directory of its own.
     let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
     let socket = if in_its_own { format!("{socket}.d/socket") } else { socket };
+    let mut user = user_lines(layout.scope, &process.user);
+    user.extend(own_files_lines(layout.scope, process, &layout.histories(), Some(files.as_path())));
     finish(&DeploymentUnit {
         common: Common::new(layout, service),
         id,
@@ -102,7 +105,7 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         socket,
         credentials: credential_lines(process),
         runs_declared: runs_declared(service, passed),
-        user: user_lines(layout.scope, &process.user),
+        user,
         backs_off: systemd.is_some_and(|version| version >= 254),
         timeout_start: timespan::format(service.start_limit()),
         timeout_stop: timespan::format(service.stop_limit()),
@@ -168,9 +171,11 @@ fn start_lines(names: &Names) -> Vec<Line<'static>> {
     let service = names.service;
     let own = |verb: &str, options: &str| own_command(names, verb, options);
     let Hooks { pre_start, post_start, .. } = &service.hooks;
+    let has_post_start = post_start.is_some();
     let health = format!(" --timeout={}", timespan::format(service.deploy.health_timeout));
     // A command that checks health is the declaration's: the service's user runs it, in its sandbox.
-    let checked_as_user = matches!(service.health.check, Check::Exec { .. });
+    let check = check_command(names, &service.health, &health);
+    let post_start = post_start.iter().map(|hook| Line::new("ExecStartPost", limited_command(&names.files, hook)));
 
     let mut lines = Vec::new();
     if service.has_environment_file() && engine::is_prepared_apart(service) {
@@ -178,19 +183,32 @@ fn start_lines(names: &Names) -> Vec<Line<'static>> {
     }
     lines.extend(pre_start.iter().map(|hook| Line::new("ExecStartPre", limited_command(&names.files, hook))));
     lines.push(engine::start(names));
-    if service.is_asked_for_address() && (post_start.is_some() || checked_as_user) {
+    if check.is_none() && !has_post_start {
+        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", &health))));
+        return lines;
+    }
+    if service.is_asked_for_address() {
         lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=address"))));
     }
-    if post_start.is_none() && !checked_as_user {
-        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", &health))));
-    } else {
-        let privileges = if checked_as_user { "" } else { "+" };
-        let check = own("_start", &format!(" --only=health{health}"));
-        lines.push(Line::new("ExecStartPost", Prefixed(privileges, check)));
-        lines.extend(post_start.iter().map(|hook| Line::new("ExecStartPost", limited_command(&names.files, hook))));
-        lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=slots"))));
-    }
+    lines.push(match check {
+        Some(check) => Line::new("ExecStartPost", check),
+        None => Line::new("ExecStartPost", Prefixed("+", own("_start", &format!(" --only=health{health}")))),
+    });
+    lines.extend(post_start);
+    lines.push(Line::new("ExecStartPost", Prefixed("+", own("_start", " --only=slots"))));
     lines
+}
+
+/// Writes conductor's command that repeats a declared check; None if the check is not a command. Its program starts in
+/// the directory of the declaration's files, so that messages have its path as it is declared.
+fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> {
+    let Health { check: Check::Exec { command }, interval, timeout, retries } = health else { return None };
+    let [interval, timeout] = [interval, timeout].map(|span| timespan::format(*span));
+    let retries = retries.map_or_else(String::new, |most| format!(" --retries={most}"));
+    let options = format!("{limit} --interval={interval} --attempt={timeout}{retries}");
+    let (program, arguments) = command.0.split_first()?;
+    let arguments: String = arguments.iter().map(|word| format!(" {}", Word(word))).collect();
+    Some(format!("{} -- {}{arguments}", own_command(names, "_check", &options), Argument(program.as_str().into())))
 }
 
 fn stop_lines(names: &Names) -> Vec<Line<'static>> {

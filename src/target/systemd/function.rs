@@ -12,7 +12,9 @@ use crate::model::function::{Compiled, Function, Interface, MARGIN, Mode, STAND_
 use crate::model::{Command, Engine, Sandbox, User, program_path};
 use crate::names::{FUNCTIONS_SLICE, PROXY_GROUP};
 use crate::target::systemd::engine;
-use crate::target::systemd::unit::{Line, credential_lines, finish, limits, polls_without_limit, user_lines};
+use crate::target::systemd::unit::{
+    Line, credential_lines, finish, limits, own_files_lines, polls_without_limit, user_lines,
+};
 use crate::timespan;
 use crate::tree::Tree;
 
@@ -134,6 +136,11 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
     // podman is root; the sandbox is its container.
     let is_contained = process.engine.is_privileged() && !asks_units;
     let mut user = if is_contained { Vec::new() } else { user_lines(layout.scope, &user) };
+    if !is_contained {
+        let base = &layout.function_dirs()[0];
+        let own = compiled.dir.starts_with(base).then_some(compiled.dir.as_path());
+        user.extend(own_files_lines(layout.scope, process, base, own));
+    }
     // What only asks others needs neither secrets nor variables.
     if !asks_units {
         user.extend(credential_lines(process));

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::directive::{self, Section};
 use crate::escape::{Raw, Text, Word};
 use crate::layout::{Layout, Scope};
-use crate::model::{Directive, Process, Service, Setting, User};
+use crate::model::{Directive, Process, Sandbox, Service, Setting, User};
 use crate::names::PROXY_GROUP;
 
 /// One line of a unit: `Key=value`, the value escaped by its type.
@@ -128,6 +128,22 @@ pub(super) fn user_lines(scope: Scope, user: &User) -> Vec<Line<'_>> {
         (Scope::System, User::Static(name)) => vec![Line::new("User", Text(name))],
         (Scope::System, User::Dynamic(name)) => vec![Line::new("DynamicUser", "yes"), Line::new("User", Text(name))],
     }
+}
+
+/// Writes how processes see their own files, systemd.exec(5): only root may enter the directory `base`, in which those of
+/// others are, too. Root without a sandbox sees all of it anyway.
+pub(super) fn own_files_lines(
+    scope: Scope,
+    process: &Process,
+    base: &Utf8Path,
+    own: Option<&Utf8Path>,
+) -> Vec<Line<'static>> {
+    if scope == Scope::User || process.sandbox == Sandbox::None && process.user.is_root() {
+        return Vec::new();
+    }
+    let hidden = Line::new("TemporaryFileSystem", format!("{}:ro", Text(base.as_str())));
+    let own = own.map(|own| Line::new("BindReadOnlyPaths", Text(own.as_str()).to_string()));
+    [hidden].into_iter().chain(own).collect()
 }
 
 /// Writes the secrets that processes are given, systemd.exec(5).

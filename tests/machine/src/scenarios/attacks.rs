@@ -3,4 +3,5 @@
 pub(crate) mod files;
 pub(crate) mod functions;
 pub(crate) mod proxy;
+pub(crate) mod secrets;
 pub(crate) mod state;

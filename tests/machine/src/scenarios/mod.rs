@@ -49,6 +49,7 @@ const ALL: &[&[Scenario]] = &[
     harness::SCENARIOS,
     attacks::state::SCENARIOS,
     attacks::files::SCENARIOS,
+    attacks::secrets::SCENARIOS,
     attacks::functions::SCENARIOS,
     updates::SCENARIOS,
     engines::SCENARIOS,

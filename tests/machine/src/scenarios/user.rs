@@ -49,6 +49,8 @@ fn rolls_updates(m: &mut Machine) {
     declare_hello(m);
     let get = || m.run("curl --silent --show-error --fail http://127.0.0.1:8080/");
     assert!(get().starts_with("hello, version 1,"));
+    let stored = "/home/alice/.config/conductor/services /home/alice/.local/state/conductor/generations";
+    assert_eq!(m.run(&format!("find {stored} -maxdepth 0 -perm /077")), "", "open to other users");
     let callers = m.spawn(
         "for i in $(seq 300); do curl --silent --show-error --fail http://127.0.0.1:8080/ || exit; sleep 0.01; done | cut -d, -f2 | sort | uniq -c",
     );

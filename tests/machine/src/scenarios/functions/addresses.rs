@@ -83,8 +83,14 @@ fn assert_removal_takes_addresses(m: &Machine, id: &str) {
     let last = m.run("conductor cgi list | sed -n 's/ .*last.*//p'");
     m.run(&format!("conductor cgi rm {last}"));
     assert_eq!(m.run("conductor cgi list"), "no function is declared; `conductor cgi declare MANIFEST` declares one\n");
-    assert_eq!(m.run("ls -A /etc/conductor/functions/aliases /run/conductor/cgi; systemctl list-units --all --no-legend 'conductor-cgi-*'").replace('\n', " ").trim(),
-        "/etc/conductor/functions/aliases:  /run/conductor/cgi:");
+    assert_eq!(
+        m.run(
+            "ls -A /etc/conductor/aliases /run/conductor/cgi; systemctl list-units --all --no-legend 'conductor-cgi-*'"
+        )
+        .replace('\n', " ")
+        .trim(),
+        "/etc/conductor/aliases:  /run/conductor/cgi:"
+    );
 }
 
 fn an_alias_moves(m: &mut Machine) {
@@ -111,7 +117,7 @@ fn an_alias_moves(m: &mut Machine) {
 
 /// What the proxy follows.
 fn by_alias(m: &Machine, alias: &str, path: &str) -> (u32, String) {
-    curl(m, path, &format!("--unix-socket /etc/conductor/functions/aliases/+{alias}/.socket"))
+    curl(m, path, &format!("--unix-socket /etc/conductor/aliases/+{alias}"))
 }
 
 /// `conductor cgi serve` without an ID, for functions whose sockets systemd does not have.

@@ -1,4 +1,5 @@
-//! Stored declarations that other users may change. Whoever can, has commands run as root with the next reload.
+//! Access of other users to what is declared: who can change it has commands run as root with the next reload, and who
+//! can read it has what its owner kept from others.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,13 +10,14 @@ use crate::diagnostic::Diagnostic;
 use crate::layout::{Layout, Scope};
 use crate::source::read;
 
-/// Finds what other users than root may change of the system's stored declarations, or of what they link to. A directory
-/// stands for everything in it. Other roots, and users' own declarations, are not looked at.
-pub(crate) fn by_others(layout: &Layout) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+/// Finds what other users than root may change of the system's stored declarations, or of what they link to, and which
+/// of conductor's own directories they may read. A directory stands for everything in it. Other roots, and users' own
+/// declarations, are not looked at.
+pub(crate) fn of_others(layout: &Layout) -> Vec<Diagnostic> {
     if layout.scope != Scope::System || layout.root() != "/" {
-        return found;
+        return Vec::new();
     }
+    let mut found = opened(layout);
     for base in layout.declaration_dirs().iter().chain(layout.function_dirs()) {
         // What cannot be listed, the compiler reports.
         for entry in base.read_dir_utf8().into_iter().flatten().flatten() {
@@ -28,6 +30,24 @@ pub(crate) fn by_others(layout: &Layout) -> Vec<Diagnostic> {
     found.sort_by_key(Diagnostic::headline);
     found.dedup_by_key(|one| one.headline());
     found
+}
+
+/// Finds the directories of declared files that every user may enter, or list: what is in them has no modes of its own.
+fn opened(layout: &Layout) -> Vec<Diagnostic> {
+    const ENTER: u32 = 0o001;
+    let stored = [&layout.declaration_dirs()[0], &layout.function_dirs()[0], &layout.histories(), &layout.live()];
+    let mut dirs: Vec<_> = stored.into_iter().map(|dir| (dir.clone(), 0)).collect();
+    // A process may find its own deployment's directory.
+    dirs.push((layout.deployments(), ENTER));
+    let is_open = |dir: &Utf8Path, allowed: u32| {
+        dir.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o007 & !allowed != 0)
+    };
+    let open = dirs.iter().filter(|(dir, allowed)| is_open(dir, *allowed));
+    let finding = |(dir, _): &(Utf8PathBuf, u32)| {
+        let remedy = "systemd-tmpfiles --create conductor.conf";
+        Diagnostic::of_file(dir, "every user may enter it, and read what is declared", remedy)
+    };
+    open.map(finding).collect()
 }
 
 /// Finds the first directory on the way to a declaration, or to what it links to, that others may change.
