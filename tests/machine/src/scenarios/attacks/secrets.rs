@@ -1,5 +1,7 @@
 //! What other users and services learn of what is declared: its files, its variables, its ports.
 
+use std::time::Duration;
+
 use conductor_machine::image::{self, IMAGE};
 use conductor_machine::machine::Machine;
 
@@ -108,7 +110,7 @@ fn files_are_their_owners(m: &mut Machine) {
     assert_eq!(spy(m, "spy-same", "user = \"reader\""), "/var/lib/conductor/generations:\nspy-same\n");
     // What was killed finds its files again.
     m.run("systemctl kill --signal=KILL 'strict-*@1.service'");
-    m.run("conductor run strict reads");
+    m.until("it is back", Duration::from_secs(40), || m.try_run("conductor run strict reads").success());
 }
 
 /// Two parts, each of which has a directory of its own.
