@@ -26,11 +26,25 @@ pub(crate) fn start(machine: &Machine, name: &ServiceName) -> Result<()> {
         machine.manager.daemon_reload()?;
     }
     run_job(machine, name, |manager, units| manager.start(units))?;
+    for service in members(machine.layout, name)? {
+        if is_degraded(machine, &service)? {
+            run_job(machine, &service, |manager, units| manager.reload(units))?;
+        }
+    }
     // The unit of all parts may run while a part was stopped alone.
     for part in members(machine.layout, name)?.iter().filter(|part| *part != name) {
         machine.manager.start(&[part.unit()]).map_err(|error| reason(machine, part, &error))?;
     }
     report(machine, name)
+}
+
+/// Returns whether a service is active of which not all deployments serve: somebody has stopped one, or systemd has
+/// together with a unit that it requires. To start a unit that is active does nothing.
+fn is_degraded(machine: &Machine, name: &ServiceName) -> Result<bool> {
+    let layout = machine.layout;
+    let Some(Target { concurrency, .. }) = Target::read(layout, name)? else { return Ok(false) };
+    let listing = machine.manager.listing_of(name)?;
+    Ok(state::count_ready(layout, &state::list(layout, name)?, Some(&listing)) < concurrency as usize)
 }
 
 /// Stops a service and waits until its last request is answered. Returns whether it ran.

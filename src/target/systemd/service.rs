@@ -2,9 +2,9 @@
 
 use askama::Template;
 
-use crate::escape::Text;
+use crate::escape::{Raw, Text};
 use crate::layout::Layout;
-use crate::model::{Dependency, Group, Model, Service};
+use crate::model::{Dependency, Group, Model, Service, Systemd};
 use crate::target::systemd::unit::{Argument, Common, Line, conditions, finish};
 use crate::timespan;
 use crate::tree::Tree;
@@ -17,6 +17,7 @@ struct ServiceUnit<'a> {
     group: Option<&'a str>,
     has_routes: bool,
     dependencies: Vec<&'a str>,
+    requirements: Vec<Line<'a>>,
     conditions: Vec<Line<'a>>,
     program: &'a str,
     dir: Argument<'a>,
@@ -37,7 +38,7 @@ struct GroupUnit<'a> {
 /// Adds `NAME.service` and, for a part, that of its group, with the links that start what is declared.
 pub(super) fn render(layout: &Layout, model: &Model, tree: &mut Tree) {
     let Model { service, systemd } = model;
-    tree.file(service.name.unit(), service_unit(layout, service));
+    tree.file(service.name.unit(), service_unit(layout, service, systemd));
     if let Some(group) = &service.group {
         tree.file(group.name.unit(), group_unit(layout, service, group));
     }
@@ -47,12 +48,13 @@ pub(super) fn render(layout: &Layout, model: &Model, tree: &mut Tree) {
     }
 }
 
-fn service_unit(layout: &Layout, service: &Service) -> String {
+fn service_unit(layout: &Layout, service: &Service, systemd: &Systemd) -> String {
     finish(&ServiceUnit {
         common: Common::new(layout, service),
         group: service.group.as_ref().map(|group| group.name.as_str()),
         has_routes: !service.routes.is_empty(),
         dependencies: names(&service.dependencies),
+        requirements: requirements(systemd),
         conditions: conditions(&service.conditions),
         program: &layout.program(),
         dir: Argument(&layout.service_dir(service)),
@@ -73,6 +75,23 @@ fn group_unit(layout: &Layout, service: &Service, group: &Group) -> String {
         program: &layout.program(),
         dir: Argument(&layout.declaration(&group.name)),
     })
+}
+
+/// Directives by which systemd stops a unit together with another one, and their order.
+const REQUIREMENTS: &[&str] = &["Requires", "Requisite", "BindsTo", "After"];
+
+/// Writes what the deployments require for the service, too: when systemd stops them together with what they require, the
+/// service has stopped, and a start brings all of it back.
+fn requirements(systemd: &Systemd) -> Vec<Line<'_>> {
+    // What differs between deployments is not the service's.
+    let unit = || {
+        let all = systemd.unit.iter().filter(|directive| REQUIREMENTS.contains(&directive.name.as_str()));
+        all.filter(|directive| !directive.value.replace("%%", "").contains('%'))
+    };
+    if unit().all(|directive| directive.name == "After") {
+        return Vec::new();
+    }
+    unit().map(|directive| Line::new(&directive.name, Raw(&directive.value))).collect()
 }
 
 fn names(dependencies: &[Dependency]) -> Vec<&str> {

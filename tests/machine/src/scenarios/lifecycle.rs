@@ -16,6 +16,8 @@ scenarios!("lifecycle":
     one_generation_after_any_verb,
     deployment_stopped_by_hand: "one deployment alone is stopped by hand"
         => "siblings take its slots, no request fails, and a reload starts it again",
+    start_brings_back_what_is_missing: "deployments are stopped by hand, or together with a database that they require, which is then started or restarted"
+        => "status says degraded or inactive, and `systemctl start` or `conductor service start` brings all of them back",
     conductor_daemon_reload_does_what_is_due,
     boot_starts_what_is_wanted,
     removal_leaves_nothing,
@@ -144,6 +146,39 @@ fn deployment_stopped_by_hand(m: &mut Machine) {
     let seen = load.stop();
     assert_eq!(seen.failed, 0, "{seen}");
     m.note(seen);
+}
+
+fn start_brings_back_what_is_missing(m: &mut Machine) {
+    m.write("/run/systemd/system/database.service", "[Service]\nExecStart=/bin/sleep infinity\n");
+    m.run("systemctl daemon-reload; systemctl start database");
+    let required = "[systemd.unit]\nRequires = \"database.service\"\nAfter = \"database.service\"\n";
+    Shop::new(3).extra(required).declare(m, "1");
+    let generation = shop::generation(m);
+    let state = |m: &Machine| {
+        let rows: serde_json::Value = serde_json::from_str(&m.run("conductor service list --json")).expect("JSON");
+        rows[0]["state"].as_str().expect("a state").to_owned()
+    };
+    let serves = |m: &Machine| shop::deployments(m) == shop::active(&generation, 1..=3);
+
+    m.run(&format!("systemctl stop shop-{generation}@2.service shop-{generation}@3.service"));
+    assert_eq!(state(m), "degraded");
+    m.run("conductor service start shop");
+    assert!(serves(m) && state(m) == "active", "{:?}", shop::deployments(m));
+
+    for start in ["systemctl start shop", "conductor service start shop", "systemctl start database shop"] {
+        m.run("systemctl stop database");
+        m.until("nothing serves", SECOND * 20, || shop::deployments(m).is_empty());
+        assert_eq!(state(m), "inactive");
+        m.run(start);
+        assert!(serves(m) && state(m) == "active", "{start}: {:?}", shop::deployments(m));
+        assert!(shop::get(m).starts_with("1 "), "{start}");
+    }
+    m.run("systemctl restart database");
+    m.until("all serve after its restart", SECOND * 60, || serves(m));
+    assert_eq!((state(m).as_str(), m.failed_units()), ("active", Vec::new()));
+    m.run("systemctl kill --signal=KILL database; until systemctl is-failed --quiet database; do sleep 0.1; done");
+    m.run("systemctl start database; systemctl start shop");
+    assert!(serves(m), "{:?}", shop::deployments(m));
 }
 
 fn conductor_daemon_reload_does_what_is_due(m: &mut Machine) {
