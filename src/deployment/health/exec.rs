@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::{env, io, thread};
+use std::{io, thread};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
@@ -12,15 +12,13 @@ use tokio::net::unix::pipe::Receiver;
 
 use crate::deployment::health::answer::{Answer, excerpt, joined};
 use crate::deployment::health::exit::{exit_of, unless};
-use crate::expansion::expand;
 
 /// The part of a command's standard error that is kept, in bytes from its end.
 const STDERR_TAIL: usize = 4 * 1024;
 
-/// Runs a command with this process's variables in its words; the attempt passes if it exits with status 0.
+/// Runs a command; the attempt passes if it exits with status 0.
 pub(crate) async fn execute(command: &[String]) -> Answer {
-    let words: Vec<_> = command.iter().map(|word| expand(word, |name| env::var(name).ok())).collect();
-    let [program, arguments @ ..] = &words[..] else { return Err("no command".into()) };
+    let [program, arguments @ ..] = command else { return Err("no command".into()) };
     match run(program, arguments).await {
         Ok((status, tail)) => {
             let answer = joined(describe(status), &last_line(&tail));
@@ -125,7 +123,7 @@ mod tests {
         assert_eq!(wait(&exec("exit 0"), &place.socket, None, soon(5_000)).unwrap().answer, "exited with status 0");
         let cases = [
             ("echo one >&2; echo ' two  words' >&2; echo >&2; exit 2", "exited with status 2: two words"),
-            ("kill -9 $$$$", "killed by signal 9"),
+            ("kill -9 $$", "killed by signal 9"),
             ("seq 100000 >&2; exit 1", "exited with status 1: 100000"),
             ("echo closed >&2; exec 2>&-; sleep 0.01; exit 3", "exited with status 3: closed"),
         ];

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::escape::{Assignment, Raw, Text, Word};
+use crate::escape::{Assignment, DeclaredWord, Raw, Text};
 use crate::layout::{Layout, Scope};
 use crate::model::{Check, Deploy, Health, Hooks, ListenKind, Model, Sandbox, Service, Systemd};
 use crate::names::GenerationId;
@@ -207,7 +207,7 @@ fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> 
     let retries = retries.map_or_else(String::new, |most| format!(" --retries={most}"));
     let options = format!("{limit} --interval={interval} --attempt={timeout}{retries}");
     let (program, arguments) = command.0.split_first()?;
-    let arguments: String = arguments.iter().map(|word| format!(" {}", Word(word))).collect();
+    let arguments: String = arguments.iter().map(|word| format!(" {}", DeclaredWord(word))).collect();
     Some(format!("{} -- {}{arguments}", own_command(names, "_check", &options), Argument(program.as_str().into())))
 }
 
