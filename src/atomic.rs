@@ -3,14 +3,19 @@
 use fs_err as fs;
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
 use camino::{Utf8DirEntry, Utf8Path};
+use nix::unistd::Gid;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, syncfs};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use tempfile::{Builder, TempDir};
 
+use crate::accounts;
+use crate::listing::is_missing;
+use crate::names::PROXY_GROUP;
 use crate::write::named;
 
 /// The prefix of unfinished files and directories, which the process that works on them locks.
@@ -34,11 +39,28 @@ pub(crate) fn write_private(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
     write_beside(path, content, 0o600).map_err(|error| named(path, &error))
 }
 
+/// Writes a file that only its owner and the proxy's group may read: a temporary file beside it, synced, then renamed.
+///
+/// # Errors
+/// If the file system refuses an operation, with the path; the old content is unchanged then.
+pub(crate) fn write_for_group(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+    // A user's own services have no proxy.
+    let group = if geteuid().is_root() { accounts::group(PROXY_GROUP)? } else { None };
+    write_as(path, content, 0o640, group.map(Gid::as_raw)).map_err(|error| named(path, &error))
+}
+
 fn write_beside(path: &Utf8Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write_as(path, content, mode, None)
+}
+
+fn write_as(path: &Utf8Path, content: &[u8], mode: u32, group: Option<u32>) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
     flock(file.as_file(), FlockOperation::LockExclusive)?;
     file.write_all(content)?;
+    if group.is_some() {
+        fchown(file.as_file(), None, group)?;
+    }
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -164,14 +186,14 @@ pub(crate) fn remove_dir(path: &Utf8Path) -> io::Result<()> {
     }
 }
 
-/// Lists the entries of a directory; a missing one is empty.
+/// Lists the entries of a directory; one that does not exist is empty.
 ///
 /// # Errors
-/// A directory that cannot be listed.
+/// A directory that cannot be listed, or that may exist: one behind a link to nothing.
 pub(crate) fn entries(dir: &Utf8Path) -> io::Result<Vec<Utf8DirEntry>> {
     match dir.read_dir_utf8() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries?.collect(),
+        Err(error) if is_missing(dir, &error) => Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect).map_err(|error| named(dir, &error)),
     }
 }
 
@@ -190,15 +212,20 @@ pub(crate) fn lock(path: &Utf8Path) -> io::Result<File> {
     }
 }
 
-/// Holds a lock until dropped, without waiting; None if another process holds it. Only for locks whose files stay.
+/// Holds a lock until dropped, without waiting; None if another process holds it.
 ///
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn try_lock(path: &Utf8Path) -> io::Result<Option<File>> {
-    let file = lock_file(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        outcome => Ok(outcome.map(|()| Some(file))?),
+    loop {
+        let file = lock_file(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            outcome => outcome?,
+        }
+        if is_at(&file, path)? {
+            return Ok(Some(file));
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<
 }
 
 /// Writes the variables that are known only when a deployment starts. Their values are conductor's own numbers,
-/// addresses and paths, which need no quotes.
+/// addresses and paths, which need no quotes. Other users must not know a port before the process listens.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -89,5 +89,5 @@ pub(crate) fn set_variables(
     variables: &BTreeMap<String, String>,
 ) -> io::Result<()> {
     let text: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    atomic::write(&layout.at(&deployment.dir(layout)).join(ENVIRONMENT), text.as_bytes())
+    atomic::write_for_group(&layout.at(&deployment.dir(layout)).join(ENVIRONMENT), text.as_bytes())
 }
