@@ -44,7 +44,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use self::spawn::{ChildMemory, Image, Return, StringBlock, spawn};
+use self::spawn::{ChildMemory, Image, StringBlock, spawn};
 
 const ROUNDS: usize = 9;
 const SECONDS: &str = "1";
@@ -230,7 +230,7 @@ impl Processes {
         let pid = match self.way {
             Way::Clone => {
                 let mut registry = self.registry();
-                let (pid, memory) = spawn(self.image(registry.next())?, &self.null, &stdout, Return::AtOnce)?;
+                let (pid, memory) = spawn(self.image(registry.next())?, &self.null, &stdout, None)?;
                 drop(stdout);
                 registry.running.insert(pid, (sender, Some(memory)));
                 pid

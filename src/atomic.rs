@@ -3,7 +3,7 @@
 use fs_err as fs;
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
 use camino::{Utf8DirEntry, Utf8Path};
@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, syncfs}
 use rustix::io::Errno;
 use tempfile::{Builder, TempDir};
 
+use crate::listing::is_missing;
 use crate::write::named;
 
 /// The prefix of unfinished files and directories, which the process that works on them locks.
@@ -43,10 +44,17 @@ pub(crate) fn write_public(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn write_beside(path: &Utf8Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write_as(path, content, mode, None)
+}
+
+fn write_as(path: &Utf8Path, content: &[u8], mode: u32, group: Option<u32>) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
     flock(file.as_file(), FlockOperation::LockExclusive)?;
     file.write_all(content)?;
+    if group.is_some() {
+        fchown(file.as_file(), None, group)?;
+    }
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -172,14 +180,14 @@ pub(crate) fn remove_dir(path: &Utf8Path) -> io::Result<()> {
     }
 }
 
-/// Lists the entries of a directory; a missing one is empty.
+/// Lists the entries of a directory; one that does not exist is empty.
 ///
 /// # Errors
-/// A directory that cannot be listed.
+/// A directory that cannot be listed, or that may exist: one behind a link to nothing.
 pub(crate) fn entries(dir: &Utf8Path) -> io::Result<Vec<Utf8DirEntry>> {
     match dir.read_dir_utf8() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries?.collect(),
+        Err(error) if is_missing(dir, &error) => Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect).map_err(|error| named(dir, &error)),
     }
 }
 
@@ -198,15 +206,20 @@ pub(crate) fn lock(path: &Utf8Path) -> io::Result<File> {
     }
 }
 
-/// Holds a lock until dropped, without waiting; None if another process holds it. Only for locks whose files stay.
+/// Holds a lock until dropped, without waiting; None if another process holds it.
 ///
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn try_lock(path: &Utf8Path) -> io::Result<Option<File>> {
-    let file = lock_file(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        outcome => Ok(outcome.map(|()| Some(file))?),
+    loop {
+        let file = lock_file(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            outcome => outcome?,
+        }
+        if is_at(&file, path)? {
+            return Ok(Some(file));
+        }
     }
 }
 

@@ -163,10 +163,10 @@ pub(crate) fn compile_located(
 /// Compiles everything that is declared, beside what is live.
 pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
     let (host, compiled) = survey(layout, target, &live::known(layout), |services| services);
-    let Host { services: footprints, functions, errors, proxy, is_complete } = host;
+    let Host { services: footprints, functions, errors, kept, lost, proxy, is_complete } = host;
     let services = compiled.into_iter().flatten().map(|compiled| (compiled.service.name.clone(), compiled));
     let services = services.filter(|(name, _)| footprints.contains_key(name)).collect();
-    Host { services, functions, errors, proxy, is_complete }
+    Host { services, functions, errors, kept, lost, proxy, is_complete }
 }
 
 /// Compiles everything that is declared, beside what is live. What compiles of a declaration is handed to `each` at once,
@@ -206,9 +206,10 @@ pub fn survey<T: Send>(
         }
     }
     conflict::refuse(layout, &mut host, live);
-    let kept: Vec<_> = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
-    let aliases = compile_functions(layout, &mut host, target, &kept);
-    let services: Vec<_> = host.services.values().chain(&kept).collect();
+    host.kept = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
+    host.lost = conflict::lost_routes(&host);
+    let aliases = compile_functions(layout, &mut host, target);
+    let services: Vec<_> = host.services.values().chain(&host.kept).collect();
     host.proxy = files::render(layout, &services, aliases.as_deref());
     (host, made)
 }
@@ -270,12 +271,7 @@ fn find_functions(layout: &Layout) -> Result<Functions, Diagnostic> {
 
 /// Compiles all functions beside the services. Returned are the aliases that the proxy is told of; None where there
 /// is no function.
-fn compile_functions(
-    layout: &Layout,
-    host: &mut Host<Footprint>,
-    target: &dyn Target,
-    kept: &[Footprint],
-) -> Option<Vec<FunctionRoute>> {
+fn compile_functions(layout: &Layout, host: &mut Host<Footprint>, target: &dyn Target) -> Option<Vec<FunctionRoute>> {
     let (found, aliases) = match find_functions(layout) {
         Ok(found) => found,
         Err(error) => {
@@ -300,7 +296,7 @@ fn compile_functions(
     for (alias, owned) in aliases {
         let Some(compiled) = host.functions.get(&owned.id) else { continue };
         let tls = compiled.function.tls;
-        let services = host.services.values().chain(kept).map(|it| (&it.name, &it.routes[..]));
+        let services = host.services.values().chain(&host.kept).map(|it| (&it.name, &it.routes[..]));
         match RouteConflict::of_alias(&alias, tls, services) {
             None => routes.push(FunctionRoute { alias, tls, link: owned.link }),
             Some((owner, _)) => {

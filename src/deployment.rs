@@ -7,6 +7,7 @@ pub(crate) mod endpoint;
 pub mod health;
 pub(crate) mod hook;
 pub(crate) mod listener;
+pub(crate) mod port;
 pub(crate) mod prepare;
 pub(crate) mod state;
 pub(crate) mod slot;

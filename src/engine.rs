@@ -3,8 +3,6 @@
 #[cfg(feature = "cli")]
 pub(crate) mod container;
 #[cfg(feature = "cli")]
-pub(crate) mod exec;
-#[cfg(feature = "cli")]
 pub(crate) mod images;
 #[cfg(feature = "cli")]
 pub(crate) mod network;

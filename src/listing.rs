@@ -56,7 +56,7 @@ pub(crate) fn read(path: &Utf8Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Returns whether an error says that there is nothing at a path. A link to nothing gives the same error, at the path
 /// or above it.
-fn is_missing(path: &Utf8Path, error: &io::Error) -> bool {
+pub(crate) fn is_missing(path: &Utf8Path, error: &io::Error) -> bool {
     let leads_nowhere = |path: &Utf8Path| path.is_symlink() && path.metadata().is_err();
     error.kind() == io::ErrorKind::NotFound && !path.ancestors().any(leads_nowhere)
 }

@@ -4,6 +4,7 @@ mod bus;
 mod failure;
 mod job;
 mod manager;
+pub(crate) mod notify;
 mod systemctl;
 mod unit;
 

@@ -111,5 +111,8 @@ fn report(log: &mut Log, host: &Host<Footprint>) {
             log.write(Level::Warning, &format!("{name}: not compiled; if it is running, it keeps what it has"));
         }
     }
+    for lost in host.lost.values() {
+        log.write(Level::Warning, &format!("{}; {}", lost.headline(), lost.remedy()));
+    }
     log.write(Level::Debug, &format!("{} services compiled", host.services.len()));
 }

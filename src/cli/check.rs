@@ -42,6 +42,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             errors.0.extend(of_function(context, compiled, &context.layout.at(&compiled.dir))?);
             checked_functions += 1;
         }
+        errors.0.extend(host.lost.values().cloned());
         errors.0.extend(host.into_errors().0);
         errors.0.extend(access::of_others(&context.layout));
     }

@@ -116,7 +116,7 @@ fn row(context: &Context, host: &Host, plan: &Plan) -> Result<Row, Failure> {
     };
     let target = Target::read(&context.layout, &plan.name)?;
     if let (Job::Reload, Some(compiled), Some(target)) = (plan.job, host.services.get(&plan.name), target) {
-        row.changes = changes(context, compiled, &target);
+        row.changes = changes(context, compiled, &target)?;
         if plan.rolls() && compiled.service.deploy.strategy == Strategy::Recreate {
             row.gap = Some(gap(context, compiled, plan));
         }
@@ -125,11 +125,11 @@ fn row(context: &Context, host: &Host, plan: &Plan) -> Result<Row, Failure> {
 }
 
 /// Returns what changed since the generation that serves.
-fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Change> {
+fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Result<Vec<Change>, Failure> {
     let Context { layout, .. } = context;
     let name = &compiled.service.name;
     if target.digests == compiled.digests {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let location = search::find_one(layout, name).ok().flatten();
     let document = location.and_then(|location| search::stored_document(layout, &location).ok());
@@ -137,8 +137,8 @@ fn changes(context: &Context, compiled: &Compiled, target: &Target) -> Vec<Chang
     let live = live::model(layout, name, &target.generation);
     let mut changes =
         live.map_or_else(|_| Vec::new(), |live| change::between(&live, &compiled.model(), document.as_ref()));
-    change::beside(target, &provenance::variables(layout, name), &mut changes);
-    changes
+    change::beside(target, &provenance::variables(layout, name)?, &mut changes);
+    Ok(changes)
 }
 
 fn gap(context: &Context, compiled: &Compiled, plan: &Plan) -> Gap {

@@ -13,6 +13,7 @@ use crate::cli::{table, words};
 use crate::compile;
 use crate::compile::host::Host;
 use crate::deployment::{slot, state};
+use crate::diagnostic::Diagnostic;
 use crate::layout::Scope;
 use crate::live::{self, Target};
 use crate::model::{Check, Service};
@@ -133,7 +134,8 @@ fn row(
     let live = || live.and_then(|live| live.service(layout, live.current(layout)).ok());
     let service = host.services.get(&name).map(|compiled| compiled.service.clone()).or_else(live);
     let held_back = service.as_ref().and_then(|service| held_back(layout.scope, service, state));
-    let broken = host.errors.get(&Some(name.clone())).and_then(|errors| errors.0.first()).map(|error| error.headline());
+    let broken = host.errors.get(&Some(name.clone())).and_then(|errors| errors.0.first()).or(host.lost.get(&name));
+    let broken = broken.map(Diagnostic::headline);
     let ready = state::count_ready(layout, there.get(&name).map_or(&[][..], Vec::as_slice), Some(listing));
     let declared = service.as_ref().map_or(0, |service| service.concurrency);
     let concurrency = target.as_ref().map_or(declared, |target| target.concurrency);

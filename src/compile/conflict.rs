@@ -15,6 +15,7 @@ use crate::live::{self, Live};
 use crate::model::{Footprint, Service};
 use crate::names::ServiceName;
 use crate::path;
+use crate::proxy::routing::RouteConflict;
 use crate::source::search;
 
 /// Removes the services and functions that lose a conflict, with an error for each.
@@ -79,12 +80,30 @@ pub(crate) fn refuse_other_kind(layout: &Layout, service: &Footprint) -> Result<
 /// Two services that claim the same host and path: the one that has it already keeps it, else the
 /// first by name.
 fn refuse_taken_routes(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
-    let broken: Vec<_> = host.errors.keys().flatten().cloned().collect();
+    let broken: Vec<_> = broken(host, live).cloned().collect();
     let names: Vec<_> = host.services.keys().cloned().collect();
     let mut owners = RouteOwners::new(layout, live, broken.iter());
     for name in &names {
         owners.settle(host, name);
     }
+}
+
+/// Lists what runs although its declaration does not compile.
+fn broken<'a>(
+    host: &'a Host<Footprint>,
+    live: &'a BTreeMap<ServiceName, Live>,
+) -> impl Iterator<Item = &'a ServiceName> {
+    live.keys().filter(|name| !host.services.contains_key(*name) && host.may_declare(name))
+}
+
+/// Finds the services that run, are not declared, and have lost routes to declared ones.
+pub(super) fn lost_routes(host: &Host<Footprint>) -> BTreeMap<ServiceName, Diagnostic> {
+    let undeclared = host.kept.iter().filter(|kept| !host.may_declare(&kept.name));
+    let lost = |kept: &Footprint| {
+        let conflict = RouteConflict::between(kept, host.services.values().cloned())?;
+        Some((kept.name.clone(), conflict.lost(kept)))
+    };
+    undeclared.filter_map(lost).collect()
 }
 
 /// The model that speaks for a service that is live.
@@ -97,7 +116,7 @@ fn live_model(layout: &Layout, live: &BTreeMap<ServiceName, Live>, name: &Servic
 fn refuse_taken_ports(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
     let mut owners = PortOwners::default();
     // What runs although its declaration is broken keeps its ports.
-    for name in host.errors.keys().flatten() {
+    for name in broken(host, live) {
         let ports = live_model(layout, live, name).map(|model| model.ports).unwrap_or_default();
         ports.iter().for_each(|port| owners.give(port, name));
     }

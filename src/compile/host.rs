@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::generation::Digests;
 use crate::layout::Layout;
 use crate::live::{self, Live};
-use crate::model::{Model, Service, Systemd, function};
+use crate::model::{Footprint, Model, Service, Systemd, function};
 use crate::names::{FunctionId, GenerationId, ServiceName};
 use crate::target::Target;
 use crate::tree::Tree;
@@ -50,6 +50,11 @@ pub struct Host<S = Compiled> {
     pub functions: BTreeMap<FunctionId, function::Compiled>,
     /// What did not compile, by service; errors that belong to none are under None.
     pub errors: BTreeMap<Option<ServiceName>, Diagnostics>,
+    /// What runs and is not among the services, since it is not declared or its declaration does not compile: its
+    /// snapshot speaks for it.
+    pub(crate) kept: Vec<Footprint>,
+    /// Services that run, are not declared, and have lost routes to those that are.
+    pub lost: BTreeMap<ServiceName, Diagnostic>,
     /// Whether all directories of declarations could be listed: else nothing is known to be undeclared.
     pub is_complete: bool,
     /// The configuration of the proxy, as it belongs into the generator's directory.
@@ -62,6 +67,8 @@ impl<S> Default for Host<S> {
             services: BTreeMap::new(),
             functions: BTreeMap::new(),
             errors: BTreeMap::new(),
+            kept: Vec::new(),
+            lost: BTreeMap::new(),
             is_complete: true,
             proxy: Tree::default(),
         }
@@ -80,6 +87,12 @@ impl<S> Host<S> {
     /// The errors that belong to no service.
     pub(crate) fn must_be_complete(&self) -> Result<(), Diagnostics> {
         if self.is_complete { Ok(()) } else { Err(self.errors.get(&None).cloned().unwrap_or_default()) }
+    }
+
+    /// Returns whether a service may be declared that is not among those that compiled.
+    pub(super) fn may_declare(&self, name: &ServiceName) -> bool {
+        let broken = |name: &ServiceName| self.errors.contains_key(&Some(name.clone()));
+        !self.is_complete || broken(name) || name.split_part().is_some_and(|(group, _)| broken(&group))
     }
 
     /// Adds what is wrong with a service, or with none of them.
@@ -103,12 +116,7 @@ impl Host {
     /// Returns whether a service may be declared, also if its declaration does not compile: the parts of a broken one are
     /// unknown, so that it may have any part.
     pub(crate) fn declares(&self, name: &ServiceName) -> bool {
-        let broken = |name: &ServiceName| self.errors.contains_key(&Some(name.clone()));
-        !self.is_complete
-            || self.declared_as(name).next().is_some()
-            || self.services.contains_key(name)
-            || broken(name)
-            || name.split_part().is_some_and(|(group, _)| broken(&group))
+        self.declared_as(name).next().is_some() || self.services.contains_key(name) || self.may_declare(name)
     }
 
     /// Renders everything that belongs into the generator's directory: the units of what is live, under those of what

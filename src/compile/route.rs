@@ -49,20 +49,19 @@ impl<'a> RouteOwners<'a> {
         }
     }
 
-    /// Finds the conflicts of a service with others; an error is one that it loses.
+    /// Finds the conflicts of a service with others; an error is one that it loses. Each is examined: a service may win one
+    /// route and lose another to the same owner.
     fn contest(&self, name: &ServiceName, routes: &[Route]) -> Result<Vec<RouteConflict>, Box<RouteConflict>> {
         let mut won: Vec<RouteConflict> = Vec::new();
-        loop {
-            let beaten = |owner: &ServiceName| won.iter().any(|conflict| conflict.owner == *owner);
-            let next = routes.iter().find_map(|route| RouteConflict::find(&self.owners, route, &beaten));
-            match next {
-                None => return Ok(won),
-                Some(conflict) if self.has(name, &conflict) && !self.has(&conflict.owner, &conflict) => {
-                    won.push(conflict);
-                }
-                Some(conflict) => return Err(Box::new(conflict)),
+        for conflict in routes.iter().flat_map(|route| RouteConflict::all(&self.owners, route)) {
+            if !conflict.is_won(&self.live_routes(name), &self.live_routes(&conflict.owner)) {
+                return Err(Box::new(conflict));
+            }
+            if won.iter().all(|other| other.owner != conflict.owner) {
+                won.push(conflict);
             }
         }
+        Ok(won)
     }
 
     /// Removes a service that loses. If it runs, it keeps the routes that it runs with, so that others lose those.
@@ -79,7 +78,7 @@ impl<'a> RouteOwners<'a> {
         host.fail(Some(loser.clone()), error.unwrap_or_default());
         self.owners.retain(|_, owner| owner != loser);
         let kept = self.live_routes(loser);
-        while let Some(conflict) = kept.iter().find_map(|route| RouteConflict::find(&self.owners, route, &|_| false)) {
+        while let Some(conflict) = kept.iter().find_map(|route| RouteConflict::all(&self.owners, route).pop()) {
             let other = conflict.owner.clone();
             self.remove(host, &other, &conflict, loser);
             self.owners.retain(|_, owner| *owner != other);
@@ -89,11 +88,6 @@ impl<'a> RouteOwners<'a> {
 
     fn give(&mut self, routes: &[Route], name: &ServiceName) {
         self.owners.extend(routes.iter().map(|route| (Claim::of(route), name.clone())));
-    }
-
-    /// Returns whether a service runs with the route that a conflict is about.
-    fn has(&self, name: &ServiceName, conflict: &RouteConflict) -> bool {
-        self.live_routes(name).iter().any(|route| conflict.is_about(route))
     }
 
     /// Reads the routes that a service runs with; of services without conflicts nobody asks.

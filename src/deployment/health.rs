@@ -67,6 +67,8 @@ pub(crate) enum Cause {
     OutOfRetries,
     /// The deployment's main process exited.
     ProcessExited,
+    /// Another process than the deployment's own listens at its endpoint.
+    Taken,
     /// The kernel refused a resource that the check needs, such as a descriptor: the deployment's health is unknown.
     NotCarriedOut,
 }
@@ -84,6 +86,7 @@ impl fmt::Display for Failed {
                 f,
                 "the main process exited {after}, before its health check ({check}) passed ({attempts}): {last}"
             ),
+            Cause::Taken => f.write_str(last),
             Cause::NotCarriedOut => write!(f, "health check ({check}) could not be carried out: {last}"),
         }
     }
@@ -100,6 +103,8 @@ impl error::Error for Failed {}
 /// The exit of `main_pid` ends the wait, pidfd_open(2); a number without a process counts as an exit. Without
 /// `main_pid`, or if another process has its number by now, only `deadline` ends the wait.
 ///
+/// `holder` returns who else listens at the endpoint, which is asked before each attempt and ends the wait.
+///
 /// # Errors
 /// [`Failed`] with its [`Cause`].
 pub(crate) fn wait(
@@ -107,9 +112,10 @@ pub(crate) fn wait(
     endpoint: impl Into<Endpoint>,
     main_pid: Option<u32>,
     deadline: Instant,
+    holder: &dyn Fn() -> Option<String>,
 ) -> Result<Passed, Failed> {
-    let endpoint = endpoint.into();
-    let mut gate = Gate { health, endpoint: &endpoint, started: Instant::now(), deadline, attempts: 0, last: None };
+    let (endpoint, started) = (endpoint.into(), Instant::now());
+    let mut gate = Gate { health, endpoint: &endpoint, holder, started, deadline, attempts: 0, last: None };
     match gate.run(main_pid) {
         Ok(Ok(answer)) => Ok(Passed { attempts: gate.attempts, elapsed: gate.started.elapsed(), answer }),
         Ok(Err(cause)) => Err(gate.failed(cause)),
@@ -123,6 +129,7 @@ pub(crate) fn wait(
 struct Gate<'a> {
     health: &'a Health,
     endpoint: &'a Endpoint,
+    holder: &'a dyn Fn() -> Option<String>,
     started: Instant,
     deadline: Instant,
     attempts: u32,
@@ -144,6 +151,10 @@ impl Gate<'_> {
         let Health { interval, retries, .. } = *self.health;
         let mut pause = if retries.is_some() { interval } else { FIRST_PAUSE };
         while !self.remaining().is_zero() {
+            if let Some(holder) = (self.holder)() {
+                self.last = Some(holder);
+                return Err(Cause::Taken);
+            }
             match self.attempt().await {
                 Ok(answer) => return Ok(answer),
                 Err(answer) => self.last = Some(answer),
@@ -230,6 +241,16 @@ mod tests {
         pub(crate) socket: Utf8PathBuf,
     }
 
+    /// Waits at an endpoint that nobody else can take.
+    pub(crate) fn wait(
+        health: &Health,
+        endpoint: impl Into<Endpoint>,
+        main_pid: Option<u32>,
+        deadline: Instant,
+    ) -> Result<Passed, Failed> {
+        super::wait(health, endpoint, main_pid, deadline, &|| None)
+    }
+
     pub(crate) fn place() -> Place {
         let directory = tempfile::tempdir().unwrap();
         let socket = Utf8PathBuf::from_path_buf(directory.path().join("socket")).unwrap();
@@ -311,6 +332,16 @@ mod tests {
         let text = failed.to_string();
         assert!(text.starts_with("health check (GET /h) did not pass within "), "{text}");
         assert!(text.ends_with(" attempts): 503 Service Unavailable: no [1mdb up"), "{text}");
+    }
+
+    #[test]
+    fn nobody_is_asked_who_has_taken_the_endpoint() {
+        let place = place();
+        let holder = || Some("the user mallory listens there".to_owned());
+        let asked = || super::wait(&http("/", &[]), &place.socket, None, soon(5_000), &holder).unwrap_err();
+        let (failed, request) = serving(&place.socket, &[READY], asked);
+        assert_eq!((failed.cause, failed.attempts), (Cause::Taken, 0));
+        assert_eq!((failed.to_string().as_str(), request.as_str()), ("the user mallory listens there", ""));
     }
 
     #[test]

@@ -12,14 +12,15 @@ use crate::deployment;
 use crate::deployment::connections;
 use crate::deployment::drain::{self, DrainError};
 use crate::deployment::endpoint::Endpoint;
-use crate::deployment::state::{self, Runtime, State};
-use crate::deployment::{health, listener, prepare, slot};
+use crate::deployment::health::{self, Cause};
+use crate::deployment::state::{self, Failure, Runtime, State};
+use crate::deployment::{port, prepare, slot};
 use crate::engine::podman::arguments::removal;
-use crate::engine::podman::{host, runtime};
+use crate::engine::podman::host;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, Scope};
 use crate::log::note;
-use crate::model::{Check, Engine, Health, ListenKind, Service};
+use crate::model::{Check, Health, ListenKind, Service};
 use crate::names::Deployment;
 use crate::systemd::{self, Manager};
 
@@ -58,9 +59,9 @@ pub(crate) fn start(
         Part::Health => false,
     };
     if records {
-        let before = state::read(layout, deployment).and_then(|runtime| runtime.endpoint);
-        let now = record(layout, deployment, &model, main_pid)?;
-        if model.listen.is_bridged() && before.is_some_and(|before| Some(before) != now) {
+        let before = state::read(layout, deployment).map(|runtime| runtime.state);
+        record(layout, deployment, &model, main_pid)?;
+        if model.listen.is_bridged() && matches!(before, Some(State::Ready | State::Leaving)) {
             stop_old_bridge(manager, deployment);
         }
     }
@@ -68,12 +69,13 @@ pub(crate) fn start(
         wait_until_healthy(layout, deployment, &model, main_pid, deadline)?;
     }
     if matches!(part, Part::Slots | Part::All) {
-        if model.listen.kind == ListenKind::Tcp && matches!(model.process.engine, Engine::Exec { .. }) {
-            must_hold_its_port(layout, deployment, &model, main_pid)?;
+        if let Some(holder) = port::holder(layout, deployment, &model)? {
+            return Err(noted(layout, deployment, lost_port(deployment, &holder.to_string())));
         }
+        hold_port(layout, deployment, &model, main_pid);
         if model.listen.kind == ListenKind::Unix {
             let opened = prepare::open_to_callers(layout, deployment, &model.listen);
-            opened.map_err(|error| noted(layout, deployment, error))?;
+            opened.map_err(|error| noted(layout, deployment, unready(error.to_string())))?;
         }
         state::set_ready(layout, deployment)?;
         slot::settle(layout, &deployment.service)?;
@@ -88,12 +90,9 @@ pub(crate) fn start(
 /// If the deployment is not healthy within `timeout`, with the check's last answer.
 pub(crate) fn check(deployment: &Deployment, health: &Health, timeout: Duration, main_pid: Option<u32>) -> Result<()> {
     let nowhere = Endpoint::Unix(Utf8PathBuf::new()); // a command connects by itself
-    let outcome = health::wait(health, nowhere, main_pid, Instant::now() + timeout);
-    outcome.map(drop).map_err(|failed| unhealthy(deployment, &failed))
-}
-
-fn unhealthy(deployment: &Deployment, failed: &health::Failed) -> Error {
-    Error(format!("{} is not healthy: {failed}", deployment.unit()))
+    // A port that somebody else holds shows when it is looked at for the last time.
+    let outcome = health::wait(health, nowhere, main_pid, Instant::now() + timeout, &|| None);
+    outcome.map(drop).map_err(|failed| Error(format!("{} is not healthy: {failed}", deployment.unit())))
 }
 
 fn wait_until_healthy(
@@ -104,31 +103,35 @@ fn wait_until_healthy(
     deadline: Instant,
 ) -> Result<()> {
     let endpoint = Endpoint::of(layout, deployment, &model.listen)?;
-    health::wait(&model.health, endpoint, main_pid, deadline)
-        .map(drop)
-        .map_err(|failed| noted(layout, deployment, unhealthy(deployment, &failed)))
+    // An error shows when the port is looked at for the last time.
+    let holder = || port::holder(layout, deployment, model).ok().flatten().map(|holder| holder.to_string());
+    let Err(failed) = health::wait(&model.health, endpoint, main_pid, deadline, &holder) else { return Ok(()) };
+    let failure = match failed.cause {
+        Cause::Taken => lost_port(deployment, &failed.to_string()),
+        _ => unready(format!("{} is not healthy: {failed}", deployment.unit())),
+    };
+    Err(noted(layout, deployment, failure))
 }
 
-/// Notes an error for the rollout; the journal has it, too.
-fn noted(layout: &Layout, deployment: &Deployment, error: Error) -> Error {
-    let _ = state::write_failure(layout, deployment, &error.to_string());
-    error
+/// Returns why a deployment is not ready, for a reason of its own.
+fn unready(why: String) -> Failure {
+    Failure { why, lost_port: false }
 }
 
-/// Checks that the process that answers on the deployment's port is one of its unit: any local user can bind a port
-/// before the process does.
-fn must_hold_its_port(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<()> {
-    let Endpoint::Tcp(address) = Endpoint::of(layout, deployment, &model.listen)? else { return Ok(()) };
-    let group = main_pid.map(|pid| runtime::group_of(&pid.to_string())).transpose()?.flatten();
-    let pids = group.map(|group| listener::processes(&runtime::group_dir(&group))).transpose()?.unwrap_or_default();
-    let Some(stranger) = listener::stranger(address, &pids)? else { return Ok(()) };
-    let unit = deployment.unit();
-    let why = format!("{unit}: another process, of user {}, listens on its port: {}", stranger.user, stranger.address);
-    Err(noted(layout, deployment, Error(why)))
+/// Returns why a deployment is not ready: any local user can bind its port before its process does.
+fn lost_port(deployment: &Deployment, holder: &str) -> Failure {
+    Failure { why: format!("{} is not ready: {holder}", deployment.unit()), lost_port: true }
 }
 
-/// Stops a bridge that leads to the address of the process before. `_cleanup` has done that, unless it was killed, too.
-/// A bridge that waits for this start keeps waiting.
+/// Returns a failure as an error, and notes it for the rollout.
+fn noted(layout: &Layout, deployment: &Deployment, failure: Failure) -> Error {
+    // The journal has it too.
+    let _ = state::write_failure(layout, deployment, &failure);
+    Error(failure.why)
+}
+
+/// Stops a bridge that leads to the address of the process before: `_cleanup`, which does that, was killed, too. Otherwise a
+/// bridge waits for this start.
 fn stop_old_bridge(manager: Manager, deployment: &Deployment) {
     let bridge = deployment.bridge_unit();
     if manager.states(std::slice::from_ref(&bridge)).is_ok_and(|states| states.iter().any(|state| state == "active")) {
@@ -136,15 +139,22 @@ fn stop_old_bridge(manager: Manager, deployment: &Deployment) {
     }
 }
 
+/// Makes systemd hold the port of a deployment that serves. Where it cannot, the deployment serves all the same.
+fn hold_port(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) {
+    let Some(main_pid) = main_pid.filter(|_| layout.scope == Scope::System) else { return };
+    if let Err(error) = port::hold(layout, deployment, model, main_pid) {
+        note!("{}: its port is not held while it restarts: {error}", deployment.unit());
+    }
+}
+
 /// Records that a deployment starts, and where it listens, if that is known.
-fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<Option<String>> {
+fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<()> {
     state::prepare(layout, deployment)?;
     let of_podman = prepare::find_address(layout, deployment, model)?;
     let bound_itself = (model.listen.kind == ListenKind::Unix).then_some(main_pid).flatten();
     let network = of_podman.or_else(|| bound_itself.and_then(connections::network_of));
     let runtime = Runtime::new(layout, deployment, &model.listen, network, main_pid);
-    state::write(layout, deployment, &runtime)?;
-    Ok(runtime.endpoint)
+    Ok(state::write(layout, deployment, &runtime)?)
 }
 
 /// `ExecStop=`: releases the slots and waits until no request is in flight. Requests in flight after `timeout` are
@@ -251,9 +261,15 @@ fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> 
     state == "deactivating" || state == "active" && has_job || state == "inactive"
 }
 
-/// Notes why a deployment was not ready whose process reports that itself: systemd waits for it, and runs no check.
+/// Notes why a deployment was not ready whose process reports that itself: systemd waits for it, and runs no check. And
+/// that somebody has its port: a process that cannot bind it may exit before any check.
 fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
     let Ok(model) = deployment::model(layout, deployment) else { return };
+    let is_known = state::failure(layout, deployment).is_some_and(|failure| failure.lost_port);
+    if let Some(holder) = port::holder(layout, deployment, &model).ok().flatten().filter(|_| !is_known) {
+        note!("{}", noted(layout, deployment, lost_port(deployment, &holder.to_string())));
+        return;
+    }
     let limit = model.start_limit();
     let why = match (model.health.check, result) {
         (Check::Notify, "timeout") => format!("did not come within {limit:?}"),
@@ -262,7 +278,7 @@ fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
     };
     let why = format!("{} is not healthy: READY=1 by sd_notify {why}", deployment.unit());
     // Only the rollout reads this note; systemd has logged the same.
-    let _ = state::write_failure(layout, deployment, &why);
+    let _ = state::write_failure(layout, deployment, &unready(why));
 }
 
 /// Makes podman remove what is left of a deployment; an error is logged.
@@ -272,6 +288,22 @@ pub(crate) fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
     if let Some(arguments) = removal(&model.process.engine, &deployment.to_string(), dir.as_str())
         && let Err(error) = host::podman(&arguments)
     {
+        note!("{}: {error}", deployment.unit());
+    }
+}
+
+/// Stops the bridge, which leads to a process that is gone: new connections wait for the next one. Only after that may others
+/// bind the port that it leads to.
+fn leave_bridge(layout: &Layout, manager: Manager, deployment: &Deployment) {
+    let bridge = deployment.bridge_unit();
+    if !deployment::model(layout, deployment).is_ok_and(|model| model.binds_port()) {
+        if deployment::is_bridged(layout, deployment) {
+            manager.ask_stop(&bridge);
+        }
+        return;
+    }
+    let stopped = manager.stop(&[bridge]).map_err(|error| error.to_string());
+    if let Err(error) = stopped.and_then(|()| port::release().map_err(|error| error.to_string())) {
         note!("{}: {error}", deployment.unit());
     }
 }
@@ -286,10 +318,7 @@ pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment
     if state == Some(State::Resting) {
         return Ok(());
     }
-    if deployment::is_bridged(layout, deployment) {
-        // The bridge leads to a process that is gone; new connections wait for the next one.
-        manager.ask_stop(&deployment.bridge_unit());
-    }
+    leave_bridge(layout, manager, deployment);
     if state != Some(State::Leaving) || result != "success" {
         // ExecStop= did not run or did not finish.
         remove_leftovers(layout, deployment);

@@ -1,11 +1,13 @@
 //! TCP sockets that listen, and the processes that hold them, proc_pid_net(5) and proc_pid_fd(5).
 
 use fs_err as fs;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{OwnedFd, RawFd};
 
 use camino::Utf8Path;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 /// State of a socket that listens, TCP_LISTEN of the kernel's tcp_states.h.
 const LISTEN: &str = "0A";
@@ -31,7 +33,7 @@ impl Listener {
 ///
 /// # Errors
 /// If the kernel's list cannot be read.
-fn all() -> io::Result<Vec<Listener>> {
+pub(crate) fn all() -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let file = match fs::File::open(table) {
@@ -87,17 +89,43 @@ pub(crate) fn processes(group: &Utf8Path) -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// Lists the inodes of a process' sockets; a process that has ended has none.
+/// Lists the inodes of a process' sockets, with their descriptors; a process that has ended has none.
 ///
 /// # Errors
 /// If its descriptors may not be read.
-fn sockets_of(pid: u32) -> io::Result<BTreeSet<u64>> {
+fn sockets_of(pid: u32) -> io::Result<BTreeMap<u64, RawFd>> {
     let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         entries => entries?,
     };
     let inode = |link: &std::path::Path| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-    Ok(entries.flatten().filter_map(|entry| inode(&fs::read_link(entry.path()).ok()?)).collect())
+    // One that was closed meanwhile has no link.
+    let socket = |entry: fs::DirEntry| {
+        Some((inode(&fs::read_link(entry.path()).ok()?)?, entry.file_name().to_str()?.parse().ok()?))
+    };
+    Ok(entries.flatten().filter_map(socket).collect())
+}
+
+/// Opens the socket of a process that takes connections to `address`; None if it does not listen there.
+///
+/// # Errors
+/// If the kernel's lists cannot be read, or the process may not be traced, ptrace(2).
+pub(crate) fn socket(address: SocketAddr, pid: u32) -> io::Result<Option<OwnedFd>> {
+    let sockets = sockets_of(pid)?;
+    let number = all()?.iter().filter(|one| one.takes(address)).find_map(|one| sockets.get(&one.inode).copied());
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some((number, process)) = number.zip(process) else { return Ok(None) };
+    let process = pidfd_open(process, PidfdFlags::empty())?;
+    Ok(Some(pidfd_getfd(process, number, PidfdGetfdFlags::empty())?))
+}
+
+/// Finds a process that holds a socket, and the name of its program; None if there is none that the caller may see.
+pub(crate) fn process(listener: &Listener) -> Option<(u32, String)> {
+    let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pid = pids.into_iter().find(|pid| sockets_of(*pid).is_ok_and(|own| own.contains_key(&listener.inode)))?;
+    let program = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    // The process chooses its name.
+    Some((pid, program.trim_end().escape_debug().to_string()))
 }
 
 /// Lists the addresses at which a process listens.
@@ -106,7 +134,7 @@ fn sockets_of(pid: u32) -> io::Result<BTreeSet<u64>> {
 /// If its descriptors or the kernel's list cannot be read.
 pub(crate) fn of_process(pid: u32) -> io::Result<Vec<SocketAddr>> {
     let own = sockets_of(pid)?;
-    Ok(all()?.into_iter().filter(|one| own.contains(&one.inode)).map(|one| one.address).collect())
+    Ok(all()?.into_iter().filter(|one| own.contains_key(&one.inode)).map(|one| one.address).collect())
 }
 
 /// Finds a socket that takes connections to `address` and that none of the processes holds.
@@ -118,11 +146,11 @@ pub(crate) fn stranger(address: SocketAddr, pids: &[u32]) -> io::Result<Option<L
     if strangers.is_empty() {
         return Ok(None);
     }
-    let mut own = BTreeSet::new();
+    let mut own = BTreeMap::new();
     for pid in pids {
         own.append(&mut sockets_of(*pid)?);
     }
-    Ok(strangers.into_iter().find(|one| !own.contains(&one.inode)))
+    Ok(strangers.into_iter().find(|one| !own.contains_key(&one.inode)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::deployment;
 use crate::deployment::endpoint::{self, ENDPOINT};
+use crate::deployment::port;
 use crate::deployment::state;
 use crate::engine::podman::network::Network;
 use crate::engine::{self, podman};
@@ -28,19 +29,18 @@ use crate::{accounts, atomic};
 pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let model = deployment::model(layout, deployment)?;
     state::prepare(layout, deployment)?;
-    let before = endpoint::variables(layout, deployment)?;
     let mut variables = BTreeMap::new();
     let engine = &model.process.engine;
-    let chooses_port = model.listen.kind == ListenKind::Tcp && !engine.has_own_network();
     // The lock is held until the port is written: two deployments that start together get two ports.
-    let _guard = chooses_port.then(|| atomic::lock(&layout.at(&layout.ports()))).transpose()?;
+    let _guard = model.binds_port().then(|| atomic::lock(&layout.at(&layout.ports()))).transpose()?;
     match (model.listen.kind, engine) {
         // systemd creates the directory of a command's socket.
         (ListenKind::Activation, _) | (ListenKind::Unix, Engine::Exec { .. }) => {}
         (ListenKind::Unix, _) => create_socket_dir(layout, deployment)?,
         (ListenKind::Tcp, Engine::Exec { .. }) => {
-            let before = before.get("PORT").and_then(|port| port.parse().ok());
-            let port = engine::exec::choose_port(before, &ports_of_others(layout, before)?)?;
+            // Unless the last cleanup was killed there is none.
+            port::release()?;
+            let port = port::choose(&ports_of_others(layout, deployment)?)?;
             variables.insert("PORT".to_owned(), port.to_string());
             variables.insert(ENDPOINT.to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
         }
@@ -59,13 +59,15 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
 }
 
-/// Lists the ports of other deployments, except `own`.
-fn ports_of_others(layout: &Layout, own: Option<u16>) -> Result<Vec<u16>> {
+/// Lists the ports of other deployments than `own`.
+fn ports_of_others(layout: &Layout, own: &Deployment) -> Result<Vec<u16>> {
     let mut taken = Vec::new();
     for entry in atomic::entries(&layout.at(&layout.deployments()))? {
         let Some(other) = Deployment::from_dir(Utf8Path::new(entry.file_name())) else { continue };
-        let port = endpoint::variables(layout, &other)?.remove("PORT").and_then(|port| port.parse::<u16>().ok());
-        taken.extend(port.filter(|port| Some(*port) != own));
+        if other != *own {
+            let port = endpoint::variables(layout, &other)?.remove("PORT").and_then(|port| port.parse::<u16>().ok());
+            taken.extend(port);
+        }
     }
     Ok(taken)
 }

@@ -48,6 +48,14 @@ pub(crate) struct Runtime {
     pub(crate) took: Option<Duration>,
 }
 
+/// Why a start of a deployment failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) why: String,
+    /// Another process listened on its port: with the next start it has another port.
+    pub(crate) lost_port: bool,
+}
+
 impl Runtime {
     pub(crate) fn new(
         layout: &Layout,
@@ -115,6 +123,7 @@ pub(crate) fn set_state(layout: &Layout, deployment: &Deployment, state: State) 
 /// If the file system refuses an operation.
 pub(crate) fn set_ready(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let Some(runtime) = read(layout, deployment) else { return Ok(()) };
+    forget_failure(layout, deployment)?;
     let took = runtime.main_pid.and_then(process_age);
     write(layout, deployment, &Runtime { state: State::Ready, took, ..runtime })
 }
@@ -134,13 +143,21 @@ fn process_age(pid: u32) -> Option<Duration> {
 ///
 /// # Errors
 /// If the file system refuses an operation.
-pub(crate) fn write_failure(layout: &Layout, deployment: &Deployment, why: &str) -> io::Result<()> {
-    atomic::write(&layout.at(&deployment.dir(layout)).join(FAILURE), why.as_bytes())
+pub(crate) fn write_failure(layout: &Layout, deployment: &Deployment, failure: &Failure) -> io::Result<()> {
+    atomic::write(&layout.at(&deployment.dir(layout)).join(FAILURE), &serde_json::to_vec(failure)?)
+}
+
+/// Removes the note why an earlier start failed.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn forget_failure(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+    atomic::remove_file(&layout.at(&deployment.dir(layout)).join(FAILURE))
 }
 
 /// Reads why a start failed; None if it did not.
-pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<String> {
-    fs::read_to_string(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()
+pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<Failure> {
+    serde_json::from_slice(&fs::read(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()?).ok()
 }
 
 /// Removes the DEPLOYMENTDIR, and a file that systemd 252 to 257 leaves: they write LogExtraFields= to one name and

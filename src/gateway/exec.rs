@@ -12,7 +12,8 @@ const LISTEN_FDS_START: i32 = 3;
 /// What stdin is, and how the program gets it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stdin {
-    /// A listening socket: as file descriptor 3, with the variables of sd_listen_fds(3).
+    /// A listening socket: as file descriptor 3, with the variables of sd_listen_fds(3). The program does not get stdout,
+    /// which is closed when it runs.
     Listener,
     /// A connection: as stdin and stdout.
     Connection,
@@ -38,8 +39,11 @@ fn pass(command: &mut Command, role: Stdin) -> io::Result<()> {
     if socket.as_raw_fd() != LISTEN_FDS_START {
         return Err(io::Error::other("file descriptor 3 is in use"));
     }
-    std::mem::forget(socket); // the program's
+    // Whoever started this process waits until this is closed: with execve(2).
+    let running = rustix::io::fcntl_dupfd_cloexec(io::stdout(), LISTEN_FDS_START + 1)?;
+    std::mem::forget((socket, running)); // the program's, and the kernel's
     rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?;
+    rustix::stdio::dup2_stdout(fs::File::options().write(true).open("/dev/null")?)?;
     let pid = std::process::id().to_string();
     command.envs([("LISTEN_FDS", "1"), ("LISTEN_PID", &pid), ("LISTEN_FDNAMES", "connection")]);
     Ok(())

@@ -23,12 +23,14 @@ use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, kill_process,
     kill_process_group, set_child_subreaper, set_dumpable_behavior, wait, waitid,
 };
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
 use crate::gateway::program::Program;
-use crate::gateway::spawn::{ChildMemory, Image, Return, StringBlock, mark_of, spawn};
+use crate::gateway::spawn::{ChildMemory, Image, StringBlock, mark_of, spawn};
 
 /// The variable that has a process's number.
 const REQUEST_VARIABLE: &str = "CONDUCTOR_REQUEST";
@@ -131,15 +133,24 @@ impl Children {
     ///
     /// # Errors
     /// If the kernel cannot execute it.
-    pub(crate) fn start(self: &Arc<Self>, program: &Program, streams: &Streams) -> io::Result<Process> {
+    pub(crate) async fn start(self: &Arc<Self>, program: &Program, streams: &Streams) -> io::Result<Process> {
+        let (process, started) = self.begin(program, streams)?;
+        let mut errno = [0; size_of::<i32>()];
+        match Receiver::from_owned_fd(started)?.read(&mut errno).await? {
+            0 => Ok(process),
+            _ => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
+        }
+    }
+
+    /// Starts a process, and returns the pipe that it closes when its program runs.
+    fn begin(self: &Arc<Self>, program: &Program, streams: &Streams) -> io::Result<(Process, OwnedFd)> {
         let mut registry = self.registry();
         let number = registry.next_number();
         let image = image(program, &Variables::new(), number)?;
-        let (pid, memory) = spawn(image, &streams.stdin, &streams.stdout, Return::AfterExec)?;
-        let error = memory.error();
-        let process = self.register(&mut registry, pid, number, memory);
-        drop(registry); // dropping a process locks it
-        error.map_or(Ok(process), Err)
+        // No other process starts, and inherits this pipe, until its end here is closed.
+        let (started, running) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (pid, memory) = spawn(image, &streams.stdin, &streams.stdout, Some(&running))?;
+        Ok((self.register(&mut registry, pid, number, memory), started))
     }
 
     /// Starts a program for a request, and returns the pipe that it writes to. `End::start_error` is set if the kernel
@@ -157,7 +168,7 @@ impl Children {
         let number = registry.next_number();
         let image = image(program, variables, number)?;
         let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (pid, memory) = spawn(image, stdin.unwrap_or(&self.null), &stdout, Return::AtOnce)?;
+        let (pid, memory) = spawn(image, stdin.unwrap_or(&self.null), &stdout, None)?;
         Ok((self.register(&mut registry, pid, number, memory), output))
     }
 

@@ -1,4 +1,5 @@
-//! Starts programs while the caller goes on.
+//! Starts programs while the caller goes on, however long execve(2) takes: the program may be on a file system of a network
+//! that does not answer.
 //!
 //! fork(2) copies the caller's page tables, and vfork(2), which posix_spawn(3) and the standard library use, suspends
 //! the calling thread until the program runs. This file calls clone(2) with CLONE_VM alone: the child shares the
@@ -175,6 +176,8 @@ struct Shared {
     image: Image,
     stdin: RawFd,
     stdout: RawFd,
+    /// The pipe that is closed with execve(2), or -1.
+    started: RawFd,
     /// The signals that the calling thread blocks, for the program to inherit.
     mask: SignalSet,
     stack: Stack,
@@ -186,31 +189,28 @@ pub(crate) struct ChildMemory(NonNull<Shared>);
 // SAFETY: the child and the parent only read it, but for `error`, which is atomic.
 unsafe impl Send for ChildMemory {}
 
-/// When `spawn` returns.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Return {
-    /// As soon as the child exists. Whether its program runs is known when the child has ended.
-    AtOnce,
-    /// After execve(2), or when it has failed.
-    AfterExec,
-}
-
-/// Starts a child that leads a process group of its own and executes `image`. Its stderr is the caller's. The caller
-/// must free the returned memory after it has waited for the child.
+/// Starts a child that leads a process group of its own and executes `image`; does not wait for that. Its stderr is the
+/// caller's. The child closes `started`, the write end of a pipe, with execve(2), or writes its errno there if that fails.
+/// The caller must free the returned memory after it has waited for the child.
 ///
 /// # Errors
 /// What mmap(2) and clone(2) return. `ChildMemory::error` has the error of chdir(2) or execve(2) in the child.
-pub(crate) fn spawn(image: Image, stdin: &OwnedFd, stdout: &OwnedFd, when: Return) -> io::Result<(Pid, ChildMemory)> {
+pub(crate) fn spawn(
+    image: Image,
+    stdin: &OwnedFd,
+    stdout: &OwnedFd,
+    started: Option<&OwnedFd>,
+) -> io::Result<(Pid, ChildMemory)> {
     let stack = Stack::take()?;
     let top = stack.top();
     // Blocked until the child has reset the handlers: they would run in the caller's memory.
     let mask = set_mask(libc::SIG_BLOCK, !0)?;
     let (error, stdin, stdout) = (AtomicI32::new(0), stdin.as_raw_fd(), stdout.as_raw_fd());
-    let shared = Box::leak(Box::new(Shared { error, image, stdin, stdout, mask, stack }));
+    let started = started.map_or(-1, AsRawFd::as_raw_fd);
+    let shared = Box::leak(Box::new(Shared { error, image, stdin, stdout, started, mask, stack }));
     let memory = ChildMemory(NonNull::from(shared));
-    let vfork = if when == Return::AfterExec { libc::CLONE_VFORK } else { 0 };
     // SAFETY: the stack is aligned to a page and lives, as all that the child reads, until `memory` is freed.
-    let made = unsafe { libc::clone(child, top, libc::CLONE_VM | libc::SIGCHLD | vfork, memory.0.as_ptr().cast()) };
+    let made = unsafe { libc::clone(child, top, libc::CLONE_VM | libc::SIGCHLD, memory.0.as_ptr().cast()) };
     let made = if made < 0 { Err(io::Error::last_os_error()) } else { Ok(made) };
     let restored = set_mask(libc::SIG_SETMASK, mask);
     match made.map(|pid| Pid::from_raw(pid).expect("clone(2) returns a process ID")) {
@@ -269,8 +269,10 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
     // SAFETY: the parent keeps it until it has waited for this process; all that changes there is atomic.
     let shared = unsafe { &*shared.cast::<Shared>() };
     // SAFETY: its system calls change this process alone.
-    let failed = unsafe { execute(shared) }.err();
-    shared.error.store(failed.map_or(0, Errno::into_raw), Ordering::Release);
+    let errno = unsafe { execute(shared) }.err().map_or(0, Errno::into_raw);
+    shared.error.store(errno, Ordering::Release);
+    // SAFETY: it reads a number on this stack.
+    let _ = unsafe { syscall!(Sysno::write, shared.started, &raw const errno, size_of::<c_int>()) };
     // SAFETY: exit(3) would run the handlers of the parent, exit_group(2) runs none.
     let _ = unsafe { syscall!(Sysno::exit_group, 127) };
     127
@@ -289,6 +291,14 @@ unsafe fn execute(shared: &Shared) -> Result<(), Errno> {
         }
         move_descriptor(shared.stdin, 0)?;
         move_descriptor(stdout, 1)?;
+        // They have FD_CLOEXEC, but execve(2) may take for ever, and connections of others must not stay open as long.
+        let last = u32::MAX as usize;
+        if shared.started < 0 {
+            let _ = syscall!(Sysno::close_range, 3, last, 0);
+        } else {
+            let _ = syscall!(Sysno::close_range, 3, shared.started - 1, 0);
+            let _ = syscall!(Sysno::close_range, shared.started + 1, last, 0);
+        }
         let default = SignalAction::default();
         for signal in (1..=SIGNALS).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP)) {
             syscall!(Sysno::rt_sigaction, signal, default.as_ptr(), 0_usize, SIGSET_SIZE)?;
@@ -356,9 +366,9 @@ mod tests {
     }
 
     /// What a program writes, and how it ends.
-    fn output(image: Image, when: Return) -> (String, WaitStatus) {
+    fn output(image: Image) -> (String, WaitStatus) {
         let (mut reader, writer) = pipe();
-        let (pid, memory) = spawn(image, &null(), &writer, when).expect("a process");
+        let (pid, memory) = spawn(image, &null(), &writer, None).expect("a process");
         drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("text");
@@ -369,22 +379,19 @@ mod tests {
 
     #[test]
     fn a_program_has_its_arguments_variables_and_directory() {
-        for when in [Return::AtOnce, Return::AfterExec] {
-            let arguments = ["-c", "echo \"$A|$1|$PWD\"", "sh", "a b"];
-            let (text, status) = output(image("/bin/sh", &arguments, &[("A", "1=2"), ("PWD", "/usr")]), when);
-            assert_eq!((text.as_str(), status.exit_status()), ("1=2|a b|/usr\n", Some(0)));
-        }
+        let arguments = ["-c", "echo \"$A|$1|$PWD\"", "sh", "a b"];
+        let (text, status) = output(image("/bin/sh", &arguments, &[("A", "1=2"), ("PWD", "/usr")]));
+        assert_eq!((text.as_str(), status.exit_status()), ("1=2|a b|/usr\n", Some(0)));
     }
 
     #[test]
     fn descendants_have_the_mark_of_their_program() {
         let (mut reader, writer) = pipe();
-        let (pid, memory) =
-            spawn(shell("setsid sleep 1000 & echo $!"), &null(), &writer, Return::AfterExec).expect("a process");
+        let (pid, memory) = spawn(shell("setsid sleep 1000 & echo $!"), &null(), &writer, None).expect("a process");
         drop(writer);
-        assert_eq!(mark_of(pid), Some(7));
         let mut line = [0; 16];
         let read = reader.read(&mut line).expect("a line");
+        assert_eq!(mark_of(pid), Some(7));
         let number = std::str::from_utf8(&line[..read]).expect("text").trim().parse().expect("a number");
         wait_for(pid, memory);
         let orphan = Pid::from_raw(number).expect("an ID");
@@ -396,12 +403,28 @@ mod tests {
     fn errors_of_execve_are_reported() {
         for (path, kind) in [("/nowhere", io::ErrorKind::NotFound), ("/etc/passwd", io::ErrorKind::PermissionDenied)] {
             let (_reader, writer) = pipe();
-            let (pid, memory) = spawn(image(path, &[], &[]), &null(), &writer, Return::AfterExec).expect("a process");
-            assert_eq!(memory.error().map(|error| error.kind()), Some(kind), "known when spawn returns");
-            assert_eq!(wait_for(pid, memory).0.exit_status(), Some(127));
-            let (pid, memory) = spawn(image(path, &[], &[]), &null(), &writer, Return::AtOnce).expect("a process");
-            assert_eq!(wait_for(pid, memory).1.map(|error| error.kind()), Some(kind));
+            let (mut failed, started) = pipe();
+            let (pid, memory) = spawn(image(path, &[], &[]), &null(), &writer, Some(&started)).expect("a process");
+            drop(started);
+            let mut errno = Vec::new();
+            failed.read_to_end(&mut errno).expect("an errno");
+            let errno = c_int::from_ne_bytes(errno.try_into().expect("a number"));
+            assert_eq!(io::Error::from_raw_os_error(errno).kind(), kind);
+            let (status, error) = wait_for(pid, memory);
+            assert_eq!((status.exit_status(), error.map(|error| error.kind())), (Some(127), Some(kind)));
         }
+    }
+
+    #[test]
+    fn a_program_that_runs_has_closed_its_pipe() {
+        let (mut failed, started) = pipe();
+        let (pid, memory) = spawn(shell("exec sleep 1000"), &null(), &null(), Some(&started)).expect("a process");
+        drop(started);
+        let mut errno = Vec::new();
+        failed.read_to_end(&mut errno).expect("the end");
+        assert!(errno.is_empty());
+        kill_process(pid, Signal::KILL).expect("a process");
+        wait_for(pid, memory);
     }
 
     #[test]
@@ -409,7 +432,7 @@ mod tests {
         let (reader, _writer) = pipe();
         let line = format!("test -e /proc/$$/fd/{} || echo closed", reader.as_raw_fd());
         let line = format!("{line}; grep -E 'Sig(Blk|Ign)' /proc/self/status; kill -PIPE $$");
-        let (text, status) = output(shell(&line), Return::AtOnce);
+        let (text, status) = output(shell(&line));
         let zeros = "0".repeat(16);
         assert_eq!(text, format!("closed\nSigBlk:\t{zeros}\nSigIgn:\t{zeros}\n"));
         assert_eq!(status.terminating_signal(), Some(libc::SIGPIPE), "which this process ignores");
@@ -434,7 +457,7 @@ mod tests {
             (&one, &null, link(1), "/dev/null".into()),
         ];
         for (stdin, stdout, first, second) in cases {
-            let (pid, memory) = spawn(check(&first, &second), stdin, stdout, Return::AtOnce).expect("a process");
+            let (pid, memory) = spawn(check(&first, &second), stdin, stdout, None).expect("a process");
             assert_eq!(wait_for(pid, memory).0.exit_status(), Some(0), "{first} {second}");
         }
     }

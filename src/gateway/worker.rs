@@ -2,7 +2,6 @@
 //! serve one request each.
 
 use std::error::Error;
-use std::fs;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -17,7 +16,11 @@ use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::pipe::{PipeFlags, pipe_with};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
 
 use crate::gateway::admission::Permit;
 use crate::gateway::body::{Body, Watched};
@@ -33,6 +36,8 @@ use crate::model::function::{Function, STAND_BY, Transport};
 
 /// Workers beyond `preload` are ended after this time without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A process that accepts connections is waited for this long before another one is started.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// A worker whose input has ended is killed after this time.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -65,6 +70,8 @@ struct Shared {
     listener: UnixListener,
     path: PathBuf,
     processes: Mutex<Vec<Process>>,
+    /// Locked by who starts processes.
+    starting: tokio::sync::Mutex<()>,
     _dir: TempDir,
 }
 
@@ -203,12 +210,12 @@ impl Workers {
             Source::Processes(program) => {
                 let (ours, theirs) = UnixStream::pair()?;
                 let stdin = theirs.try_clone()?.into();
-                let process = self.children.start(program, &Streams { stdin, stdout: theirs.into() })?;
+                let process = self.children.start(program, &Streams { stdin, stdout: theirs.into() }).await?;
                 ours.set_nonblocking(true)?;
                 (tokio::net::UnixStream::from_std(ours)?, Some(process))
             }
             Source::Shared(shared, program) => {
-                shared.start_missing(self.preload.max(1) as usize, program, &self.children)?;
+                shared.start_missing(1, program, &self.children).await?;
                 (tokio::net::UnixStream::connect(&shared.path).await?, None)
             }
             Source::Units(socket) => (tokio::net::UnixStream::connect(socket).await?, None),
@@ -241,6 +248,11 @@ impl Workers {
 
     async fn start_until_preloaded(&self) {
         let _one_at_a_time = self.starting.lock().await;
+        if let Source::Shared(shared, program) = &self.source
+            && let Err(error) = shared.start_missing(self.preload as usize, program, &self.children).await
+        {
+            return log::failure(log::Failure::Function, &self.start_failed(&error));
+        }
         while self.is_missing() {
             match self.start().await {
                 Ok(worker) => self.idle().push((worker, Instant::now())),
@@ -276,17 +288,31 @@ impl Shared {
         let dir = scratch::create(|dir| TempDir::with_prefix_in("conductor-", dir))?;
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path)?;
-        Ok(Self { listener, path, processes: Mutex::default(), _dir: dir })
+        let (processes, starting) = Default::default();
+        Ok(Self { listener, path, processes, starting, _dir: dir })
+    }
+
+    /// Counts the processes that run.
+    fn count(&self) -> usize {
+        let mut processes = self.processes.lock().expect("no holder panics");
+        processes.retain(Process::is_running);
+        processes.len()
     }
 
     /// Starts processes until there are `wanted` ones.
-    fn start_missing(&self, wanted: usize, program: &Program, children: &Arc<Children>) -> io::Result<()> {
-        let mut processes = self.processes.lock().expect("no holder panics");
-        processes.retain(Process::is_running);
-        while processes.len() < wanted {
+    async fn start_missing(&self, wanted: usize, program: &Program, children: &Arc<Children>) -> io::Result<()> {
+        if self.count() >= wanted {
+            return Ok(());
+        }
+        // One at a time; but an execve(2) that hangs must not keep others from trying.
+        let _turn = timeout(PATIENCE, self.starting.lock()).await;
+        while self.count() < wanted {
             let stdin = self.listener.try_clone()?.into();
-            let stdout = fs::File::options().write(true).open("/dev/null")?.into();
-            processes.push(children.start(program, &Streams { stdin, stdout })?);
+            let (running, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+            let process = children.start(program, &Streams { stdin, stdout }).await?;
+            // `_listen` runs; its end of the pipe is closed when the program does, or has failed to.
+            let _nothing = Receiver::from_owned_fd(running)?.read(&mut [0]).await?;
+            self.processes.lock().expect("no holder panics").push(process);
         }
         Ok(())
     }
@@ -314,7 +340,7 @@ fn end(worker: Worker) {
         let Worker { sender, process, served: _, _counted } = worker;
         drop((sender, _counted));
         if let Some(mut process) = process {
-            let _ = tokio::time::timeout(EXIT_TIMEOUT, process.ended()).await;
+            let _ = timeout(EXIT_TIMEOUT, process.ended()).await;
         }
     });
 }

@@ -75,6 +75,11 @@ impl Service {
         self.process.engine.has_own_network() && self.listen.kind != ListenKind::Activation
     }
 
+    /// Returns whether a deployment's process binds a port of the host, which it gets when it starts.
+    pub(crate) fn binds_port(&self) -> bool {
+        self.listen.kind == ListenKind::Tcp && !self.process.engine.has_own_network()
+    }
+
     /// Returns whether some variables of a deployment are known only when it starts.
     pub(crate) fn has_environment_file(&self) -> bool {
         self.process.engine.has_environment_file() || self.listen.kind == ListenKind::Tcp

@@ -164,19 +164,13 @@ pub(crate) struct RouteConflict {
 }
 
 impl RouteConflict {
-    /// Finds the owner of a claim that excludes a route, `except` those that are out of the question.
-    pub(crate) fn find(
-        owners: &BTreeMap<Claim, ServiceName>,
-        route: &Route,
-        except: &dyn Fn(&ServiceName) -> bool,
-    ) -> Option<Self> {
+    /// Finds the owners of claims that exclude a route.
+    pub(crate) fn all(owners: &BTreeMap<Claim, ServiceName>, route: &Route) -> Vec<Self> {
         let claim = Claim::of(route);
         let first = Claim { host: claim.host.clone(), path: String::new(), plain: false };
-        let taken = owners
-            .range(first..)
-            .take_while(|(other, _)| other.host == claim.host)
-            .find(|(other, owner)| claim.excludes(other) && !except(owner));
-        taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim })
+        let of_host = owners.range(first..).take_while(|(other, _)| other.host == claim.host);
+        let taken = of_host.filter(|(other, _)| claim.excludes(other));
+        taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim: claim.clone() }).collect()
     }
 
     /// Finds the first conflict of a service's routes with those of others.
@@ -185,7 +179,7 @@ impl RouteConflict {
         for other in others.filter(|other| other.name != service.name) {
             owners.extend(other.routes.iter().map(|route| (Claim::of(route), other.name.clone())));
         }
-        service.routes.iter().find_map(|route| Self::find(&owners, route, &|_| false))
+        service.routes.iter().find_map(|route| Self::all(&owners, route).into_iter().next())
     }
 
     /// Finds the service whose routes exclude a function's alias, and the index of that route.
@@ -202,10 +196,32 @@ impl RouteConflict {
         })
     }
 
-    /// Returns whether a route claims what this conflict is about.
-    pub(crate) fn is_about(&self, route: &Route) -> bool {
-        let claim = Claim::of(route);
-        claim.host == self.claim.host && claim.path == self.claim.path
+    /// Returns whether routes, with which one of both services runs, have what the conflict is about: the path of a host, or
+    /// how the host is served.
+    fn is_settled_by(&self, claim: &Claim, routes: &[Route]) -> bool {
+        routes.iter().map(Claim::of).any(|route| {
+            let is_same =
+                if self.taken.path == self.claim.path { route.path == claim.path } else { route.plain == claim.plain };
+            route.host == claim.host && is_same
+        })
+    }
+
+    /// Returns whether the service that claims runs with what the conflict is about, and the owner does not.
+    pub(crate) fn is_won(&self, mine: &[Route], of_owner: &[Route]) -> bool {
+        self.is_settled_by(&self.claim, mine) && !self.is_settled_by(&self.taken, of_owner)
+    }
+
+    /// Returns what is wrong with a service that runs, is not declared and claims what the owner has.
+    pub(crate) fn lost(&self, service: &Footprint) -> Diagnostic {
+        let Self { owner, taken, .. } = self;
+        let (name, host) = (&service.name, taken.host.as_deref().unwrap_or("every host"));
+        let message = format!(
+            "{name} runs and is no longer declared: {host}, path {}, leads to the service {owner} now",
+            taken.path
+        );
+        let remedy =
+            format!("`conductor daemon-reload` stops {name}; or declare it again, and {owner} with another route");
+        Diagnostic::of_file(&service.source, message, remedy)
     }
 
     /// Returns the error of the service that loses, at the route in its document.

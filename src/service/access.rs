@@ -2,29 +2,28 @@
 //! can read it has what its owner kept from others.
 
 use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::diagnostic::Diagnostic;
 use crate::layout::{Layout, Scope};
+use crate::listing;
 use crate::source::read;
 
 /// Finds what other users than root may change of the system's stored declarations, or of what they link to, and which
-/// of conductor's own directories they may read. A directory stands for everything in it. Other roots, and users' own
-/// declarations, are not looked at.
+/// of conductor's own directories they may read; and what cannot be looked at. A directory stands for everything in it.
+/// Other roots, and users' own declarations, are left out.
 pub(crate) fn of_others(layout: &Layout) -> Vec<Diagnostic> {
     if layout.scope != Scope::System || layout.root() != "/" {
         return Vec::new();
     }
     let mut found = opened(layout);
     for base in layout.declaration_dirs().iter().chain(layout.function_dirs()) {
-        // What cannot be listed, the compiler reports.
-        for entry in base.read_dir_utf8().into_iter().flatten().flatten() {
-            if read::is_mask(entry.path()) {
-                continue;
-            }
-            found.extend(above(entry.path()).or_else(|| within(entry.path())));
+        match listing::list(base) {
+            Ok(names) => found.extend(names.iter().filter_map(|name| of_entry(&base.join(name.to_str()?)))),
+            Err(error) => found.push(unknown(base, &error)),
         }
     }
     found.sort_by_key(Diagnostic::headline);
@@ -50,26 +49,50 @@ fn opened(layout: &Layout) -> Vec<Diagnostic> {
     open.map(finding).collect()
 }
 
-/// Finds the first directory on the way to a declaration, or to what it links to, that others may change.
-fn above(entry: &Utf8Path) -> Option<Diagnostic> {
-    let place = entry.canonicalize_utf8().ok()?;
-    let mut dirs: Vec<_> = place.ancestors().skip(1).chain(entry.ancestors().skip(1)).collect();
-    dirs.sort();
-    // In a sticky directory nobody may replace what is root's.
-    let is_sticky = |metadata: &Metadata| metadata.permissions().mode() & 0o1000 != 0;
-    dirs.into_iter().find_map(|dir| finding(dir, &dir.metadata().ok().filter(|it| !is_sticky(it))?))
+fn of_entry(entry: &Utf8Path) -> Option<Diagnostic> {
+    if read::is_mask(entry) {
+        return None;
+    }
+    let found = above(entry).and_then(|found| if found.is_some() { Ok(found) } else { within(entry) });
+    found.unwrap_or_else(|error| Some(unknown(entry, &error)))
 }
 
-fn within(path: &Utf8Path) -> Option<Diagnostic> {
-    let metadata = path.metadata().ok()?;
+fn unknown(path: &Utf8Path, error: &io::Error) -> Diagnostic {
+    let message = format!("whether other users may change it is unknown: {error}");
+    Diagnostic::of_file(path, message, "make it readable, or remove it")
+}
+
+/// Finds the first directory on the way to a declaration, or to what it links to, that others may change.
+fn above(entry: &Utf8Path) -> io::Result<Option<Diagnostic>> {
+    let place = entry.canonicalize_utf8()?;
+    let mut dirs: Vec<_> = place.ancestors().skip(1).chain(entry.ancestors().skip(1)).collect();
+    dirs.sort();
+    for dir in dirs {
+        let metadata = dir.metadata()?;
+        // In a sticky directory nobody may replace what is root's.
+        let is_sticky = metadata.permissions().mode() & 0o1000 != 0;
+        if let Some(found) = finding(dir, &metadata).filter(|_| !is_sticky) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn within(path: &Utf8Path) -> io::Result<Option<Diagnostic>> {
+    let metadata = path.metadata()?;
     let own = finding(path, &metadata);
     if own.is_some() || !metadata.is_dir() {
-        return own;
+        return Ok(own);
     }
-    let entries = path.read_dir_utf8().into_iter().flatten().flatten();
-    let mut inside: Vec<Utf8PathBuf> = entries.map(|entry| entry.path().to_owned()).collect();
-    inside.sort();
-    inside.iter().filter(|path| !path.is_symlink()).find_map(|path| within(path))
+    for name in listing::names(path)? {
+        let inside = path.join(name);
+        if !inside.is_symlink()
+            && let Some(found) = within(&inside)?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 fn finding(path: &Utf8Path, metadata: &Metadata) -> Option<Diagnostic> {
@@ -103,6 +126,6 @@ mod tests {
         let is_root = file.metadata().expect("a file").uid() == 0;
         assert_eq!(with(0o644).is_none(), is_root);
         assert!(with(0o666).is_some());
-        assert_eq!(within(root).expect("the file").headline(), with(0o666).expect("the same"));
+        assert_eq!(within(root).expect("readable").expect("the file").headline(), with(0o666).expect("the same"));
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn converge(machine: &Machine, plans: &BTreeMap<ServiceName, Plan>) -
     for plan in plans.values().filter(|plan| plan.actions.contains(&Action::Forget)) {
         for name in [Some(&plan.name), plan.with.as_ref()].into_iter().flatten() {
             forget(machine, name)?;
-            remove::release(machine, name, &[])?;
+            remove::release(machine, name)?;
         }
     }
     outcome
@@ -31,15 +31,14 @@ pub(crate) fn converge(machine: &Machine, plans: &BTreeMap<ServiceName, Plan>) -
 /// Forgets a service that was not declared, unless another command is just declaring it.
 fn forget(machine: &Machine, name: &ServiceName) -> Result<()> {
     let layout = machine.layout;
-    let path = layout.at(&layout.declaration_lock(name));
-    if atomic::is_locked(&path) {
+    if atomic::is_locked(&layout.at(&layout.declaration_lock(name))) {
         return Ok(());
     }
     let _lock = lock::declaration(layout, name)?;
     if search::find_one(layout, name)?.is_none() {
         notes::forget(layout, name)?;
     }
-    Ok(atomic::remove_file(&path)?)
+    Ok(())
 }
 
 /// Runs all jobs of a kind at once: systemd runs them in parallel.

@@ -40,29 +40,40 @@ pub(crate) struct Request {
 /// # Errors
 /// The errors of the declaration, or why it does not serve; the previous declaration is restored then.
 pub(crate) fn declare(machine: &Machine, request: &Request) -> Result<()> {
-    declare_for(machine, request, &[])
-}
-
-/// Declares a service that other services depend on, the nearest of them last.
-fn declare_for(machine: &Machine, request: &Request, dependents: &[ServiceName]) -> Result<()> {
-    let (layout, name) = (machine.layout, &request.name);
-    let _lock = lock::declaration(layout, name)?;
-    let outcome = store_and_apply(machine, request, dependents);
-    let released = match dependencies::declared(machine, name) {
-        Some(keep) => remove::release(machine, name, &keep),
-        // What it depends on is unknown: everything stays.
-        None => Ok(()),
+    let mut declared = Vec::new();
+    let outcome = loop {
+        match declare_for(machine, request, &[], &mut declared) {
+            // This command holds no lock any more, and begins again. Nothing of the service itself has changed.
+            Err(Failure::Busy(name)) => drop(lock::declaration(machine.layout, &name)?),
+            outcome => break outcome,
+        }
     };
-    let outcome = released.and(outcome);
-    if layout.at(&layout.declaration(name)).exists() {
-        return outcome;
-    }
-    // The first declaration failed: no trace of the attempt stays.
-    let removed = atomic::remove_file(&layout.at(&layout.declaration_lock(name)));
-    outcome.and(removed.map_err(Failure::from))
+    let released = declared.iter().try_for_each(|name| remove::release(machine, name));
+    released.and(outcome)
 }
 
-fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceName]) -> Result<()> {
+/// Declares a service that other services depend on, the nearest of them last. Adds it, and its dependencies, to those
+/// `declared`, which may have lost dependencies.
+fn declare_for(
+    machine: &Machine,
+    request: &Request,
+    dependents: &[ServiceName],
+    declared: &mut Vec<ServiceName>,
+) -> Result<()> {
+    let _lock = lock::beside(machine.layout, &request.name, dependents)?;
+    let outcome = store_and_apply(machine, request, dependents, declared);
+    if !declared.contains(&request.name) {
+        declared.push(request.name.clone());
+    }
+    outcome
+}
+
+fn store_and_apply(
+    machine: &Machine,
+    request: &Request,
+    dependents: &[ServiceName],
+    declared: &mut Vec<ServiceName>,
+) -> Result<()> {
     let (layout, name) = (machine.layout, &request.name);
     let place = layout.at(&layout.declaration(name));
     let variables = request.variables.clone();
@@ -72,7 +83,7 @@ fn store_and_apply(machine: &Machine, request: &Request, dependents: &[ServiceNa
     let dir = Utf8PathBuf::try_from(staged.path().to_owned()).map_err(Failure::failed)?;
     template::render_dir(&request.dir, &dir, &provenance.variables)?;
     provenance::write(&dir, &provenance)?;
-    let (services, pins) = compile(machine, request, &dir, dependents)?;
+    let (services, pins) = compile(machine, request, &dir, dependents, declared)?;
 
     let is_declared = is_same(&place, &dir)?;
     for Compiled { service, id, .. } in &services {
@@ -117,13 +128,14 @@ fn compile(
     request: &Request,
     dir: &Utf8Path,
     dependents: &[ServiceName],
+    declared: &mut Vec<ServiceName>,
 ) -> Result<(Vec<Compiled>, Pins)> {
     let layout = machine.layout;
     let location = search::new_location(layout, &request.name)?;
     let services = proposal::compile(machine, &location, dir, &request.dir)?;
     let dependents: Vec<_> = dependents.iter().chain([&request.name]).cloned().collect();
     let declaration = Declaration { layout, location: &location, dir, from: &request.dir, dependents: &dependents };
-    declare_dependencies(machine, request, &declaration, &services)?;
+    declare_dependencies(machine, request, &declaration, &services, declared)?;
     // Images are pulled by the running system only.
     let pins = if machine.is_running() { Pins::update(machine, &services)? } else { Pins::default() };
     if pins.is_empty() {
@@ -145,6 +157,7 @@ fn declare_dependencies(
     request: &Request,
     declaration: &Declaration,
     services: &[Compiled],
+    declared: &mut Vec<ServiceName>,
 ) -> Result<()> {
     // The parts of a service have the same dependencies.
     let dependencies = services.first().map(|compiled| compiled.service.dependencies()).unwrap_or_default();
@@ -153,11 +166,12 @@ fn declare_dependencies(
         let name = dependency.name.clone();
         let (dir, variables) = (request.dir.join(&dependency.dir), dependency.vars.clone());
         let child = Request { dir, name, variables, applies: request.applies };
-        if let Err(failure) = declare_for(machine, &child, declaration.dependents) {
+        let outcome = declare_for(machine, &child, declaration.dependents, declared);
+        if outcome.as_ref().is_err_and(|failure| !matches!(failure, Failure::Busy(_))) {
             let (service, dependency) = (request.name.clone(), child.name);
             machine.report(Event::DependencyFailed { service, dependency });
-            return Err(failure);
         }
+        outcome?;
     }
     Ok(())
 }
@@ -258,8 +272,8 @@ mod tests {
         assert!(matches!(declare("[exec]\ncommand = []\n"), Err(Failure::Declaration(_))));
         assert_eq!(left(), Vec::<String>::new());
         assert!(declare("[exec]\ncommand = ['/bin/true']\n").is_ok());
-        assert_eq!(left(), ["web", "web", "web"]);
+        assert_eq!(left(), ["web", "web"]);
         assert!(declare("[exec]\ncommand = []\n").is_err());
-        assert_eq!(left(), ["web", "web", "web"], "what was declared before stays");
+        assert_eq!(left(), ["web", "web"], "what was declared before stays");
     }
 }

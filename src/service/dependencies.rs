@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::compile;
 use crate::diagnostic::Diagnostics;
 use crate::layout::Layout;
+use crate::listing;
 use crate::model::Dependency;
 use crate::names::ServiceName;
 use crate::path;
@@ -64,8 +65,9 @@ pub(crate) fn provenance(
     dependent: Option<&ServiceName>,
 ) -> Result<Provenance> {
     let dir: Utf8PathBuf = from.canonicalize_utf8()?;
-    let before = provenance::read(place);
-    let was_direct = before.as_ref().map_or(place.join(DECLARATION).exists(), |before| before.declared_directly);
+    let before = provenance::read(place)?;
+    let is_there = listing::exists(&place.join(DECLARATION))?;
+    let was_direct = before.as_ref().map_or(is_there, |before| before.declared_directly);
     let declared_from = before.as_ref().map_or(place, |before| &before.dir);
     let mut required_by = before.as_ref().map_or_else(BTreeSet::new, |before| before.required_by.clone());
     if let Some(dependent) = dependent {

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::error::Error;
+use crate::names::ServiceName;
 use crate::systemd;
 
 /// The error of an operation on services or functions.
@@ -13,6 +14,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The declaration has errors.
     Declaration(Diagnostics),
+    /// Another command holds the lock of this service, and to wait for it could take for ever.
+    Busy(ServiceName),
     /// The operating system refused something.
     Io(io::Error),
     /// Anything else, as text for people.

@@ -143,7 +143,7 @@ impl<'a> Hook<'a> {
         let deployments = listing.deployments(&self.name);
         let present = Present::read(self.machine.layout, &self.name, deployments, &there, live.as_ref())?;
         let plan = Plan::reload(compiled, &present);
-        let variables = provenance::variables(self.machine.layout, &self.name);
+        let variables = provenance::variables(self.machine.layout, &self.name)?;
         let from = present.target.as_ref().map(|target| target.generation.clone());
         let changes = before.map(|before| change::between(before, &compiled.model(), None)).unwrap_or_default();
         let record = Record::new(from, compiled.id.clone(), plan.actions.clone(), &changes);

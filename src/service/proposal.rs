@@ -56,15 +56,19 @@ impl Proposal<'_> {
         let service = &compiled.service;
         let footprint = &Footprint::of(service);
         conflict::refuse_other_kind(self.layout, footprint)?;
-        if let Some(other) = host.services.get(&service.name).filter(|other| !self.replaces(&other.service)) {
+        if let Some(other) =
+            host.services.get(&service.name).filter(|other| !self.replaces(&Footprint::of(&other.service)))
+        {
             let shown = self.shown.join(DECLARATION);
             return Err(conflict::taken_name(&service.name, &shown, &other.service.source).into());
         }
         if let Some(error) = pod_error(self.layout, compiled, self.dir, self.shown) {
             return Err(error.into());
         }
-        let others = host.services.values().filter(|other| !self.replaces(&other.service)).chain(services);
-        let others = others.map(|other| Footprint::of(&other.service));
+        // What runs keeps what it has, also without a declaration that compiles.
+        let declared = host.services.values().map(|other| Footprint::of(&other.service)).chain(host.kept.clone());
+        let others = declared.filter(|other| !self.replaces(other));
+        let others = others.chain(services.iter().map(|other| Footprint::of(&other.service)));
         if let Some(conflict) =
             PortOwners::of(others.clone().filter(|other| other.name != service.name)).conflict(footprint)
         {
@@ -81,7 +85,7 @@ impl Proposal<'_> {
         Ok(())
     }
 
-    fn replaces(&self, other: &Service) -> bool {
+    fn replaces(&self, other: &Footprint) -> bool {
         match &self.location.group {
             Some(_) => other.name == self.location.name,
             None => *other.declared_as() == self.location.name,

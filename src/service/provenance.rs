@@ -1,6 +1,5 @@
 //! The record of a stored declaration's origin, a file beside it.
 
-use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -8,9 +7,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
+use crate::error::Result;
 use crate::layout::Layout;
+use crate::listing;
 use crate::names::ServiceName;
 use crate::source::{PROVENANCE, search};
+use crate::write::named;
 
 /// The origin of a stored declaration, and the services that depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,14 +28,23 @@ pub(crate) struct Provenance {
 }
 
 /// Reads the provenance of the declaration stored in `dir`; None for one that was written by hand.
-pub(crate) fn read(dir: &Utf8Path) -> Option<Provenance> {
-    serde_json::from_slice(&fs::read(dir.join(PROVENANCE)).ok()?).ok()
+///
+/// # Errors
+/// If the file cannot be read or parsed, with its path.
+pub(crate) fn read(dir: &Utf8Path) -> io::Result<Option<Provenance>> {
+    let path = dir.join(PROVENANCE);
+    let parse = |content: Vec<u8>| serde_json::from_slice(&content).map_err(io::Error::from);
+    let read = listing::read(&path).and_then(|content| content.map(parse).transpose());
+    read.map_err(|error| named(&path, &error))
 }
 
 /// Returns the variables that a service was declared with; empty for one that was written by hand.
-pub(crate) fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String, String> {
-    let provenance = search::find_one(layout, name).ok().flatten().and_then(|location| read(&layout.at(&location.dir)));
-    provenance.map(|provenance| provenance.variables).unwrap_or_default()
+///
+/// # Errors
+/// If the declaration cannot be found, or its provenance cannot be read.
+pub(crate) fn variables(layout: &Layout, name: &ServiceName) -> Result<BTreeMap<String, String>> {
+    let Some(location) = search::find_one(layout, name)? else { return Ok(BTreeMap::new()) };
+    Ok(read(&layout.at(&location.dir))?.map(|provenance| provenance.variables).unwrap_or_default())
 }
 
 /// Writes the provenance of the declaration stored in `dir`.
@@ -44,14 +55,15 @@ pub(crate) fn write(dir: &Utf8Path, provenance: &Provenance) -> io::Result<()> {
     atomic::write(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
 }
 
-/// Lists stored services that `dependent` has as dependencies.
+/// Lists stored services that `dependent` has as dependencies. One whose provenance is garbled is none of them, and stays
+/// declared.
 ///
 /// # Errors
 /// A directory that cannot be listed.
 pub(crate) fn dependencies_of(layout: &Layout, dependent: &ServiceName) -> io::Result<Vec<ServiceName>> {
     let mut dependencies = Vec::new();
     for entry in atomic::entries(&layout.at(&layout.declaration_dirs()[0]))? {
-        let provenance = read(entry.path());
+        let provenance = read(entry.path()).ok().flatten();
         if provenance.is_some_and(|provenance| provenance.required_by.contains(dependent)) {
             dependencies.extend(ServiceName::new(entry.file_name()).ok());
         }

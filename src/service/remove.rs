@@ -8,9 +8,9 @@ use crate::service::event::Event;
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::service::parts::members;
-use crate::service::{lock, notes, overrides, provenance};
+use crate::service::{dependencies, lock, notes, overrides, provenance};
 use crate::source::search;
-use crate::{atomic, live};
+use crate::{atomic, listing, live};
 
 /// Stops a service and removes its declaration and the dependencies that only it needs.
 ///
@@ -21,7 +21,7 @@ pub(crate) fn remove(machine: &Machine, name: &ServiceName) -> Result<()> {
     let names = removable(machine, name)?;
     let units: Vec<_> = names.iter().map(ServiceName::unit).collect();
     // Before the stop: another command that is declaring it would start it again.
-    let _lock = lock::declaration(layout, name)?;
+    let lock = lock::declaration(layout, name)?;
     manager.stop(&units)?;
     let place = layout.at(&layout.declaration(name));
     atomic::remove_dir(&place)?;
@@ -34,52 +34,53 @@ pub(crate) fn remove(machine: &Machine, name: &ServiceName) -> Result<()> {
     for name in &names {
         notes::forget(layout, name)?;
     }
-    atomic::remove_file(&layout.at(&layout.declaration_lock(name)))?;
     publish::republish(manager)?;
     machine.report(Event::Removed { service: name.clone() });
-    release(machine, name, &[])
+    drop(lock);
+    release(machine, name)
 }
 
 /// Returns a service and its parts, if the service can be removed.
 fn removable(machine: &Machine, name: &ServiceName) -> Result<BTreeSet<ServiceName>> {
     let layout = machine.layout;
-    // A broken declaration can be removed; one of a package is not the administrator's.
-    let location = search::find_one(layout, name).ok().flatten();
-    let own = layout.declaration(name);
-    if let Some(location) = location.as_ref().filter(|location| location.dir != own) {
-        let remedy = format!("ln -s /dev/null {own}");
-        return Err(Failure::Failed(format!("{} belongs to a package; mask it: {remedy}", location.dir)));
-    }
-    let members = members(layout, name)?;
-    let mut is_live = false;
-    for member in &members {
-        is_live |= live::of(layout, member)?.is_some();
-    }
-    if location.is_none() && !is_live && !layout.at(&own).exists() {
-        machine.location(name)?;
+    let (own, members) = (layout.declaration(name), members(layout, name)?);
+    // The administrator's own is in force and can be removed, however broken it is.
+    if !listing::exists(&layout.at(&own))? {
+        if let Some(location) = search::find_one(layout, name)? {
+            let remedy = format!("ln -s /dev/null {own}");
+            return Err(Failure::Failed(format!("{} belongs to a package; mask it: {remedy}", location.dir)));
+        }
+        let mut is_live = false;
+        for member in &members {
+            is_live |= live::of(layout, member)?.is_some();
+        }
+        if !is_live {
+            machine.location(name)?;
+        }
     }
     Ok(members.into_iter().chain([name.clone()]).collect())
 }
 
-/// Removes the stored dependencies of a service, except those to `keep`, those that other services need and those that
-/// were declared directly.
+/// Removes the stored dependencies of a service that it does not need any more, except those that other services need and
+/// those that were declared directly. The caller holds no lock of a declaration.
 ///
 /// # Errors
 /// If systemd refuses a job, or the file system an operation.
-pub(crate) fn release(machine: &Machine, dependent: &ServiceName, keep: &[ServiceName]) -> Result<()> {
+pub(crate) fn release(machine: &Machine, dependent: &ServiceName) -> Result<()> {
     let layout = machine.layout;
-    let stored = provenance::dependencies_of(layout, dependent)?;
-    for name in stored.into_iter().filter(|name| !keep.contains(name)) {
-        let lock = lock::declaration(layout, &name)?;
+    for name in provenance::dependencies_of(layout, dependent)? {
+        let locks = lock::both(layout, dependent, &name)?;
+        // What it needs may be unknown: everything stays then.
+        let Some(needed) = dependencies::declared(machine, dependent) else { continue };
         let place = layout.at(&layout.declaration(&name));
-        let Some(mut provenance) = provenance::read(&place) else { continue };
+        let Some(mut provenance) = provenance::read(&place)?.filter(|_| !needed.contains(&name)) else { continue };
         provenance.required_by.remove(dependent);
         if provenance.declared_directly || !provenance.required_by.is_empty() {
             provenance::write(&place, &provenance)?;
             continue;
         }
         machine.report(Event::Unneeded { service: name.clone() });
-        drop(lock);
+        drop(locks);
         if machine.is_running() {
             remove(machine, &name)?;
         } else {

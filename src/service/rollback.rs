@@ -1,7 +1,6 @@
 //! Going back to a generation that has served before.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 
 use camino::Utf8PathBuf;
 
@@ -12,10 +11,11 @@ use crate::service::event::Event;
 use crate::service::failure::{Failure, Result};
 use crate::service::history::{self, PastGeneration};
 use crate::service::lifecycle::apply_change;
+use crate::service::lock::{self, Lock};
 use crate::service::machine::Machine;
 use crate::service::overrides::Changes;
 use crate::service::parts::{group_of, members};
-use crate::service::{lock, proposal};
+use crate::service::proposal;
 use crate::source::DECLARATION;
 use crate::source::search::{self, Location};
 use crate::{atomic, compile};
@@ -24,7 +24,7 @@ use crate::{atomic, compile};
 pub(crate) struct Rollback<'a> {
     machine: &'a Machine<'a>,
     name: &'a ServiceName,
-    _lock: File,
+    _lock: Lock,
     /// The past generations, the one that served last first.
     pub(crate) history: Vec<PastGeneration>,
     /// The generation that serves; of a stopped service, the declared one.

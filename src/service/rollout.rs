@@ -13,7 +13,7 @@ use crate::atomic;
 use crate::compile::host::Compiled;
 use crate::deployment;
 use crate::deployment::health::named;
-use crate::deployment::state::{self, State};
+use crate::deployment::state::{self, Failure, State};
 use crate::deployment::{drain, slot};
 use crate::error::{Error, Result};
 use crate::live::Target;
@@ -29,6 +29,11 @@ use crate::systemd;
 
 /// Lines of a failed deployment's journal that the failure quotes.
 const QUOTED_LINES: u32 = 10;
+
+/// Starts of deployments whose ports somebody else takes.
+const PORT_ATTEMPTS: u32 = 5;
+const PORT_HELP: &str = "help: end that process; let the program read PORT from its environment, since all users can read \
+                         command lines; or use another type in [listen]";
 
 /// A rollout to a compiled service.
 pub(crate) struct Rollout<'a> {
@@ -168,24 +173,43 @@ impl Rollout<'_> {
         })
     }
 
-    /// Starts deployments and waits until they are healthy.
+    /// Starts deployments and waits until they are healthy. That somebody else has their ports is no fault of theirs: they
+    /// start again, with other ports.
     fn start(&self, deployments: &[Deployment]) -> Result<()> {
         self.show_starting(deployments);
-        for deployment in deployments {
-            state::prepare(self.machine.layout, deployment)?;
+        for attempt in 1.. {
+            for deployment in deployments {
+                state::prepare(self.machine.layout, deployment)?;
+                state::forget_failure(self.machine.layout, deployment)?;
+            }
+            let Err(error) = self.machine.manager.start(&self.units(deployments)) else { break };
+            if attempt == PORT_ATTEMPTS || !self.lost_ports(deployments) {
+                return Err(self.failure(deployments, &error));
+            }
         }
+        deployments.iter().for_each(|deployment| self.connect_once(deployment));
+        Ok(())
+    }
+
+    /// Returns the units that deployments need.
+    fn units(&self, deployments: &[Deployment]) -> Vec<String> {
         let mut units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
         if self.compiled.service.listen.idle_timeout.is_some() {
             // Its bridge keeps a deployment up that would stop when it is idle.
             units.extend(deployments.iter().map(Deployment::bridge_unit));
         }
-        match self.machine.manager.start(&units) {
-            Ok(()) => {
-                deployments.iter().for_each(|deployment| self.connect_once(deployment));
-                Ok(())
-            }
-            Err(error) => Err(self.failure(deployments, &error)),
-        }
+        units
+    }
+
+    /// Returns whether all deployments that failed did so because somebody else had their ports. systemd may have restarted
+    /// one meanwhile.
+    fn lost_ports(&self, deployments: &[Deployment]) -> bool {
+        let Machine { layout, manager, .. } = self.machine;
+        let units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
+        let Ok(states) = manager.states(&units) else { return false };
+        let lost = |one: &Deployment| state::failure(layout, one).is_some_and(|failure| failure.lost_port);
+        self.compiled.service.binds_port()
+            && deployments.iter().zip(states).all(|(one, state)| state == "active" || lost(one))
     }
 
     /// Connects once over a deployment's bridge: systemd-socket-proxyd(8) counts idle time from the end of a
@@ -204,8 +228,13 @@ impl Rollout<'_> {
         let failed = deployments.iter().zip(states).find(|(_, state)| state != "active").map(|(one, _)| one);
         let Some(failed) = failed else { return Error(error.to_string()) };
         let unit = failed.unit();
-        let why =
-            state::failure(self.machine.layout, failed).unwrap_or_else(|| format!("{unit} did not start: {error}"));
+        let why = match state::failure(self.machine.layout, failed) {
+            None => format!("{unit} did not start: {error}"),
+            Some(Failure { why, lost_port: false }) => why,
+            Some(Failure { why, lost_port: true }) => {
+                format!("{why}, after {PORT_ATTEMPTS} attempts with another port each\n{PORT_HELP}")
+            }
+        };
         // A process that floods its log would do so as long as systemd restarts it. One of the generation that serves stays
         // with systemd.
         if self.before.as_ref().is_none_or(|before| before.generation != self.compiled.id) {

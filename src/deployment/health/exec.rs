@@ -112,8 +112,7 @@ fn describe(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{command, exec, place, soon};
-    use super::super::wait;
+    use super::super::tests::{command, exec, place, soon, wait};
     use std::thread;
     use std::time::{Duration, Instant};
 

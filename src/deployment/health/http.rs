@@ -96,8 +96,7 @@ fn with_sources(error: hyper::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::answer::EXCERPT;
-    use super::super::tests::{READY, http, place, serving, soon};
-    use super::super::wait;
+    use super::super::tests::{READY, http, place, serving, soon, wait};
     use super::*;
     use crate::model::Check;
 

@@ -40,8 +40,7 @@ pub(crate) async fn be_accepted(endpoint: &Endpoint) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{health, place, soon};
-    use super::super::wait;
+    use super::super::tests::{health, place, soon, wait};
     use crate::model::Check;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::thread;

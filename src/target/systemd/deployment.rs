@@ -27,6 +27,8 @@ struct DeploymentUnit<'a> {
     kind: &'static str,
     of_engine: Vec<Line<'a>>,
     has_environment_file: bool,
+    /// systemd holds the socket that the process listens on.
+    holds_port: bool,
     deployments: Text<'a>,
     exec: Vec<Line<'a>>,
     files: Text<'a>,
@@ -96,6 +98,7 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
             directories(service, id)
         },
         has_environment_file: service.has_environment_file(),
+        holds_port: layout.scope == Scope::System && service.binds_port(),
         deployments: Text(deployments.as_str()),
         exec: exec_lines(&names),
         files: Text(files.as_str()),

@@ -185,8 +185,8 @@ impl Machine {
             .args(["unshare", "--fork", "--pid", "--kill-child", "--mount-proc"])
             .args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"])
             .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=machine"])
-            // What runtimes of containers need beyond what nspawn leaves to a machine.
-            .args(["--system-call-filter=@keyring bpf"])
+            // What runtimes of containers, and ports that systemd holds, need beyond what nspawn leaves to a machine.
+            .args(["--system-call-filter=@keyring bpf pidfd_getfd"])
             .arg("-D")
             .arg(self.root())
             // Images and containers are on an overlay of podman's own, which cannot lie on the machine's.

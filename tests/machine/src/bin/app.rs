@@ -33,7 +33,7 @@ struct Options {
     #[arg(long, env = "VERSION", default_value = "0")]
     version: String,
     /// Bind this TCP port
-    #[arg(long)]
+    #[arg(long, env = "PORT")]
     tcp: Option<u16>,
     /// Bind the TCP port there
     #[arg(long, default_value = "127.0.0.1")]

@@ -2,6 +2,11 @@
 
 pub(crate) mod files;
 pub(crate) mod functions;
+pub(crate) mod health;
+pub(crate) mod inside;
+pub(crate) mod ports;
 pub(crate) mod proxy;
+pub(crate) mod routes;
 pub(crate) mod secrets;
 pub(crate) mod state;
+pub(crate) mod users;

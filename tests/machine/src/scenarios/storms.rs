@@ -21,6 +21,10 @@ scenarios!("storms":
         => "49 serve the new version, the broken one its old version, and the error names it",
     more_than_take_turns: "120 services start, roll and stop at once, more than may be at it at a time"
         => "they take turns, all finish, and the message bus has connections left for others",
+    dependencies_in_a_ring: "four declarations that need each other in a ring are declared at once, again and again"
+        => "each says that they depend on each other, none waits for another for ever, and nothing is left",
+    dependencies_in_any_order: "services that need each other in a row are declared and removed at once, again and again"
+        => "all commands end, and what is declared last serves with its dependencies",
     declaration_deleted_by_hand: "a declaration is deleted by hand, and systemd reloads before conductor"
         => "daemon-reload stops its deployments through their own ExecStop=, draining them, and leaves nothing",
     stored_files_deleted_by_hand: "the stored files of the running generation are deleted by hand"
@@ -85,6 +89,56 @@ fn declares_at_once(m: &mut Machine) {
     let (_, version) = declared.split_once("VERSION = \"").expect("a version");
     shop::assert_serves(m, &version[..2], 2);
     m.note(seen);
+}
+
+/// A declaration below /root/ring, of a process without a socket.
+fn write_link(m: &Machine, name: &str, needs: &str) {
+    let needs = if needs.is_empty() { String::new() } else { format!("[[service]]\ndir = \"../{needs}\"\n") };
+    let text = "[exec]\ncommand = [\"/usr/bin/sleep\", \"infinity\"]\n[health]\nexec = [\"true\"]\n";
+    m.write(&format!("/root/ring/{name}/service.toml"), &format!("{needs}{text}"));
+}
+
+/// Runs a command for each name at once, some times, and returns what each said: lines of `exit STATUS` among it.
+fn hammer(m: &Machine, rounds: u32, commands: &[String]) -> Vec<String> {
+    let each = commands
+        .iter()
+        .map(|command| format!("for i in $(seq {rounds}); do {command} 2>&1 && echo exit 0 || echo exit $?; done"));
+    let running: Vec<_> = each.map(|command| m.spawn(&command)).collect();
+    running.into_iter().map(conductor_machine::command::Background::finish).collect()
+}
+
+fn dependencies_in_a_ring(m: &mut Machine) {
+    let ring = ["ant", "dog", "bee", "cow"];
+    for (index, name) in ring.iter().enumerate() {
+        write_link(m, name, ring[(index + 1) % ring.len()]);
+    }
+    let commands = ring.map(|name| format!("timeout 60 conductor service declare /root/ring/{name}"));
+    for said in hammer(m, 10, &commands) {
+        let exits: Vec<_> = said.lines().filter(|line| line.starts_with("exit ")).collect();
+        assert_eq!(exits, ["exit 3"; 10], "{said}");
+        assert_eq!(said.matches("services depend on each other").count(), 10, "{said}");
+    }
+    let left = "ls /etc/conductor/services /run/conductor/locks/declare* /var/lib/conductor/generations 2>/dev/null | grep -v : || true";
+    assert_eq!(m.run(left).trim(), "");
+}
+
+fn dependencies_in_any_order(m: &mut Machine) {
+    // zoo needs ant, ant needs man: not the order of their names.
+    for (name, needs) in [("zoo", "ant"), ("ant", "man"), ("man", "")] {
+        write_link(m, name, needs);
+    }
+    let commands = ["zoo", "ant", "man"].map(|name| {
+        format!("(timeout 100 conductor service declare /root/ring/{name} && timeout 100 conductor service rm {name})")
+    });
+    for said in hammer(m, 5, &commands) {
+        assert!(!said.contains("exit 124") && !said.contains("panicked"), "{said}");
+    }
+    m.run("conductor service declare /root/ring/zoo");
+    for name in ["zoo", "ant", "man"] {
+        assert_eq!(m.prop(&format!("{name}.service"), "ActiveState"), "active", "{name}");
+    }
+    m.run("conductor service rm zoo; conductor service rm ant || true; conductor service rm man || true");
+    assert_eq!(m.run("find /etc/conductor/services /run/conductor/locks /var/lib/conductor/generations -name 'zoo*' -o -name 'ant*' -o -name 'man*'"), "");
 }
 
 fn fifty_services_one_broken(m: &mut Machine) {

@@ -17,7 +17,7 @@ const PORT: &str = "[[port]]\nlisten = \"127.0.0.1:8080\"\n";
 
 /// A manager runs for alice. What libpam-systemd does for sessions is not on the machine, so that her manager is told
 /// its directory here.
-fn begin(m: &Machine) {
+pub(super) fn begin(m: &Machine) {
     m.write(
         "/etc/systemd/system/user@.service.d/runtime.conf",
         "[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n",
@@ -25,7 +25,7 @@ fn begin(m: &Machine) {
     m.run("useradd --create-home alice; systemctl daemon-reload; systemctl start user@$(id --user alice)");
 }
 
-fn try_as_alice(m: &Machine, command: &str) -> Output {
+pub(super) fn try_as_alice(m: &Machine, command: &str) -> Output {
     let environment =
         "env --ignore-environment HOME=/home/alice PATH=/usr/bin:/bin XDG_RUNTIME_DIR=/run/user/$(id -u alice)";
     m.write("/run/command", &format!("set -e; cd\n{command}\n"));

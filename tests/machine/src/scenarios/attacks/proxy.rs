@@ -1,11 +1,11 @@
-//! Variables from elsewhere, the reverse proxy's administration and failures, ports, and the journal.
+//! Variables from elsewhere, the reverse proxy's administration and failures, and the journal.
 
 use std::time::Duration;
 
 use conductor_machine::command::Output;
 use conductor_machine::machine::Machine;
 
-use super::super::shop::{self, Engine, Listen, Shop};
+use super::super::shop::{self, Shop};
 use crate::scenario::scenarios;
 
 scenarios!("attacks":
@@ -16,7 +16,6 @@ scenarios!("attacks":
     failed_reload_is_told: "Caddy cannot bind a site, or its admin endpoint is off" => "`declare` says so and fails; the previous routes serve, and `daemon-reload` mends what can be",
     absent_proxy_is_told: "Caddy is stopped or masked" => "`declare` warns that nothing serves the routes",
     hanging_checker_is_left: "Caddy's checker never ends" => "`declare` fails after its limit",
-    port_of_another: "a local user has bound the port of a `tcp` deployment" => "the deployment does not become ready; with the next attempt it has another port",
     forged_entries: "a local user writes journal entries with a service's fields" => "`conductor service logs` does not show them",
     failures_are_marked,
     flooding_process: "a process floods its log and exits, again and again" => "`declare` fails, and says what it logged",
@@ -209,46 +208,6 @@ fn hanging_checker_is_left(m: &mut Machine) {
     m.run("mv /usr/bin/caddy.real /usr/bin/caddy; conductor daemon-reload");
     assert!(shop::get(m).starts_with("1 "));
     until_store(m, false);
-}
-
-/// The program does not mind that its port is taken: it waits, while another answers.
-fn port_of_another(m: &mut Machine) {
-    let shop = Shop::new(1).engine(Engine::Exec(Listen::Tcp));
-    shop.declare(m, "1");
-    assert!(shop::get(m).starts_with("1 "));
-    m.write_executable(
-        &format!("{}/slow", shop::DIR),
-        "#!/bin/sh\nwhile test -e /srv/wait; do sleep 0.1; done\nexec ./app \"$@\"\n",
-    );
-    m.run("touch /srv/wait; useradd --create-home mallory; cp /root/shop/app /home/mallory/app");
-    shop.write(m);
-    m.run(&format!(
-        "sed -i 's|\\[\"./app\"|[\"./slow\"|; s|^sandbox.*||; /^\\[exec\\]/a sandbox = \"none\"' {}/service.toml",
-        shop::DIR
-    ));
-    let environments = "cat /run/conductor/deployments/shop-*/environment";
-    let ports = || {
-        let lines = m.try_run(environments).stdout;
-        lines.lines().filter_map(|line| line.strip_prefix("PORT=")).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let old = ports();
-    let declare = m.spawn(&shop::command("2"));
-    let mut new = None;
-    m.until("the new deployment has a port", Duration::from_secs(20), || {
-        new = ports().into_iter().find(|port| !old.contains(port));
-        new.is_some()
-    });
-    let port = new.expect("it was there");
-    let thief = m.spawn(&format!("exec runuser -u mallory -- env VERSION=stolen /home/mallory/app --tcp {port}"));
-    let failed = declare.wait();
-    assert_eq!(failed.status, 1, "{failed}");
-    assert!(failed.stderr.contains("another process, of user"), "{failed}");
-    assert!(shop::get(m).starts_with("1 "));
-    m.run("rm /srv/wait");
-    m.run(&shop::command("2"));
-    assert!(shop::get(m).starts_with("2 "));
-    m.run("pkill --uid mallory");
-    drop(thief.wait());
 }
 
 fn forged_entries(m: &mut Machine) {

@@ -4,6 +4,7 @@ pub(super) mod addresses;
 pub(super) mod containers;
 pub(super) mod examples;
 pub(super) mod gateway;
+pub(super) mod hanging;
 pub(super) mod limits;
 pub(super) mod programs;
 pub(super) mod requests;
