@@ -1,6 +1,5 @@
 //! The record of a stored declaration's origin, a file beside it.
 
-use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::layout::Layout;
+use crate::listing;
 use crate::names::ServiceName;
 use crate::source::{PROVENANCE, search};
 
@@ -27,7 +27,7 @@ pub(crate) struct Provenance {
 
 /// Reads the provenance of the declaration stored in `dir`; None for one that was written by hand.
 pub(crate) fn read(dir: &Utf8Path) -> Option<Provenance> {
-    serde_json::from_slice(&fs::read(dir.join(PROVENANCE)).ok()?).ok()
+    serde_json::from_slice(&listing::content(&dir.join(PROVENANCE)).ok()?).ok()
 }
 
 /// Returns the variables that a service was declared with; empty for one that was written by hand.
@@ -41,7 +41,7 @@ pub(crate) fn variables(layout: &Layout, name: &ServiceName) -> BTreeMap<String,
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn write(dir: &Utf8Path, provenance: &Provenance) -> io::Result<()> {
-    atomic::write(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
+    atomic::write_from_beside(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
 }
 
 /// Lists stored services that `dependent` has as dependencies.
