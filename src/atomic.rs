@@ -3,11 +3,11 @@
 use fs_err as fs;
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use camino::{Utf8DirEntry, Utf8Path};
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, syncfs};
+use rustix::fs::{Access, CWD, FlockOperation, RenameFlags, access, flock, renameat_with, syncfs};
 use rustix::io::Errno;
 use tempfile::{Builder, TempDir};
 
@@ -16,7 +16,7 @@ use crate::write::named;
 
 /// The prefix of unfinished files and directories, which the process that works on them locks.
 const UNFINISHED: &str = ".conductor-";
-/// The name of a directory that is being filled, in the one that is locked.
+/// The name of a directory that is being filled or removed, in the one that is locked.
 const FILLED: &str = "filled";
 
 /// Writes a file that only its owner may read: a temporary file beside it, synced, then renamed.
@@ -24,7 +24,7 @@ const FILLED: &str = "filled";
 /// # Errors
 /// If the file system refuses an operation, with the path; the old content is unchanged then.
 pub(crate) fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
-    write_beside(path, content, 0o600).map_err(|error| named(path, &error))
+    write_in(parent(path), path, content, 0o600).map_err(|error| named(path, &error))
 }
 
 /// Writes a file that the group of its directory may read, where that is setgid: as `write` does.
@@ -32,7 +32,7 @@ pub(crate) fn write(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// If the file system refuses an operation, with the path; the old content is unchanged then.
 pub(crate) fn write_for_group(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
-    write_beside(path, content, 0o640).map_err(|error| named(path, &error))
+    write_in(parent(path), path, content, 0o640).map_err(|error| named(path, &error))
 }
 
 /// Writes a file that everybody may read: as `write` does.
@@ -40,21 +40,32 @@ pub(crate) fn write_for_group(path: &Utf8Path, content: &[u8]) -> io::Result<()>
 /// # Errors
 /// If the file system refuses an operation, with the path; the old content is unchanged then.
 pub(crate) fn write_public(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
-    write_beside(path, content, 0o644).map_err(|error| named(path, &error))
+    write_in(parent(path), path, content, 0o644).map_err(|error| named(path, &error))
 }
 
-fn write_beside(path: &Utf8Path, content: &[u8], mode: u32) -> io::Result<()> {
-    write_as(path, content, mode, None)
+/// Writes a file that only its owner may read into a directory that nobody sweeps: the temporary file is beside the
+/// directory. In a declaration, one that a kill leaves would be a declared file.
+///
+/// # Errors
+/// If the file system refuses an operation, with the path; the old content is unchanged then.
+pub(crate) fn write_from_beside(path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+    write_in(parent(parent(path)), path, content, 0o600).map_err(|error| named(path, &error))
 }
 
-fn write_as(path: &Utf8Path, content: &[u8], mode: u32, group: Option<u32>) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Utf8Path::new("."));
-    let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
-    flock(file.as_file(), FlockOperation::LockExclusive)?;
+fn parent(path: &Utf8Path) -> &Utf8Path {
+    path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
+}
+
+fn write_in(scratch: &Utf8Path, path: &Utf8Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = loop {
+        let file = Builder::new().prefix(UNFINISHED).tempfile_in(scratch)?;
+        // A sweep may have locked it first, and removed it.
+        flock(file.as_file(), FlockOperation::LockExclusive)?;
+        if is_at(file.as_file(), file.path())? {
+            break file;
+        }
+    };
     file.write_all(content)?;
-    if group.is_some() {
-        fchown(file.as_file(), None, group)?;
-    }
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -66,8 +77,22 @@ fn write_as(path: &Utf8Path, content: &[u8], mode: u32, group: Option<u32>) -> i
 /// # Errors
 /// If the directory cannot be opened or written.
 pub(crate) fn sync_parent(path: &Utf8Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    File::open(parent)?.sync_all()
+    File::open(parent(path))?.sync_all()
+}
+
+/// Creates a directory and those above it that are missing. Each outlasts a power cut.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn create_dir(path: &Utf8Path) -> io::Result<()> {
+    if path.as_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), create_dir)?;
+    match fs::create_dir(path) {
+        Err(_) if path.is_dir() => Ok(()),
+        created => created.and_then(|()| sync_parent(path)),
+    }
 }
 
 /// Points a symlink at `target` in one step: a process that follows it finds the old or the new target.
@@ -75,8 +100,7 @@ pub(crate) fn sync_parent(path: &Utf8Path) -> io::Result<()> {
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn link(target: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Utf8Path::new("."));
-    let fresh = parent.join(format!(".{}.new", path.file_name().unwrap_or("link")));
+    let fresh = parent(path).join(format!(".{}.new", path.file_name().unwrap_or("link")));
     remove_file(&fresh)?;
     symlink(target, &fresh)?;
     fs::rename(&fresh, path)?;
@@ -109,16 +133,30 @@ pub(crate) fn staging(path: &Utf8Path) -> io::Result<Staging> {
 }
 
 fn staging_beside(path: &Utf8Path) -> io::Result<Staging> {
-    let parent = path.parent().unwrap_or(Utf8Path::new("."));
-    fs::create_dir_all(parent)?;
-    let around = Builder::new().prefix(UNFINISHED).tempdir_in(parent)?;
-    let lock = File::open(around.path())?;
-    flock(&lock, FlockOperation::LockExclusive)?;
+    let parent = parent(path);
+    create_dir(parent)?;
+    let (around, lock) = unfinished(parent)?;
     lock.set_permissions(Permissions::from_mode(0o711))?;
     let path = around.path().join(FILLED);
     fs::create_dir(&path)?;
     fs::set_permissions(&path, Permissions::from_mode(0o755))?;
     Ok(Staging { _around: around, path, _lock: lock })
+}
+
+/// Creates and locks a directory for unfinished work.
+fn unfinished(parent: &Utf8Path) -> io::Result<(TempDir, File)> {
+    loop {
+        let around = Builder::new().prefix(UNFINISHED).tempdir_in(parent)?;
+        // A sweep may have locked it first, and removed it.
+        let lock = match File::open(around.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        flock(&lock, FlockOperation::LockExclusive)?;
+        if is_at(&lock, around.path())? {
+            return Ok((around, lock));
+        }
+    }
 }
 
 /// Removes from a directory what somebody was working on who is gone: killed, or without power.
@@ -178,6 +216,33 @@ pub(crate) fn remove_dir(path: &Utf8Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Checks that what is at a path could be removed, as far as its file system is not read-only; nothing there is no error.
+///
+/// # Errors
+/// Why it could not be removed, with its directory.
+pub(crate) fn must_be_removable(path: &Utf8Path) -> io::Result<()> {
+    let parent = parent(path);
+    match path.symlink_metadata() {
+        Ok(_) => access(parent.as_std_path(), Access::WRITE_OK).map_err(|error| named(parent, &error.into())),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Removes a directory and all below it in one step: whoever looks, also after a kill or a power cut, finds all of it or
+/// nothing. One that is not there is no error. On a full disk, which has no room for that step, it is removed as it is.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn remove_dir_at_once(path: &Utf8Path) -> io::Result<()> {
+    let Ok((around, _lock)) = unfinished(parent(path)) else { return remove_dir(path) };
+    match fs::rename(path, around.path().join(FILLED)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        moved => moved?,
+    }
+    sync_parent(path)?;
+    around.close()
 }
 
 /// Lists the entries of a directory; one that does not exist is empty.
@@ -251,17 +316,17 @@ pub(crate) fn create_private_dir(dir: &Utf8Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(dir.parent().unwrap_or(dir))?;
+    create_dir(parent(dir))?;
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(named(dir, &error)),
-        _ => Ok(()),
+        _ => sync_parent(dir),
     }
 }
 
 /// Returns whether an open file is still the one at a path.
-fn is_at(file: &File, path: &Utf8Path) -> io::Result<bool> {
+fn is_at(file: &File, path: impl AsRef<Path>) -> io::Result<bool> {
     let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    match fs::metadata(path) {
+    match fs::metadata(path.as_ref()) {
         Ok(there) => Ok(identity(there) == identity(file.metadata()?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -299,6 +364,23 @@ mod tests {
         rest.sort();
         assert_eq!(rest, ["kept", "web"]);
         assert!(sweep(&dir.join("nothing")).is_ok());
+    }
+
+    #[test]
+    fn removed_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        let place = dir.join("web");
+        create_dir(&place.join("files/deep")).unwrap();
+        fs::write(place.join("files/deep/one"), "").unwrap();
+        remove_dir_at_once(&place).unwrap();
+        // A link is removed, and not what it leads to; what is not there is no error.
+        let other = tempfile::tempdir().unwrap();
+        symlink(other.path(), &place).unwrap();
+        remove_dir_at_once(&place).unwrap();
+        remove_dir_at_once(&place).unwrap();
+        remove_dir_at_once(&dir.join("nothing/here")).unwrap();
+        assert!(entries(dir).unwrap().is_empty() && other.path().exists());
     }
 
     #[test]

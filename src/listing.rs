@@ -7,6 +7,9 @@ use std::io;
 
 use camino::Utf8Path;
 
+/// More than Conductor writes into a file.
+const MAX_BYTES: u64 = 64 << 20;
+
 /// Lists the names in a directory, sorted; one that does not exist is empty.
 ///
 /// # Errors
@@ -47,11 +50,27 @@ pub(crate) fn exists(path: &Utf8Path) -> io::Result<bool> {
 /// # Errors
 /// A file that cannot be read, or that may exist.
 pub(crate) fn read(path: &Utf8Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
+    match content(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if is_missing(path, &error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Reads a regular file of at most 64 MiB: to open a FIFO, or to read a device or the image of a disk, would hold up the
+/// generator, and with it the boot.
+///
+/// # Errors
+/// What is no such file, or cannot be read.
+pub(crate) fn content(path: &Utf8Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "is not a regular file"));
+    }
+    if metadata.len() > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("is {} MiB", metadata.len() >> 20)));
+    }
+    fs::read(path)
 }
 
 /// Returns whether an error says that there is nothing at a path. A link to nothing gives the same error, at the path

@@ -240,7 +240,7 @@ pub(crate) fn write_units(units: &Tree) -> io::Result<Vec<u8>> {
 /// A snapshot that is not there or cannot be read.
 pub(crate) fn units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Tree> {
     let path = layout.at(&layout.snapshot(name, id)).join(UNITS);
-    let written: BTreeMap<Utf8PathBuf, Unit> = serde_json::from_slice(&fs::read(path)?)?;
+    let written: BTreeMap<Utf8PathBuf, Unit> = serde_json::from_slice(&listing::content(&path)?)?;
     let mut units = Tree::default();
     for (path, unit) in written {
         match unit {
@@ -260,6 +260,9 @@ pub(crate) fn is_intact(layout: &Layout, name: &ServiceName, id: &GenerationId) 
 
 /// Reads the first and the last byte of a file.
 fn ends(path: &Utf8Path) -> io::Result<[u8; 2]> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("is not a regular file"));
+    }
     let file = fs::File::open(path)?;
     let mut ends = [0; 2];
     file.read_exact_at(&mut ends[..1], 0)?;
@@ -291,5 +294,5 @@ pub(crate) fn model(layout: &Layout, name: &ServiceName, id: &GenerationId) -> i
 
 fn read<T: DeserializeOwned>(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<T> {
     let path: Utf8PathBuf = layout.at(&layout.snapshot(name, id)).join(MODEL);
-    Ok(serde_json::from_slice(&fs::read(path)?)?)
+    Ok(serde_json::from_slice(&listing::content(&path)?)?)
 }

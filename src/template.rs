@@ -5,6 +5,7 @@
 
 mod engine;
 mod mark;
+mod tag;
 mod toml;
 mod used;
 
@@ -97,6 +98,11 @@ fn render_in(
     text: &str,
     variables: &Variables,
 ) -> Result<String, Diagnostic> {
+    if let Some(span) = tag::too_long(text) {
+        let source = Arc::new(Source { path: path.to_owned(), text: text.to_owned() });
+        let message = format!("the tag is longer than {} bytes", tag::LONGEST);
+        return Err(Diagnostic::at(Position { source, span }, "", message, "set parts of it first, with {% set %}"));
+    }
     environment.render_named_str(path.as_str(), text, variables).map_err(|error| {
         let source = Arc::new(Source { path: path.to_owned(), text: text.to_owned() });
         let span = error.range().unwrap_or_else(|| line_span(text, error.line()));

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use toml_parser::decoder::Encoding;
-use toml_parser::parser::{Event, EventKind, parse_document};
+use toml_parser::parser::{Event, EventKind, RecursionGuard, parse_document};
 use toml_parser::{Expected, ParseError, Raw, Source};
 
 use crate::diagnostic::Position;
@@ -36,6 +36,9 @@ pub(super) fn remedy(at: &Position) -> &'static str {
     }
 }
 
+/// Levels of arrays and inline tables, as many as the `toml` crate reads: each takes some of the stack.
+const DEPTH: u32 = 80;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Template,
@@ -59,7 +62,7 @@ fn fault(at: &Position) -> Fault {
     let source = Source::new(&at.source.text);
     let tokens = source.lex().into_vec();
     let (mut events, mut errors) = (Vec::<Event>::new(), Vec::<ParseError>::new());
-    parse_document(&tokens, &mut events, &mut errors);
+    parse_document(&tokens, &mut RecursionGuard::new(&mut events, DEPTH), &mut errors);
     let is_here = |error: &ParseError| error.unexpected().is_some_and(|span| span.start() == at.span.start);
     if let Some(error) = errors.iter().find(|error| is_here(error)) {
         return structure(error, line);
@@ -97,5 +100,22 @@ fn scalar(error: &ParseError, encoding: Option<Encoding>, raw: Raw<'_>) -> Fault
             Fault::Escape
         }
         Some(_) => Fault::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::diagnostic::Source;
+    use crate::document::Node;
+
+    #[test]
+    fn nesting_without_end_is_refused() {
+        for (open, close) in [("[", "]"), ("{a=", "}"), ("[", "")] {
+            let text = format!("a = {}1{}", open.repeat(100_000), close.repeat(100_000));
+            let refused = Node::parse(&Arc::new(Source { path: "a.toml".into(), text })).expect_err("too deep");
+            assert!(refused.to_string().contains("not valid TOML"), "{refused}");
+        }
     }
 }

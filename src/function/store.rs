@@ -167,7 +167,7 @@ pub(crate) fn link(layout: &Layout, alias: &Alias) -> Utf8PathBuf {
 /// If the file system refuses an operation.
 pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
     let link = layout.at(&link(layout, alias));
-    fs::create_dir_all(link.parent().unwrap_or(&link))?;
+    atomic::create_dir(link.parent().unwrap_or(&link))?;
     let socket = layout.function_sockets().join(id.as_str());
     if link.read_link_utf8().is_ok_and(|there| there == socket) {
         return Ok(());
@@ -199,7 +199,5 @@ pub(crate) fn owned(layout: &Layout, id: &FunctionId) -> Result<Vec<Alias>, Diag
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn remove(layout: &Layout, dir: &Utf8Path) -> io::Result<()> {
-    let dir = layout.at(dir);
-    atomic::remove_dir(&dir)?;
-    atomic::sync_parent(&dir)
+    atomic::remove_dir_at_once(&layout.at(dir))
 }

@@ -209,7 +209,7 @@ fn restore(machine: &Machine, name: &ServiceName, failed: &[Compiled], before: O
     }
     for Compiled { service, id, .. } in failed {
         if Target::read(layout, &service.name)?.is_some_and(|target| target.generation != *id) {
-            atomic::remove_dir(&layout.at(&layout.stored(&service.name, id)))?;
+            atomic::remove_dir_at_once(&layout.at(&layout.stored(&service.name, id)))?;
         }
     }
     Ok(())
@@ -221,7 +221,7 @@ fn withdraw(machine: &Machine, name: &ServiceName, failed: &[Compiled], place: &
     let names: BTreeSet<_> = failed.iter().map(|compiled| &compiled.service.name).chain([name]).collect();
     let units: Vec<_> = names.iter().map(|name| name.unit()).collect();
     let stopped = manager.stop(&units);
-    atomic::remove_dir(place)?;
+    atomic::remove_dir_at_once(place)?;
     stopped?;
     manager.daemon_reload()?;
     manager.reset_failed(&units);

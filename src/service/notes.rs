@@ -78,7 +78,7 @@ pub(crate) fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
         let _held = atomic::lock(&lock)?;
         atomic::remove_file(&lock)?;
     }
-    atomic::remove_dir(&layout.at(&layout.history(name)))
+    atomic::remove_dir_at_once(&layout.at(&layout.history(name)))
 }
 
 fn stopped_mark(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {

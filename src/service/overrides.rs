@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use crate::atomic;
 use crate::diagnostic::Diagnostic;
 use crate::layout::Layout;
+use crate::listing;
 use crate::names::ServiceName;
 use crate::source::read;
 use crate::source::search::{Location, Proposal};
@@ -46,7 +47,7 @@ pub(crate) fn of_generation(layout: &Layout, name: &ServiceName) -> io::Result<B
         let entry = if read::is_mask(found.path()) {
             Entry::Symlink { target: "/dev/null".into() }
         } else {
-            Entry::File { content: fs::read(found.path())?, mode: 0o644 }
+            Entry::File { content: listing::content(found.path())?, mode: 0o644 }
         };
         overrides.insert(file.to_owned(), entry);
     }
@@ -187,7 +188,10 @@ fn put(dir: &Utf8Path, file: &str, proposal: &Proposal) -> io::Result<()> {
     let path = dir.join(file);
     match proposal {
         Proposal::Removed => {
-            atomic::remove_file(&path)?;
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.and_then(|()| atomic::sync_parent(&path))?,
+            }
             match fs::remove_dir(dir) {
                 Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
                     Err(error)
@@ -209,7 +213,7 @@ fn put(dir: &Utf8Path, file: &str, proposal: &Proposal) -> io::Result<()> {
 /// Creates the directory of a service's drop-ins, beside the declarations.
 fn create_dir(dir: &Utf8Path) -> io::Result<()> {
     atomic::create_private_dir(dir.parent().unwrap_or(dir))?;
-    fs::create_dir_all(dir)
+    atomic::create_dir(dir)
 }
 
 /// Reads the keys of a drop-in; one that does not exist, or a mask, has none.

@@ -52,7 +52,7 @@ pub(crate) fn variables(layout: &Layout, name: &ServiceName) -> Result<BTreeMap<
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn write(dir: &Utf8Path, provenance: &Provenance) -> io::Result<()> {
-    atomic::write(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
+    atomic::write_from_beside(&dir.join(PROVENANCE), &serde_json::to_vec_pretty(provenance)?)
 }
 
 /// Lists stored services that `dependent` has as dependencies. One whose provenance is garbled is none of them, and stays

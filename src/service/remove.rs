@@ -22,13 +22,16 @@ pub(crate) fn remove(machine: &Machine, name: &ServiceName) -> Result<()> {
     let units: Vec<_> = names.iter().map(ServiceName::unit).collect();
     // Before the stop: another command that is declaring it would start it again.
     let lock = lock::declaration(layout, name)?;
-    manager.stop(&units)?;
     let place = layout.at(&layout.declaration(name));
-    atomic::remove_dir(&place)?;
-    for name in &names {
-        atomic::remove_dir(&layout.at(&overrides::dir(layout, name)))?;
+    let drop_ins: Vec<_> = names.iter().map(|name| layout.at(&overrides::dir(layout, name))).collect();
+    let histories = names.iter().map(|name| layout.at(&layout.history(name)));
+    // What cannot be removed whole goes on as it is.
+    for path in drop_ins.iter().cloned().chain(histories).chain([place.clone()]) {
+        atomic::must_be_removable(&path)?;
     }
-    atomic::sync_parent(&place)?;
+    manager.stop(&units)?;
+    atomic::remove_dir_at_once(&place)?;
+    drop_ins.iter().try_for_each(|dir| atomic::remove_dir_at_once(dir))?;
     manager.daemon_reload()?;
     manager.reset_failed(&units);
     for name in &names {
@@ -84,7 +87,7 @@ pub(crate) fn release(machine: &Machine, dependent: &ServiceName) -> Result<()> 
         if machine.is_running() {
             remove(machine, &name)?;
         } else {
-            atomic::remove_dir(&place)?;
+            atomic::remove_dir_at_once(&place)?;
         }
     }
     Ok(())

@@ -102,7 +102,7 @@ impl<'a> Rollback<'a> {
         apply_change(machine, name, || {
             match before {
                 Some(before) => drop(atomic::replace_dir(before, &place)?),
-                None => atomic::remove_dir(&place)?,
+                None => atomic::remove_dir_at_once(&place)?,
             }
             Ok(undo.write(layout, name).map(drop)?)
         })

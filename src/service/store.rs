@@ -45,7 +45,7 @@ pub fn store(layout: &Layout, target: &dyn Target, compiled: &Compiled, dir: &Ut
 pub(crate) fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) -> io::Result<()> {
     let stored = layout.at(&layout.stored(&compiled.service.name, &compiled.id));
     let declared = declared(layout, &compiled.service.name, dir)?;
-    if stored.exists() {
+    if is_intact(&stored, &compiled.service.files) {
         refresh(&stored.join(DECLARED), &declared)?;
         return touch(&stored);
     }
@@ -60,7 +60,19 @@ pub(crate) fn store_files(layout: &Layout, compiled: &Compiled, dir: &Utf8Path) 
     if copied != compiled.service.files {
         return Err(io::Error::other(format!("{dir} changed while it was copied; try again")));
     }
+    if stored.join(SERVED).exists() {
+        fs::write(fresh.join(SERVED), "")?;
+    }
     atomic::replace_dir(staging, &stored).map(drop)
+}
+
+/// Returns whether a stored generation has its files: a disk, or somebody's hand, may have changed them.
+fn is_intact(stored: &Utf8Path, files: &[File]) -> bool {
+    let place = stored.join(FILES);
+    stored.is_dir()
+        && !stored.is_symlink()
+        && !place.is_symlink()
+        && files::files(&place, &place).is_ok_and(|there| there == files)
 }
 
 /// Reads what declares a generation beside its files.
@@ -93,7 +105,7 @@ fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn served(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
-    atomic::write(&layout.at(&layout.stored(name, id)).join(SERVED), b"")
+    atomic::write_from_beside(&layout.at(&layout.stored(name, id)).join(SERVED), b"")
 }
 
 /// Makes a generation that is used again the youngest.
@@ -182,7 +194,7 @@ pub(crate) fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId
                 let at = layout.at(layout.runtime_units()).join(unit);
                 if at.is_dir() { atomic::remove_dir(&at)? } else { atomic::remove_file(&at)? }
             }
-            atomic::remove_dir(&layout.at(&layout.snapshot(name, &id)))?;
+            atomic::remove_dir_at_once(&layout.at(&layout.snapshot(name, &id)))?;
             atomic::remove_dir(&layout.at(&layout.sockets(name, &id)))?;
         }
     }
@@ -195,7 +207,7 @@ pub(crate) fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId
 /// If the file system refuses an operation.
 pub(crate) fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     forget(layout, name, &[])?;
-    atomic::remove_dir(&layout.at(&layout.live().join(name.as_str())))
+    atomic::remove_dir_at_once(&layout.at(&layout.live().join(name.as_str())))
 }
 
 /// Removes stored generations, except those that are needed and the youngest that have served.
@@ -217,23 +229,31 @@ pub(crate) fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationI
         stored.into_iter().map(|(_, id)| id).partition(|id| dir.join(id.as_str()).join(SERVED).exists());
     let superfluous = served.len().saturating_sub(HISTORY);
     for id in served.into_iter().take(superfluous).chain(failed).filter(|id| !needed.contains(id)) {
-        atomic::remove_dir(&dir.join(id.as_str()))?;
+        atomic::remove_dir_at_once(&dir.join(id.as_str()))?;
     }
     Ok(())
 }
 
-/// Removes what killed commands had begun to store, for all services.
+/// Removes what killed commands had begun to store, for all services and functions.
 ///
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn sweep(layout: &Layout) -> io::Result<()> {
     for dir in [layout.live(), layout.histories()] {
+        atomic::sweep(&layout.at(&dir))?;
         for service in atomic::entries(&layout.at(&dir))? {
             atomic::sweep(service.path())?;
         }
     }
+    let declarations = layout.at(&layout.declaration_dirs()[0]);
+    for entry in atomic::entries(&declarations)? {
+        if entry.file_name().ends_with(".d") && entry.file_type()?.is_dir() {
+            atomic::sweep(entry.path())?;
+        }
+    }
     let (failures, stopped) = (layout.failures(), layout.stopped());
-    for dir in [&layout.declaration_dirs()[0], &failures, &stopped, layout.runtime_units()] {
+    let declared = [&layout.declaration_dirs()[0], &layout.function_dirs()[0]].map(Utf8PathBuf::as_path);
+    for dir in declared.into_iter().chain([&*failures, &*stopped, layout.runtime_units()]) {
         atomic::sweep(&layout.at(dir))?;
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! Finding and reading declarations: the search path, masks, drop-ins and files.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -14,6 +13,7 @@ use super::{DECLARATION, PROVENANCE};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Node;
 use crate::layout::{Layout, Scope};
+use crate::listing;
 use crate::model::{DropIn, File};
 use crate::names::ServiceName;
 use crate::parallel::in_parallel;
@@ -385,7 +385,7 @@ pub(crate) fn load(
         source: location.dir.join(DECLARATION),
         name: location.name,
         // Only pods have templates; the generator does not read the record of other services.
-        variables: if document.get(&path!["pod"]).is_some() { variables(dir) } else { BTreeMap::new() },
+        variables: if document.get(&path!["pod"]).is_some() { variables(dir, shown)? } else { BTreeMap::new() },
         document,
         group,
         drop_ins,
@@ -394,13 +394,22 @@ pub(crate) fn load(
 }
 
 /// Reads the variables of `service declare`; a declaration that was written by hand has none.
-fn variables(dir: &Utf8Path) -> BTreeMap<String, String> {
+///
+/// # Errors
+/// If the record cannot be read: with other variables the service would be another one.
+fn variables(dir: &Utf8Path, shown: &Utf8Path) -> Result<BTreeMap<String, String>, Diagnostic> {
     #[derive(Deserialize)]
     struct Record {
         variables: BTreeMap<String, String>,
     }
-    let text = fs::read(dir.join(PROVENANCE)).unwrap_or_default();
-    serde_json::from_slice(&text).map(|Record { variables }| variables).unwrap_or_default()
+    let record = listing::read(&dir.join(PROVENANCE)).and_then(|text| match text {
+        None => Ok(BTreeMap::new()),
+        Some(text) => Ok(serde_json::from_slice(&text).map(|Record { variables }| variables)?),
+    });
+    record.map_err(|error| {
+        let message = format!("the variables of the declaration cannot be read: {error}");
+        Diagnostic::of_file(&shown.join(PROVENANCE), message, "declare the service again, with its variables")
+    })
 }
 
 /// Reads the document of one service: `service.toml` with drop-ins and defaults. The file is in `dir`; errors name it

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 
 use super::engine::environment;
+use super::tag;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Node, Value};
 use crate::path;
@@ -12,6 +13,9 @@ use crate::source::read;
 
 /// Lists the variables that a template uses; None if it does not parse.
 pub(super) fn names_in(text: &str) -> Option<BTreeSet<String>> {
+    if tag::too_long(text).is_some() {
+        return None;
+    }
     let environment = environment();
     let globals: BTreeSet<_> = environment.globals().map(|(name, _)| name.to_owned()).collect();
     let used = environment.template_from_str(text).ok()?.undeclared_variables(false);

@@ -6,4 +6,5 @@ pub mod figure;
 pub mod image;
 pub mod load;
 pub mod machine;
+pub mod recorded;
 pub mod vm;

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::command::{Output, host, sibling};
 use crate::machine::SCRATCH;
+use crate::recorded::Recorded;
 
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 /// Longer than the agent lets a command take.
@@ -83,6 +84,15 @@ pub struct Vm {
 impl Vm {
     /// Boots a fresh machine with `layer` laid over the suite's root, and waits until it has come up.
     pub fn boot(suite: &str, layer: &Path) -> Self {
+        Self::start(suite, layer, &[])
+    }
+
+    /// Boots a machine that has a recorded disk as well, /dev/vdc.
+    pub fn boot_with(suite: &str, layer: &Path, disk: &Recorded) -> Self {
+        Self::start(suite, layer, &disk.arguments())
+    }
+
+    fn start(suite: &str, layer: &Path, more: &[String]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let built = host(Command::new(env!("CARGO_MANIFEST_DIR").to_owned() + "/build-vm").arg(suite));
         let built = PathBuf::from(built.expect("build-vm").trim());
@@ -103,6 +113,7 @@ impl Vm {
             // What is written goes to a temporary file without a name.
             .args(["-drive", &drive(built.join("disk.img"), "snapshot=on,cache=unsafe")])
             .args(["-drive", &drive(dir.join("brought.tar"), "readonly=on")])
+            .args(more)
             .args(["-chardev", "stdio,id=agent,signal=off", "-device", "virtio-serial"])
             .args(["-device", "virtserialport,chardev=agent,name=agent"])
             .arg("-serial")

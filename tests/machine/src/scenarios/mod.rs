@@ -24,6 +24,7 @@ mod overrides;
 mod package;
 mod parts;
 mod plan;
+mod power;
 mod proxy;
 mod queries;
 mod rollback;
@@ -46,10 +47,14 @@ use crate::scenario::Scenario;
 
 const ALL: &[&[Scenario]] = &[
     enforcement::SCENARIOS, // first, since the longest
+    power::SCENARIOS,
     harness::SCENARIOS,
     attacks::state::SCENARIOS,
+    attacks::flood::SCENARIOS,
     attacks::files::SCENARIOS,
     attacks::secrets::SCENARIOS,
+    attacks::generator::SCENARIOS,
+    attacks::host::SCENARIOS,
     attacks::functions::SCENARIOS,
     updates::SCENARIOS,
     engines::SCENARIOS,

@@ -10,7 +10,7 @@ use crate::scenario::scenarios;
 
 scenarios!("attacks":
     variable_adds_no_key: "a variable's value has a quote and lines of TOML" => "it is one string; the declaration has no other keys",
-    template_ends: "a template loops for ever, or makes a text of gigabytes" => "`check` refuses it, with its place",
+    template_ends: "a template loops for ever, makes a text of gigabytes, or nests without end" => "`check` refuses it, with its place",
     administration_is_private: "a local user asks Caddy's admin endpoint for a route to a deployment's socket" => "nobody answers him",
     own_options_are_judged,
     failed_reload_is_told: "Caddy cannot bind a site, or its admin endpoint is off" => "`declare` says so and fails; the previous routes serve, and `daemon-reload` mends what can be",
@@ -78,17 +78,32 @@ fn variable_adds_no_key(m: &mut Machine) {
 
 fn template_ends(m: &mut Machine) {
     Shop::new(1).write(m);
-    for template in [
+    let chain = |begin: &str, link: &str, end: &str| format!("{{{{ {begin}{}{end} }}}}", link.repeat(100_000));
+    let chains = [
+        chain("", "-", "1"),
+        chain("", "not ", "1"),
+        chain("1", "+1", ""),
+        chain("1", "|e", ""),
+        chain("VERSION", ".a", ""),
+        chain("VERSION", "[0]", ""),
+        chain("", "(", ""),
+        chain("", "[", ""),
+        chain("1", " if 1 else 1", ""),
+        chain("\"}}\" ~ ", "-", "1"),
+        "{% if 1 %}".repeat(50_000),
+    ];
+    let templates = [
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "{% set x = \"a\" * 3000000000 %}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% set ns = namespace(x=\"aaaaaaaaaaaaaaaa\") %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
         "{% include \"/etc/shadow\" %}",
         "{{ \"%999999999d\" | format(1) }}",
-    ] {
+    ];
+    for template in templates.into_iter().chain(chains.iter().map(String::as_str)) {
         m.write(&format!("{}/x.j2", shop::DIR), template);
         let refused = m.try_run(&format!("ulimit -v 3000000; timeout 60 conductor check {} VERSION=1", shop::DIR));
-        assert_eq!(refused.status, 3, "{template}: {refused}");
+        assert_eq!(refused.status, 3, "{}: {refused}", &template[..template.len().min(100)]);
         assert!(refused.stderr.contains("x.j2"), "{refused}");
     }
 }

@@ -16,6 +16,9 @@ scenarios!("attacks":
     declarations_out_of_reach: "the declarations, one of them or its service.toml are links to nothing or loops" => STAYS,
     garbled_state: "target.json, model.json or units.json of a running service is empty, cut, garbage or a directory"
         => "others are reloaded, a process that is killed comes back, and the next `daemon-reload` restores the file",
+    garbled_history: "stored generations lose files or their declaration, or are links, files or unreadable; foreign names are beside \
+        them; the files of the one that runs are garbage"
+        => "no command hangs or panics, what runs serves, and the next declare stores the files again",
     names_of_others: "a service is called like a user of the machine, or like conductor's own units"
         => "its processes are another user's, and conductor's names are refused",
 );
@@ -108,6 +111,60 @@ fn garbled_state(m: &mut Machine) {
             m.run(&format!("test -f {file} && head -c 1 {file} | grep -q '{{' && tail -c 1 {file} | grep -q '}}'"));
         }
     }
+}
+
+/// What happens to a stored generation, in $old below the service's history.
+const GARBLED: &[&str] = &[
+    "rm $old/declared/service.toml",
+    ": >$old/declared/service.toml",
+    "rm -r $old/files",
+    "rm -r $old/declared",
+    "rm -r $old/files; ln -s /etc $old/files",
+    "rm -r $old/declared; ln -s loop $old/declared",
+    "mkdir foreign; touch 0123456789ab; ln -s / 0123456789ac",
+    "rm $old/served; mkdir $old/served",
+    "chmod 000 $old",
+    "touch -d 2035-01-01 $old",
+    "rm -r $old; ln -s $new $old",
+    "head -c 400 /dev/urandom >$old/declared/service.toml",
+];
+
+fn garbled_history(m: &mut Machine) {
+    let shop = Shop::new(1);
+    let generations = ["1", "2", "3"].map(|version| {
+        shop.declare(m, version);
+        shop::generation(m)
+    });
+    let history = "/var/lib/conductor/generations/shop";
+    let place = format!("cd {history}; old={}; new={}", generations[1], generations[2]);
+    for garble in GARBLED {
+        m.run(&format!("cp -a {history} /root/history; {place}; {garble}"));
+        for command in [
+            &format!("service rollback shop {}", generations[1]),
+            "service rollback shop",
+            "service status shop",
+            "service history shop",
+            "plan",
+            "check",
+            "daemon-reload",
+            "service declare /root/shop VERSION=4",
+        ] {
+            let output = m.try_run(&format!("timeout 60 conductor {command}"));
+            assert!(output.status <= 4 && !output.stderr.contains("panicked"), "{garble}: {command}: {output}");
+            shop::get(m);
+        }
+        shop::assert_serves(m, "4", 1);
+        m.run(&format!("rm -rf {history}; mv /root/history {history}"));
+        shop.declare(m, "3");
+    }
+    let running = format!("{history}/{}/files/app", shop::generation(m));
+    m.run(&format!("echo garbage >/root/garbage; chmod 755 /root/garbage; mv /root/garbage {running}"));
+    m.run("conductor daemon-reload");
+    assert!(shop::get(m).starts_with("3 "), "its process goes on");
+    shop.declare(m, "3");
+    m.run(&format!("cmp {DECLARED}/app {running}"));
+    m.run("systemctl restart shop");
+    shop::assert_serves(m, "3", 1);
 }
 
 fn names_of_others(m: &mut Machine) {
