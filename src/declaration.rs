@@ -264,6 +264,8 @@ pub enum Strategy {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Hooks {
+    pub(crate) release: Hook,
+    pub(crate) post_release: Hook,
     pub pre_start: Hook,
     pub(crate) post_start: Hook,
     pub(crate) pre_stop: Hook,

@@ -35,6 +35,8 @@ const MAX_SLOTS: u32 = 512;
 const MAX_TEXT: usize = 128 << 10;
 /// The longest name of a unit whose directory `NAME.wants` has at most 255 characters.
 const MAX_UNIT_NAME: usize = 255 - ".wants".len();
+/// The time limit of the hooks that run once for a generation: a migration takes longer than what starts a process.
+const RELEASE_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// The longest time span: systemd counts microseconds in 64 bits, and timeouts are added and multiplied.
 const MAX_SPAN: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -327,10 +329,15 @@ impl Resolver<'_> {
     }
 
     fn hooks(&mut self, hooks: declaration::Hooks) -> Hooks {
-        let declaration::Hooks { pre_start, post_start, pre_stop, drain, post_stop, timeout } = hooks;
+        let declaration::Hooks { release, post_release, pre_start, post_start, pre_stop, drain, post_stop, timeout } =
+            hooks;
         let limit = self.span(&path!["hooks", "timeout"], timeout, Duration::from_secs(30));
+        let release = self.hook(&path!["hooks", "release"], release, RELEASE_LIMIT);
+        let post_release = self.hook(&path!["hooks", "post_release"], post_release, RELEASE_LIMIT);
         let mut hook = |name: &str, hook| self.hook(&path!["hooks", name], hook, limit);
         Hooks {
+            release,
+            post_release,
             pre_start: hook("pre_start", pre_start),
             post_start: hook("post_start", post_start),
             pre_stop: hook("pre_stop", pre_stop),

@@ -26,6 +26,7 @@ pub(crate) mod ports;
 pub(crate) mod proposal;
 pub(crate) mod provenance;
 pub(crate) mod record;
+pub(crate) mod release;
 pub(crate) mod remove;
 pub(crate) mod rollback;
 pub(crate) mod rollout;

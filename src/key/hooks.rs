@@ -18,6 +18,20 @@ pub(crate) const TIMEOUT: Key = Key {
 
 pub(crate) const KEYS: &[Key] = &[
     Key {
+        name: "release",
+        example: "[\"./migrate\"]",
+        meaning: "Runs once for a generation, before its first deployment starts, with the service's user, sandbox and \
+                  environment; if it fails, nothing is touched. Its time limit is 10min unless it has one of its own.",
+        ..HOOK
+    },
+    Key {
+        name: "post_release",
+        example: "[\"./notify\"]",
+        meaning: "Runs once for a generation, when it alone serves; if it fails, that is logged. Its time limit is 10min \
+                  unless it has one of its own.",
+        ..HOOK
+    },
+    Key {
         name: "pre_start",
         example: "[\"./migrate\"]",
         meaning: "Runs before the process starts.",

@@ -19,9 +19,13 @@ pub(crate) struct Deploy {
     pub(crate) restarted_at: Option<String>,
 }
 
-/// Commands that run around a deployment's process.
+/// Commands that run once for a generation, and those around the process of each deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
+    /// Before the first deployment of a generation starts.
+    pub(crate) release: Option<Hook>,
+    /// When a generation alone serves.
+    pub(crate) post_release: Option<Hook>,
     pub pre_start: Option<Hook>,
     pub(crate) post_start: Option<Hook>,
     pub(crate) pre_stop: Option<Hook>,

@@ -40,7 +40,9 @@ impl Service {
             Strategy::BlueGreen | Strategy::Recreate => 1,
         };
         let pull = if self.process.engine.has_images() { PULL } else { Duration::ZERO };
-        2 * batches * (self.start_time() + self.stop_time()) + pull
+        let Hooks { release, post_release, .. } = &self.hooks;
+        let once: Duration = [release, post_release].into_iter().flatten().map(hook_limit).sum();
+        2 * batches * (self.start_time() + self.stop_time()) + pull + once
     }
 
     /// Returns the time limit of stopping all deployments in parallel.

@@ -28,6 +28,16 @@ impl Failure {
     pub(crate) fn failed(why: impl ToString) -> Self {
         Self::Failed(why.to_string())
     }
+
+    /// Returns the failure as one text.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Usage(why) | Self::Failed(why) => why,
+            Self::Declaration(errors) => Error::from(errors).0,
+            Self::Busy(name) => format!("another command holds the lock of {name}"),
+            Self::Io(error) => error.to_string(),
+        }
+    }
 }
 
 impl From<Diagnostics> for Failure {

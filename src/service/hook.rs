@@ -17,7 +17,7 @@ use crate::service::machine::Machine;
 use crate::service::plan::{Plan, Present};
 use crate::service::record::Record;
 use crate::service::rollout::{self, Rollout};
-use crate::service::{change, notes, permit, ports, provenance, store};
+use crate::service::{change, notes, permit, ports, provenance, release, store};
 use crate::source::search::{self, Location};
 use crate::tree::Entry;
 use crate::{atomic, compile};
@@ -150,13 +150,17 @@ impl<'a> Hook<'a> {
         let began = Instant::now();
         let (machine, before) = (self.machine, present.target);
         let open_ports = listing.open_ports(&self.name);
-        let outcome = Rollout { machine, compiled, variables, before, open_ports }.run(&plan);
+        // A release that fails has touched nothing: it is an entry of the history as a rollout that fails is.
+        let released = if plan.start.is_empty() { Ok(()) } else { release::before(&machine, compiled) };
+        let rollout = Rollout { machine, compiled, variables, before, open_ports };
+        let outcome = released.and_then(|()| rollout.run(&plan));
         if !plan.actions.is_empty() {
             let failure = outcome.as_ref().err().map(ToString::to_string);
             record.end(self.machine.layout, &self.name, began.elapsed(), failure)?;
         }
         if outcome.is_ok() {
             store::served(self.machine.layout, &self.name, &compiled.id)?;
+            release::after(&machine, compiled);
         }
         let there = state::list(self.machine.layout, &self.name)?;
         let needed = rollout::in_use(&there);

@@ -15,13 +15,16 @@ use crate::deployment::state;
 use crate::expansion::for_systemd;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Target};
-use crate::model::{CommandScope, RunCommand, Service, program_path};
+use crate::model::{self, CommandScope, Hook, RunCommand, Service, program_path};
 use crate::names::{Deployment, GenerationId, ServiceName};
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::service::store;
 use crate::tree::Tree;
-use crate::{atomic, compile};
+use crate::{atomic, compile, timespan};
+
+/// The number of lines that are quoted of a hook that failed.
+const QUOTED_LINES: u32 = 20;
 
 /// The generation of a service whose commands are run.
 pub(crate) struct Generation {
@@ -67,6 +70,42 @@ impl Generation {
         Ok(Self { service, id, units, deployment, is_live: true })
     }
 
+    /// Returns a compiled generation that is about to be live.
+    pub(crate) fn of(machine: &Machine, compiled: &Compiled) -> Self {
+        let units = compiled.units(machine.layout, &machine.target());
+        let (service, id) = (compiled.service.clone(), compiled.id.clone());
+        Self { service, id, units, deployment: None, is_live: true }
+    }
+
+    /// Runs a hook of the generation in a unit of its own, which logs as the service does, within the hook's time limit.
+    ///
+    /// # Errors
+    /// Why it failed, with its last words.
+    pub(crate) fn run_hook(&self, machine: &Machine, name: &str, hook: &Hook) -> Result<()> {
+        let unit = format!("{}-{name}-{}.service", self.service.name, self.id);
+        let units = std::slice::from_ref(&unit);
+        // One that was left by a hook that was killed.
+        machine.manager.stop(units)?;
+        self.in_unit(machine, &unit, None, || {
+            let mut run = self.systemd_run(machine, &unit, &hook.command);
+            run.arg(format!("--property=RuntimeMaxSec={}", timespan::format(hook.timeout)));
+            if self.await_end(machine, &unit, run, &hook.command, &[])? == 0 {
+                return Ok(());
+            }
+            let shown = machine.manager.show(&unit, &["Result", "ExecMainStatus"])?;
+            let shown = |name: &str| shown.get(name).map_or("", String::as_str);
+            let why = match (shown("Result"), shown("ExecMainStatus")) {
+                ("timeout", _) => format!("did not end within {}", timespan::format(hook.timeout)),
+                ("exit-code", status) => format!("exited with status {status}"),
+                ("signal" | "core-dump", signal) => format!("was killed by signal {signal}"),
+                (result, _) => format!("failed: {result}"),
+            };
+            let journal = machine.manager.journal(&unit, QUOTED_LINES);
+            machine.manager.reset_failed(units);
+            Err(Failure::Failed(format!("{} {why}\n{journal}", hook.command).trim_end().to_owned()))
+        })
+    }
+
     /// Runs one of the commands with further arguments and returns its exit code.
     ///
     /// # Errors
@@ -77,12 +116,28 @@ impl Generation {
             CommandScope::Deployment => Some(self.deployment(machine)?),
         };
         let unit = format!("{}-run-{name}-{}.service", self.service.name, std::process::id());
-        // systemd reads drop-ins of transient units, too: this one makes the unit like the deployments' unit.
+        self.in_unit(machine, &unit, deployment.as_ref(), || {
+            let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+            let mut run = self.systemd_run(machine, &unit, &command.exec);
+            run.args(["--collect", if is_interactive { "--pty" } else { "--pipe" }]);
+            self.await_end(machine, &unit, run, &command.exec, given)
+        })
+    }
+
+    /// Works while a transient unit of this name would be like the deployments' unit.
+    fn in_unit<T>(
+        &self,
+        machine: &Machine,
+        unit: &str,
+        deployment: Option<&Deployment>,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        // systemd reads drop-ins of transient units, too.
         let drop_in = machine.layout.runtime_units().join(format!("{unit}.d"));
         fs::create_dir_all(&drop_in)
-            .and_then(|()| fs::write(drop_in.join("50-deployment.conf"), self.drop_in(deployment.as_ref())))
+            .and_then(|()| fs::write(drop_in.join("50-deployment.conf"), self.drop_in(deployment)))
             .map_err(|error| Failure::Failed(format!("could not write {drop_in}: {error}")))?;
-        let outcome = self.execute(machine, &unit, command, given);
+        let outcome = work();
         atomic::remove_dir(&drop_in)?;
         outcome
     }
@@ -117,21 +172,31 @@ impl Generation {
         drop_in
     }
 
-    /// Runs the command in a transient unit and returns its exit code.
-    fn execute(&self, machine: &Machine, unit: &str, command: &RunCommand, given: &[String]) -> Result<u8> {
-        let files = machine.layout.files(&self.service.name, &self.id);
-        let Some((program, arguments)) = command.exec.0.split_first() else { return Ok(0) };
+    /// Returns the beginning of a call of systemd-run(1) that waits for the end of a transient unit.
+    fn systemd_run(&self, machine: &Machine, unit: &str, command: &model::Command) -> Command {
         let mut run = Command::new("systemd-run");
         if machine.layout.scope == Scope::User {
             run.arg("--user");
         }
-        let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
-        run.args(["--quiet", "--wait", "--collect", "--service-type=exec"])
-            .arg(if is_interactive { "--pty" } else { "--pipe" })
+        run.args(["--quiet", "--wait", "--service-type=exec"])
             .arg(format!("--unit={unit}"))
-            .arg(format!("--description={}: {}", self.service.name, command.exec))
-            .env("SYSTEMD_TINT_BACKGROUND", "0")
-            .arg("--")
+            .arg(format!("--description={}: {command}", self.service.name))
+            .env("SYSTEMD_TINT_BACKGROUND", "0");
+        run
+    }
+
+    /// Runs a command with further arguments by systemd-run(1) and returns its exit code.
+    fn await_end(
+        &self,
+        machine: &Machine,
+        unit: &str,
+        mut run: Command,
+        command: &model::Command,
+        given: &[String],
+    ) -> Result<u8> {
+        let files = machine.layout.files(&self.service.name, &self.id);
+        let Some((program, arguments)) = command.0.split_first() else { return Ok(0) };
+        run.arg("--")
             .arg(program_path(&files, program))
             .args(arguments.iter().map(|word| for_systemd(word)))
             // systemd expands variables in the declared command, but must not in arguments of the command line.

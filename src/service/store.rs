@@ -15,7 +15,7 @@ use crate::service::overrides;
 use crate::source::{DECLARATION, PROVENANCE, files};
 use crate::target::Target;
 use crate::tree::{Entry, Tree};
-use crate::{atomic, live, write};
+use crate::{atomic, listing, live, write};
 
 /// The number of stored generations of a service's history.
 const HISTORY: usize = 5;
@@ -23,6 +23,9 @@ const HISTORY: usize = 5;
 pub(crate) const FILES: &str = "files";
 /// Below a stored generation: its declaration, to roll back to.
 pub(crate) const DECLARED: &str = "declared";
+/// The files in a stored generation that say that its `hooks.release` and `hooks.post_release` have run.
+pub(crate) const RELEASED: &str = "released";
+pub(crate) const POST_RELEASED: &str = "post-released";
 /// Below the stored declaration: the administrator's drop-ins that are part of the generation.
 pub(crate) const OVERRIDES: &str = "overrides";
 /// The file in a stored generation whose time is that of its last use.
@@ -106,6 +109,22 @@ fn refresh(place: &Utf8Path, declared: &Tree) -> io::Result<()> {
 /// If the file system refuses an operation.
 pub(crate) fn served(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
     atomic::write_from_beside(&layout.at(&layout.stored(name, id)).join(SERVED), b"")
+}
+
+/// Returns whether a note of a generation is there: RELEASED or POST_RELEASED.
+///
+/// # Errors
+/// If that cannot be known.
+pub(crate) fn has_note(layout: &Layout, name: &ServiceName, id: &GenerationId, note: &str) -> io::Result<bool> {
+    listing::exists(&layout.at(&layout.stored(name, id)).join(note))
+}
+
+/// Writes a note of a generation.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn note(layout: &Layout, name: &ServiceName, id: &GenerationId, note: &str) -> io::Result<()> {
+    atomic::write(&layout.at(&layout.stored(name, id)).join(note), b"")
 }
 
 /// Makes a generation that is used again the youngest.

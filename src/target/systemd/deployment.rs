@@ -127,7 +127,7 @@ fn passed_through(passed: &Systemd) -> Vec<Line<'_>> {
 /// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one
 /// that an administrator has put into a drop-in.
 fn runs_declared(service: &Service, passed: &Systemd) -> bool {
-    let Hooks { pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
+    let Hooks { release: _, post_release: _, pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
     let hooks = [pre_start, post_start, pre_stop, post_stop].into_iter().any(Option::is_some) || drain.is_some();
     let added = passed.drop_ins.iter().flat_map(|drop_in| unitfile::lines(&drop_in.content)).any(|line| runs(&line));
     !service.process.engine.is_privileged() || hooks || added || matches!(service.health.check, Check::Exec { .. })

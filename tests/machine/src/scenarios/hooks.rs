@@ -16,6 +16,8 @@ scenarios!("hooks":
     hanging_post_stop_is_ended,
     drain_hook_has_what_requests_leave,
     hooks_run_in_order_as_the_service,
+    release_runs_once: "a release fails, hangs or is killed with the rollout; the machine reboots; processes crash"
+        => "nothing was touched by a release that did not succeed, and one that did is not repeated",
     hooks_that_fail: "each of a deployment's hooks fails"
         => "those of the start refuse the version, those of the stop hold nothing up; no request fails",
 );
@@ -211,4 +213,68 @@ fn hooks_that_fail(m: &mut Machine) {
     assert_eq!(seen.failed, 0, "{seen}");
     assert_eq!(m.failed_units(), Vec::<String>::new());
     m.note(seen);
+}
+
+/// A declaration whose releases write down who ran them, and do what /root/shop/release says.
+const RELEASES: &str = "[hooks]
+release = { command = ['./note', 'release', '$1', '${VERSION}'], timeout = '3s' }
+post_release = ['./note', 'post-release', '$1', '${VERSION}']
+[systemd.service]
+StateDirectory = 'shop'
+";
+
+fn release_runs_once(m: &mut Machine) {
+    let note = |m: &Machine, then: &str| {
+        let text = format!(
+            "#!/bin/sh\necho \"$1 $2 $3 $(id -un) ${{CONDUCTOR_INSTANCE:-none}}\" >>$STATE_DIRECTORY/log\n{then}\n"
+        );
+        m.write_executable("/root/shop/note", &text);
+    };
+    let log = |m: &Machine| m.run("cat /var/lib/private/shop/log 2>/dev/null || true");
+    let shop = Shop::new(3).extra(RELEASES);
+    note(m, "");
+    shop.declare(m, "1");
+    let both = |version: u32| {
+        format!("release $1 {version} conductor-shop none\npost-release $1 {version} conductor-shop none\n")
+    };
+    assert_eq!(log(m), both(1));
+    let first = shop::generation(m);
+    m.run("systemctl kill --signal=KILL --kill-whom=main 'shop-*@1.service'; conductor service scale shop 4; conductor daemon-reload");
+    m.until("all are back", 20 * SECOND, || shop::deployments(m) == shop::active(&first, 1..=4));
+    m.run("systemctl restart shop");
+    m.reboot();
+    m.until("it serves after a boot", 60 * SECOND, || shop::deployments(m) == shop::active(&first, 1..=4));
+    assert_eq!(log(m), both(1), "not again");
+
+    for (what, then, told) in [
+        ("fails", "echo the schema is newer >&2; exit 4", "exited with status 4"),
+        ("hangs", "sleep 3600 & sleep 3600", "did not end within 3s"),
+        ("is killed", "kill -KILL $$", "was killed by signal 9"),
+    ] {
+        note(m, then);
+        let load = m.load(shop::load());
+        let refused = shop.try_declare(m, "2");
+        let seen = load.stop();
+        assert_eq!((refused.status, seen.failed), (1, 0), "{what}: {refused} {seen}");
+        assert!(refused.stderr.contains(told) && refused.stderr.contains("hooks.release"), "{what}: {refused}");
+        assert_eq!(shop::deployments(m), shop::active(&first, 1..=4), "{what}");
+        assert_eq!(m.failed_units(), Vec::<String>::new(), "{what}");
+        assert_eq!(left(m), "", "{what}");
+    }
+    note(m, "");
+    shop.declare(m, "2");
+    let second = shop::generation(m);
+    assert!(second != first && log(m).ends_with(&both(2)), "{}", log(m));
+    // Back and forth: both have been released.
+    let before = log(m);
+    m.run("conductor service rollback shop; conductor service rollback shop");
+    assert_eq!((shop::generation(m), log(m)), (second, before));
+    // Somebody stops the service in the middle of a release.
+    note(m, "sleep 2");
+    let declaring = m.spawn(&format!("{} || true", shop::command("3")));
+    m.until("the release runs", 20 * SECOND, || log(m).ends_with("release $1 3 conductor-shop none\n"));
+    m.run("systemctl stop shop");
+    declaring.finish();
+    assert_eq!((left(m).as_str(), shop::deployments(m).len()), ("", 0));
+    assert_eq!(m.run("systemctl list-units --plain --no-legend 'shop-*'"), "");
 }

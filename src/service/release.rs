@@ -1,0 +1,39 @@
+//! `hooks.release` and `hooks.post_release`: commands that run once for a generation.
+
+use crate::compile::host::Compiled;
+use crate::error::{Error, Result};
+use crate::log::note;
+use crate::model::Hook;
+use crate::service::failure::Failure;
+use crate::service::machine::Machine;
+use crate::service::run::Generation;
+use crate::service::store::{self, POST_RELEASED, RELEASED};
+
+/// Runs `hooks.release` of a generation whose first deployment is about to start, unless it has run before: not again
+/// after a crash, a reboot or a rollback.
+///
+/// # Errors
+/// If it fails; nothing was started or stopped then.
+pub(crate) fn before(machine: &Machine, compiled: &Compiled) -> Result<()> {
+    once(machine, compiled, "release", compiled.service.hooks.release.as_ref(), RELEASED)
+}
+
+/// Runs `hooks.post_release` of a generation that alone serves, unless it has run before. The generation serves, whatever
+/// it does: a failure is logged.
+pub(crate) fn after(machine: &Machine, compiled: &Compiled) {
+    let hook = compiled.service.hooks.post_release.as_ref();
+    if let Err(error) = once(machine, compiled, "post_release", hook, POST_RELEASED) {
+        note!("{error}");
+    }
+}
+
+fn once(machine: &Machine, compiled: &Compiled, name: &str, hook: Option<&Hook>, note: &str) -> Result<()> {
+    let Some(hook) = hook else { return Ok(()) };
+    let (layout, service, id) = (machine.layout, &compiled.service.name, &compiled.id);
+    if store::has_note(layout, service, id, note)? {
+        return Ok(());
+    }
+    let failed = |why: Failure| Error(format!("{service}: hooks.{name} of generation {id}: {}", why.into_text()));
+    Generation::of(machine, compiled).run_hook(machine, name, hook).map_err(failed)?;
+    Ok(store::note(layout, service, id, note)?)
+}
