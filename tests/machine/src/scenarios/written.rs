@@ -11,6 +11,7 @@ scenarios!("written":
     what_editors_leave,
     names_that_were_typed,
     directories_that_generations_share,
+    machine_in_the_default_sandbox,
 );
 
 /// An HTTP server on the passed socket, which answers with its arguments and environment.
@@ -191,4 +192,30 @@ fn directories_that_generations_share(m: &mut Machine) {
         assert_eq!(m.run("ls -d /run/shared /run/private/shared 2>/dev/null || true"), "", "{user}");
         m.run("rm -rf /var/lib/shared /var/lib/private/shared");
     }
+}
+
+/// What runtimes ask a machine when they start: processors, memory, load, interfaces, addresses, the limits of files; and
+/// what servers do to a socket of their own.
+const LOOK: &str = r#"#!/usr/bin/python3
+import os, socket, resource
+print("processors", os.cpu_count() == len(os.sched_getaffinity(0)) and open("/proc/cpuinfo").read().count("processor\t") > 0)
+print("memory", int(open("/proc/meminfo").readline().split()[1]) > 0)
+print("load", len(os.getloadavg()) == 3 and open("/proc/stat").readline().startswith("cpu "))
+print("interfaces", [name for _, name in socket.if_nameindex() if name == "lo"] == ["lo"])
+print("addresses", len(socket.getaddrinfo("localhost", 80)) > 0)
+print("limits", int(open("/proc/sys/fs/file-max").read()) > 0 and resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 1024)
+own = socket.socket(socket.AF_UNIX)
+own.bind("/tmp/own")
+os.chmod("/tmp/own", 0o660)
+print("socket", oct(os.stat("/tmp/own").st_mode & 0o777) == "0o660")
+"#;
+
+fn machine_in_the_default_sandbox(m: &mut Machine) {
+    write(m, "looks", &format!("{PLAIN}[commands.look]\nexec = [\"./look.py\"]\n"));
+    m.write_executable("/root/looks/look.py", LOOK);
+    m.run("conductor service declare /root/looks");
+    let seen = m.run("conductor run looks look");
+    let expected = ["processors", "memory", "load", "interfaces", "addresses", "limits", "socket"];
+    assert_eq!(seen.lines().collect::<Vec<_>>(), expected.map(|what| format!("{what} True")), "{seen}");
+    m.run("conductor service rm looks");
 }
