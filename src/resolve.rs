@@ -167,6 +167,7 @@ impl Resolver<'_> {
             group: None,
         };
         self.runtime_directory(&service, &systemd);
+        self.start_limit(&systemd);
         Model { service, systemd }
     }
 

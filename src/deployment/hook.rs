@@ -19,6 +19,7 @@ use crate::engine::podman::arguments::removal;
 use crate::engine::podman::host;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
+use crate::live;
 use crate::log::note;
 use crate::model::{Check, Health, ListenKind, Service};
 use crate::names::Deployment;
@@ -281,6 +282,12 @@ fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
     let _ = state::write_failure(layout, deployment, &unready(why));
 }
 
+/// Returns whether the declaration limits how often the deployment may start.
+fn has_start_limit(layout: &Layout, deployment: &Deployment) -> bool {
+    let model = live::model(layout, &deployment.service, &deployment.generation);
+    model.is_ok_and(|model| model.systemd.has_start_limit())
+}
+
 /// Makes podman remove what is left of a deployment; an error is logged.
 pub(crate) fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
     let Ok(model) = deployment::model(layout, deployment) else { return };
@@ -330,7 +337,7 @@ pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment
         slot::withdraw(layout, deployment)?;
         return Ok(state::remove(layout, deployment)?);
     }
-    if state == Some(State::Ready) && state::age(layout, deployment) >= SERVED {
+    if state == Some(State::Ready) && state::age(layout, deployment) >= SERVED && !has_start_limit(layout, deployment) {
         // systemd never resets a unit's count of restarts, and from 254 on each waits longer than the last. That is for
         // processes that cannot run: for one that had served the count starts again.
         manager.reset_failed(&[deployment.unit()]);

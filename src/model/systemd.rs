@@ -23,6 +23,12 @@ pub struct Systemd {
 }
 
 impl Systemd {
+    /// Returns whether a deployment that crashes too often fails for good: `StartLimitIntervalSec=`, systemd.unit(5).
+    pub(crate) fn has_start_limit(&self) -> bool {
+        let is_limit = |directive: &&Directive| directive.name == "StartLimitIntervalSec";
+        self.unit.iter().rfind(is_limit).is_some_and(|directive| !matches!(directive.value.as_str(), "" | "0"))
+    }
+
     /// Returns whether the deployments have a `RuntimeDirectory=`, which all of them share.
     pub(crate) fn has_runtime_directory(&self) -> bool {
         self.service.iter().any(|directive| directive.name == "RuntimeDirectory" && !directive.value.is_empty())

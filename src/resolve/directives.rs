@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::declaration::{OneOrMany, Scalar};
 use crate::directive::{self, Section};
 use crate::document::Path;
-use crate::model::{Directive, Setting};
+use crate::model::{Directive, Setting, Systemd};
 use crate::path;
 use crate::resolve::{Resolver, unfit};
 
@@ -66,6 +66,21 @@ impl Resolver<'_> {
         lines
     }
 
+    /// Refuses what has no effect as long as systemd restarts deployments without limit, systemd.unit(5).
+    pub(crate) fn start_limit(&mut self, systemd: &Systemd) {
+        if systemd.has_start_limit() {
+            return;
+        }
+        for name in ["OnFailure", "StartLimitBurst"] {
+            if systemd.unit.iter().any(|directive| directive.name == name) {
+                let message = format!("{name}= has no effect: systemd restarts deployments without limit");
+                let remedy = "add StartLimitIntervalSec = \"1min\" and StartLimitBurst = 5: a deployment that starts more \
+                              often fails, until a rollout or `conductor service start` starts it again";
+                self.key_error(&path!["systemd", "unit", name], message, remedy);
+            }
+        }
+    }
+
     /// Checks a directive's value as systemd does; None if it has an error.
     fn value(&mut self, at: &Path, known: &directive::Directive, value: String) -> Option<Directive> {
         let value = value.trim().to_owned();
@@ -116,10 +131,8 @@ const OWNED: &[(&str, &str)] = &[
     ("RefuseManualStart", "remove it"),
     ("RefuseManualStop", "remove it"),
     ("CollectMode", "remove it"),
-    ("StartLimitIntervalSec", "remove it: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitInterval", "remove it: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitBurst", "remove it: deployments are restarted without limit, with a growing delay"),
-    ("StartLimitAction", "remove it: deployments are restarted without limit, with a growing delay"),
+    ("StartLimitInterval", "write StartLimitIntervalSec in [systemd.unit]"),
+    ("StartLimitAction", "write OnFailure with a unit that acts"),
     ("Type", "remove it: [health] determines when a deployment is ready"),
     ("ExecStart", "write command = […] in [exec]"),
     ("ExecStartPre", "write pre_start = […] in [hooks]"),

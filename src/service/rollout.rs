@@ -177,6 +177,10 @@ impl Rollout<'_> {
     /// start again, with other ports.
     fn start(&self, deployments: &[Deployment]) -> Result<()> {
         self.show_starting(deployments);
+        if self.compiled.systemd.has_start_limit() {
+            // systemd would refuse one that has crashed too often.
+            self.machine.manager.reset_failed(&deployments.iter().map(Deployment::unit).collect::<Vec<_>>());
+        }
         for attempt in 1.. {
             for deployment in deployments {
                 state::prepare(self.machine.layout, deployment)?;

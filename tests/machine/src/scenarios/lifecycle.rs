@@ -18,6 +18,8 @@ scenarios!("lifecycle":
         => "siblings take its slots, no request fails, and a reload starts it again",
     start_brings_back_what_is_missing: "deployments are stopped by hand, or together with a database that they require, which is then started or restarted"
         => "status says degraded or inactive, and `systemctl start` or `conductor service start` brings all of them back",
+    crash_loop_fails_if_that_is_declared: "a process crashes again and again, with StartLimitBurst= and OnFailure= in its declaration"
+        => "its deployment fails and the alert comes, siblings serve, and `conductor service start` starts it again",
     conductor_daemon_reload_does_what_is_due,
     boot_starts_what_is_wanted,
     removal_leaves_nothing,
@@ -179,6 +181,38 @@ fn start_brings_back_what_is_missing(m: &mut Machine) {
     m.run("systemctl kill --signal=KILL database; until systemctl is-failed --quiet database; do sleep 0.1; done");
     m.run("systemctl start database; systemctl start shop");
     assert!(serves(m), "{:?}", shop::deployments(m));
+}
+
+fn crash_loop_fails_if_that_is_declared(m: &mut Machine) {
+    m.write(
+        "/run/systemd/system/alert@.service",
+        "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo %i >>/run/alerts'\n",
+    );
+    m.run("systemctl daemon-reload");
+    let limit =
+        "[systemd.unit]\nOnFailure = \"alert@%n.service\"\nStartLimitIntervalSec = \"10min\"\nStartLimitBurst = 3\n";
+    Shop::new(2).extra(limit).declare(m, "1");
+    let generation = shop::generation(m);
+    let unit = format!("shop-{generation}@2.service");
+    let load = m.load(shop::load());
+    // Each has served for longer than a crash at the start takes.
+    for _ in 0..3 {
+        m.until("it runs", SECOND * 30, || m.prop(&unit, "ActiveState") == "active");
+        sleep(SECOND * 3 / 2);
+        m.run(&format!("systemctl kill --signal=KILL --kill-whom=main {unit}"));
+        m.until("it is gone", SECOND * 10, || m.prop(&unit, "ActiveState") != "active");
+    }
+    m.until("the alert comes", SECOND * 30, || m.try_run("test -s /run/alerts").success());
+    assert_eq!(m.read("/run/alerts"), format!("{unit}\n"));
+    assert_eq!(m.prop(&unit, "ActiveState"), "failed");
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=1));
+    assert!(m.run("conductor service list").contains("degraded"));
+    m.run("conductor service start shop");
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=2));
+    let seen = load.stop();
+    m.note(&seen);
+    m.run(&format!("systemctl kill --signal=KILL --kill-whom=main {unit}"));
+    m.until("it is back", SECOND * 30, || shop::deployments(m) == shop::active(&generation, 1..=2));
 }
 
 fn conductor_daemon_reload_does_what_is_due(m: &mut Machine) {
