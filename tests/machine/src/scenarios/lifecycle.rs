@@ -151,7 +151,8 @@ fn deployment_stopped_by_hand(m: &mut Machine) {
 }
 
 fn start_brings_back_what_is_missing(m: &mut Machine) {
-    m.write("/run/systemd/system/database.service", "[Service]\nExecStart=/bin/sleep infinity\n");
+    let database = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sleep infinity\n";
+    m.write("/run/systemd/system/database.service", database);
     m.run("systemctl daemon-reload; systemctl start database");
     let required = "[systemd.unit]\nRequires = \"database.service\"\nAfter = \"database.service\"\n";
     Shop::new(3).extra(required).declare(m, "1");
