@@ -4,6 +4,7 @@ pub(crate) mod connections;
 pub(crate) mod context;
 pub(crate) mod drain;
 pub(crate) mod endpoint;
+pub(crate) mod exit_status;
 pub mod health;
 pub(crate) mod hook;
 pub(crate) mod listener;

@@ -95,6 +95,11 @@ impl Diagnostic {
         }
     }
 
+    /// The dotted key that it concerns, or empty.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     fn position(&self) -> (&Utf8Path, usize) {
         match &self.location {
             Location::Position(position) => (&position.source.path, position.span.start),

@@ -222,6 +222,22 @@ impl Node {
         }
     }
 
+    /// Removes the key at `path`, or the nearest one above it: items of arrays keep their places. Returns the path of what
+    /// was removed.
+    pub(crate) fn remove(&mut self, path: &Path) -> Option<Path> {
+        let last = path.0.iter().rposition(|step| matches!(step, Step::Key(_)))?;
+        let (Step::Key(key), above) = path.0[..=last].split_last()? else { return None };
+        let parent = above.iter().try_fold(self, |node, step| match (&mut node.value, step) {
+            (Value::Table(table), Step::Key(key)) => table.get_mut(key),
+            (Value::Array(items), Step::Index(index)) => items.get_mut(*index),
+            _ => None,
+        });
+        match parent.map(|node| &mut node.value) {
+            Some(Value::Table(table)) => table.remove(key).map(|_| Path(path.0[..=last].to_vec())),
+            _ => None,
+        }
+    }
+
     /// Returns the items of an array; another value has none.
     pub(crate) fn items(&self) -> &[Self] {
         match &self.value {

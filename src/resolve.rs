@@ -7,7 +7,7 @@ mod directives;
 mod engine;
 pub(crate) mod function;
 mod health;
-mod links;
+pub(crate) mod links;
 pub(crate) mod routes;
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::directive::{self, Section};
 use crate::document::{Node, Path};
 use crate::expansion::is_name;
 use crate::key::File;
-use crate::key::mismatch::{example, mismatch};
+use crate::key::mismatch::{self, example};
 use crate::layout::Scope;
 use crate::model::{Deploy, Group, Hook, Hooks, Model, RunCommand, Service, Systemd};
 use crate::names::ServiceName;
@@ -60,19 +60,23 @@ const OF_PASSED_SOCKETS: &[&str] = &["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID
 /// Resolves one declaration for a host's version of systemd, if that is known.
 ///
 /// # Errors
-/// All errors of the declaration; of a document that does not have the type of a declaration, the first mismatch.
+/// All errors of the declaration.
 pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Model, Diagnostics> {
     let document = &declared.document;
-    let declaration: Declaration = document.read().map_err(|error| mismatch(File::Service, document, error))?;
+    let mut reading = mismatch::read::<Declaration>(File::Service, document);
+    let Some(declaration) = reading.value.take() else { return Err(reading.errors) };
     let mut resolver = Resolver { file: File::Service, document, declared, systemd, errors: Diagnostics::default() };
     let mut model = resolver.model(declaration);
-    let mut errors = resolver.errors;
+    let mut errors = reading.with(resolver.errors);
     if let Some(group) = &declared.group {
         let document = &group.document;
-        let typed = document.read().map_err(|error| mismatch(File::Service, document, error))?;
-        let mut resolver = Resolver { file: File::Service, document, declared, systemd, errors };
-        resolver.group(group.name.clone(), typed, &mut model);
-        errors = resolver.errors;
+        let mut reading = mismatch::read(File::Service, document);
+        let mut resolver =
+            Resolver { file: File::Service, document, declared, systemd, errors: Diagnostics::default() };
+        if let Some(typed) = reading.value.take() {
+            resolver.group(group.name.clone(), typed, &mut model);
+        }
+        errors.0.extend(reading.with(resolver.errors).0);
     }
     errors.sort();
     errors.into_result()?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub mod action;
+pub(crate) mod cause;
 pub mod change;
 pub(crate) mod condition;
 pub(crate) mod converge;
@@ -11,6 +12,7 @@ pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod history;
 pub(crate) mod hook;
+pub(crate) mod host_check;
 pub(crate) mod images;
 pub(crate) mod lifecycle;
 pub(crate) mod lock;
@@ -22,6 +24,7 @@ pub(crate) mod parts;
 pub(crate) mod permit;
 pub(crate) mod pins;
 pub(crate) mod plan;
+pub(crate) mod port_holder;
 pub(crate) mod ports;
 pub(crate) mod proposal;
 pub(crate) mod provenance;

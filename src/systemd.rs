@@ -3,6 +3,7 @@
 mod bus;
 mod failure;
 mod job;
+pub(crate) mod journal;
 mod manager;
 pub(crate) mod notify;
 mod systemctl;

@@ -12,12 +12,13 @@ use crate::compile;
 use crate::compile::host::Compiled;
 use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::log::note;
 use crate::model::function::Compiled as Function;
 use crate::proxy::publish;
-use crate::service::access;
 use crate::service::proposal::pod_error;
+use crate::service::{access, host_check};
 use crate::source::functions::MANIFEST;
-use crate::source::search::Location;
+use crate::source::search::{self, Location};
 use crate::{source, verify};
 
 #[derive(Args)]
@@ -36,6 +37,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         for compiled in host.services.values() {
             let dir = compiled.service.source.parent().unwrap_or(Utf8Path::new("/"));
             errors.0.extend(external_errors(context, compiled, &context.layout.at(dir), &compiled.service.source)?);
+            if let Some(location) = search::find_one(&context.layout, &compiled.service.name)? {
+                errors.0.extend(of_host(context, &location, compiled, &context.layout.at(dir), dir)?);
+            }
             checked += 1;
         }
         for compiled in host.functions.values() {
@@ -109,8 +113,22 @@ fn each(
         others.refuse(compiled.service.declared_as(), location)?;
         others.refuse(&compiled.service.name, location)?;
         found.extend(external_errors(context, compiled, dir, &shown.join(source::DECLARATION))?);
+        found.extend(of_host(context, location, compiled, dir, shown)?);
     }
     Ok((services.len(), found))
+}
+
+/// Collects what a service does not find on this host; prints what it may not find.
+fn of_host(
+    context: &Context,
+    location: &Location,
+    compiled: &Compiled,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<Vec<Diagnostic>, Failure> {
+    let found = host_check::check(&context.machine(), location, compiled, dir, shown)?;
+    found.warnings.0.iter().for_each(|warning| note!("{}", host_check::told(warning)));
+    Ok(found.errors.0)
 }
 
 /// Collects systemd's errors in the units of a service, and what keeps the proxy from reaching it.

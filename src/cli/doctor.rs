@@ -19,6 +19,7 @@ use crate::compile;
 use crate::compile::host::Host;
 use crate::deployment::{connections, state};
 use crate::engine::podman;
+use crate::error::cause;
 use crate::layout::{LIBRARY, RUNTIMES, Scope};
 use crate::names::{BRIDGE_USER, PROXY_GROUP};
 use crate::proxy::files::OUTPUT;
@@ -173,9 +174,8 @@ fn left_over(context: &Context, host: &Host) -> Result<Vec<Finding>, Failure> {
     let (there, listing) = (state::all(layout)?, context.manager.listing().ok());
     for (name, compiled) in &host.services {
         if let Some(why) = notes::failure(layout, name) {
-            let first = why.lines().next().unwrap_or_default().to_owned();
             findings.push(bad(
-                format!("{name}: the last start or reload failed: {first}"),
+                format!("{name}: the last start or reload failed: {}", cause(&why)),
                 format!("conductor service status {name}"),
             ));
         }

@@ -7,6 +7,7 @@ use crate::cli::words::size;
 use crate::log::note;
 use crate::names::ServiceName;
 use crate::service::event::{Event, Observer};
+use crate::service::host_check::told;
 use crate::systemd::Manager;
 
 /// Prints events: results to standard output, what went wrong to standard error.
@@ -55,6 +56,7 @@ fn text(event: Event) -> Text {
             Text::Result(format!("{service}: generation {generation} serves with {ready} of {concurrency} deployments"))
         }
         Event::Applied { service, took } => Text::Result(format!("{service}: done in {:.1} s", took.as_secs_f64())),
+        Event::Warned(warning) => Text::Problem(told(&warning)),
         Event::HeldBack { service, unmet } => Text::Result(format!("{service}: held back: {unmet}")),
         Event::Unrouted { service, why } => Text::Problem(format!(
             "{service}: warning: {why}: nothing serves its routes; `conductor doctor` says what to do"

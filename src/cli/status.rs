@@ -14,6 +14,7 @@ use crate::compile;
 use crate::compile::host::Host;
 use crate::deployment::{slot, state};
 use crate::diagnostic::Diagnostic;
+use crate::error::cause;
 use crate::layout::Scope;
 use crate::live::{self, Target};
 use crate::model::{Check, Service};
@@ -139,7 +140,7 @@ fn row(
     let ready = state::count_ready(layout, there.get(&name).map_or(&[][..], Vec::as_slice), Some(listing));
     let declared = service.as_ref().map_or(0, |service| service.concurrency);
     let concurrency = target.as_ref().map_or(declared, |target| target.concurrency);
-    let failure = || notes::failure(layout, &name).map(|why| why.lines().next().unwrap_or_default().to_owned());
+    let failure = || notes::failure(layout, &name).map(|why| cause(&why).to_owned());
     Ok(Row {
         state: held_back.unwrap_or_else(|| words::state(state, ready, concurrency).to_owned()),
         generation: target.as_ref().map(|target| target.generation.to_string()),

@@ -66,7 +66,7 @@ impl PortConflict {
 
 /// Returns whether two addresses of `ListenStream=`, systemd.socket(5), cannot both be bound: a port without an address
 /// is one of all addresses, ip(7) and ipv6(7).
-fn overlap(one: &str, other: &str) -> bool {
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
     match (address(one), address(other)) {
         (Some((one, port)), Some((other, same))) => port == same && includes(one, other),
         _ => one == other,

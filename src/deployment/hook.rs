@@ -12,8 +12,9 @@ use crate::deployment;
 use crate::deployment::connections;
 use crate::deployment::drain::{self, DrainError};
 use crate::deployment::endpoint::Endpoint;
+use crate::deployment::exit_status::ExitStatus;
 use crate::deployment::health::{self, Cause};
-use crate::deployment::state::{self, Failure, Runtime, State};
+use crate::deployment::state::{self, Failure, FailureKind, Runtime, State};
 use crate::deployment::{port, prepare, slot};
 use crate::engine::podman::arguments::removal;
 use crate::engine::podman::host;
@@ -107,28 +108,36 @@ fn wait_until_healthy(
     // An error shows when the port is looked at for the last time.
     let holder = || port::holder(layout, deployment, model).ok().flatten().map(|holder| holder.to_string());
     let Err(failed) = health::wait(&model.health, endpoint, main_pid, deadline, &holder) else { return Ok(()) };
+    let unhealthy = format!("{} is not healthy: {failed}", deployment.unit());
     let failure = match failed.cause {
         Cause::Taken => lost_port(deployment, &failed.to_string()),
-        _ => unready(format!("{} is not healthy: {failed}", deployment.unit())),
+        Cause::ProcessExited => Failure::of_this_start(FailureKind::Ended, Some(unhealthy)),
+        Cause::NotCarriedOut => unready(unhealthy),
+        Cause::TimedOut | Cause::OutOfRetries => {
+            // What the kernel does not tell is left out.
+            let elsewhere = port::elsewhere(layout, deployment, model).ok().flatten();
+            unready(elsewhere.map_or(unhealthy.clone(), |told| format!("{unhealthy}; {told}")))
+        }
     };
     Err(noted(layout, deployment, failure))
 }
 
 /// Returns why a deployment is not ready, for a reason of its own.
 fn unready(why: String) -> Failure {
-    Failure { why, lost_port: false }
+    Failure::of_this_start(FailureKind::Unready, Some(why))
 }
 
 /// Returns why a deployment is not ready: any local user can bind its port before its process does.
 fn lost_port(deployment: &Deployment, holder: &str) -> Failure {
-    Failure { why: format!("{} is not ready: {holder}", deployment.unit()), lost_port: true }
+    let why = format!("{} is not ready: {holder}", deployment.unit());
+    Failure::of_this_start(FailureKind::LostPort, Some(why))
 }
 
 /// Returns a failure as an error, and notes it for the rollout.
 fn noted(layout: &Layout, deployment: &Deployment, failure: Failure) -> Error {
     // The journal has it too.
     let _ = state::write_failure(layout, deployment, &failure);
-    Error(failure.why)
+    Error(failure.why.unwrap_or_default())
 }
 
 /// Stops a bridge that leads to the address of the process before: `_cleanup`, which does that, was killed, too. Otherwise a
@@ -262,24 +271,44 @@ fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> 
     state == "deactivating" || state == "active" && has_job || state == "inactive"
 }
 
-/// Notes why a deployment was not ready whose process reports that itself: systemd waits for it, and runs no check. And
-/// that somebody has its port: a process that cannot bind it may exit before any check.
+/// Notes why a deployment was not ready, unless another hook knew: its process reports that itself, so that systemd ran no
+/// check, or it ended. And that somebody has its port: a process that cannot bind it may exit before any check.
 fn note_unready(layout: &Layout, deployment: &Deployment, result: &str) {
     let Ok(model) = deployment::model(layout, deployment) else { return };
-    let is_known = state::failure(layout, deployment).is_some_and(|failure| failure.lost_port);
-    if let Some(holder) = port::holder(layout, deployment, &model).ok().flatten().filter(|_| !is_known) {
+    let known = state::failure(layout, deployment).filter(Failure::is_of_this_start);
+    let is_lost = known.as_ref().is_some_and(Failure::lost_port);
+    if let Some(holder) = port::holder(layout, deployment, &model).ok().flatten().filter(|_| !is_lost) {
         note!("{}", noted(layout, deployment, lost_port(deployment, &holder.to_string())));
         return;
     }
-    let limit = model.start_limit();
-    let why = match (model.health.check, result) {
-        (Check::Notify, "timeout") => format!("did not come within {limit:?}"),
-        (Check::Notify, "protocol") => "did not come before the main process exited".to_owned(),
-        _ => return,
+    let exit = ExitStatus::from_environment();
+    // One that somebody stops meanwhile is killed.
+    let has_exited = exit.as_ref().is_some_and(|exit| exit.code == "exited");
+    let mut failure = match known {
+        Some(known) => known,
+        None if result == "success" && !has_exited => return,
+        None => of_result(deployment, &model, result),
     };
-    let why = format!("{} is not healthy: READY=1 by sd_notify {why}", deployment.unit());
+    if failure.kind == FailureKind::Ended {
+        failure.exit = exit;
+    }
     // Only the rollout reads this note; systemd has logged the same.
-    let _ = state::write_failure(layout, deployment, &unready(why));
+    let _ = state::write_failure(layout, deployment, &failure);
+}
+
+/// Returns the failure of a start of which systemd alone knows, by `$SERVICE_RESULT` of systemd.exec(5).
+fn of_result(deployment: &Deployment, model: &Service, result: &str) -> Failure {
+    let limit = model.start_limit();
+    let why = |what: String| Some(format!("{} is not healthy: READY=1 by sd_notify {what}", deployment.unit()));
+    match (&model.health.check, result) {
+        (Check::Notify, "timeout") => {
+            Failure::of_this_start(FailureKind::Unready, why(format!("did not come within {limit:?}")))
+        }
+        (Check::Notify, "protocol") => {
+            Failure::of_this_start(FailureKind::Ended, why("did not come before the main process exited".to_owned()))
+        }
+        _ => Failure::of_this_start(FailureKind::Ended, None),
+    }
 }
 
 /// Returns whether the declaration limits how often the deployment may start.

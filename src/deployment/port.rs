@@ -20,7 +20,7 @@ use crate::deployment::listener::{self, Listener};
 use crate::engine::podman::runtime;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::model::Service;
+use crate::model::{ListenKind, Service};
 use crate::names::Deployment;
 use crate::systemd::notify;
 
@@ -86,6 +86,34 @@ fn none_is_free() -> io::Result<Error> {
 pub(crate) fn holder(layout: &Layout, deployment: &Deployment, model: &Service) -> io::Result<Option<Holder>> {
     let Some(address) = address(layout, deployment, model)? else { return Ok(None) };
     listener::stranger(address, &processes()?)?.map(Holder::new).transpose()
+}
+
+/// Says at which other addresses the processes of a deployment's unit listen; None if they listen at no other. The caller
+/// is a hook of the unit.
+///
+/// # Errors
+/// If the kernel's lists cannot be read.
+pub(crate) fn elsewhere(layout: &Layout, deployment: &Deployment, model: &Service) -> io::Result<Option<String>> {
+    if model.process.engine.has_own_network() {
+        return Ok(None);
+    }
+    let own = address(layout, deployment, model)?;
+    let mut found = Vec::new();
+    for pid in processes()? {
+        found.extend(listener::of_process(pid)?);
+    }
+    found.sort();
+    found.dedup();
+    if found.is_empty() || found.iter().any(|one| own.is_some_and(|own| own.port() == one.port())) {
+        return Ok(None);
+    }
+    let found: Vec<_> = found.iter().map(SocketAddr::to_string).collect();
+    let wanted = match model.listen.kind {
+        ListenKind::Activation => "the socket that systemd passes",
+        ListenKind::Unix => "$CONDUCTOR_SOCKET",
+        ListenKind::Tcp => "$PORT",
+    };
+    Ok(Some(format!("it listens on {}, and not on {wanted}", found.join(" and "))))
 }
 
 /// Makes systemd hold the socket on which a deployment's main process listens, sd_pid_notify_with_fds(3); the caller is a

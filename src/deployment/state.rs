@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::deployment::endpoint::Endpoint;
+use crate::deployment::exit_status::ExitStatus;
 use crate::layout::Layout;
 use crate::model::Listen;
 use crate::names::{Deployment, ServiceName};
@@ -51,9 +52,56 @@ pub(crate) struct Runtime {
 /// Why a start of a deployment failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
-    pub(crate) why: String,
+    /// None if no hook knows: a process that systemd runs failed.
+    pub(crate) why: Option<String>,
+    pub(crate) kind: FailureKind,
+    /// The start that failed, `InvocationID=`.
+    pub(crate) invocation: Option<String>,
+    /// How the main process ended, if that is why the start failed.
+    pub(crate) exit: Option<ExitStatus>,
+}
+
+/// The kind of a failed start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FailureKind {
     /// Another process listened on its port: with the next start it has another port.
-    pub(crate) lost_port: bool,
+    LostPort,
+    /// Its main process ended, or did not begin.
+    Ended,
+    /// Its process ran and was not ready.
+    Unready,
+}
+
+impl Failure {
+    /// Creates the failure of the start whose hook the caller is.
+    pub(crate) fn of_this_start(kind: FailureKind, why: Option<String>) -> Self {
+        Self { why, kind, invocation: invocation(), exit: None }
+    }
+
+    /// Returns whether the start failed whose hook the caller is.
+    pub(crate) fn is_of_this_start(&self) -> bool {
+        self.invocation == invocation()
+    }
+
+    /// Describes what the hooks know.
+    pub(crate) fn text(&self) -> String {
+        match (&self.why, &self.exit) {
+            (Some(why), Some(exit)) => format!("{why}; it {exit}"),
+            (Some(why), None) => why.clone(),
+            (None, Some(exit)) => format!("its process {exit}"),
+            (None, None) => "its start failed".to_owned(),
+        }
+    }
+
+    pub(crate) fn lost_port(&self) -> bool {
+        self.kind == FailureKind::LostPort
+    }
+}
+
+/// Returns the ID of the unit's start whose hook the caller is, systemd.exec(5).
+fn invocation() -> Option<String> {
+    std::env::var("INVOCATION_ID").ok()
 }
 
 impl Runtime {

@@ -7,7 +7,7 @@ use crate::declaration::function::Manifest;
 use crate::diagnostic::Diagnostics;
 use crate::document::Path;
 use crate::key::File;
-use crate::key::mismatch::mismatch;
+use crate::key::mismatch;
 use crate::layout::Scope;
 use crate::model::alias::Alias;
 use crate::model::function::{Function, Interface, MAX_BODY, Mode, Transport};
@@ -28,14 +28,14 @@ const RESERVED: &str = "/cgi";
 /// Resolves one manifest for a host's version of systemd, if that is known.
 ///
 /// # Errors
-/// All errors of the manifest; of a document that does not have the type of a manifest, the first mismatch.
+/// All errors of the manifest.
 pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Function, Diagnostics> {
     let document = &declared.document;
-    let manifest: Manifest = document.read().map_err(|error| mismatch(File::Function, document, error))?;
+    let mut reading = mismatch::read::<Manifest>(File::Function, document);
+    let Some(manifest) = reading.value.take() else { return Err(reading.errors) };
     let mut resolver = Resolver { file: File::Function, document, declared, systemd, errors: Diagnostics::default() };
     let function = resolver.function(manifest);
-    resolver.errors.sort();
-    resolver.errors.into_result()?;
+    reading.with(resolver.errors).into_result()?;
     Ok(function)
 }
 

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::atomic::{self, Staging};
 use crate::compile::host::Compiled;
+use crate::diagnostic::Diagnostics;
 use crate::live::Target;
 use crate::model::File;
 use crate::names::ServiceName;
@@ -18,9 +19,9 @@ use crate::service::failure::{Failure, Result};
 use crate::service::lifecycle::{apply, report};
 use crate::service::machine::Machine;
 use crate::service::pins::Pins;
-use crate::service::{lock, notes, proposal, provenance, remove, store};
+use crate::service::{host_check, lock, notes, proposal, provenance, remove, store};
 use crate::source::files::files as source_files;
-use crate::source::search;
+use crate::source::search::{self, Location};
 use crate::source::{DECLARATION, PROVENANCE};
 use crate::template;
 
@@ -136,6 +137,7 @@ fn compile(
     let dependents: Vec<_> = dependents.iter().chain([&request.name]).cloned().collect();
     let declaration = Declaration { layout, location: &location, dir, from: &request.dir, dependents: &dependents };
     declare_dependencies(machine, request, &declaration, &services, declared)?;
+    check_host(machine, request, &location, dir, &services)?;
     // Images are pulled by the running system only.
     let pins = if machine.is_running() { Pins::update(machine, &services)? } else { Pins::default() };
     if pins.is_empty() {
@@ -149,6 +151,25 @@ fn compile(
             Err(errors.into())
         }
     }
+}
+
+/// Looks for what services need of this host, dependencies included. What is declared to start later may find it then.
+fn check_host(
+    machine: &Machine,
+    request: &Request,
+    location: &Location,
+    dir: &Utf8Path,
+    services: &[Compiled],
+) -> Result<()> {
+    let (mut errors, mut warnings) = (Diagnostics::default(), Diagnostics::default());
+    for compiled in services {
+        let found = host_check::check(machine, location, compiled, dir, &request.dir)?;
+        let into = if request.applies { &mut errors } else { &mut warnings };
+        into.0.extend(found.errors.0);
+        warnings.0.extend(found.warnings.0);
+    }
+    warnings.distinct().0.into_iter().for_each(|warning| machine.report(Event::Warned(warning)));
+    Ok(errors.distinct().into_result()?)
 }
 
 /// Declares the dependencies of a declaration, before anything of the service itself changes.

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use camino::Utf8PathBuf;
 
+use crate::diagnostic::Diagnostic;
 use crate::names::{Deployment, GenerationId, ServiceName};
 use crate::service::failure::Failure;
 use crate::systemd::Manager;
@@ -48,6 +49,8 @@ pub(crate) enum Event {
         service: ServiceName,
         took: Duration,
     },
+    /// A service may not find something on this host.
+    Warned(Diagnostic),
     /// Conditions that do not hold keep a service from running.
     HeldBack {
         service: ServiceName,

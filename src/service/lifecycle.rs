@@ -140,7 +140,11 @@ fn run_job(
 
 /// Returns the cause of a failed job: the note of the service's hook, or systemd's error and the journal.
 fn reason(machine: &Machine, name: &ServiceName, error: &systemd::Error) -> Failure {
-    let journal = || format!("{error}\n{}", machine.manager.journal(&name.unit(), QUOTED_LINES));
+    let journal = || {
+        let log = machine.manager.journal(&name.unit(), QUOTED_LINES);
+        let quoted: String = log.lines().map(|line| format!("\n  | {line}")).collect();
+        format!("the last log lines of {}:{quoted}\n{error}", name.unit())
+    };
     Failure::Failed(notes::failure(machine.layout, name).unwrap_or_else(journal))
 }
 

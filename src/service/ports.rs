@@ -1,8 +1,9 @@
 //! `[[port]]`: sockets of a service that lead to its first slot without a reverse proxy.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Service;
 use crate::names::ServiceName;
+use crate::service::port_holder::PortHolder;
 use crate::systemd::Manager;
 
 const SOCKET: &str = ".socket";
@@ -18,7 +19,14 @@ pub(crate) fn open(manager: Manager, service: &Service, before: &[String]) -> Re
     gone.retain(|unit| !wanted.contains(unit));
     manager.stop(&gone)?;
     manager.stop(&relays(&gone))?;
-    Ok(manager.start(&wanted)?)
+    let Err(error) = manager.start(&wanted) else { return Ok(()) };
+    let held = service.ports.iter().find_map(|listen| {
+        let unit = format!("{}{SOCKET}", service.name.port(listen));
+        let is_open = manager.states(&[unit]).is_ok_and(|states| states.iter().any(|state| state == "active"));
+        let holder = PortHolder::find(manager, listen).filter(|_| !is_open)?;
+        Some(format!("could not open the port {listen}: {holder} listens on {}", holder.address))
+    });
+    Err(held.map_or_else(|| error.into(), Error))
 }
 
 /// Closes the ports of a service. Returns the units that connect the present callers until they are stopped.

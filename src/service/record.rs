@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
+use crate::error::cause;
 use crate::layout::Layout;
 use crate::names::{GenerationId, ServiceName};
 use crate::service::action::Action;
@@ -53,7 +54,7 @@ impl Record {
         failure: Option<String>,
     ) -> io::Result<()> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let failure = failure.map(|why| why.lines().next().unwrap_or_default().to_owned());
+        let failure = failure.map(|why| cause(&why).to_owned());
         let path = layout.at(&layout.record(name));
         if let Some(parent) = path.parent() {
             atomic::private_dir(parent)?;

@@ -13,13 +13,14 @@ use crate::atomic;
 use crate::compile::host::Compiled;
 use crate::deployment;
 use crate::deployment::health::named;
-use crate::deployment::state::{self, Failure, State};
+use crate::deployment::state::{self, State};
 use crate::deployment::{drain, slot};
 use crate::error::{Error, Result};
 use crate::live::Target;
 use crate::model::Strategy;
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
+use crate::service::cause;
 use crate::service::event::Event;
 use crate::service::images;
 use crate::service::machine::Machine;
@@ -27,13 +28,8 @@ use crate::service::plan::Plan;
 use crate::service::ports;
 use crate::systemd;
 
-/// Lines of a failed deployment's journal that the failure quotes.
-const QUOTED_LINES: u32 = 10;
-
 /// Starts of deployments whose ports somebody else takes.
 const PORT_ATTEMPTS: u32 = 5;
-const PORT_HELP: &str = "help: end that process; let the program read PORT from its environment, since all users can read \
-                         command lines; or use another type in [listen]";
 
 /// A rollout to a compiled service.
 pub(crate) struct Rollout<'a> {
@@ -186,9 +182,9 @@ impl Rollout<'_> {
                 state::prepare(self.machine.layout, deployment)?;
                 state::forget_failure(self.machine.layout, deployment)?;
             }
-            let Err(error) = self.machine.manager.start(&self.units(deployments)) else { break };
+            let Err(error) = self.machine.manager.start_together(&self.units(deployments)) else { break };
             if attempt == PORT_ATTEMPTS || !self.lost_ports(deployments) {
-                return Err(self.failure(deployments, &error));
+                return Err(self.failure(deployments, &error, attempt));
             }
         }
         deployments.iter().for_each(|deployment| self.connect_once(deployment));
@@ -205,15 +201,18 @@ impl Rollout<'_> {
         units
     }
 
-    /// Returns whether all deployments that failed did so because somebody else had their ports. systemd may have restarted
-    /// one meanwhile.
+    /// Returns whether all deployments that failed did so because somebody else had their ports. Others may still be
+    /// starting, and systemd may have restarted one meanwhile.
     fn lost_ports(&self, deployments: &[Deployment]) -> bool {
         let Machine { layout, manager, .. } = self.machine;
         let units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
         let Ok(states) = manager.states(&units) else { return false };
-        let lost = |one: &Deployment| state::failure(layout, one).is_some_and(|failure| failure.lost_port);
+        let may_start = |one: &Deployment, state: &str| match state::failure(layout, one) {
+            Some(failure) => failure.lost_port(),
+            None => matches!(state, "active" | "activating"),
+        };
         self.compiled.service.binds_port()
-            && deployments.iter().zip(states).all(|(one, state)| state == "active" || lost(one))
+            && deployments.iter().zip(states).all(|(one, state)| state == "active" || may_start(one, &state))
     }
 
     /// Connects once over a deployment's bridge: systemd-socket-proxyd(8) counts idle time from the end of a
@@ -226,27 +225,21 @@ impl Rollout<'_> {
     }
 
     /// Collects the reports of systemd, the health check and the journal about deployments that did not start.
-    fn failure(&self, deployments: &[Deployment], error: &systemd::Error) -> Error {
+    fn failure(&self, deployments: &[Deployment], error: &systemd::Error, attempts: u32) -> Error {
         let units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
         let states = self.machine.manager.states(&units).unwrap_or_default();
-        let failed = deployments.iter().zip(states).find(|(_, state)| state != "active").map(|(one, _)| one);
+        let not_active = deployments.iter().zip(states).filter(|(_, state)| state != "active");
+        let mut not_active = not_active.map(|(one, _)| one).collect::<Vec<_>>();
+        // Others may still be starting.
+        not_active.sort_by_key(|one| state::failure(self.machine.layout, one).is_none());
+        let failed = not_active.first().copied();
         let Some(failed) = failed else { return Error(error.to_string()) };
-        let unit = failed.unit();
-        let why = match state::failure(self.machine.layout, failed) {
-            None => format!("{unit} did not start: {error}"),
-            Some(Failure { why, lost_port: false }) => why,
-            Some(Failure { why, lost_port: true }) => {
-                format!("{why}, after {PORT_ATTEMPTS} attempts with another port each\n{PORT_HELP}")
-            }
-        };
         // A process that floods its log would do so as long as systemd restarts it. One of the generation that serves stays
         // with systemd.
         if self.before.as_ref().is_none_or(|before| before.generation != self.compiled.id) {
-            let _ = self.machine.manager.stop(std::slice::from_ref(&unit));
+            let _ = self.machine.manager.stop(&[failed.unit()]);
         }
-        let journal = self.machine.manager.journal(&unit, QUOTED_LINES);
-        let quoted: String = journal.lines().map(|line| format!("\n  | {line}")).collect();
-        Error(format!("{why}\nits last log lines:{quoted}"))
+        cause::of_start(&self.machine, &self.compiled.service, failed, error, attempts)
     }
 
     /// Stops deployments that have served. Callers wait in the socket of one that crashed and is being restarted, and
@@ -284,12 +277,15 @@ impl Rollout<'_> {
             // There is nothing to roll back to: healthy deployments stay, systemd restarts the others.
             return error;
         };
-        Self::show_status(&format!("generation {} failed: rolling back to {}", self.compiled.id, before.generation));
+        let failed = &self.compiled.id;
+        Self::show_status(&format!("generation {failed} failed: rolling back to {}", before.generation));
         match self.restore(plan, before) {
             Ok(()) if self.strategy() == Strategy::Recreate => {
-                Error(format!("{error}\ngeneration {} serves again", before.generation))
+                Error(format!("generation {failed} failed, generation {} serves again\n{error}", before.generation))
             }
-            Ok(()) => Error(format!("{error}\ngeneration {} still serves", before.generation)),
+            Ok(()) => {
+                Error(format!("generation {failed} failed, generation {} still serves\n{error}", before.generation))
+            }
             Err(second) => Error(format!("{error}\nrolling back failed as well: {second}")),
         }
     }

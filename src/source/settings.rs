@@ -6,7 +6,7 @@ use crate::declaration::host::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::document::Node;
 use crate::key::File;
-use crate::key::mismatch::mismatch;
+use crate::key::mismatch;
 use crate::layout::Layout;
 use crate::path;
 use crate::source::read;
@@ -28,6 +28,8 @@ fn place(layout: &Layout) -> Result<Option<Utf8PathBuf>, Diagnostic> {
 pub(crate) fn defaults(layout: &Layout) -> Result<Option<Node>, Diagnostic> {
     let Some(path) = place(layout)? else { return Ok(None) };
     let Some(document) = read::drop_in(layout, &path)? else { return Ok(None) };
-    document.read::<Settings>().map_err(|error| mismatch(File::Host, &document, error))?;
+    if let Some(error) = mismatch::read::<Settings>(File::Host, &document).errors.0.into_iter().next() {
+        return Err(error);
+    }
     Ok(document.get(&path!["service"]).cloned())
 }

@@ -200,7 +200,7 @@ impl Bus {
                 Err(gone @ Failure::Gone(_)) => return Err(gone),
             }
         }
-        while !jobs.is_empty() {
+        while !jobs.is_empty() && (failed.is_empty() || job != Job::StartTogether) {
             match timeout(LOOK, ends.next()).await {
                 Ok(Some(end)) => {
                     let Ok((_, path, _, result)) = end?.body().deserialize::<(u32, OwnedObjectPath, String, String)>()
@@ -261,7 +261,7 @@ impl Bus {
         let state = text(&self.property(&path, UNIT, "ActiveState").await?);
         let is_up = matches!(state.as_str(), "active" | "reloading");
         match job {
-            Job::Start => Ok(is_up),
+            Job::Start | Job::StartTogether => Ok(is_up),
             Job::Stop => Ok(!is_up && state != "activating"),
             Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart if !is_up => Ok(false),
             Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart => {

@@ -3,6 +3,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Job {
     Start,
+    /// A start of several units that is over when one of them fails.
+    StartTogether,
     Stop,
     Reload,
     ReloadOrRestart,
@@ -13,7 +15,7 @@ impl Job {
     /// Returns the verb of systemctl(1).
     pub(crate) fn verb(self) -> &'static str {
         match self {
-            Self::Start => "start",
+            Self::Start | Self::StartTogether => "start",
             Self::Stop => "stop",
             Self::Reload => "reload",
             Self::ReloadOrRestart => "reload-or-restart",
@@ -24,7 +26,7 @@ impl Job {
     /// Returns the method of org.freedesktop.systemd1(5).
     pub(crate) fn method(self) -> &'static str {
         match self {
-            Self::Start => "StartUnit",
+            Self::Start | Self::StartTogether => "StartUnit",
             Self::Stop => "StopUnit",
             Self::Reload => "ReloadUnit",
             Self::ReloadOrRestart => "ReloadOrRestartUnit",

@@ -1,7 +1,6 @@
 //! The manager and its journal: all that conductor asks of systemd.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -27,10 +26,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Patterns of more services than that cost the manager more than an answer with all units.
 const FEW: usize = 8;
-
-/// Seconds for the journal to write what it has received, and for reading it.
-const SYNC_LIMIT: &str = "2";
-const READ_LIMIT: &str = "5";
 
 impl Manager {
     pub(crate) fn new(scope: Scope) -> Self {
@@ -76,6 +71,12 @@ impl Manager {
     /// Starts units and waits until they are active; an error if one of them is not.
     pub(crate) fn start(self, units: &[String]) -> Result<(), Error> {
         self.run(Job::Start, units)
+    }
+
+    /// Starts units and waits until they are active, or until the first of them fails; an error then. Through systemctl(1)
+    /// all of them are waited for.
+    pub(crate) fn start_together(self, units: &[String]) -> Result<(), Error> {
+        self.run(Job::StartTogether, units)
     }
 
     /// Stops units and waits until they are inactive.
@@ -186,49 +187,16 @@ impl Manager {
         Ok(listed.into_iter().filter(|one| is_up(&one.state)).map(|one| one.unit).collect())
     }
 
+    /// Finds the socket unit that listens at an address that matches.
+    pub(crate) fn socket_at(self, matches: impl Fn(&str) -> bool) -> Option<String> {
+        let sockets = Systemctl(self.scope).list_sockets().ok()?;
+        sockets.into_iter().find(|(address, _)| matches(address)).map(|(_, unit)| unit)
+    }
+
     fn list(self, patterns: &[&str]) -> Result<Listing, Error> {
         let listed = self.ask("list-units", async |bus| bus.list(patterns).await, |one| one.list(patterns))?;
         Ok(Listing::of(listed))
     }
-
-    /// Returns a command that runs journalctl(1), to be completed.
-    pub(crate) fn journalctl(self) -> Command {
-        let mut command = Command::new("journalctl");
-        if self.scope == Scope::User {
-            command.arg("--user");
-        }
-        command
-    }
-
-    /// Returns a command that runs journalctl(1) for so many seconds at most, to be completed.
-    fn journalctl_within(self, seconds: &str) -> Command {
-        let journalctl = self.journalctl();
-        let mut command = Command::new("timeout");
-        command.arg(seconds).arg(journalctl.get_program()).args(journalctl.get_args());
-        command
-    }
-
-    /// Returns the last lines that a unit and its hooks logged. A journal that is flooded is not waited for.
-    pub(crate) fn journal(self, unit: &str, lines: u32) -> String {
-        // What was written a moment ago may still be on its way to the journal.
-        let _ = self.journalctl_within(SYNC_LIMIT).arg("--sync").output();
-        // podman's events would crowd out its messages.
-        let count = (lines * 5).to_string();
-        let arguments = ["--unit", unit, "--lines", &count, "--output", "cat", "--no-pager", "--quiet"];
-        match self.journalctl_within(READ_LIMIT).args(arguments).output() {
-            Ok(output) => {
-                let text = String::from_utf8_lossy(&output.stdout);
-                let lines_of_unit: Vec<_> = text.lines().filter(|line| !is_podman_event(line)).collect();
-                lines_of_unit[lines_of_unit.len().saturating_sub(lines as usize)..].join("\n")
-            }
-            Err(error) => format!("could not run journalctl: {error}"),
-        }
-    }
-}
-
-/// Recognizes `2026-11-25 12:57:52.867619427 +0000 UTC m=+0.177659177 volume remove public`, podman-events(1).
-fn is_podman_event(line: &str) -> bool {
-    line.split(' ').nth(4).is_some_and(|word| word.starts_with("m=+"))
 }
 
 /// Returns whether systemd runs this machine, sd_booted(3).

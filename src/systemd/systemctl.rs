@@ -138,4 +138,15 @@ impl Systemctl {
         };
         Ok(text.lines().filter_map(listed).collect())
     }
+
+    /// Lists the addresses of socket units, with the units.
+    pub(crate) fn list_sockets(self) -> Result<Vec<(String, String)>> {
+        let text = self.call(&["list-sockets", "--no-legend", "--plain", "--full"])?;
+        // LISTEN UNIT ACTIVATES
+        let listed = |line: &str| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        };
+        Ok(text.lines().filter_map(listed).collect())
+    }
 }

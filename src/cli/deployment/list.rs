@@ -83,7 +83,7 @@ pub(crate) fn show(context: &Context, deployment: &Deployment, json: bool) -> Ou
         outln!("{name:>10}: {value}");
     }
     if let Some(failure) = state::failure(layout, deployment) {
-        outln!("\n{}", failure.why);
+        outln!("\n{}", failure.text());
     }
     Ok(())
 }

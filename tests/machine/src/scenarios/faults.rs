@@ -42,14 +42,14 @@ const IN_FLIGHT: [&str; 2] = ["closed", "status 502"];
 
 fn never_healthy(m: &mut Machine) {
     let output = update_that_fails(m, "--unhealthy");
-    for words in ["is not healthy", "/healthz", "500", "its last log lines", "| app 2: out of order"] {
+    for words in ["is not healthy", "/healthz", "500", "the last log lines", "| app 2: out of order"] {
         assert!(output.stderr.contains(words), "{words}: {output}");
     }
 }
 
 fn exits_at_once(m: &mut Machine) {
     let output = update_that_fails(m, "--exit-at-start 3");
-    for words in ["is not healthy", "its last log lines", "| app 2: told to exit with 3"] {
+    for words in ["is not healthy", "the last log lines", "| app 2: told to exit with 3"] {
         assert!(output.stderr.contains(words), "{words}: {output}");
     }
 }
@@ -102,7 +102,7 @@ fn first_declaration_fails(m: &mut Machine) {
     for flags in ["--unhealthy", "--exit-at-start 3"] {
         let output = Shop::new(3).extra(extra).flags(flags).try_declare(m, "1");
         assert_eq!(output.status, 1, "{output}");
-        assert!(output.stderr.contains("its last log lines"), "{output}");
+        assert!(output.stderr.contains("the last log lines"), "{output}");
         m.until("no unit is left", Duration::from_secs(5), || units(m).is_empty());
         assert_eq!(m.failed_units(), Vec::<String>::new());
         assert_eq!(state(), "", "{flags}");

@@ -62,7 +62,7 @@ fn counted_attempts_end_the_start(m: &mut Machine) {
     assert_eq!(refused.status, 1, "{refused}");
     assert!(refused.stderr.contains("(GET /healthz) failed 3 attempts within 6"), "{refused}");
     assert!(refused.stderr.contains("500 Internal Server Error: out of order"), "{refused}");
-    assert!(refused.stderr.contains("| app 2: out of order"), "its last log lines: {refused}");
+    assert!(refused.stderr.contains("| app 2: out of order"), "the last log lines: {refused}");
     assert!(took < Duration::from_secs(10), "{took:?} of a minute");
     assert_eq!(shop::deployments(m), shop::active(&first, 1..=2));
     m.note(format!("refused after {took:.1?}"));

@@ -1,6 +1,7 @@
 //! What must be true of a booted machine. One file a theme; a new one is added to `ALL`.
 
 mod attacks;
+mod causes;
 mod commands;
 mod disk;
 mod endings;
@@ -82,6 +83,7 @@ const ALL: &[&[Scenario]] = &[
     services::SCENARIOS,
     parts::SCENARIOS,
     faults::SCENARIOS,
+    causes::SCENARIOS,
     interrupted::SCENARIOS,
     manager::SCENARIOS,
     storms::SCENARIOS,

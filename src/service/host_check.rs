@@ -1,0 +1,150 @@
+//! What a service needs of this host and does not find: known before anything starts.
+//!
+//! Only commands that people give look at the host. The generator must not: it runs at early boot, where names of users
+//! may not resolve and file systems may not be mounted.
+
+mod program;
+mod search_path;
+
+use camino::Utf8Path;
+
+use crate::accounts;
+use crate::compile::host::Compiled;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::{Node, Path};
+use crate::layout::{Layout, Scope};
+use crate::model::{Process, Service, Systemd, User};
+use crate::path;
+use crate::service::condition;
+use crate::service::host_check::search_path::find_in_path;
+use crate::service::machine::Machine;
+use crate::service::port_holder::PortHolder;
+use crate::source::search::{self, Location};
+
+/// What a service does not find on this host.
+#[derive(Default)]
+pub(crate) struct Findings {
+    /// What keeps it from starting.
+    pub(crate) errors: Diagnostics,
+    /// What it may not need, or what may be there later.
+    pub(crate) warnings: Diagnostics,
+}
+
+impl Findings {
+    /// Makes warnings of all errors.
+    fn soften(&mut self) {
+        self.warnings.0.append(&mut self.errors.0);
+    }
+}
+
+/// A service whose declaration is in `dir`, and what was found about it.
+struct HostCheck<'a> {
+    layout: &'a Layout,
+    service: &'a Service,
+    systemd: &'a Systemd,
+    document: Node,
+    dir: &'a Utf8Path,
+    found: Findings,
+}
+
+/// Looks for what a service needs of this host. `dir` is the directory of the declaration's files, which errors call
+/// `shown`. A layout below another root is another host's, of which nothing is known.
+///
+/// # Errors
+/// If the declaration cannot be read again for the positions of errors.
+pub(crate) fn check(
+    machine: &Machine,
+    location: &Location,
+    compiled: &Compiled,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Result<Findings, Diagnostics> {
+    if !machine.is_running() {
+        return Ok(Findings::default());
+    }
+    let Compiled { service, systemd, .. } = compiled;
+    let layout = machine.layout;
+    let document = search::document(layout, &search::part_of(layout, location, &service.name)?, dir, shown)?;
+    let mut check = HostCheck { layout, service, systemd, document, dir, found: Findings::default() };
+    check.user();
+    check.credentials();
+    check.podman();
+    check.programs();
+    check.ports(machine);
+    let mut found = check.found;
+    // A service that its conditions hold back does not start here, and a drop-in may give it what it needs.
+    let may_not_need = || !systemd.drop_ins.is_empty() || condition::unmet(layout.scope, service).is_some();
+    if !found.errors.0.is_empty() && may_not_need() {
+        found.soften();
+    }
+    Ok(found)
+}
+
+impl HostCheck<'_> {
+    fn process(&self) -> &Process {
+        &self.service.process
+    }
+
+    fn error(&mut self, at: &Path, message: impl Into<String>, remedy: impl Into<String>) {
+        self.found.errors.0.push(self.document.error(at, message, remedy));
+    }
+
+    fn warning(&mut self, at: &Path, message: impl Into<String>, remedy: impl Into<String>) {
+        self.found.warnings.0.push(self.document.error(at, message, remedy));
+    }
+
+    fn user(&mut self) {
+        let User::Static(name) = &self.service.process.user else { return };
+        // A source of users that does not answer proves nothing. A number need not be anybody's.
+        if self.layout.scope == Scope::User || name.parse::<u32>().is_ok() || !matches!(accounts::user(name), Ok(None))
+        {
+            return;
+        }
+        let remedy = format!("create the user: `useradd --system {name}`, or remove the key for a user of its own");
+        self.error(&path!["exec", "user"], format!("there is no user {name} on this host"), remedy);
+    }
+
+    fn credentials(&mut self) {
+        let section = self.process().engine.section();
+        let Process { credentials, credentials_encrypted, .. } = self.process().clone();
+        for (key, files) in [("credentials", credentials), ("credentials_encrypted", credentials_encrypted)] {
+            for (name, file) in files {
+                // A directory that may not be searched proves nothing.
+                if matches!(file.as_std_path().try_exists(), Ok(false)) {
+                    let remedy = format!("create the file: `install -D -m 600 /dev/stdin {file}` reads the secret");
+                    self.error(&path![section, key, name.as_str()], format!("there is no file {file}"), remedy);
+                }
+            }
+        }
+    }
+
+    fn podman(&mut self) {
+        let engine = &self.service.process.engine;
+        if engine.has_images() && find_in_path("podman", None).is_none() {
+            let at = path![engine.section()];
+            self.found.errors.0.push(self.document.key_error(
+                &at,
+                "there is no podman on this host",
+                "apt-get install podman",
+            ));
+        }
+    }
+
+    fn ports(&mut self, machine: &Machine) {
+        for (index, listen) in self.service.ports.iter().enumerate() {
+            let Some(holder) = PortHolder::find(machine.manager, listen) else { continue };
+            // Only root sees whose socket it is.
+            if !holder.is_known() || holder.is_of(&self.service.name) {
+                continue;
+            }
+            let remedy = "stop it, or write another address";
+            let message = format!("{holder} listens on {}", holder.address);
+            self.error(&path!["port", index, "listen"], message, remedy);
+        }
+    }
+}
+
+/// Returns a warning as text.
+pub(crate) fn told(warning: &Diagnostic) -> String {
+    format!("warning: {}\n  help: {}", warning.headline(), warning.remedy())
+}

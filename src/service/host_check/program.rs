@@ -1,0 +1,170 @@
+//! Programs of a service that are not on this host, or that its sandbox hides.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+
+use camino::Utf8Path;
+
+use crate::document::Path;
+use crate::model::{Check, Command, Engine};
+use crate::path;
+use crate::resolve::links::hiding;
+use crate::service::host_check::HostCheck;
+use crate::service::host_check::search_path::{PATH, find_in_path};
+
+/// Directives by which a process sees other files than this host has.
+const OTHER_FILES: &[&str] = &[
+    "BindPaths",
+    "BindReadOnlyPaths",
+    "ExecSearchPath",
+    "ExtensionDirectories",
+    "ExtensionImages",
+    "MountImages",
+    "RootDirectory",
+    "RootImage",
+    "TemporaryFileSystem",
+];
+/// The longest first line of a script that the kernel reads, execve(2).
+const MAX_LINE: u64 = 256;
+
+/// Whether a service starts without a program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Start,
+    Later,
+}
+
+impl HostCheck<'_> {
+    pub(super) fn programs(&mut self) {
+        if self.systemd.service.iter().any(|set| OTHER_FILES.contains(&set.name.as_str())) {
+            return;
+        }
+        let (service, hooks) = (self.service, &self.service.hooks);
+        // The hook may make the program, or its interpreter.
+        let of_process = if hooks.pre_start.is_some() { Need::Later } else { Need::Start };
+        let at = |name: &str| path!["hooks", name];
+        if let Some(hook) = &hooks.pre_start {
+            self.program(&at("pre_start"), &hook.command, Need::Start);
+        }
+        if let Engine::Exec { command } = &service.process.engine {
+            self.program(&path!["exec", "command"], command, of_process);
+            self.arguments(&path!["exec", "command"], command);
+            if let Check::Exec { command } = &service.health.check {
+                self.program(&path!["health", "exec"], command, of_process);
+            }
+        }
+        if let Some(hook) = &hooks.post_start {
+            self.program(&at("post_start"), &hook.command, of_process);
+        }
+        for (name, hook) in [("pre_stop", &hooks.pre_stop), ("post_stop", &hooks.post_stop)] {
+            hook.iter().for_each(|hook| self.program(&at(name), &hook.command, Need::Later));
+        }
+        hooks.drain.iter().for_each(|command| self.program(&at("drain"), command, Need::Later));
+        for (name, command) in &service.commands {
+            self.program(&path!["commands", name.as_str(), "exec"], &command.exec, Need::Later);
+        }
+    }
+
+    fn program(&mut self, words: &Path, command: &Command, need: Need) {
+        let Some(program) = command.0.first() else { return };
+        // The words of a hook may be below its key `command`.
+        let is_list = !self.document.find(words).items().is_empty();
+        let at = if is_list { words.join(0) } else { words.join("command").join(0) };
+        let wrong = match program.strip_prefix("./") {
+            Some(relative) => self.script(relative),
+            None if program.starts_with('/') => self.absolute(Utf8Path::new(program)),
+            None if find_in_path(program, None).is_none() => {
+                Some((format!("there is no program {program} in {PATH}"), "install it, or write its path".to_owned()))
+            }
+            None => None,
+        };
+        match (wrong, need) {
+            (Some((message, remedy)), Need::Start) => self.error(&at, message, remedy),
+            (Some((message, remedy)), Need::Later) => self.warning(&at, message, remedy),
+            (None, _) => {}
+        }
+    }
+
+    /// Returns what is wrong with a program at an absolute path, and the remedy.
+    fn absolute(&self, program: &Utf8Path) -> Option<(String, String)> {
+        if let Some(directive) = hiding(self.process(), self.systemd, self.layout.scope, program) {
+            return Some((
+                format!("{directive}=yes of the sandbox hides {program}"),
+                format!("install it below /opt or /usr/local; {directive} = false in [systemd.service] shows it"),
+            ));
+        }
+        match std::fs::metadata(program) {
+            Ok(file) if file.is_dir() => Some((format!("{program} is a directory"), "name a program in it".to_owned())),
+            Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+                Some((format!("{program} is not executable"), format!("chmod +x {program}")))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Some((format!("there is no program {program}"), "install it, or write another path".to_owned()))
+            }
+            // A directory that may not be searched proves nothing.
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Returns what is wrong with the first line of a script of the declaration, and the remedy.
+    fn script(&self, relative: &str) -> Option<(String, String)> {
+        let line = first_line(&self.dir.join(relative))?;
+        if line.ends_with('\r') {
+            let remedy = format!("write it with line ends of Unix: `sed -i 's/\\r$//' {relative}`");
+            return Some((format!("the first line of {relative} ends as on Windows, with \\r"), remedy));
+        }
+        let (interpreter, name) = interpreter(&line)?;
+        if let Some((message, _)) = self.absolute(Utf8Path::new(interpreter)) {
+            let remedy = format!("install it, or correct the first line of {relative}: {line:?}");
+            return Some((format!("{relative} cannot run: {message}"), remedy));
+        }
+        let path = self.process().environment.get("PATH").map(String::as_str);
+        let name = name.filter(|name| find_in_path(name, path).is_none())?;
+        let remedy = format!("install it, or correct the first line of {relative}: {line:?}");
+        Some((format!("{relative} cannot run: there is no program {name} in {}", path.unwrap_or(PATH)), remedy))
+    }
+
+    /// Warns of files of this host that are named in a command and that the sandbox hides.
+    fn arguments(&mut self, words: &Path, command: &Command) {
+        for (index, word) in command.0.iter().enumerate().skip(1) {
+            let file = word.rsplit('=').next().unwrap_or(word);
+            let hidden = hiding(self.process(), self.systemd, self.layout.scope, Utf8Path::new(file));
+            if let Some(directive) = hidden.filter(|_| Utf8Path::new(file).exists()) {
+                let remedy = format!("put it below /opt or /srv; {directive} = false in [systemd.service] shows it");
+                self.warning(&words.join(index), format!("{directive}=yes of the sandbox hides {file}"), remedy);
+            }
+        }
+    }
+}
+
+/// Reads the first line of a script; None of another file.
+fn first_line(file: &Utf8Path) -> Option<String> {
+    let mut start = Vec::new();
+    File::open(file).ok()?.take(MAX_LINE).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    Some(format!("#!{}", String::from_utf8_lossy(line)))
+}
+
+/// Returns the interpreter of a script's first line, and the name that env(1) looks for.
+fn interpreter(line: &str) -> Option<(&str, Option<&str>)> {
+    let mut words = line.strip_prefix("#!")?.split_whitespace();
+    let interpreter = words.next()?;
+    let is_env = Utf8Path::new(interpreter).file_name() == Some("env");
+    let name = words.find(|word| !word.starts_with('-') && !word.contains('='));
+    Some((interpreter, name.filter(|name| is_env && !name.contains('/'))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interpreter_of_a_script_is_found() {
+        assert_eq!(interpreter("#!/bin/sh -e"), Some(("/bin/sh", None)));
+        assert_eq!(interpreter("#! /usr/bin/env python3"), Some(("/usr/bin/env", Some("python3"))));
+        assert_eq!(interpreter("#!/usr/bin/env -S A=b node --x"), Some(("/usr/bin/env", Some("node"))));
+        assert_eq!(interpreter("#!/usr/bin/env /bin/sh"), Some(("/usr/bin/env", None)));
+        assert_eq!((interpreter("#!"), interpreter("\u{7f}ELF")), (None, None));
+    }
+}
