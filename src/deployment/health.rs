@@ -82,6 +82,9 @@ impl fmt::Display for Failed {
         match self.cause {
             Cause::TimedOut => write!(f, "health check ({check}) did not pass within {elapsed:?} ({attempts}): {last}"),
             Cause::OutOfRetries => write!(f, "health check ({check}) failed {attempts} within {elapsed:?}: {last}"),
+            Cause::ProcessExited if self.attempts == 0 => {
+                write!(f, "the main process exited {after}, before its health check ({check}) passed")
+            }
             Cause::ProcessExited => write!(
                 f,
                 "the main process exited {after}, before its health check ({check}) passed ({attempts}): {last}"

@@ -1,59 +1,83 @@
 //! Why a deployment did not start: the last lines of its processes, then the cause, then what to do.
 
-use crate::deployment::state::{self, Failure, FailureKind};
+use crate::deployment::exit_status::ExitStatus;
+use crate::deployment::state::{self, Failure};
 use crate::error::Error;
 use crate::model::{Check, Engine, ListenKind, Sandbox, Service};
 use crate::names::Deployment;
 use crate::service::machine::Machine;
 use crate::systemd;
-use crate::systemd::journal::{ControlExit, StartLog};
+use crate::systemd::journal::{FailedCommand, StartLog};
 
 /// Lines of a failed deployment's processes that are quoted.
 const QUOTED_LINES: usize = 20;
 const PORT_HELP: &str = "end that process; let the program read PORT from its environment, since all users can read \
                          command lines; or use another type in [listen]";
 
-/// Collects what systemd, the hooks and the journal tell of a deployment that did not start after so many `attempts`.
-pub(crate) fn of_start(
-    machine: &Machine,
-    service: &Service,
-    failed: &Deployment,
-    error: &systemd::Error,
-    attempts: u32,
-) -> Error {
-    let unit = failed.unit();
-    let failure = state::failure(machine.layout, failed);
-    let invocation = failure.as_ref().and_then(|failure| failure.invocation.as_deref());
-    let log = invocation.map(|id| machine.manager.log_of_start(id, QUOTED_LINES)).unwrap_or_default();
-    let why = why(service, &unit, failure.as_ref(), &log, attempts).unwrap_or_else(|| error.to_string());
-    let is_lost = failure.as_ref().is_some_and(Failure::lost_port);
-    let help = if is_lost { Some(PORT_HELP.to_owned()) } else { help(service, &why, &log) };
-    let quoted: String = log.lines.iter().map(|line| format!("\n  | {line}")).collect();
-    let quoted = if quoted.is_empty() { String::new() } else { format!("the last log lines of {unit}:{quoted}\n") };
-    Error(format!("{quoted}{why}{}", help.map(|help| format!("\n  help: {help}")).unwrap_or_default()))
+/// A deployment that did not start, and what is known while its unit is loaded.
+pub(crate) struct FailedStart<'a> {
+    deployment: &'a Deployment,
+    /// None if no hook could run.
+    failure: Option<Failure>,
+    invocation: Option<String>,
 }
 
-/// Returns the cause as one line; None if only systemd knows it.
-fn why(service: &Service, unit: &str, failure: Option<&Failure>, log: &StartLog, attempts: u32) -> Option<String> {
-    let failure @ Failure { why, kind, exit, .. } = failure?;
-    match (why, exit) {
-        (Some(why), _) if *kind == FailureKind::LostPort && attempts > 1 => {
-            Some(format!("{why}, after {attempts} attempts with another port each"))
-        }
-        (Some(_), _) => Some(failure.text()),
-        (None, exit) => {
-            let own = log.of_hooks.iter().find_map(|line| line.strip_prefix("error: ")).map(str::to_owned);
-            let of_hook =
-                || log.control_exit().map(|ended| format!("{unit} did not start: {}", of_hook(service, &ended)));
-            let of_process = || exit.as_ref().map(|exit| format!("{unit} did not start: its process {exit}"));
-            own.or_else(of_hook).or_else(of_process)
+impl<'a> FailedStart<'a> {
+    /// Reads what the hooks and the manager know of a start.
+    pub(crate) fn read(machine: &Machine, deployment: &'a Deployment) -> Self {
+        let failure = state::failure(machine.layout, deployment);
+        let noted = failure.as_ref().and_then(|failure| failure.invocation.clone());
+        let invocation = noted.or_else(|| machine.manager.property(&deployment.unit(), "InvocationID").ok());
+        Self { deployment, failure, invocation: invocation.filter(|id| !id.is_empty()) }
+    }
+
+    /// Returns the last lines of its processes and the cause, after so many `attempts`; `error` is systemd's.
+    pub(crate) fn cause(self, machine: &Machine, service: &Service, error: &systemd::Error, attempts: u32) -> Error {
+        let unit = self.deployment.unit();
+        let log = self.invocation.as_ref().map(|id| machine.manager.log_of_start(id, QUOTED_LINES)).unwrap_or_default();
+        let why = self.why(service, &log, attempts).unwrap_or_else(|| error.to_string());
+        let is_lost = self.failure.as_ref().is_some_and(Failure::lost_port);
+        let help = if is_lost { Some(PORT_HELP.to_owned()) } else { help(service, &why, &log) };
+        let quoted: String = log.lines.iter().map(|line| format!("\n  | {line}")).collect();
+        let quoted = if quoted.is_empty() { String::new() } else { format!("the last log lines of {unit}:{quoted}\n") };
+        Error(format!("{quoted}{why}{}", help.map(|help| format!("\n  help: {help}")).unwrap_or_default()))
+    }
+
+    /// Returns the cause as one line; None if only systemd knows it.
+    fn why(&self, service: &Service, log: &StartLog, attempts: u32) -> Option<String> {
+        let unit = self.deployment.unit();
+        match &self.failure {
+            Some(failure @ Failure { why: Some(why), .. }) if failure.lost_port() && attempts > 1 => {
+                Some(format!("{why}, after {attempts} attempts with another port each"))
+            }
+            Some(failure @ Failure { why: Some(_), .. }) => Some(failure.text()),
+            failure => {
+                let of_hooks = log.of_hooks.iter().find_map(|line| line.strip_prefix("error: ")).map(str::to_owned);
+                let exit = failure.as_ref().and_then(|failure| failure.exit.clone());
+                let failed = || match log.failed_command() {
+                    Some(failed) if failed.directive != "ExecStart" => Some(of_command(service, &failed)),
+                    failed => exit.or_else(|| failed.and_then(status)).map(|exit| format!("its process {exit}")),
+                };
+                of_hooks.or_else(|| Some(format!("{unit} did not start: {}", failed()?)))
+            }
         }
     }
 }
 
+/// Returns the exit status of a command. A signal has only its number here.
+fn status(failed: FailedCommand) -> Option<ExitStatus> {
+    let FailedCommand { code, status, .. } = failed;
+    (code == "exited").then_some(ExitStatus { code, status, is_out_of_memory: false })
+}
+
 /// Names a declared hook that failed.
-fn of_hook(service: &Service, ended: &ControlExit) -> String {
-    let ControlExit { directive, how } = ended;
+fn of_command(service: &Service, failed: &FailedCommand) -> String {
+    let FailedCommand { directive, code, status } = failed;
+    let how = if code == "exited" {
+        format!("exited with status {status}")
+    } else {
+        format!("was killed by signal {status}")
+    };
     let declared = match directive.as_str() {
         "ExecStartPre" => service.hooks.pre_start.as_ref().map(|hook| ("pre_start", hook)),
         "ExecStartPost" => service.hooks.post_start.as_ref().map(|hook| ("post_start", hook)),

@@ -20,7 +20,7 @@ use crate::live::Target;
 use crate::model::Strategy;
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
-use crate::service::cause;
+use crate::service::cause::FailedStart;
 use crate::service::event::Event;
 use crate::service::images;
 use crate::service::machine::Machine;
@@ -234,12 +234,13 @@ impl Rollout<'_> {
         not_active.sort_by_key(|one| state::failure(self.machine.layout, one).is_none());
         let failed = not_active.first().copied();
         let Some(failed) = failed else { return Error(error.to_string()) };
+        let start = FailedStart::read(&self.machine, failed);
         // A process that floods its log would do so as long as systemd restarts it. One of the generation that serves stays
         // with systemd.
         if self.before.as_ref().is_none_or(|before| before.generation != self.compiled.id) {
             let _ = self.machine.manager.stop(&[failed.unit()]);
         }
-        cause::of_start(&self.machine, &self.compiled.service, failed, error, attempts)
+        start.cause(&self.machine, &self.compiled.service, error, attempts)
     }
 
     /// Stops deployments that have served. Callers wait in the socket of one that crashed and is being restarted, and

@@ -140,7 +140,7 @@ impl Bus {
         let path = self.unit(unit).await?;
         let mut shown = BTreeMap::new();
         for name in properties {
-            let of_any = ["ActiveState", "DropInPaths", "Job", "LoadState", "SubState"].contains(name);
+            let of_any = ["ActiveState", "DropInPaths", "InvocationID", "Job", "LoadState", "SubState"].contains(name);
             let interface = match unit {
                 _ if of_any => UNIT,
                 unit if unit.ends_with(".slice") => SLICE,
@@ -293,12 +293,16 @@ fn listed(rows: Vec<Row>) -> Vec<Listed> {
 
 /// Converts a property's value to text; a job becomes its number.
 fn text(value: &OwnedValue) -> String {
-    use zbus::zvariant::Value;
+    use zbus::zvariant::{Signature, Value};
     match &**value {
         Value::Str(text) => text.to_string(),
         Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
         Value::U32(number) => number.to_string(),
         Value::U64(number) => number.to_string(),
+        Value::Array(items) if items.element_signature() == &Signature::U8 => {
+            let bytes = items.iter().filter_map(|item| u8::try_from(item).ok());
+            bytes.map(|byte| format!("{byte:02x}")).collect()
+        }
         Value::Array(items) => {
             let texts = items.iter().filter_map(|item| <&str>::try_from(item).ok());
             texts.collect::<Vec<_>>().join(" ")

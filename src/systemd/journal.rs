@@ -31,13 +31,15 @@ pub(crate) struct StartLog {
     of_manager: Vec<Entry>,
 }
 
-/// The failed end of a command beside a unit's main process.
+/// The failed end of a command of a unit.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ControlExit {
-    /// `ExecStartPre`, `ExecStartPost`.
+pub(crate) struct FailedCommand {
+    /// `ExecStart`, `ExecStartPre`, `ExecStartPost`.
     pub(crate) directive: String,
-    /// "exited with status 1" or "was killed by signal 9".
-    pub(crate) how: String,
+    /// `exited`, `killed` or `dumped`.
+    pub(crate) code: String,
+    /// The number of the status or the signal.
+    pub(crate) status: String,
 }
 
 impl Entry {
@@ -57,22 +59,17 @@ impl Entry {
         }
     }
 
-    fn control_exit(&self) -> Option<ControlExit> {
-        let (directive, status) = (self.text("COMMAND"), self.text("EXIT_STATUS"));
-        if self.text("MESSAGE_ID") != PROCESS_EXIT || directive == "ExecStart" || status == "0" {
-            return None;
-        }
-        let is_exit = self.text("EXIT_CODE") == "exited";
-        let how =
-            if is_exit { format!("exited with status {status}") } else { format!("was killed by signal {status}") };
-        Some(ControlExit { directive, how })
+    fn failed_command(&self) -> Option<FailedCommand> {
+        let text = |field| self.text(field);
+        let failed = FailedCommand { directive: text("COMMAND"), code: text("EXIT_CODE"), status: text("EXIT_STATUS") };
+        (text("MESSAGE_ID") == PROCESS_EXIT && failed.status != "0").then_some(failed)
     }
 }
 
 impl StartLog {
-    /// Returns the first failed end of a command beside the main process.
-    pub(crate) fn control_exit(&self) -> Option<ControlExit> {
-        self.of_manager.iter().find_map(Entry::control_exit)
+    /// Returns the first command that failed.
+    pub(crate) fn failed_command(&self) -> Option<FailedCommand> {
+        self.of_manager.iter().find_map(Entry::failed_command)
     }
 
     /// Returns whether the manager refused a message of a process that is not the main process, sd_notify(3).
@@ -183,8 +180,8 @@ mod tests {
             (log.lines, log.of_hooks),
             (vec!["\u{1b}[1mb".to_owned()], vec!["error: it is not healthy".to_owned()])
         );
-        let exit = ControlExit { directive: "ExecStartPre".into(), how: "exited with status 7".into() };
+        let failed = FailedCommand { directive: "ExecStartPre".into(), code: "exited".into(), status: "7".into() };
         let log = StartLog { of_manager: log.of_manager, ..StartLog::default() };
-        assert_eq!((log.control_exit(), log.has_refused_notification()), (Some(exit), false));
+        assert_eq!((log.failed_command(), log.has_refused_notification()), (Some(failed), false));
     }
 }

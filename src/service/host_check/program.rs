@@ -72,7 +72,7 @@ impl HostCheck<'_> {
         let is_list = !self.document.find(words).items().is_empty();
         let at = if is_list { words.join(0) } else { words.join("command").join(0) };
         let wrong = match program.strip_prefix("./") {
-            Some(relative) => self.script(relative),
+            Some(relative) => self.script(program, relative),
             None if program.starts_with('/') => self.absolute(Utf8Path::new(program)),
             None if find_in_path(program, None).is_none() => {
                 Some((format!("there is no program {program} in {PATH}"), "install it, or write its path".to_owned()))
@@ -108,21 +108,21 @@ impl HostCheck<'_> {
     }
 
     /// Returns what is wrong with the first line of a script of the declaration, and the remedy.
-    fn script(&self, relative: &str) -> Option<(String, String)> {
+    fn script(&self, program: &str, relative: &str) -> Option<(String, String)> {
         let line = first_line(&self.dir.join(relative))?;
         if line.ends_with('\r') {
-            let remedy = format!("write it with line ends of Unix: `sed -i 's/\\r$//' {relative}`");
-            return Some((format!("the first line of {relative} ends as on Windows, with \\r"), remedy));
+            let remedy = format!("write it with line ends of Unix: `sed -i 's/\\r$//' {program}`");
+            return Some((format!("the first line of {program} ends as on Windows, with \\r"), remedy));
         }
         let (interpreter, name) = interpreter(&line)?;
         if let Some((message, _)) = self.absolute(Utf8Path::new(interpreter)) {
-            let remedy = format!("install it, or correct the first line of {relative}: {line:?}");
-            return Some((format!("{relative} cannot run: {message}"), remedy));
+            let remedy = format!("install it, or correct the first line of {program}: {line:?}");
+            return Some((format!("{program} cannot run: {message}"), remedy));
         }
         let path = self.process().environment.get("PATH").map(String::as_str);
         let name = name.filter(|name| find_in_path(name, path).is_none())?;
-        let remedy = format!("install it, or correct the first line of {relative}: {line:?}");
-        Some((format!("{relative} cannot run: there is no program {name} in {}", path.unwrap_or(PATH)), remedy))
+        let remedy = format!("install it, or correct the first line of {program}: {line:?}");
+        Some((format!("{program} cannot run: there is no program {name} in {}", path.unwrap_or(PATH)), remedy))
     }
 
     /// Warns of files of this host that are named in a command and that the sandbox hides.

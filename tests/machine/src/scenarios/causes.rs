@@ -206,8 +206,8 @@ const MISSING: &[Row] = &[
     },
     Row {
         name: "mode",
-        toml: "[exec]\ncommand = ['/etc/hostname']\n",
-        says: &["/etc/hostname is not executable", "chmod +x /etc/hostname"],
+        toml: "[exec]\ncommand = ['/etc/passwd']\n",
+        says: &["/etc/passwd is not executable", "chmod +x /etc/passwd"],
         ..ROW
     },
     Row {
