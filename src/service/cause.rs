@@ -98,6 +98,11 @@ fn help(service: &Service, why: &str, log: &StartLog) -> Option<String> {
         let help = "another process than the main one sent READY=1; write NotifyAccess = \"all\" in [systemd.service]";
         return Some(help.to_owned());
     }
+    if service.health.check == Check::Notify && why.contains("did not come within") {
+        let help =
+            "if another process than the main one sends READY=1, write NotifyAccess = \"all\" in [systemd.service]";
+        return Some(help.to_owned());
+    }
     if let Some(told) = of_listener(service, why) {
         return Some(told);
     }

@@ -91,10 +91,7 @@ const FAILED: &[Row] = &[
         name: "child",
         toml: "[exec]\ncommand = ['./app']\n[health]\nnotify = true\n[deploy]\nhealth_timeout = '3s'\n",
         app: CHILD_NOTIFIES,
-        says: &[
-            "READY=1 by sd_notify did not come within 3s\n",
-            "help: another process than the main one sent READY=1; ",
-        ],
+        says: &["READY=1 by sd_notify did not come within 3s\n", "write NotifyAccess = \"all\" in [systemd.service]"],
         ..ROW
     },
     Row {
