@@ -75,8 +75,11 @@ pub struct Group {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exec {
     pub(crate) command: Vec<String>,
+    pub(crate) working_dir: Option<String>,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    pub(crate) environment_file: Vec<String>,
     pub(crate) user: Option<String>,
     #[serde(default)]
     pub(crate) credentials: BTreeMap<String, String>,
@@ -110,6 +113,8 @@ pub struct Container {
     pub(crate) entrypoint: Option<String>,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    pub(crate) environment_file: Vec<String>,
     pub(crate) user: Option<String>,
     pub(crate) working_dir: Option<String>,
     #[serde(default)]
@@ -155,6 +160,8 @@ pub struct Pod {
     pub(crate) config_map: Option<String>,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    pub(crate) environment_file: Vec<String>,
     #[serde(default)]
     pub(crate) network: Vec<String>,
     #[serde(default)]

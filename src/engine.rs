@@ -3,6 +3,8 @@
 #[cfg(feature = "cli")]
 pub(crate) mod container;
 #[cfg(feature = "cli")]
+pub(crate) mod environment;
+#[cfg(feature = "cli")]
 pub(crate) mod images;
 #[cfg(feature = "cli")]
 pub(crate) mod network;

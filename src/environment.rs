@@ -62,6 +62,7 @@ fn expand(word: &str, name: &ServiceName, id: &GenerationId, instance: Option<u3
             Some('i' | 'I') => text.push_str(&instance?.to_string()),
             Some('n') => text.push_str(&format!("{}{}.service", name.template(id), instance?)),
             Some('N') => text.push_str(&format!("{}{}", name.template(id), instance?)),
+            Some('d') => text.push_str(&format!("/run/credentials/{}{}.service", name.template(id), instance?)),
             Some('p' | 'P') => text.push_str(&format!("{name}-{id}")),
             Some(other) => text.extend(['%', other]),
             // `%%`: an empty part between the two.

@@ -22,8 +22,9 @@ impl Display for Text<'_> {
     }
 }
 
-/// A word in double quotes with C escapes, as `extract_first_word()` of systemd undoes them.
-fn quoted(out: &mut Formatter<'_>, word: &str) -> fmt::Result {
+/// A word in double quotes with C escapes, as `extract_first_word()` of systemd undoes them, and `percent` for a percent
+/// sign.
+fn quoted(out: &mut Formatter<'_>, word: &str, percent: &str) -> fmt::Result {
     out.write_char('"')?;
     for c in word.chars() {
         match c {
@@ -31,7 +32,7 @@ fn quoted(out: &mut Formatter<'_>, word: &str) -> fmt::Result {
             '\\' => out.write_str("\\\\")?,
             '\n' => out.write_str("\\n")?,
             '\t' => out.write_str("\\t")?,
-            '%' => out.write_str("%%")?,
+            '%' => out.write_str(percent)?,
             c if c.is_ascii_control() => write!(out, "\\x{:02x}", u32::from(c))?,
             c => out.write_char(c)?,
         }
@@ -50,7 +51,16 @@ pub(crate) struct Word<'a>(pub(crate) &'a str);
 
 impl Display for Word<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        if is_bare(self.0) { out.write_str(self.0) } else { quoted(out, self.0) }
+        if is_bare(self.0) { out.write_str(self.0) } else { quoted(out, self.0, "%%") }
+    }
+}
+
+/// One word of a list with systemd's specifiers, in which a percent sign is doubled already.
+pub(crate) struct Specified<'a>(pub(crate) &'a str);
+
+impl Display for Specified<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        if is_bare(self.0) { out.write_str(self.0) } else { quoted(out, self.0, "%") }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Variables in the words of commands: `${NAME}` is replaced by the value of a variable and `$$` by a dollar sign, as in
+//! Variables in the words of commands and in values of `environment`. In commands `${NAME}` is replaced by the value of a variable and `$$` by a dollar sign, as in
 //! systemd.service(5). Unlike there, every other `$` is itself, also in a word that is only `$NAME`: hashes of
 //! passwords, regular expressions and scripts of the shell arrive as they were written.
 
@@ -63,6 +63,33 @@ pub(crate) fn expand(word: &str, value: impl Fn(&str) -> Option<String>) -> Stri
     pieces(word).into_iter().map(text).collect()
 }
 
+/// A part of a value of `environment`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    Text(&'a str),
+    /// `${NAME}`
+    Variable(&'a str),
+}
+
+/// Takes a value of `environment` apart: `${NAME}` is a variable if its name `is_known`, and `$${NAME}` is the text
+/// `${NAME}` then. Every other character is text, because values have formats of their own, as `${time}` of a log.
+pub(crate) fn parts(value: &str, is_known: impl Fn(&str) -> bool) -> Vec<Part<'_>> {
+    let (mut parts, mut from, mut at) = (Vec::new(), 0, 0);
+    while let Some(found) = value[at..].find("${") {
+        let start = at + found;
+        at = start + 2;
+        let Some((name, _)) = value[at..].split_once('}').filter(|(name, _)| is_known(name)) else { continue };
+        let end = at + name.len() + 1;
+        let is_text = start > from && value.as_bytes()[start - 1] == b'$';
+        parts.push(Part::Text(&value[from..start - usize::from(is_text)]));
+        parts.push(if is_text { Part::Text(&value[start..end]) } else { Part::Variable(name) });
+        (from, at) = (end, end);
+    }
+    parts.push(Part::Text(&value[from..]));
+    parts.retain(|part| *part != Part::Text(""));
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +114,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_known_variables_of_values_are_expanded() {
+        for (value, arrives) in [
+            ("127.0.0.1:${PORT}", "127.0.0.1:8080"),
+            ("${PORT}${PORT}", "80808080"),
+            ("$${PORT} ${PORT}", "${PORT} 8080"),
+            ("$$${PORT}", "$${PORT}"),
+            ("${time} $$ $PORT ${PORT ${} ${PORT-1} $${time}", "${time} $$ $PORT ${PORT ${} ${PORT-1} $${time}"),
+            ("${${PORT}", "${8080"),
+            ("", ""),
+        ] {
+            let text = |part: Part<'_>| match part {
+                Part::Text(text) => text.to_owned(),
+                Part::Variable(_) => "8080".to_owned(),
+            };
+            let expanded: String = parts(value, |name| name == "PORT").into_iter().map(text).collect();
+            assert_eq!(expanded, arrives, "{value}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn values_without_known_variables_stay(value in "[$a{}_ü]{0,24}") {
+            let text: String = parts(&value, |_| false).into_iter().map(|part| match part {
+                Part::Text(text) | Part::Variable(text) => text,
+            }).collect();
+            prop_assert_eq!(text, value);
+        }
+
         #[test]
         fn what_systemd_gets_means_the_same(word in "[$a{}_ü]{0,24}") {
             let value = |name: &str| Some(format!("<{name}>"));

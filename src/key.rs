@@ -7,6 +7,7 @@ mod credentials;
 mod dependency;
 mod deploy;
 mod description;
+mod environment_file;
 mod exec;
 mod function;
 mod health;

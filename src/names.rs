@@ -26,6 +26,13 @@ pub(crate) const FUNCTIONS_LOCK: &str = "functions";
 pub(crate) const PORTS_LOCK: &str = "ports";
 /// The file that names the main process of a pod, below its deployment's directory: `PIDFile=`.
 pub(crate) const PID_FILE: &str = "pid";
+/// The file in the DEPLOYMENTDIR with conductor's own variables: `EnvironmentFile=`.
+pub(crate) const ENVIRONMENT: &str = "environment";
+/// The file in the DEPLOYMENTDIR with declared variables whose values are known only when a deployment starts:
+/// `EnvironmentFile=`. They may be secrets.
+pub(crate) const DECLARED: &str = "variables";
+/// The file in the DEPLOYMENTDIR with the names of variables that a container gets from environment files: `--env-file=`.
+pub(crate) const VARIABLE_NAMES: &str = "environment.names";
 
 /// Names that no service can have, and what has them: `conductor-NAME` is the service's slice and, with a dynamic user,
 /// its user.

@@ -8,6 +8,7 @@ mod engine;
 pub(crate) mod function;
 mod health;
 pub(crate) mod links;
+mod paths;
 pub(crate) mod routes;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ use crate::layout::Scope;
 use crate::model::{Deploy, Group, Hook, Hooks, Model, RunCommand, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
+use crate::variable;
+pub use crate::variable::VARIABLES;
 use crate::{path, timespan};
 
 /// The largest number of slots and deployments of a service.
@@ -40,22 +43,8 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// The longest time span: systemd counts microseconds in 64 bits, and timeouts are added and multiplied.
 const MAX_SPAN: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// The variables that conductor sets for each process.
-pub const VARIABLES: &[&str] = &[
-    "CONDUCTOR_SERVICE",
-    "CONDUCTOR_SERVICE_DIR",
-    "CONDUCTOR_GENERATION",
-    "CONDUCTOR_DEPLOYMENT",
-    "CONDUCTOR_DEPLOYMENT_DIR",
-    "CONDUCTOR_INSTANCE",
-    "CONDUCTOR_SOCKET",
-    "PORT",
-    "POD_NAME",
-    "POD_IP_ADDRESS",
-];
-
 /// The variables that tell a process of its passed sockets, sd_listen_fds(3).
-const OF_PASSED_SOCKETS: &[&str] = &["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "LISTEN_PIDFDID"];
+pub(crate) const OF_PASSED_SOCKETS: &[&str] = &["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "LISTEN_PIDFDID"];
 
 /// Resolves one declaration for a host's version of systemd, if that is known.
 ///
@@ -172,6 +161,7 @@ impl Resolver<'_> {
         };
         self.runtime_directory(&service, &systemd);
         self.start_limit(&systemd);
+        self.references(&service, &systemd);
         Model { service, systemd }
     }
 
@@ -183,6 +173,32 @@ impl Resolver<'_> {
             let remedy = "use $CONDUCTOR_DEPLOYMENT_DIR or StateDirectory, or another type of [listen]";
             let message = "RuntimeDirectory= cannot stand beside a socket of type = \"unix\"";
             self.key_error(&path!["systemd", "service", "RuntimeDirectory"], message, remedy);
+        }
+    }
+
+    /// Refuses values that refer to variables which the service's processes do not have when they start.
+    fn references(&mut self, service: &Service, systemd: &Systemd) {
+        let environment = &service.process.environment;
+        let references = environment.iter().flat_map(|(name, value)| {
+            variable::names_in(value).into_iter().map(move |variable| (name.as_str(), variable))
+        });
+        for (name, variable) in references {
+            let is_declared = environment.contains_key(variable) && variable != name;
+            if is_declared || variable::meaning(service, systemd, self.declared.scope, variable).is_some() {
+                continue;
+            }
+            let declared = path![service.process.engine.section(), "environment", name];
+            let at = if self.document.get(&declared).is_some() { declared } else { path!["config", name] };
+            let remedy = match variable {
+                "PORT" => "write type = \"tcp\" in [listen]",
+                "POD_NAME" => "remove it, because there is no pod",
+                "POD_IP_ADDRESS" => "read $POD_IP_ADDRESS in hooks, because the address is known once the pod runs",
+                "CREDENTIALS_DIRECTORY" => "add credentials = { … }",
+                variable::HOME => "declare HOME, which the image determines otherwise",
+                _ => "add the directory to [systemd.service], such as StateDirectory = \"shop\"",
+            };
+            let remedy = format!("{remedy}; or write $${{{variable}}} for the text itself");
+            self.error(&at, format!("processes have no ${{{variable}}} when they start"), remedy);
         }
     }
 

@@ -125,9 +125,7 @@ fn render_in(
 /// Says what to write for a variable that is not given.
 fn not_given(name: &str) -> String {
     if VARIABLES.contains(&name) {
-        return format!(
-            "it is known when a deployment starts: write ${{{name}}} in a command, or read it from the environment"
-        );
+        return format!("it is known when a deployment starts: write ${{{name}}} in a command or in environment");
     }
     format!(
         "add {name}=… to the command, write {{{{ {name} | default(\"…\") }}}}, or enclose text that is no template in \

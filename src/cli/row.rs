@@ -9,6 +9,7 @@ use crate::cli::display;
 use crate::cli::failure::Failure;
 use crate::deployment;
 use crate::deployment::{endpoint, slot, state};
+use crate::engine::environment::of_files;
 use crate::environment::Environment;
 use crate::live::Live;
 use crate::names::{Deployment, ServiceName};
@@ -93,7 +94,14 @@ pub(crate) fn environment(context: &Context, deployment: &Deployment) -> Result<
         _ => error.into(),
     })?;
     let mut environment = Environment::of(&units, service, generation, Some(*instance));
-    let of_start = endpoint::variables(&context.layout, deployment)?;
+    let layout = &context.layout;
+    environment.variables.extend(endpoint::declared(layout, deployment)?);
+    let model = deployment::model(layout, deployment)?;
+    let files = layout.at(&layout.files(service, generation));
+    // One that is missing by now has been read by the process.
+    let of_files = of_files(layout, &model, &files).unwrap_or_default();
+    environment.variables.extend(of_files.into_iter().filter(|(name, _)| !name.starts_with("CONDUCTOR_")));
+    let of_start = endpoint::variables(layout, deployment)?;
     environment.variables.extend(of_start.into_iter().filter(|(name, _)| !name.starts_with("CONDUCTOR_")));
     Ok(environment)
 }

@@ -8,13 +8,11 @@ use std::net::SocketAddr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::atomic;
 use crate::layout::Layout;
 use crate::model::{Listen, ListenKind};
-use crate::names::Deployment;
+use crate::names::{DECLARED, Deployment, ENVIRONMENT};
+use crate::{atomic, environment_file};
 
-/// The file in the DEPLOYMENTDIR with the variables that are known only when a deployment starts: `EnvironmentFile=`.
-const ENVIRONMENT: &str = "environment";
 /// The variable with the address that the bridge connects to.
 pub(crate) const ENDPOINT: &str = "CONDUCTOR_ENDPOINT";
 
@@ -70,22 +68,31 @@ pub(crate) fn address(layout: &Layout, deployment: &Deployment) -> io::Result<So
     address.ok_or_else(|| io::Error::other(format!("{deployment}: its address is unknown")))
 }
 
-/// Reads the variables that are known only when a deployment starts; before it has started there are none.
+/// Reads conductor's own variables of a deployment; before it has started there are none.
 ///
 /// # Errors
 /// If the file cannot be read.
 pub(crate) fn variables(layout: &Layout, deployment: &Deployment) -> io::Result<BTreeMap<String, String>> {
-    let text = match fs::read_to_string(layout.at(&deployment.dir(layout)).join(ENVIRONMENT)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        text => text?,
-    };
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    read(layout, deployment, ENVIRONMENT)
 }
 
-/// Writes the variables that are known only when a deployment starts. Their values are conductor's own numbers,
-/// addresses and paths, which need no quotes. systemd and bridges read them, and no other user: who knows a port before
-/// the process listens can bind it first.
+/// Reads the declared variables that are known only when a deployment starts; before it has started there are none.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn declared(layout: &Layout, deployment: &Deployment) -> io::Result<BTreeMap<String, String>> {
+    read(layout, deployment, DECLARED)
+}
+
+fn read(layout: &Layout, deployment: &Deployment, file: &str) -> io::Result<BTreeMap<String, String>> {
+    match fs::read_to_string(layout.at(&deployment.dir(layout)).join(file)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        text => Ok(environment_file::read(&text?).into_iter().collect()),
+    }
+}
+
+/// Writes conductor's own variables of a deployment. systemd and bridges read them, and no other user: who knows a port
+/// before the process listens can bind it first.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -94,6 +101,6 @@ pub(crate) fn set_variables(
     deployment: &Deployment,
     variables: &BTreeMap<String, String>,
 ) -> io::Result<()> {
-    let text: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let text = environment_file::write(variables);
     atomic::write_for_group(&layout.at(&deployment.dir(layout)).join(ENVIRONMENT), text.as_bytes())
 }

@@ -11,15 +11,16 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::deployment;
 use crate::deployment::endpoint::{self, ENDPOINT};
 use crate::deployment::port;
-use crate::deployment::state;
+use crate::deployment::state::{self, Failure};
 use crate::engine::podman::network::Network;
 use crate::engine::{self, podman};
 use crate::error::{Error, Result};
 use crate::inode::Inode;
 use crate::layout::{Layout, Scope};
 use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
-use crate::names::{Deployment, PROXY_GROUP};
-use crate::{accounts, atomic};
+use crate::names::{DECLARED, Deployment, PROXY_GROUP, VARIABLE_NAMES};
+use crate::resolve::OF_PASSED_SOCKETS;
+use crate::{accounts, atomic, environment_file, variable};
 
 /// Prepares a deployment's directory, variables, port, credentials and pod: `ExecStartPre=`, as root, also before each
 /// restart.
@@ -29,7 +30,11 @@ use crate::{accounts, atomic};
 pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let model = deployment::model(layout, deployment)?;
     state::prepare(layout, deployment)?;
-    let mut variables = BTreeMap::new();
+    take_environment_files(layout, deployment, &model).inspect_err(|error| {
+        // Only the rollout reads this note; the journal has it, too.
+        let _ = state::write_failure(layout, deployment, &Failure { why: error.to_string(), lost_port: false });
+    })?;
+    let mut variables = own_variables(layout, deployment, &model);
     let engine = &model.process.engine;
     // The lock is held until the port is written: two deployments that start together get two ports.
     let _guard = model.binds_port().then(|| atomic::lock(&layout.at(&layout.ports()))).transpose()?;
@@ -56,7 +61,52 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
         podman::infra::forget(layout, deployment)?;
         engine::pod::write(layout, deployment, &model, pod)?;
     }
+    write_declared(layout, deployment, &model, &variables)?;
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
+}
+
+/// Returns conductor's own variables that the unit has, too: whatever an environment file sets, these are read after it.
+fn own_variables(layout: &Layout, deployment: &Deployment, model: &Service) -> BTreeMap<String, String> {
+    let instance = deployment.instance.to_string();
+    let own = variable::own(layout, model, &deployment.generation, &instance, Utf8PathBuf::into_string);
+    own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Checks that the environment files are there, which systemd has read, and lists their variables for a container.
+fn take_environment_files(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<()> {
+    let files = layout.at(&layout.files(&deployment.service, &deployment.generation));
+    let variables = engine::environment::of_files(layout, model, &files)?;
+    // systemd sets them only for the process that takes the sockets.
+    let is_set = |name: &&&str| std::env::var_os(name).is_some();
+    if let Some(name) = OF_PASSED_SOCKETS.iter().find(is_set).filter(|_| model.listen.kind == ListenKind::Activation) {
+        return Err(Error(format!("an environment file sets {name}, which tells the process of its passed sockets")));
+    }
+    if matches!(model.process.engine, Engine::Container(_)) && !model.process.environment_files.is_empty() {
+        let names: String = variables.iter().map(|(name, _)| format!("{name}\n")).collect();
+        atomic::write(&layout.at(&deployment.dir(layout)).join(VARIABLE_NAMES), names.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Writes the declared variables that refer to what is known only now. systemd has set the others for this process.
+fn write_declared(
+    layout: &Layout,
+    deployment: &Deployment,
+    model: &Service,
+    own: &BTreeMap<String, String>,
+) -> Result<()> {
+    let known = |name: &str| own.get(name).cloned().or_else(|| std::env::var(name).ok());
+    let mut declared = BTreeMap::new();
+    for name in variable::at_start(model, layout.scope) {
+        let value = variable::expand(&model.process.environment, name, &str::to_owned, &known);
+        let value = value.ok_or_else(|| Error(format!("{name} refers to a variable that processes do not have")))?;
+        declared.insert(name.to_owned(), value);
+    }
+    if declared.is_empty() {
+        return Ok(());
+    }
+    let path = layout.at(&deployment.dir(layout)).join(DECLARED);
+    Ok(atomic::write(&path, environment_file::write(&declared).as_bytes())?)
 }
 
 /// Lists the ports of other deployments than `own`.

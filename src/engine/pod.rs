@@ -6,7 +6,7 @@ mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use self::text::Text;
 use self::yaml::Document;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Path;
+use crate::engine::environment::of_files;
 use crate::engine::podman::arguments::CREDENTIALS;
 use crate::engine::podman::image::Policy;
 use crate::engine::podman::run::exists;
@@ -24,7 +25,7 @@ use crate::model::{ListenKind, Pod, Service};
 use crate::names::Deployment;
 use crate::source::read;
 use crate::template::{self, Piece};
-use crate::{atomic, path};
+use crate::{atomic, path, variable};
 
 /// Kinds that are pods or make some, `podman kube play`.
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
@@ -147,11 +148,28 @@ impl Setting<'_> {
 
     /// Returns the variables of a template: those of `service declare`, and the environment of the processes.
     fn variables(&self) -> BTreeMap<String, String> {
-        let mut variables = self.model.process.environment.clone();
+        let mut variables = self.declared();
         variables.extend(self.pod.variables.clone());
         variables.extend(self.own());
         variables.insert("CONDUCTOR_SERVICE_DIR".to_owned(), self.files.to_string());
         variables
+    }
+
+    /// Returns the declared environment. A reference to what only systemd knows stays as it is in a check.
+    fn declared(&self) -> BTreeMap<String, String> {
+        let Deployment { generation, instance, .. } = self.deployment;
+        let of_conductor =
+            variable::own(self.layout, self.model, generation, &instance.to_string(), Utf8PathBuf::into_string);
+        let own = self.own();
+        let known = |name: &str| {
+            let known = own.get(name).or_else(|| of_conductor.get(name)).cloned();
+            let of_credentials = (name == "CREDENTIALS_DIRECTORY").then(|| CREDENTIALS.to_owned());
+            let known = known.or(of_credentials).or_else(|| std::env::var(name).ok());
+            Some(known.unwrap_or_else(|| format!("${{{name}}}")))
+        };
+        let environment = &self.model.process.environment;
+        let value = |name: &String| Some((name.clone(), variable::expand(environment, name, &str::to_owned, &known)?));
+        environment.keys().filter_map(value).collect()
     }
 
     fn own(&self) -> BTreeMap<String, String> {
@@ -225,7 +243,9 @@ impl Setting<'_> {
     }
 
     fn complete_container(&self, container: &mut Container, mounts: &[Mount]) {
-        let mut variables = self.model.process.environment.clone();
+        let mut variables = self.declared();
+        // `_prepare` has refused one that is missing.
+        variables.extend(of_files(self.layout, self.model, self.files).unwrap_or_default());
         variables.extend(self.own());
         if mounts.iter().any(|mount| mount.path == CREDENTIALS) {
             variables.insert("CREDENTIALS_DIRECTORY".to_owned(), CREDENTIALS.to_owned());

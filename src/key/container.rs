@@ -2,6 +2,7 @@
 
 use crate::key::credentials::{CREDENTIALS, CREDENTIALS_ENCRYPTED};
 use crate::key::description::{Default, Entries, KEY, Key, Kind, ROLLS};
+use crate::key::environment_file::ENVIRONMENT_FILE;
 
 const OF_IMAGE: Key = Key { default: Default::Words("the image's"), ..ROLLS };
 const STRINGS: Key = Key { kind: Kind::List("strings"), ..ROLLS };
@@ -57,6 +58,7 @@ pub(crate) const KEYS: &[Key] = &[
         systemd: "`Environment=`",
         ..ROLLS
     },
+    ENVIRONMENT_FILE,
     Key {
         name: "user",
         example: "\"1000:1000\"",

@@ -2,6 +2,7 @@
 
 use crate::key::credentials::{CREDENTIALS, CREDENTIALS_ENCRYPTED};
 use crate::key::description::{Default, Entries, Key, Kind, ROLLS};
+use crate::key::environment_file::ENVIRONMENT_FILE;
 
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -15,14 +16,26 @@ pub(crate) const KEYS: &[Key] = &[
         ..ROLLS
     },
     Key {
+        name: "working_dir",
+        kind: Kind::Text("a path"),
+        default: Default::Words("the directory of the declaration's files"),
+        example: "\"/srv\"",
+        meaning: "The directory in which the processes, hooks and commands of a service start: absolute, or below the \
+                  declaration's files.",
+        systemd: "`WorkingDirectory=`",
+        ..ROLLS
+    },
+    Key {
         name: "environment",
         kind: Kind::Table(Entries::Scalars),
         example: "{ LOG_LEVEL = \"debug\" }",
         meaning: "Variables of the processes, hooks and commands, which override `config`; names that begin with \
-                  `CONDUCTOR_`, and those of passed sockets, `LISTEN_FDS` and the like, are reserved.",
+                  `CONDUCTOR_`, and those of passed sockets, `LISTEN_FDS` and the like, are reserved. Of a service, \
+                  values may [refer to variables](#environment).",
         systemd: "`Environment=`",
         ..ROLLS
     },
+    ENVIRONMENT_FILE,
     Key {
         name: "user",
         default: Default::Words("a dynamic user that all generations share"),

@@ -2,6 +2,7 @@
 
 use crate::key::credentials::{CREDENTIALS, CREDENTIALS_ENCRYPTED};
 use crate::key::description::{Default, Entries, Key, Kind, ROLLS};
+use crate::key::environment_file::ENVIRONMENT_FILE;
 
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -30,6 +31,7 @@ pub(crate) const KEYS: &[Key] = &[
         systemd: "`Environment=`",
         ..ROLLS
     },
+    ENVIRONMENT_FILE,
     Key {
         name: "network",
         kind: Kind::List("strings"),

@@ -14,6 +14,13 @@ pub struct Process {
     pub engine: Engine,
     /// `config` with the engine's `environment` over it.
     pub(crate) environment: BTreeMap<String, String>,
+    /// Files with variables that override `environment`: an absolute path or, with `./`, one of the service's files; after
+    /// a `-` it may be missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) environment_files: Vec<String>,
+    /// Where the processes start, absolute or among the service's files; None for the directory of the files itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) working_dir: Option<Utf8PathBuf>,
     /// The user of the processes, or of the hooks beside a container or pod.
     pub(crate) user: User,
     /// Paths of secrets by the name that the processes know them by.

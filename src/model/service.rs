@@ -82,7 +82,10 @@ impl Service {
 
     /// Returns whether some variables of a deployment are known only when it starts.
     pub(crate) fn has_environment_file(&self) -> bool {
-        self.process.engine.has_environment_file() || self.listen.kind == ListenKind::Tcp
+        let process = &self.process;
+        process.engine.has_environment_file()
+            || self.listen.kind == ListenKind::Tcp
+            || !process.environment_files.is_empty()
     }
 }
 

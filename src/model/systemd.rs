@@ -31,7 +31,16 @@ impl Systemd {
 
     /// Returns whether the deployments have a `RuntimeDirectory=`, which all of them share.
     pub(crate) fn has_runtime_directory(&self) -> bool {
-        self.service.iter().any(|directive| directive.name == "RuntimeDirectory" && !directive.value.is_empty())
+        self.sets("RuntimeDirectory")
+    }
+
+    /// Returns whether the deployments have an `EnvironmentFile=`, which may set any variable.
+    pub(crate) fn has_environment_file(&self) -> bool {
+        self.sets("EnvironmentFile")
+    }
+
+    fn sets(&self, name: &str) -> bool {
+        self.service.iter().any(|directive| directive.name == name && !directive.value.is_empty())
     }
 }
 

@@ -66,6 +66,8 @@ impl Resolver<'_> {
                 Process {
                     engine: Engine::Exec { command: Command(Vec::new()) },
                     environment: BTreeMap::new(),
+                    environment_files: Vec::new(),
+                    working_dir: None,
                     user: User::Static(String::new()),
                     credentials: BTreeMap::new(),
                     credentials_encrypted: BTreeMap::new(),
@@ -76,7 +78,16 @@ impl Resolver<'_> {
     }
 
     fn exec(&mut self, config: BTreeMap<String, String>, exec: declaration::Exec) -> Process {
-        let declaration::Exec { command, environment, user, credentials, credentials_encrypted, sandbox } = exec;
+        let declaration::Exec {
+            command,
+            working_dir,
+            environment,
+            environment_file,
+            user,
+            credentials,
+            credentials_encrypted,
+            sandbox,
+        } = exec;
         let environment = self.environment("exec", config, environment);
         if command.is_empty() {
             self.error(&path!["exec", "command"], "the command is empty", self.example(&path!["exec", "command"]));
@@ -85,6 +96,8 @@ impl Resolver<'_> {
         Process {
             engine: Engine::Exec { command },
             environment,
+            environment_files: self.environment_files(&path!["exec", "environment_file"], environment_file),
+            working_dir: working_dir.map(|dir| self.working_dir(&path!["exec", "working_dir"], &dir)),
             user: match user {
                 Some(user) => User::Static(self.user(user)),
                 None => self.own_user(),
@@ -119,6 +132,7 @@ impl Resolver<'_> {
             exec,
             entrypoint,
             environment,
+            environment_file,
             user,
             working_dir,
             volume,
@@ -135,6 +149,7 @@ impl Resolver<'_> {
         } = container;
         let at = path!["container"];
         let environment = self.environment("container", config, environment);
+        let files = self.environment_files(&at.join("environment_file"), environment_file);
         self.image(&at.join("image"), &image, digest.is_some());
         if let Some(digest) = &digest {
             self.digest(&at.join("digest"), digest);
@@ -159,7 +174,7 @@ impl Resolver<'_> {
             read_only,
             port,
         };
-        self.by_podman(&at, Engine::Container(engine), environment, (credentials, credentials_encrypted))
+        self.by_podman(&at, Engine::Container(engine), (environment, files), (credentials, credentials_encrypted))
     }
 
     /// Resolves the process of an engine that podman runs. The image determines the user of its processes; hooks run as
@@ -168,12 +183,14 @@ impl Resolver<'_> {
         &mut self,
         at: &Path,
         engine: Engine,
-        environment: BTreeMap<String, String>,
+        (environment, environment_files): (BTreeMap<String, String>, Vec<String>),
         (credentials, encrypted): (BTreeMap<String, String>, BTreeMap<String, String>),
     ) -> Process {
         Process {
             engine,
             environment,
+            environment_files,
+            working_dir: None,
             user: self.own_user(),
             credentials: self.credentials(&at.join("credentials"), credentials),
             credentials_encrypted: self.credentials(&at.join("credentials_encrypted"), encrypted),
@@ -186,6 +203,7 @@ impl Resolver<'_> {
             template,
             config_map,
             environment,
+            environment_file,
             network,
             podman_args,
             port,
@@ -194,6 +212,7 @@ impl Resolver<'_> {
         } = pod;
         let at = path!["pod"];
         let environment = self.environment("pod", config, environment);
+        let files = self.environment_files(&at.join("environment_file"), environment_file);
         self.port_number(&at.join("port"), port);
         let engine = Pod {
             template: self.declared_file(&at.join("template"), &template),
@@ -203,7 +222,7 @@ impl Resolver<'_> {
             podman_args: self.podman_args(&at.join("podman_args"), podman_args),
             port,
         };
-        self.by_podman(&at, Engine::Pod(engine), environment, (credentials, credentials_encrypted))
+        self.by_podman(&at, Engine::Pod(engine), (environment, files), (credentials, credentials_encrypted))
     }
 
     /// Checks an image's name: the grammar of the OCI distribution specification, without transports.
@@ -281,7 +300,7 @@ impl Resolver<'_> {
     }
 
     /// Checks that a name is that of a regular file of the declaration; returns its relative path.
-    fn declared_file(&mut self, at: &Path, name: &str) -> Utf8PathBuf {
+    pub(super) fn declared_file(&mut self, at: &Path, name: &str) -> Utf8PathBuf {
         let relative = Utf8PathBuf::from(name.strip_prefix("./").unwrap_or(name));
         let found = self.declared.files.iter().find(|file| file.path == relative);
         match found.map(|file| &file.kind) {

@@ -264,7 +264,16 @@ impl Inputs {
     }
 
     fn process(&mut self, process: &Process) {
-        let Process { engine, environment, user, credentials, credentials_encrypted, sandbox } = process;
+        let Process {
+            engine,
+            environment,
+            environment_files,
+            working_dir,
+            user,
+            credentials,
+            credentials_encrypted,
+            sandbox,
+        } = process;
         let section = match engine {
             Engine::Exec { command } => {
                 self.key(path!["exec", "command"], command);
@@ -272,6 +281,9 @@ impl Inputs {
                     self.key(path!["exec", "user"], user);
                 }
                 self.key(path!["exec", "sandbox"], sandbox);
+                if let Some(dir) = working_dir {
+                    self.key(path!["exec", "working_dir"], dir);
+                }
                 "exec"
             }
             Engine::Container(container) => {
@@ -288,6 +300,9 @@ impl Inputs {
         for (name, value) in environment {
             let keys = vec![path![section, "environment", name.as_str()], path!["config", name.as_str()]];
             self.insert(&path![], keys, json(value));
+        }
+        if !environment_files.is_empty() {
+            self.key(path![section, "environment_file"], environment_files);
         }
         for (key, loaded) in [("credentials", credentials), ("credentials_encrypted", credentials_encrypted)] {
             for (name, file) in loaded {

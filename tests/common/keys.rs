@@ -33,10 +33,17 @@ pub(crate) fn section_path(section: &Section) -> String {
 }
 
 impl Place {
-    /// A function's container has no port, gives up all capabilities anyway, and has no credentials.
+    /// A function starts in the directory of its files and has no environment files; its container has no port, gives up
+    /// all capabilities anyway, and has no credentials.
     fn suits_the_file(&self) -> bool {
-        let others = ["port", "drop_capability", "credentials", "credentials_encrypted", "pull"];
-        self.file != File::Function || self.section.path != "container" || !others.contains(&self.key.name)
+        let others: &[_] = match self.section.path {
+            "exec" => &["working_dir", "environment_file"],
+            "container" => {
+                &["port", "drop_capability", "credentials", "credentials_encrypted", "pull", "environment_file"]
+            }
+            _ => &[],
+        };
+        self.file != File::Function || !others.contains(&self.key.name)
     }
 
     pub(crate) fn path(&self) -> String {

@@ -1,11 +1,12 @@
 //! The template of a generation's deployments, and the template of their sockets.
 
 use askama::Template;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::escape::{Assignment, DeclaredWord, Raw, Text};
+use crate::escape::{Assignment, DeclaredWord, Raw, Specified, Text};
 use crate::layout::{Layout, Scope};
-use crate::model::{Check, Deploy, Health, Hooks, ListenKind, Model, Sandbox, Service, Systemd};
-use crate::names::GenerationId;
+use crate::model::{Check, Deploy, Health, Hooks, ListenKind, Model, Sandbox, Service, Systemd, program_path};
+use crate::names::{DECLARED, ENVIRONMENT, GenerationId};
 use crate::target::systemd::command::{argument_command, limited_command};
 use crate::target::systemd::engine::{self, Names};
 use crate::target::systemd::unit::{
@@ -13,6 +14,7 @@ use crate::target::systemd::unit::{
     polls_without_limit, user_lines,
 };
 use crate::tree::Tree;
+use crate::variable::HOME;
 use crate::{timespan, unitfile};
 
 #[derive(Template)]
@@ -26,13 +28,12 @@ struct DeploymentUnit<'a> {
     passthrough_unit: Vec<Line<'a>>,
     kind: &'static str,
     of_engine: Vec<Line<'a>>,
-    has_environment_file: bool,
+    environment_files: Vec<Line<'a>>,
     /// systemd holds the socket that the process listens on.
     holds_port: bool,
-    deployments: Text<'a>,
     exec: Vec<Line<'a>>,
-    files: Text<'a>,
-    environment: Vec<Assignment<'a>>,
+    working_dir: Text<'a>,
+    environment: Vec<String>,
     service_dir: Assignment<'a>,
     deployment_dir: PerInstance<Assignment<'a>>,
     socket: String,
@@ -76,13 +77,14 @@ pub(super) fn render(layout: &Layout, model: &Model, id: &GenerationId, systemd:
 
 fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: Option<u16>) -> String {
     let Model { service, systemd: passed } = model;
-    let names = Names::new(layout, service, id);
+    let names = Names::new(layout, model, id);
     let Names { files, deployments, sockets, .. } = &names;
     let process = &service.process;
     let socket = PerInstance(Assignment { name: "CONDUCTOR_SOCKET", value: &format!("{sockets}/") }).to_string();
     // What stands behind another socket, or binds its own, has it in a directory of its own.
     let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
     let socket = if in_its_own { format!("{socket}.d/socket") } else { socket };
+    let working_dir = names.working_dir();
     let mut user = user_lines(layout.scope, &process.user);
     user.extend(own_files_lines(layout.scope, process, &layout.histories(), Some(files.as_path())));
     finish(&DeploymentUnit {
@@ -97,12 +99,11 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         } else {
             directories(service, id)
         },
-        has_environment_file: service.has_environment_file(),
+        environment_files: environment_files(&names, passed),
         holds_port: layout.scope == Scope::System && service.binds_port(),
-        deployments: Text(deployments.as_str()),
         exec: exec_lines(&names),
-        files: Text(files.as_str()),
-        environment: process.environment.iter().map(|(name, value)| Assignment { name, value }).collect(),
+        working_dir: Text(working_dir.as_str()),
+        environment: environment(&names),
         service_dir: Assignment { name: "CONDUCTOR_SERVICE_DIR", value: files.as_str() },
         deployment_dir: PerInstance(Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() }),
         socket,
@@ -113,15 +114,45 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         timeout_start: timespan::format(service.start_limit()),
         timeout_stop: timespan::format(service.stop_limit()),
         strict: layout.scope == Scope::System && process.sandbox == Sandbox::Strict,
-        passthrough_service: passed_through(passed),
+        passthrough_service: passed_through(passed, deployments),
     })
+}
+
+/// Writes the declared variables that are known before a deployment starts, and the home of processes.
+fn environment(names: &Names) -> Vec<String> {
+    let assignment = |name: &str, value: String| Specified(&format!("{name}={value}")).to_string();
+    let declared = names.service.process.environment.keys();
+    let declared = declared.filter_map(|name| Some(assignment(name, names.variables.value(name)?)));
+    names.variables.home().map(|home| assignment(HOME, home)).into_iter().chain(declared).collect()
+}
+
+/// Writes the files with variables, of which later ones override earlier ones. Those of people may be missing here:
+/// without them systemd would run no command of the unit, also none that drains it. `_prepare` refuses to start it.
+fn environment_files(names: &Names, passed: &Systemd) -> Vec<Line<'static>> {
+    let Names { service, files, deployments, .. } = names;
+    let mut lines = Vec::from_iter(names.has_references.then(|| environment_file(deployments, DECLARED)));
+    lines.extend(service.process.environment_files.iter().map(|file| {
+        let file = file.strip_prefix('-').unwrap_or(file);
+        let path = file.strip_prefix("./").map_or_else(|| file.into(), |relative| files.join(relative));
+        Line::new("EnvironmentFile", format!("-{}", Text(path.as_str())))
+    }));
+    // Those that are passed through precede conductor's own, too.
+    let is_last = !passed.has_environment_file();
+    lines.extend((names.prepares && is_last).then(|| environment_file(deployments, ENVIRONMENT)));
+    lines
+}
+
+/// Writes a file with variables in the DEPLOYMENTDIR.
+fn environment_file(deployments: &Utf8Path, file: &str) -> Line<'static> {
+    Line::new("EnvironmentFile", format!("-{}%i/{file}", Text(deployments.as_str())))
 }
 
 /// Writes the directives that are passed through. Deployments share a `RuntimeDirectory=`: the first to stop must not
 /// remove it.
-fn passed_through(passed: &Systemd) -> Vec<Line<'_>> {
+fn passed_through<'a>(passed: &'a Systemd, deployments: &Utf8Path) -> Vec<Line<'a>> {
     let preserved = passed.has_runtime_directory().then(|| Line::new("RuntimeDirectoryPreserve", "yes"));
-    lines(&passed.service).into_iter().chain(preserved).collect()
+    let own = passed.has_environment_file().then(|| environment_file(deployments, ENVIRONMENT));
+    lines(&passed.service).into_iter().chain(preserved).chain(own).collect()
 }
 
 /// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one
@@ -181,7 +212,7 @@ fn start_lines(names: &Names) -> Vec<Line<'static>> {
     let post_start = post_start.iter().map(|hook| Line::new("ExecStartPost", limited_command(&names.files, hook)));
 
     let mut lines = Vec::new();
-    if service.has_environment_file() && engine::is_prepared_apart(service) {
+    if names.prepares && engine::is_prepared_apart(service) {
         lines.push(Line::new("ExecStartPre", Prefixed("+", own("_prepare", ""))));
     }
     lines.extend(pre_start.iter().map(|hook| Line::new("ExecStartPre", limited_command(&names.files, hook))));
@@ -211,7 +242,9 @@ fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> 
     let options = format!("{limit} --interval={interval} --attempt={timeout}{retries}");
     let (program, arguments) = command.0.split_first()?;
     let arguments: String = arguments.iter().map(|word| format!(" {}", DeclaredWord(word))).collect();
-    Some(format!("{} -- {}{arguments}", own_command(names, "_check", &options), Argument(program.as_str().into())))
+    let is_at_files = names.service.process.working_dir.is_none();
+    let program = if is_at_files { Utf8PathBuf::from(program) } else { program_path(&names.files, program) };
+    Some(format!("{} -- {}{arguments}", own_command(names, "_check", &options), Argument(&program)))
 }
 
 fn stop_lines(names: &Names) -> Vec<Line<'static>> {

@@ -8,12 +8,13 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::podman::arguments::{CREDENTIALS, options, removal};
-use crate::escape::{DeclaredWord, Text};
+use crate::escape::{DeclaredWord, Specified, Text};
 use crate::layout::Layout;
-use crate::model::{Check, Container, Engine, ListenKind, Pod, Readiness, Service};
-use crate::names::{GenerationId, PID_FILE};
+use crate::model::{Check, Container, Engine, ListenKind, Model, Pod, Readiness, Service};
+use crate::names::{GenerationId, PID_FILE, VARIABLE_NAMES};
 use crate::target::systemd::command::declared_command;
 use crate::target::systemd::unit::{Line, Prefixed};
+use crate::variable::{self, ForUnit, names_credentials};
 
 /// Variables of conductor's that mean something within a container.
 const VARIABLES: &[&str] = &["CONDUCTOR_SERVICE", "CONDUCTOR_GENERATION", "CONDUCTOR_DEPLOYMENT", "CONDUCTOR_INSTANCE"];
@@ -35,19 +36,36 @@ pub(super) struct Names<'a> {
     pub(super) deployments: Utf8PathBuf,
     /// Directory of the sockets of a generation's deployments.
     pub(super) sockets: Utf8PathBuf,
+    /// What the declared variables stand for.
+    pub(super) variables: ForUnit<'a>,
+    /// Some declared variables are known only when a deployment starts.
+    pub(super) has_references: bool,
+    /// A deployment is prepared before its process starts.
+    pub(super) prepares: bool,
 }
 
 impl<'a> Names<'a> {
     /// Takes the names of a generation's deployments from where things are.
-    pub(super) fn new(layout: &Layout, service: &'a Service, id: &GenerationId) -> Self {
+    pub(super) fn new(layout: &Layout, model: &'a Model, id: &GenerationId) -> Self {
+        let Model { service, systemd } = model;
+        let has_references = variable::at_start(service, layout.scope).next().is_some();
         Self {
             service,
+            has_references,
+            variables: ForUnit::new(layout, service, systemd, id),
+            prepares: service.has_environment_file() || systemd.has_environment_file() || has_references,
             program: layout.program(),
             deployment: format!("{}-{id}-%i", service.name),
             files: layout.files(&service.name, id),
             deployments: layout.deployments().join(format!("{}-{id}-", service.name)),
             sockets: layout.sockets(&service.name, id),
         }
+    }
+
+    /// Returns the directory in which processes start.
+    pub(super) fn working_dir(&self) -> Utf8PathBuf {
+        // An absolute path takes the place of what it is joined to.
+        self.service.process.working_dir.as_ref().map_or_else(|| self.files.clone(), |dir| self.files.join(dir))
     }
 }
 
@@ -109,6 +127,16 @@ fn word(text: &str) -> String {
     DeclaredWord(text).to_string()
 }
 
+/// Returns the option by which a container gets a declared variable: from podman's environment, unless it refers to
+/// credentials, which are in another directory there.
+fn env_option(names: &Names, name: &str, value: &str) -> String {
+    let value = names_credentials(value).then(|| names.variables.value_with(name, Some(CREDENTIALS))).flatten();
+    match value {
+        None => format!("--env={name}"),
+        Some(value) => Specified(&format!("--env={name}={}", value.replace('$', "$$"))).to_string(),
+    }
+}
+
 /// Returns the arguments of podman-run(1) that start a container.
 fn container(names: &Names, container: &Container) -> Vec<String> {
     let Names { service, deployment, files, deployments, sockets, .. } = names;
@@ -120,9 +148,11 @@ fn container(names: &Names, container: &Container) -> Vec<String> {
         format!("--sdnotify={sdnotify}"),
         format!("--hostname={}", service.name),
     ];
-    let own = VARIABLES.iter().map(|name| (*name).to_owned());
-    let variables = own.chain(service.process.environment.keys().cloned());
-    words.extend(variables.map(|name| format!("--env={name}")));
+    words.extend(VARIABLES.iter().map(|name| format!("--env={name}")));
+    words.extend(service.process.environment.iter().map(|(name, value)| env_option(names, name, value)));
+    if !service.process.environment_files.is_empty() {
+        words.push(format!("--env-file={deployments}%i/{VARIABLE_NAMES}"));
+    }
     match service.listen.kind {
         ListenKind::Activation => {}
         ListenKind::Tcp => words.push("--env=PORT".to_owned()),

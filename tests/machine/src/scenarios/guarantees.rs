@@ -162,8 +162,11 @@ fn words_arrive_unchanged(m: &mut Machine) {
     let typed = |word: &str| word.replace("$$", "$$$$").replace("${HOME}", "$${HOME}");
     let typed: Vec<_> = fixed.into_iter().chain(words.iter().copied()).map(typed).collect();
     let command: Vec<_> = typed.iter().map(|word| toml_string(word)).collect();
-    let config: String =
-        variables.iter().enumerate().map(|(i, text)| format!("V{i} = {}\n", toml_string(text))).collect();
+    let config: String = variables
+        .iter()
+        .enumerate()
+        .map(|(i, text)| format!("V{i} = {}\n", toml_string(&text.replace("${HOME}", "$${HOME}"))))
+        .collect();
     let description = "100% of $HOME; \"quoted\" 'text' \\ grüße # x";
     let text = format!(
         "description = {}\n[config]\n{config}[exec]\ncommand = [{}]\n[health]\nhttp = \"/healthz\"\n",

@@ -7,6 +7,7 @@ mod disk;
 mod endings;
 mod enforcement;
 mod engines;
+mod environment;
 mod faults;
 mod function;
 mod functions;
@@ -59,6 +60,7 @@ const ALL: &[&[Scenario]] = &[
     attacks::functions::SCENARIOS,
     updates::SCENARIOS,
     engines::SCENARIOS,
+    environment::SCENARIOS,
     listeners::SCENARIOS,
     attacks::proxy::SCENARIOS,
     attacks::ports::SCENARIOS,

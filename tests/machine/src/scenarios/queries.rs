@@ -66,7 +66,6 @@ const SYSTEMD: &[&str] = &[
     "LANG",
     "USER",
     "LOGNAME",
-    "HOME",
     "SHELL",
     "INVOCATION_ID",
     "JOURNAL_STREAM",

@@ -14,12 +14,12 @@ scenarios!("written":
     machine_in_the_default_sandbox,
 );
 
-/// An HTTP server on the passed socket, which answers with its arguments and environment.
+/// An HTTP server on the passed socket, or where `BIND` says, which answers with its arguments and environment.
 const SERVER: &str = r#"#!/usr/bin/python3
 import http.server, json, os, socket, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"arguments": sys.argv[1:], "environment": dict(os.environ)}).encode()
+        body = json.dumps({"arguments": sys.argv[1:], "environment": dict(os.environ), "directory": os.getcwd()}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -28,7 +28,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("", 0), Handler, bind_and_activate=False)
-        self.socket = socket.socket(fileno=3)
+        bind = os.environ.get("BIND")
+        self.socket = socket.create_server((bind.split(":")[0], int(bind.split(":")[1]))) if bind else socket.socket(fileno=3)
         self.server_name, self.server_port = "localhost", 80
     def get_request(self):
         return self.socket.accept()[0], ("unix", 0)
@@ -36,14 +37,14 @@ Server().serve_forever()
 "#;
 
 /// Writes /root/NAME with the server and a declaration.
-fn write(m: &Machine, name: &str, declaration: &str) {
+pub(super) fn write(m: &Machine, name: &str, declaration: &str) {
     m.run(&format!("rm -rf /root/{name}; mkdir -p /root/{name}"));
     m.write_executable(&format!("/root/{name}/server.py"), SERVER);
     m.write(&format!("/root/{name}/service.toml"), declaration);
 }
 
 /// What a deployment of the service answers.
-fn ask(m: &Machine, name: &str) -> Value {
+pub(super) fn ask(m: &Machine, name: &str) -> Value {
     let answer = m.run(&format!("curl --silent --max-time 5 --unix-socket /run/conductor/slots/{name}/1 http://x/"));
     serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }

@@ -1,0 +1,13 @@
+//! `environment_file`, of services' engines.
+
+use crate::key::description::{Key, Kind, ROLLS};
+
+pub(crate) const ENVIRONMENT_FILE: Key = Key {
+    name: "environment_file",
+    kind: Kind::List("paths"),
+    example: "[\"/etc/default/shop\"]",
+    meaning: "Files with [variables of a service](#environment-files), which override `environment`: absolute, or `./…` \
+              among the declaration's files; a leading `-` allows a file to be missing.",
+    systemd: "`EnvironmentFile=`",
+    ..ROLLS
+};
