@@ -1,27 +1,29 @@
 //! `[commands]`: runs a declared command as the deployments' processes run, in a transient unit.
 
 use fs_err as fs;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::process::{Child, Command};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::compile::host::Compiled;
 use crate::deployment::context::of_processes;
 use crate::deployment::health::{exit_of, unless};
 use crate::deployment::state;
+use crate::escape::Text;
 use crate::expansion::for_systemd;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Target};
 use crate::model::{self, CommandScope, Hook, RunCommand, Service, program_path};
-use crate::names::{Deployment, GenerationId, ServiceName};
+use crate::names::{Deployment, ENVIRONMENT, GenerationId, ServiceName};
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::service::store;
 use crate::tree::Tree;
-use crate::{atomic, compile, timespan};
+use crate::{atomic, compile, engine, environment_file, timespan, variable};
 
 /// The number of lines that are quoted of a hook that failed.
 const QUOTED_LINES: u32 = 20;
@@ -132,14 +134,32 @@ impl Generation {
         deployment: Option<&Deployment>,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
+        let layout = machine.layout;
+        let files = layout.at(&layout.files(&self.service.name, &self.id));
+        // The unit would run without the variables of a file that is missing.
+        engine::environment::of_files(layout, &self.service, &files)?;
         // systemd reads drop-ins of transient units, too.
-        let drop_in = machine.layout.runtime_units().join(format!("{unit}.d"));
+        let drop_in = layout.runtime_units().join(format!("{unit}.d"));
+        let mut text = self.drop_in(deployment);
+        if deployment.is_none() && text.contains("EnvironmentFile=") {
+            let own = drop_in.join(ENVIRONMENT);
+            text.push_str(&format!("[Service]\nEnvironmentFile={}\n", Text(own.as_str())));
+        }
         fs::create_dir_all(&drop_in)
-            .and_then(|()| fs::write(drop_in.join("50-deployment.conf"), self.drop_in(deployment)))
+            .and_then(|()| fs::write(drop_in.join(ENVIRONMENT), self.own_variables(layout)))
+            .and_then(|()| fs::write(drop_in.join("50-deployment.conf"), text))
             .map_err(|error| Failure::Failed(format!("could not write {drop_in}: {error}")))?;
         let outcome = work();
         atomic::remove_dir(&drop_in)?;
         outcome
+    }
+
+    /// Returns conductor's own variables that are no deployment's, as a file that is read after people's files.
+    fn own_variables(&self, layout: &Layout) -> String {
+        let mut own = variable::own(layout, &self.service, &self.id, "", Utf8PathBuf::into_string);
+        own.retain(|name, _| ["CONDUCTOR_SERVICE", "CONDUCTOR_SERVICE_DIR", "CONDUCTOR_GENERATION"].contains(name));
+        let own: BTreeMap<_, _> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        environment_file::write(&own)
     }
 
     /// Returns the deployment that was named, else the first that is ready.

@@ -136,7 +136,8 @@ fn files_set_variables(m: &mut Machine) {
             let bind = if listen.is_empty() { "" } else { "BIND = \"127.0.0.1:${PORT}\", " };
             let text = format!(
                 "[exec]\ncommand = [\"./server.py\"]\nenvironment = {{ {bind}LEVEL = \"declared\" }}\n{exec}\
-                 [commands.say]\nexec = [\"sh\", \"-c\", \"echo $LEVEL $CONDUCTOR_SERVICE\"]\n{more}{listen}"
+                 [commands.say]\nexec = [\"sh\", \"-c\", \"echo $LEVEL $CONDUCTOR_SERVICE\"]\n\
+                 [commands.alone]\nexec = [\"sh\", \"-c\", \"echo $LEVEL $CONDUCTOR_SERVICE\"]\nscope = \"service\"\n{more}{listen}"
             );
             write(m, "files", &text);
             m.write("/root/files/env", "OWN=' of the declaration'\n");
@@ -151,7 +152,11 @@ fn files_set_variables(m: &mut Machine) {
             }
             let own = if exec.is_empty() { serde_json::Value::Null } else { " of the declaration".into() };
             assert_eq!(environment["OWN"], own, "{text}");
-            assert_eq!(m.run("conductor run files say"), "file files\n", "{text}");
+            assert_eq!(
+                m.run("conductor run files say; conductor run files alone"),
+                "file files\nfile files\n",
+                "{text}"
+            );
             if !exec.is_empty() {
                 let printed = printed(m, &format!("deployment env {}", deployment(m, "files")));
                 for name in ["LEVEL", "CONDUCTOR_SERVICE", "URL", "OWN"] {
@@ -180,13 +185,17 @@ fn environment_file_is_missing(m: &mut Machine) {
     let with = |file: &str| format!("[exec]\ncommand = [\"./server.py\"]\nenvironment_file = [\"{file}\"]\n");
     write(m, "files", &with("/etc/default/shop"));
     m.run("conductor service declare /root/files");
-    write(m, "files", &with("/etc/default/shup"));
+    // A migration would run without its variables.
+    let release = "[hooks]\nrelease = [\"sh\", \"-c\", \"echo $RELEASE >$STATE_DIRECTORY/ran\"]\n\
+                   [systemd.service]\nStateDirectory = \"files\"\n";
+    write(m, "files", &format!("{}{release}", with("/etc/default/shup")));
     let refused = m.try_run("conductor service declare /root/files 2>&1");
     assert!(
         refused.status == 1 && refused.stdout.contains("environment file /etc/default/shup is missing"),
         "{refused}"
     );
     assert_eq!(ask(m, "files")["environment"]["RELEASE"], "1");
+    assert!(!m.try_run("test -e /var/lib/files/ran").success());
     // Without the file what runs still drains and stops in order.
     m.run("rm /etc/default/shop; conductor service stop files");
     assert_eq!(m.failed_units(), Vec::<String>::new());
