@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::deployment;
 use crate::deployment::endpoint::{self, ENDPOINT};
 use crate::deployment::port;
-use crate::deployment::state::{self, Failure};
+use crate::deployment::state::{self, Failure, FailureKind};
 use crate::engine::podman::network::Network;
 use crate::engine::{self, podman};
 use crate::error::{Error, Result};
@@ -32,7 +32,8 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     state::prepare(layout, deployment)?;
     take_environment_files(layout, deployment, &model).inspect_err(|error| {
         // Only the rollout reads this note; the journal has it, too.
-        let _ = state::write_failure(layout, deployment, &Failure { why: error.to_string(), lost_port: false });
+        let failure = Failure::of_this_start(FailureKind::Ended, Some(error.to_string()));
+        let _ = state::write_failure(layout, deployment, &failure);
     })?;
     let mut variables = own_variables(layout, deployment, &model);
     let engine = &model.process.engine;
