@@ -30,7 +30,7 @@ fn deployment(m: &Machine, name: &str) -> String {
 fn values_refer_to_variables(m: &mut Machine) {
     let text = format!(
         r#"
-config = {{ HERE = "${{CONDUCTOR_SERVICE_DIR}}/x", URL = "http://${{BIND}}/?q=\"a b\"&p=50%&c=`$x`" }}
+config = {{ HERE = "${{CONDUCTOR_SERVICE_DIR}}/x", URL = "http://127.0.0.1:${{PORT}}/?q=\"a b\"&p=50%&c=`$x`" }}
 [exec]
 command = ["./server.py", "${{BIND}}"]
 credentials = {{ key = "/etc/hostname" }}
