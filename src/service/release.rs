@@ -4,7 +4,6 @@ use crate::compile::host::Compiled;
 use crate::error::{Error, Result};
 use crate::log::note;
 use crate::model::Hook;
-use crate::service::failure::Failure;
 use crate::service::machine::Machine;
 use crate::service::run::Generation;
 use crate::service::store::{self, POST_RELEASED, RELEASED};
@@ -33,7 +32,7 @@ fn once(machine: &Machine, compiled: &Compiled, name: &str, hook: Option<&Hook>,
     if store::has_note(layout, service, id, note)? {
         return Ok(());
     }
-    let failed = |why: Failure| Error(format!("{service}: hooks.{name} of generation {id}: {}", why.into_text()));
-    Generation::of(machine, compiled).run_hook(machine, name, hook).map_err(failed)?;
+    let ran = Generation::of(machine, compiled).run_hook(machine, name, hook);
+    ran.map_err(|failure| Error(failure.into_text()))?;
     Ok(store::note(layout, service, id, note)?)
 }

@@ -26,7 +26,7 @@ use crate::tree::Tree;
 use crate::{atomic, compile, engine, environment_file, timespan, variable};
 
 /// The number of lines that are quoted of a hook that failed.
-const QUOTED_LINES: u32 = 20;
+const QUOTED_LINES: usize = 20;
 
 /// The generation of a service whose commands are run.
 pub(crate) struct Generation {
@@ -82,7 +82,7 @@ impl Generation {
     /// Runs a hook of the generation in a unit of its own, which logs as the service does, within the hook's time limit.
     ///
     /// # Errors
-    /// Why it failed, with its last words.
+    /// The hook's last lines, and why it failed.
     pub(crate) fn run_hook(&self, machine: &Machine, name: &str, hook: &Hook) -> Result<()> {
         let unit = format!("{}-{name}-{}.service", self.service.name, self.id);
         let units = std::slice::from_ref(&unit);
@@ -94,7 +94,7 @@ impl Generation {
             if self.await_end(machine, &unit, run, &hook.command, &[])? == 0 {
                 return Ok(());
             }
-            let shown = machine.manager.show(&unit, &["Result", "ExecMainStatus"])?;
+            let shown = machine.manager.show(&unit, &["Result", "ExecMainStatus", "InvocationID"])?;
             let shown = |name: &str| shown.get(name).map_or("", String::as_str);
             let why = match (shown("Result"), shown("ExecMainStatus")) {
                 ("timeout", _) => format!("did not end within {}", timespan::format(hook.timeout)),
@@ -102,9 +102,12 @@ impl Generation {
                 ("signal" | "core-dump", signal) => format!("was killed by signal {signal}"),
                 (result, _) => format!("failed: {result}"),
             };
-            let journal = machine.manager.journal(&unit, QUOTED_LINES);
+            let log = machine.manager.log_of_start(shown("InvocationID"), QUOTED_LINES);
             machine.manager.reset_failed(units);
-            Err(Failure::Failed(format!("{} {why}\n{journal}", hook.command).trim_end().to_owned()))
+            let quoted: String = log.lines.iter().map(|line| format!("\n  | {line}")).collect();
+            let quoted = if quoted.is_empty() { quoted } else { format!("the last log lines of {unit}:{quoted}\n") };
+            let (service, id) = (&self.service.name, &self.id);
+            Err(Failure::Failed(format!("{quoted}{service}: hooks.{name} of generation {id} ({}) {why}", hook.command)))
         })
     }
 

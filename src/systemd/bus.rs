@@ -297,6 +297,7 @@ fn text(value: &OwnedValue) -> String {
     match &**value {
         Value::Str(text) => text.to_string(),
         Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
+        Value::I32(number) => number.to_string(),
         Value::U32(number) => number.to_string(),
         Value::U64(number) => number.to_string(),
         Value::Array(items) if items.element_signature() == &Signature::U8 => {
