@@ -33,7 +33,7 @@ fn start_and_stop_say_what_happened(m: &mut Machine) {
     service(m, "stop shop");
     m.run(&format!("sed -i 's|\"./app\"|\"./app\", \"--unhealthy\"|' {}/service.toml", shop::DECLARED));
     m.write(&format!("{OVER}/50-quick.toml"), "deploy.health_timeout = \"1s\"\n");
-    refused(m, "start shop", 1, &["GET /healthz", "500", "the last log lines:"]);
+    refused(m, "start shop", 1, &["GET /healthz", "500", "the last log lines of shop-"]);
     m.run("systemctl stop shop");
 }
 
