@@ -227,6 +227,7 @@ impl<'a> Hook<'a> {
         if !notes::is_stopped(self.machine.layout, &self.name) && self.machine.manager.is_to_stop(&self.name.unit()) {
             notes::mark_stopped(self.machine.layout, &self.name)?;
         }
+        release::stop(&self.machine, &self.name)?;
         self.stop_all()?;
         self.remove_runtime_directory();
         for deployment in state::list(self.machine.layout, &self.name)? {

@@ -2,10 +2,12 @@
 
 use crate::compile::host::Compiled;
 use crate::error::{Error, Result};
+use crate::live;
 use crate::log::note;
 use crate::model::Hook;
+use crate::names::ServiceName;
 use crate::service::machine::Machine;
-use crate::service::run::Generation;
+use crate::service::run::{Generation, hook_unit};
 use crate::service::store::{self, POST_RELEASED, RELEASED};
 
 /// Runs `hooks.release` of a generation whose first deployment is about to start, unless it has run before: not again
@@ -24,6 +26,22 @@ pub(crate) fn after(machine: &Machine, compiled: &Compiled) {
     if let Err(error) = once(machine, compiled, "post_release", hook, POST_RELEASED) {
         note!("{error}");
     }
+}
+
+/// Stops the hooks of a service's live generations, which a killed rollout has left.
+///
+/// # Errors
+/// If systemd refuses a job.
+pub(crate) fn stop(machine: &Machine, name: &ServiceName) -> Result<()> {
+    let generations = live::of(machine.layout, name)?.map(|live| live.generations).unwrap_or_default();
+    for id in &generations {
+        let has_one = live::service(machine.layout, name, id)
+            .is_ok_and(|service| service.hooks.release.is_some() || service.hooks.post_release.is_some());
+        if has_one {
+            machine.manager.stop(&[hook_unit(name, "release", id), hook_unit(name, "post_release", id)])?;
+        }
+    }
+    Ok(())
 }
 
 fn once(machine: &Machine, compiled: &Compiled, name: &str, hook: Option<&Hook>, note: &str) -> Result<()> {

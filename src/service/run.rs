@@ -84,7 +84,7 @@ impl Generation {
     /// # Errors
     /// The hook's last lines, and why it failed.
     pub(crate) fn run_hook(&self, machine: &Machine, name: &str, hook: &Hook) -> Result<()> {
-        let unit = format!("{}-{name}-{}.service", self.service.name, self.id);
+        let unit = hook_unit(&self.service.name, name, &self.id);
         let units = std::slice::from_ref(&unit);
         // One that was left by a hook that was killed.
         machine.manager.stop(units)?;
@@ -94,8 +94,13 @@ impl Generation {
             if self.await_end(machine, &unit, run, &hook.command, &[])? == 0 {
                 return Ok(());
             }
-            let shown = machine.manager.show(&unit, &["Result", "ExecMainStatus", "InvocationID"])?;
+            let shown = machine.manager.show(&unit, &["ActiveState", "Result", "ExecMainStatus", "InvocationID"])?;
             let shown = |name: &str| shown.get(name).map_or("", String::as_str);
+            if shown("ActiveState") == "active" {
+                // A stop of the service has ended systemd-run(1), and not what it waits for.
+                machine.manager.stop(units)?;
+                return Err(Failure::Failed(format!("interrupted; stopped {unit}")));
+            }
             let why = match (shown("Result"), shown("ExecMainStatus")) {
                 ("timeout", _) => format!("did not end within {}", timespan::format(hook.timeout)),
                 ("exit-code", status) => format!("exited with status {status}"),
@@ -234,6 +239,11 @@ impl Generation {
             }
         }
     }
+}
+
+/// Returns the name of the unit in which a hook of a generation runs.
+pub(crate) fn hook_unit(service: &ServiceName, hook: &str, id: &GenerationId) -> String {
+    format!("{service}-{hook}-{id}.service")
 }
 
 /// Returns the exit code of systemd-run, which is the command's; None if a signal ends this program before.
