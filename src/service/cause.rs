@@ -56,9 +56,15 @@ impl<'a> FailedStart<'a> {
                 let exit = failure.as_ref().and_then(|failure| failure.exit.clone());
                 let failed = || match log.failed_command() {
                     Some(failed) if failed.directive != "ExecStart" => Some(of_command(service, &failed)),
-                    failed => exit.or_else(|| failed.and_then(status)).map(|exit| format!("its process {exit}")),
+                    failed => {
+                        exit.clone().or_else(|| failed.and_then(status)).map(|exit| format!("its process {exit}"))
+                    }
                 };
-                of_hooks.or_else(|| Some(format!("{unit} did not start: {}", failed()?)))
+                let of_process = || Some(format!("{unit} did not start: {}", failed()?));
+                // What conductor asks podman of a container that has ended says less than how it ended.
+                let ended = exit.as_ref().filter(|_| service.process.engine.is_privileged());
+                let ended = ended.map(|exit| format!("{unit} did not start: its process {exit}"));
+                ended.or(of_hooks).or_else(of_process)
             }
         }
     }

@@ -15,7 +15,7 @@ const CONDUCTOR: &str = "conductor";
 /// "A process of a unit has exited", sd-messages(3).
 const PROCESS_EXIT: &str = "98e322203f7a4ed290d09fe03c09fe15";
 /// The fields of an entry that are read.
-const FIELDS: &str = "MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER,COMMAND,EXIT_CODE,EXIT_STATUS";
+const FIELDS: &str = "MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER,_COMM,COMMAND,EXIT_CODE,EXIT_STATUS";
 
 /// An entry of the journal.
 pub(crate) struct Entry(Map<String, Value>);
@@ -59,6 +59,14 @@ impl Entry {
         }
     }
 
+    /// Returns whether one of conductor's hooks logged the entry. A container's processes log under its name, too, since
+    /// it starts podman; and of a process that is gone by then the journal does not know the program.
+    fn is_of_hook(&self, message: &str) -> bool {
+        let program = self.text("_COMM");
+        let is_hook = program == CONDUCTOR || program.is_empty() && message.starts_with("error: ");
+        self.text("SYSLOG_IDENTIFIER") == CONDUCTOR && is_hook
+    }
+
     fn failed_command(&self) -> Option<FailedCommand> {
         let text = |field| self.text(field);
         let failed = FailedCommand { directive: text("COMMAND"), code: text("EXIT_CODE"), status: text("EXIT_STATUS") };
@@ -80,7 +88,7 @@ impl StartLog {
     fn of(entries: Vec<Entry>, of_manager: Vec<Entry>, most: usize) -> Self {
         let text = |entry: Entry| {
             let text = entry.text("MESSAGE");
-            (entry.text("SYSLOG_IDENTIFIER") == CONDUCTOR, text)
+            (entry.is_of_hook(&text), text)
         };
         let entries = entries.into_iter().map(text).filter(|(_, text)| !is_podman_event(text));
         let (of_hooks, mut lines): (Vec<_>, Vec<_>) = entries.partition(|(is_own, _)| *is_own);
