@@ -162,11 +162,31 @@ impl<'a> Hook<'a> {
             store::served(self.machine.layout, &self.name, &compiled.id)?;
             release::after(&machine, compiled);
         }
+        self.remove_stale()?;
         let there = state::list(self.machine.layout, &self.name)?;
         let needed = rollout::in_use(&there);
         store::forget(self.machine.layout, &self.name, &needed)?;
         store::collect(self.machine.layout, &self.name, &needed)?;
         outcome
+    }
+
+    /// Removes what is left of deployments of other generations than the one that serves, whose hooks could not do it: on a
+    /// full disk, or killed.
+    fn remove_stale(&self) -> Result<()> {
+        let Machine { layout, manager, .. } = self.machine;
+        let serving = Target::read(layout, &self.name)?.map(|target| target.generation);
+        let mut stale = state::list(layout, &self.name)?;
+        stale.retain(|one| Some(&one.generation) != serving.as_ref() && !state::is_resting(layout, one));
+        let units: Vec<_> = stale.iter().map(Deployment::unit).collect();
+        if units.is_empty() {
+            return Ok(());
+        }
+        for (deployment, state) in stale.iter().zip(manager.states(&units)?) {
+            if matches!(state.as_str(), "inactive" | "failed") {
+                state::remove(layout, deployment)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reloads systemd after an edit that was not followed by a reload: its units or routes are not loaded yet.
