@@ -10,7 +10,7 @@ scenarios!("causes":
     failed_starts: "processes exit, are killed, cannot write, listen elsewhere, or their hooks fail"
         => "the last lines on the screen are those of the process, the cause and what to write",
     a_batch_with_one_that_failed: "one deployment of a batch fails at once while another hangs"
-        => "the failure is told at once",
+        => "`declare` reports the failure at once",
     a_part_that_fails: "a part of a service does not start" => "the error tells why, with the part's own log lines",
     missing_on_the_host: "users, credentials, interpreters, programs and podman are missing, and a port is taken"
         => "`check` and `declare` say so with the line, and nothing is declared",
