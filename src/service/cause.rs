@@ -38,8 +38,7 @@ impl<'a> FailedStart<'a> {
         let why = self.why(service, &log, attempts).unwrap_or_else(|| error.to_string());
         let is_lost = self.failure.as_ref().is_some_and(Failure::lost_port);
         let help = if is_lost { Some(PORT_HELP.to_owned()) } else { help(service, &why, &log) };
-        let quoted: String = log.lines.iter().map(|line| format!("\n  | {line}")).collect();
-        let quoted = if quoted.is_empty() { String::new() } else { format!("the last log lines of {unit}:{quoted}\n") };
+        let quoted = log.quoted(&unit);
         Error(format!("{quoted}{why}{}", help.map(|help| format!("\n  help: {help}")).unwrap_or_default()))
     }
 

@@ -109,8 +109,7 @@ impl Generation {
             };
             let log = machine.manager.log_of_start(shown("InvocationID"), QUOTED_LINES);
             machine.manager.reset_failed(units);
-            let quoted: String = log.lines.iter().map(|line| format!("\n  | {line}")).collect();
-            let quoted = if quoted.is_empty() { quoted } else { format!("the last log lines of {unit}:{quoted}\n") };
+            let quoted = log.quoted(&unit);
             let (service, id) = (&self.service.name, &self.id);
             Err(Failure::Failed(format!("{quoted}{service}: hooks.{name} of generation {id} ({}) {why}", hook.command)))
         })

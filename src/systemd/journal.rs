@@ -80,6 +80,12 @@ impl StartLog {
         self.of_manager.iter().find_map(Entry::failed_command)
     }
 
+    /// Quotes the lines of the unit's processes, with a line above; nothing if there are none.
+    pub(crate) fn quoted(&self, unit: &str) -> String {
+        let quoted: String = self.lines.iter().map(|line| format!("\n  | {line}")).collect();
+        if quoted.is_empty() { quoted } else { format!("the last log lines of {unit}:{quoted}\n") }
+    }
+
     /// Returns whether the manager refused a message of a process that is not the main process, sd_notify(3).
     pub(crate) fn has_refused_notification(&self) -> bool {
         self.of_manager.iter().any(|entry| entry.text("MESSAGE").contains("reception only permitted"))
