@@ -10,6 +10,7 @@ use camino::Utf8Path;
 
 use crate::accounts;
 use crate::compile::host::Compiled;
+use crate::deployment::listener;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path};
 use crate::layout::{Layout, Scope};
@@ -131,8 +132,14 @@ impl HostCheck<'_> {
     }
 
     fn ports(&mut self, machine: &Machine) {
-        for (index, listen) in self.service.ports.iter().enumerate() {
-            let Some(holder) = PortHolder::find(machine.manager, listen) else { continue };
+        let ports = &self.service.ports;
+        if ports.is_empty() {
+            return;
+        }
+        // A kernel that does not tell proves nothing.
+        let Ok(listeners) = listener::all() else { return };
+        for (index, listen) in ports.iter().enumerate() {
+            let Some(holder) = PortHolder::find(machine.manager, &listeners, listen) else { continue };
             // Only root sees whose socket it is.
             if !holder.is_known() || holder.is_of(&self.service.name) {
                 continue;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::accounts;
 use crate::compile::port::overlap;
-use crate::deployment::listener;
+use crate::deployment::listener::{self, Listener};
 use crate::engine::podman::runtime;
 use crate::names::{Deployment, ServiceName};
 use crate::systemd::Manager;
@@ -34,12 +34,11 @@ impl fmt::Display for PortHolder {
 }
 
 impl PortHolder {
-    /// Finds who listens at an address of `ListenStream=`; None if nobody does, or if the kernel does not tell.
-    pub(crate) fn find(manager: Manager, listen: &str) -> Option<Self> {
-        let all = listener::all().ok()?;
-        let found = all.into_iter().find(|one| overlap(&one.address.to_string(), listen))?;
+    /// Finds who of the `listeners` has an address of `ListenStream=`; None if nobody has.
+    pub(crate) fn find(manager: Manager, listeners: &[Listener], listen: &str) -> Option<Self> {
+        let found = listeners.iter().find(|one| overlap(&one.address.to_string(), listen))?;
         let user = accounts::user(&found.user.to_string()).ok().flatten().map(|user| user.name);
-        let process = listener::process(&found);
+        let process = listener::process(found);
         let unit = match &process {
             Some((MANAGER, _)) => manager.socket_at(|address| overlap(address, listen)),
             Some((pid, _)) => runtime::group_of(&pid.to_string()).ok().flatten().and_then(|group| {

@@ -1,5 +1,6 @@
 //! `[[port]]`: sockets of a service that lead to its first slot without a reverse proxy.
 
+use crate::deployment::listener;
 use crate::error::{Error, Result};
 use crate::model::Service;
 use crate::names::ServiceName;
@@ -20,10 +21,11 @@ pub(crate) fn open(manager: Manager, service: &Service, before: &[String]) -> Re
     manager.stop(&gone)?;
     manager.stop(&relays(&gone))?;
     let Err(error) = manager.start(&wanted) else { return Ok(()) };
+    let listeners = listener::all().unwrap_or_default();
     let held = service.ports.iter().find_map(|listen| {
         let unit = format!("{}{SOCKET}", service.name.port(listen));
         let is_open = manager.states(&[unit]).is_ok_and(|states| states.iter().any(|state| state == "active"));
-        let holder = PortHolder::find(manager, listen).filter(|_| !is_open)?;
+        let holder = PortHolder::find(manager, &listeners, listen).filter(|_| !is_open)?;
         Some(format!("could not open the port {listen}: {holder} listens on {}", holder.address))
     });
     Err(held.map_or_else(|| error.into(), Error))
