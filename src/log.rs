@@ -1,12 +1,17 @@
 //! Lines on standard error: the journal's, where systemd runs this program.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::time::Duration;
 
 /// The socket for entries with fields, systemd's Native Journal Protocol.
 const JOURNAL: &str = "/run/systemd/journal/socket";
+/// The socket for requests of root, varlink's protocol.
+const SYNCHRONIZER: &str = "/run/systemd/journal/io.systemd.journal";
+/// The time limit for a journal that is flooded.
+const SYNC_LIMIT: Duration = Duration::from_secs(2);
 /// `LOG_ERR` of syslog(3).
 const ERR: &str = "3";
 
@@ -49,6 +54,9 @@ pub fn line(text: fmt::Arguments<'_>) {
 pub(crate) fn failure(failure: Failure, text: &str) {
     if !is_journal() || send(&entry(failure, text)).is_err() {
         line(format_args!("{text}"));
+    } else if failure == Failure::Command {
+        // This process ends now: of one that is gone the journal no longer finds the unit.
+        let _ = synchronize();
     }
 }
 
@@ -67,6 +75,14 @@ fn entry(failure: Failure, text: &str) -> Vec<u8> {
 
 fn send(entry: &[u8]) -> std::io::Result<()> {
     UnixDatagram::unbound()?.send_to(entry, JOURNAL).map(drop)
+}
+
+/// Waits until the journal has taken what it was sent, `journalctl --sync`.
+fn synchronize() -> std::io::Result<()> {
+    let mut journal = UnixStream::connect(SYNCHRONIZER)?;
+    journal.set_read_timeout(Some(SYNC_LIMIT))?;
+    journal.write_all(b"{\"method\":\"io.systemd.Journal.Synchronize\"}\0")?;
+    BufReader::new(journal).read_until(0, &mut Vec::new()).map(drop)
 }
 
 #[cfg(test)]
