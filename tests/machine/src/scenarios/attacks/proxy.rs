@@ -58,8 +58,8 @@ fn variable_adds_no_key(m: &mut Machine) {
     m.run("test ! -e /root/pwned");
     let unit = m.run("systemctl cat 'shop-*@1.service'");
     assert!(!unit.contains("User=root") && !unit.contains("\nExecStartPre=sh"), "{unit}");
-    // Each value of these arrives as it is.
-    for value in ["1\\\"2", "{{ 7*7 }}", "%n ${HOME} $$", "a\\\\"] {
+    // Each value of these arrives as it is: only the variables of a deployment are expanded.
+    for value in ["1\\\"2", "{{ 7*7 }}", "%n ${TIME} $$ $HOME", "a\\\\"] {
         m.write("/root/value", &value.replace("\\\\", "\\").replace("\\\"", "\""));
         m.run(&format!("conductor service declare {} VERSION=\"$(cat /root/value)\"", shop::DIR));
         let shown = m.run("conductor service env shop --json");
