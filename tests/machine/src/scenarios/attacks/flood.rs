@@ -92,7 +92,7 @@ fn flooded_rollouts(m: &mut Machine) {
     bridged(m, 0);
     m.run("useradd --create-home mallory; install -d -o mallory /run/flood");
     m.write("/run/flood.py", FLOOD);
-    let flood = m.spawn("exec runuser -u mallory -- python3 /run/flood.py");
+    m.run("systemd-run --quiet --unit=flood --uid=mallory python3 /run/flood.py");
     m.until("the flood has begun", std::time::Duration::from_secs(20), || {
         m.try_run("test -e /run/flood/begun").success()
     });
@@ -107,8 +107,7 @@ fn flooded_rollouts(m: &mut Machine) {
         refused += u64::from(!bridged(m, version));
     }
     let (seen, other) = (load.stop(), other.stop());
-    m.run("pkill --uid mallory");
-    drop(flood.wait());
+    m.run("systemctl stop flood");
     assert_eq!((seen.failed, other.failed), (0, 0), "{seen}\n{other}");
     assert!(seen.requests() >= requests, "{seen}");
     shop::get(m);
