@@ -119,7 +119,7 @@ impl Pods {
     /// If `root` cannot be written to.
     pub fn new(root: &Utf8Path) -> Self {
         let dir = root.join("etc/conductor/services/web");
-        let declaration = "[pod]\ntemplate = 'pod.yaml'\nconfig_map = 'pod.yaml'\ncredentials = { db = '/etc/db' }\n";
+        let declaration = "[pod]\ntemplate = 'pod.yaml'\nport = 8080\nconfig_map = 'pod.yaml'\ncredentials = { db = '/etc/db' }\n";
         std::fs::create_dir_all(&dir).expect("a directory");
         std::fs::write(dir.join("pod.yaml"), "").expect("a file");
         std::fs::write(dir.join("service.toml"), declaration).expect("a declaration");

@@ -1,5 +1,8 @@
 //! Unit files as systemd reads them, systemd.syntax(7).
 
+/// The characters that end a line.
+const ENDS: [char; 3] = ['\n', '\r', '\0'];
+
 /// A `Key=value` line, with its continuation lines joined by spaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -15,8 +18,8 @@ pub(crate) fn lines(text: &str) -> Vec<Line> {
     let (mut lines, mut section, mut unfinished) = (Vec::new(), String::new(), String::new());
     // Comments neither end nor begin a continuation. The newline behind all ends the last line, finished or not.
     let is_comment = |line: &&str| line.trim_ascii_start().starts_with(['#', ';']);
-    for line in text.split('\n').filter(|line| !is_comment(line)).map(Some).chain([None]) {
-        unfinished.push_str(line.unwrap_or_default().trim_end_matches('\r'));
+    for line in rows(text).filter(|line| !is_comment(line)).map(Some).chain([None]) {
+        unfinished.push_str(line.unwrap_or_default());
         if line.is_some() && is_continued(&unfinished) {
             unfinished.pop();
             unfinished.push(' ');
@@ -32,6 +35,25 @@ pub(crate) fn lines(text: &str) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// Splits a text where systemd does: at a newline, a carriage return or a NUL, or at several of them that differ, `read_line`
+/// of its src/basic/fileio.c.
+fn rows(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (row, mut end) = text.split_at(text.find(ENDS).unwrap_or(text.len()));
+        rest = (!end.is_empty()).then(|| {
+            let mut ends = Vec::from(ENDS);
+            while let Some(found) = ends.iter().position(|one| end.starts_with(*one)) {
+                ends.swap_remove(found);
+                end = &end[1..];
+            }
+            end
+        });
+        Some(row)
+    })
 }
 
 /// Returns whether the last backslash of a line is not escaped by another.
@@ -118,6 +140,8 @@ mod tests {
         for (text, expected) in [
             ("A=1\n[Service]\n B = 2 \n[Install]\nC=3", &["[] A=1", "[Service] B=2", "[Install] C=3"][..]),
             ("[Service]\r\nA=1\r\n", &["[Service] A=1"]),
+            ("[Service]\rA=1\rB=2\0C=3\0\nD=\0", &["[Service] A=1", "[Service] B=2", "[Service] C=3", "[Service] D="]),
+            ("A=1\\\r\n2\nB=3\\\n\n4=5", &["[] A=1 2", "[] B=3", "[] 4=5"]),
             ("[S]\nA=1 \\\n  2\\\n3\nB=\n", &["[S] A=1    2 3", "[S] B="]),
             ("[S]\nA=1\\\n# comment \\\n; another\n2\nB=3\n", &["[S] A=1 2", "[S] B=3"]),
             ("[S]\n# comment \\\nA=1\n", &["[S] A=1"]),
