@@ -119,7 +119,8 @@ impl Pods {
     /// If `root` cannot be written to.
     pub fn new(root: &Utf8Path) -> Self {
         let dir = root.join("etc/conductor/services/web");
-        let declaration = "[pod]\ntemplate = 'pod.yaml'\nport = 8080\nconfig_map = 'pod.yaml'\ncredentials = { db = '/etc/db' }\n";
+        let declaration =
+            "[pod]\ntemplate = 'pod.yaml'\nport = 8080\nconfig_map = 'pod.yaml'\ncredentials = { db = '/etc/db' }\n";
         std::fs::create_dir_all(&dir).expect("a directory");
         std::fs::write(dir.join("pod.yaml"), "").expect("a file");
         std::fs::write(dir.join("service.toml"), declaration).expect("a declaration");
@@ -159,4 +160,18 @@ impl Pods {
 
 fn names() -> (ServiceName, GenerationId) {
     (ServiceName::new("web").expect("a name"), GenerationId::new("0123456789ab").expect("an id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_of_pods_compiles() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = Utf8Path::from_path(root.path()).expect("UTF-8");
+        let pods = Pods::new(root);
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: { name: a }\nspec: { containers: [{ name: b, image: c }] }\n";
+        assert_eq!(pods.objects(root, text).map(|objects| objects.len()), Ok(1));
+    }
 }
