@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 
+use crate::expansion::is_name;
 use crate::names::{GenerationId, ServiceName};
 use crate::tree::Tree;
 use crate::unitfile::{self, Line};
@@ -41,7 +42,8 @@ impl Environment {
                 ("Environment", "") => self.variables.clear(),
                 ("Environment", value) => self.variables.extend(unitfile::words(value).iter().filter_map(|word| {
                     let word = expand(word)?;
-                    word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    let (name, value) = word.split_once('=').filter(|(name, _)| is_name(name))?;
+                    Some((name.to_owned(), value.to_owned()))
                 })),
                 (key, value) if BESIDE.contains(&key) => self.beside.push(format!("{key}={value}")),
                 _ => {}
@@ -100,6 +102,7 @@ mod tests {
         assert_eq!(variables(text, Some(3)), ["A=1", "B=two words", "C=AB\n", "D=x", "E=3%web-0123456789ab"], "{text}");
         assert_eq!(variables(text, None), ["A=1", "B=two words", "C=AB\n", "D=x"], "what instances share");
         assert_eq!(variables("[Service]\nEnvironment=\nEnvironment=B=2\n", None), ["B=2"]);
+        assert_eq!(variables("[Service]\nEnvironment==1 2=3 a-b=4 \\x11=5 _=6\n", None), ["A=1", "_=6"], "names");
         assert_eq!(of("[Service]\nEnvironmentFile=-/etc/web\n", None).beside, ["EnvironmentFile=-/etc/web"]);
     }
 
