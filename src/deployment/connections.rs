@@ -19,11 +19,11 @@ use std::{fmt, fs::File, io, thread};
 use camino::Utf8Path;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST};
 use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_sock_diag::unix::nlas::UnixDiagName;
+use netlink_packet_sock_diag::unix::nlas::{Nla, UnixDiagName, Vfs};
 use netlink_packet_sock_diag::unix::{ShowFlags, StateFlags, UnixRequest, UnixResponse};
 use netlink_packet_sock_diag::{SockDiagMessage, TCP_LISTEN};
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
-use rustix::fs::{Stat, fstat, stat};
+use rustix::fs::{Stat, fstat, lstat, major, minor, stat};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -71,15 +71,13 @@ impl fmt::Display for InFlight {
     }
 }
 
-/// Counts the connections of the unix socket bound at `socket`, the path given to bind(2), in the network namespace of
-/// PID 1.
+/// Counts the connections of the unix socket at `socket` in the network namespace of PID 1.
 ///
 /// Without a listener and connections the count is zero. The calling thread stays in its own network namespace.
 ///
 /// # Errors
 /// If sock_diag(7) is missing or fails, if the network namespace of PID 1 cannot be entered, or if a socket listens at
-/// `socket` that sock_diag does not show: it is in another network namespace, or was bound
-/// under another path.
+/// `socket` that sock_diag does not show: it is in another network namespace.
 pub(crate) fn in_flight(socket: &Utf8Path) -> io::Result<InFlight> {
     Diagnostics::of_host()?.in_flight(socket)
 }
@@ -149,14 +147,15 @@ impl Diagnostics {
         match self.count(socket)? {
             Some(count) => Ok(count),
             None if is_listened_to(socket)? => Err(io::Error::other(format!(
-                "something listens at {socket} that sock_diag does not show: it is in another network namespace, \
-                 or was bound under another path"
+                "something listens at {socket} that sock_diag does not show: it is in another network namespace"
             ))),
             None => Ok(InFlight::default()),
         }
     }
 
-    /// Counts the connections of `socket`; None if sock_diag(7) shows no socket with this name.
+    /// Counts the connections of `socket`; None if sock_diag(7) shows no socket with this name or file.
+    ///
+    /// `HAProxy` and others bind another name and rename the file. What was bound at the name before has another file.
     ///
     /// The kernel lists all unix sockets: sock_diag filters by state but not by name, and the inodes of accepted
     /// connections are unknown.
@@ -164,13 +163,14 @@ impl Diagnostics {
         let request = UnixRequest {
             state_flags: StateFlags::ESTABLISHED | StateFlags::LISTEN,
             inode: 0,
-            show_flags: ShowFlags::NAME | ShowFlags::RQLEN,
+            show_flags: ShowFlags::NAME | ShowFlags::RQLEN | ShowFlags::VFS,
             cookie: NO_COOKIE,
         };
+        let file = lstat(socket.as_std_path()).ok().as_ref().and_then(bound_to);
         for _ in 0..REPEATS {
             let mut count = None;
             let consistent = self.ask(&request, NLM_F_DUMP, |found| {
-                if has_name(&found, socket) {
+                if has_name(&found, socket) || file.as_ref().is_some_and(|file| found.nlas.contains(file)) {
                     count_in(count.get_or_insert_default(), &found);
                 }
             })?;
@@ -244,6 +244,13 @@ fn from_code(code: i32) -> io::Error {
 
 fn has_name(found: &UnixResponse, socket: &Utf8Path) -> bool {
     matches!(found.name(), Some(UnixDiagName::Pathname(name)) if name == socket.as_str())
+}
+
+/// Returns the attribute that a socket bound to this file has, and those that its listener has accepted: the device in the
+/// kernel's own encoding, and 32 bits of the inode.
+fn bound_to(file: &Stat) -> Option<Nla> {
+    let device = major(file.st_dev) << 20 | minor(file.st_dev);
+    Vfs::parse(&[(file.st_ino as u32).to_ne_bytes(), device.to_ne_bytes()].concat()).ok().map(Nla::Vfs)
 }
 
 fn count_in(count: &mut InFlight, found: &UnixResponse) {
@@ -351,13 +358,16 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_under_another_name_is_an_error_not_zero() {
+    fn a_listener_that_was_renamed_is_counted() {
         let place = Place::new();
-        let _listener = UnixListener::bind(&place.socket).unwrap();
-        let link = place.socket.with_file_name("link");
-        std::fs::hard_link(&place.socket, &link).unwrap();
-        let error = in_flight(&link).unwrap_err();
-        assert!(error.to_string().contains("does not show"), "{error}");
+        let bound = place.socket.with_file_name("socket.1.tmp");
+        let listener = UnixListener::bind(&bound).unwrap();
+        std::fs::rename(&bound, &place.socket).unwrap();
+        let _clients = connect(&place.socket, 3);
+        let _accepted = accept(&listener, 1);
+        let _other = UnixListener::bind(&bound).unwrap();
+        let _others = connect(&bound, 1);
+        assert_eq!(in_flight(&place.socket).unwrap(), InFlight { established: 1, queued: 2 });
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl error::Error for DrainError {
     }
 }
 
-/// Waits until no connection is in flight on the unix socket bound at `socket`, the path given to bind(2).
+/// Waits until no connection is in flight on the unix socket at `socket`.
 ///
 /// `network` is the network namespace of the listener, if that is not the host's: the kernel shows queued connections
 /// in the listener's namespace, and accepted ones in that of the clients, the host's.
