@@ -111,6 +111,11 @@ fn help(service: &Service, why: &str, log: &StartLog) -> Option<String> {
     if let Some(told) = of_listener(service, why) {
         return Some(told);
     }
+    if says(&["/dev/stderr", "/dev/stdout"]) && says(&["No such device or address", "ENXIO"]) {
+        let help = "its output is a socket of the journal, which no program can open by that path; let it log to its standard \
+                    error, or through a pipe to cat";
+        return Some(help.to_owned());
+    }
     if is_confined && says(&["Read-only file system", "EROFS"]) {
         let help = "the sandbox leaves it only its own directories to write to; write StateDirectory = \"NAME\" or \
                     ReadWritePaths = [\"/PATH\"] in [systemd.service]";

@@ -101,6 +101,16 @@ const FAILED: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "stderr",
+        app: "#!/bin/sh\necho going >/dev/stderr\n",
+        says: &[
+            "No such device or address\n",
+            " exited with status 2\n",
+            "help: its output is a socket of the journal",
+        ],
+        ..ROW
+    },
+    Row {
         name: "namespace",
         toml: "[exec]\ncommand = ['./app']\n[systemd.service]\nReadWritePaths = ['/nowhere']\n",
         says: &["/nowhere", "exited with status 226/NAMESPACE: systemd could not set up the mounts"],
