@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use conductor_machine::load::{Load, Seen};
-use conductor_machine::machine::{Machine, Suite, isolate};
+use conductor_machine::machine::{Machine, Packages, Suite, isolate};
 
 const UPDATES: u32 = 10;
 const EXAMPLE: &str = "/usr/share/doc/conductor/examples/hello";
 
 pub(crate) fn run() -> ExitCode {
-    let suite = match isolate().and_then(|()| Suite::prepare(suite_of_this_host(), false, false)) {
+    let suite = match isolate().and_then(|()| Suite::prepare(suite_of_this_host(), Packages::Base, false, false)) {
         Ok(suite) => suite,
         Err(error) => {
             eprintln!("{error}");

@@ -43,6 +43,16 @@ pub fn isolate() -> Result<(), String> {
     cgroup::sweep().map_err(|error| format!("control groups: {error}"))
 }
 
+/// The packages that machines have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packages {
+    /// Those of `build-root`.
+    #[default]
+    Base,
+    /// Those of `build-servers` too.
+    Servers,
+}
+
 /// A Debian release with the project installed: what machines boot from. Nothing ever writes to it.
 pub struct Suite {
     pub name: String,
@@ -54,12 +64,16 @@ pub struct Suite {
 
 impl Suite {
     /// Builds the root when it is missing, and installs the project (unless `bare`) into a layer above it.
-    pub fn prepare(name: &str, bare: bool, keep: bool) -> Result<Self, String> {
-        let build = env!("CARGO_MANIFEST_DIR").to_owned() + "/build-root";
-        let root = host(Command::new(build).arg(name))?.trim().to_owned();
-        let mut layers = vec![PathBuf::from(root)];
+    pub fn prepare(name: &str, packages: Packages, bare: bool, keep: bool) -> Result<Self, String> {
+        let mut layers = vec![built("build-root", name)?];
+        let mut layer = installed(name);
+        if packages == Packages::Servers {
+            layers.insert(0, built("build-servers", name)?);
+            layer = installed(&format!("{name}-servers"));
+        }
         if !bare {
-            layers.insert(0, install(name, &layers, &package()?)?);
+            install(&layer, &layers, &package()?)?;
+            layers.insert(0, layer);
         }
         Ok(Self { name: name.into(), layers, keep })
     }
@@ -68,6 +82,12 @@ impl Suite {
     pub fn root(&self) -> &Path {
         self.layers.last().expect("a root")
     }
+}
+
+/// What one of the scripts beside this program has built for a suite, now or before.
+fn built(script: &str, suite: &str) -> Result<PathBuf, String> {
+    let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
+    host(Command::new(script).arg(suite)).map(|path| PathBuf::from(path.trim()))
 }
 
 /// Where the package is in every machine.
@@ -85,21 +105,20 @@ fn package() -> Result<PathBuf, String> {
 }
 
 /// Installs the package into a layer above others, unless this process has done so before.
-fn install(suite: &str, layers: &[PathBuf], package: &Path) -> Result<PathBuf, String> {
-    let layer = installed(suite);
+fn install(layer: &Path, layers: &[PathBuf], package: &Path) -> Result<(), String> {
     // The layer gets its name once it is complete.
     if layer.exists() {
-        return Ok(layer);
+        return Ok(());
     }
-    let dir = Path::new(SCRATCH).join(format!("{suite}-package"));
+    let dir = layer.with_extension("incomplete");
     overlay(&dir, layers);
     let root = dir.join("root");
     let outcome = install_below(&root, package);
     umount2(&root, MntFlags::empty()).map_err(|error| format!("{}: {error}", root.display()))?;
     let complete = outcome
-        .and_then(|()| fs::rename(dir.join("upper"), &layer).map_err(|error| format!("{}: {error}", layer.display())));
+        .and_then(|()| fs::rename(dir.join("upper"), layer).map_err(|error| format!("{}: {error}", layer.display())));
     let _ = fs::remove_dir_all(&dir);
-    complete.map(|()| layer)
+    complete
 }
 
 /// Installs the package by dpkg in its own root, as an image builder would.

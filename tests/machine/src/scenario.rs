@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use conductor_machine::machine::Machine;
+use conductor_machine::machine::{Machine, Packages};
 
 pub(crate) struct Scenario {
     pub group: &'static str,
     pub name: &'static str,
     pub run: fn(&mut Machine),
+    pub packages: Packages,
     /// None for what must hold on a good day.
     pub fault: Option<Fault>,
 }
@@ -25,18 +26,25 @@ impl fmt::Display for Scenario {
 }
 
 /// Makes the functions of a file its `SCENARIOS`: `scenarios!("group": one, two)`. A fault has two sentences, what goes
-/// wrong and what must hold: `one: "…" => "…"`. `one(|m| …)` runs the closure in parentheses.
+/// wrong and what must hold: `one: "…" => "…"`. `one(|m| …)` runs the closure in parentheses. Behind `"group" with Servers`
+/// the machines have those packages.
 macro_rules! scenarios {
     (@run $name:ident) => { $name };
     (@run $name:ident $run:expr) => { $run };
     (@fault) => { None };
     (@fault $what:expr, $holds:expr) => { Some($crate::scenario::Fault { what: $what, holds: $holds }) };
-    ($group:literal: $($name:ident $(($run:expr))? $(: $what:expr => $holds:expr)?),+ $(,)?) => {
+    (@packages) => { conductor_machine::machine::Packages::Base };
+    (@packages $packages:ident) => { conductor_machine::machine::Packages::$packages };
+    ($group:literal $(with $packages:ident)?: $($rest:tt)+) => {
+        scenarios!(@all $group, scenarios!(@packages $($packages)?); $($rest)+);
+    };
+    (@all $group:literal, $packages:expr; $($name:ident $(($run:expr))? $(: $what:expr => $holds:expr)?),+ $(,)?) => {
         pub(crate) const SCENARIOS: &[$crate::scenario::Scenario] = &[
             $($crate::scenario::Scenario {
                 group: $group,
                 name: stringify!($name),
                 run: scenarios!(@run $name $($run)?),
+                packages: $packages,
                 fault: scenarios!(@fault $($what, $holds)?),
             }),+
         ];

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 
-use conductor_machine::machine::{Machine, Suite};
+use conductor_machine::machine::{Machine, Packages, Suite};
 use libtest_mimic::Trial;
 
 use crate::report::Results;
@@ -29,13 +29,19 @@ pub(crate) fn trials(
     mode: Mode,
     results: &Arc<Mutex<Results>>,
 ) -> Vec<Trial> {
-    let prepare = |&name| {
-        let prepared: Prepared = Arc::new(LazyLock::new(Box::new(move || Suite::prepare(name, mode.bare, mode.keep))));
-        (name, prepared)
+    let prepare = |packages| {
+        let suite = |&name: &&'static str| -> Prepared {
+            Arc::new(LazyLock::new(Box::new(move || Suite::prepare(name, packages, mode.bare, mode.keep))))
+        };
+        suites.iter().map(suite).collect::<Vec<_>>()
     };
-    let suites: Vec<_> = suites.iter().map(prepare).collect();
-    let pairs = scenarios.iter().flat_map(|scenario| suites.iter().map(move |suite| (*scenario, suite)));
-    pairs.map(|(scenario, (name, suite))| trial(scenario, name, suite.clone(), results.clone())).collect()
+    let (base, servers) = (prepare(Packages::Base), prepare(Packages::Servers));
+    let of = |scenario: &&'static Scenario| {
+        let prepared = if scenario.packages == Packages::Servers { &servers } else { &base };
+        let trial = |(name, suite): (&&'static str, &Prepared)| trial(scenario, name, suite.clone(), results.clone());
+        suites.iter().zip(prepared).map(trial).collect::<Vec<_>>()
+    };
+    scenarios.iter().flat_map(of).collect()
 }
 
 fn trial(scenario: &'static Scenario, suite: &'static str, prepared: Prepared, results: Arc<Mutex<Results>>) -> Trial {

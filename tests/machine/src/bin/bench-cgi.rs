@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use conductor_machine::figure::{median, verdict};
 use conductor_machine::load::{Load, Seen};
-use conductor_machine::machine::{Machine, Suite, isolate};
+use conductor_machine::machine::{Machine, Packages, Suite, isolate};
 
 const ROUNDS: usize = 5;
 /// Seconds of a load.
@@ -176,7 +176,7 @@ impl Rounds {
 
 /// Measures on one suite, and prints its tables.
 fn measure(suite: &str, rounds: usize) -> Result<(), String> {
-    let m = Machine::boot(&Suite::prepare(suite, false, false)?);
+    let m = Machine::boot(&Suite::prepare(suite, Packages::Base, false, false)?);
     let servers = servers(&m)?;
     let mut seen: BTreeMap<(&str, usize), Rounds> = BTreeMap::new();
     let mut bare: BTreeMap<usize, Vec<f64>> = BTreeMap::new();

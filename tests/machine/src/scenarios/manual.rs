@@ -39,7 +39,7 @@ fn readme(m: &mut Machine) {
 }
 
 /// Writes the files of a page and runs its commands, in /root. Other blocks are only to be looked at.
-fn follow(m: &Machine, page: &str) {
+pub(super) fn follow(m: &Machine, page: &str) {
     if page.contains(IMAGE) {
         image::make(m, IMAGE, "1");
     }
@@ -47,7 +47,7 @@ fn follow(m: &Machine, page: &str) {
     for (language, text) in blocks(page) {
         if let Some((path, content)) = text.strip_prefix("# file: ").and_then(|rest| rest.split_once('\n')) {
             let path = if path.starts_with('/') { path.to_owned() } else { format!("/root/{path}") };
-            m.write(&path, content);
+            m.install(&path, if content.starts_with("#!") { "755" } else { "644" }, content.as_bytes());
         } else if language == "sh" {
             m.run(&format!("cd /root; set -e\n{text}"));
             commands += text.lines().count();

@@ -1,6 +1,7 @@
 //! What must be true of a booted machine. One file a theme; a new one is added to `ALL`.
 
 mod attacks;
+mod callers;
 mod causes;
 mod commands;
 mod disk;
@@ -30,10 +31,12 @@ mod power;
 mod proxy;
 mod queries;
 mod rollback;
+mod servers;
 mod service;
 mod services;
 mod settings;
 mod shop;
+mod stacks;
 mod storms;
 mod strategies;
 mod strike;
@@ -70,6 +73,8 @@ const ALL: &[&[Scenario]] = &[
     attacks::users::SCENARIOS,
     guarantees::SCENARIOS,
     lifecycle::SCENARIOS,
+    servers::SCENARIOS,
+    stacks::SCENARIOS,
     proxy::SCENARIOS,
     strategies::SCENARIOS,
     plan::SCENARIOS,

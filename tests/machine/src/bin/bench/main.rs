@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use build::{Build, Host};
 use clap::Parser;
-use conductor_machine::machine::{Suite, isolate};
+use conductor_machine::machine::{Packages, Suite, isolate};
 use table::Table;
 
 /// What a part returns: its figures are in the table.
@@ -74,14 +74,14 @@ fn run(options: &Options, table: &mut Table) -> Outcome {
     builds.extend(options.against.clone().map(Build::of_dir).transpose()?);
     let wanted = |part| options.only.is_none_or(|only| only == part);
     // The generator runs below the root of this suite, which has podman's generator.
-    let trixie = Suite::prepare("trixie", false, false)?;
+    let trixie = Suite::prepare("trixie", Packages::Base, false, false)?;
     if wanted(Part::Generator) {
         generator::measure(&trixie, &builds, table)?;
     }
     if options.only == Some(Part::Generator) {
         return Ok(());
     }
-    for suite in [&Suite::prepare("bookworm", false, false)?, &trixie] {
+    for suite in [&Suite::prepare("bookworm", Packages::Base, false, false)?, &trixie] {
         for build in &builds {
             let host = Host { suite, build };
             if wanted(Part::Rollout) {
