@@ -10,6 +10,7 @@ pub(crate) mod hook;
 pub(crate) mod listener;
 pub(crate) mod port;
 pub(crate) mod prepare;
+pub(crate) mod queue;
 pub(crate) mod state;
 pub(crate) mod slot;
 #[cfg(test)]

@@ -279,6 +279,11 @@ impl Layout {
         self.runtime.join("slots").join(name.as_str())
     }
 
+    /// Returns the directory of the sockets in which a service's callers wait while no deployment serves.
+    pub(crate) fn queues(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.runtime.join("queues").join(name.as_str())
+    }
+
     /// Returns the directory with a file for each service that its administrator stopped.
     pub(crate) fn stopped(&self) -> Utf8PathBuf {
         self.runtime.join("stopped")

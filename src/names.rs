@@ -159,6 +159,16 @@ impl ServiceName {
         format!("{self}-port@*")
     }
 
+    /// Returns the template of the service's queues without its suffix: `hello-queue@`. No generation has that name.
+    pub(crate) fn queue_template(&self) -> String {
+        format!("{self}-queue@")
+    }
+
+    /// Returns the pattern of all of the service's queues and their relays, as `systemctl list-units` takes it.
+    pub(crate) fn queue_pattern(&self) -> String {
+        format!("{}*", self.queue_template())
+    }
+
     /// Returns the lock for starting, reloading and stopping the service, below the directory of locks.
     pub(crate) fn rollout_lock(&self) -> String {
         format!("rollout/{self}")

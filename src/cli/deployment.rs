@@ -9,13 +9,13 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::words::span;
 use crate::cli::{environment, journal, row};
 use crate::deployment::hook::{self, Part};
 use crate::deployment::{prepare, wake};
 use crate::engine::podman;
 use crate::model::{Check, Command, Health};
 use crate::names::Deployment;
-use crate::timespan;
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -154,10 +154,6 @@ pub(crate) struct Common {
     /// Directory of the deployment
     #[arg(value_name = "DEPLOYMENTDIR")]
     dir: Utf8PathBuf,
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    timespan::parse(text).ok_or_else(|| "not a time span like 30s".to_owned())
 }
 
 /// Parses `hello-0123456789ab@1.service`, with or without its suffix, or `hello-0123456789ab-1`.

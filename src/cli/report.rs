@@ -55,6 +55,10 @@ fn text(event: Event) -> Text {
         Event::Serving { service, generation, ready, concurrency } => {
             Text::Result(format!("{service}: generation {generation} serves with {ready} of {concurrency} deployments"))
         }
+        Event::Gap { service, gap } => {
+            let seconds = gap.as_secs_f64();
+            Text::Result(format!("{service}: callers waited for up to {seconds:.1} s, while no deployment served"))
+        }
         Event::Applied { service, took } => Text::Result(format!("{service}: done in {:.1} s", took.as_secs_f64())),
         Event::Warned(warning) => Text::Problem(told(&warning)),
         Event::HeldBack { service, unmet } => Text::Result(format!("{service}: held back: {unmet}")),

@@ -9,13 +9,17 @@ mod set;
 mod show;
 mod status;
 
-use camino::Utf8PathBuf;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Subcommand;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
 use crate::cli::{journal, words};
+use crate::deployment::queue::{self, Queue};
+use crate::deployment::slot;
 use crate::names::{GenerationId, ServiceName};
 use crate::service::hook::Hook;
 use crate::service::modify::{self, Installed};
@@ -142,6 +146,28 @@ pub(crate) enum Verb {
         /// Stored directory of the service
         dir: Utf8PathBuf,
     },
+    /// Run ExecStart= of a queue: wait until a deployment serves, then become a command that connects to it
+    #[command(name = "_queue", hide = true)]
+    QueueHook {
+        /// Limit the time that this takes, systemd.time(7)
+        #[arg(long, value_parser = words::span)]
+        timeout: Duration,
+        /// Stored directory of the service
+        dir: Utf8PathBuf,
+        /// Number of the queue
+        number: u32,
+        /// Command to become
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Run ExecStopPost= of a queue: close it if callers have waited in vain
+    #[command(name = "_unqueue", hide = true)]
+    UnqueueHook {
+        /// Stored directory of the service
+        dir: Utf8PathBuf,
+        /// Number of the queue
+        number: u32,
+    },
 }
 
 impl Verb {
@@ -174,8 +200,24 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::ReloadHook { dir } => Ok(Hook::new(context.machine(), &dir)?.reload()?),
         Verb::StopHook { dir } => Ok(Hook::new(context.machine(), &dir)?.stop()?),
         Verb::CleanupHook { dir } => Ok(Hook::new(context.machine(), &dir)?.cleanup()?),
+        Verb::QueueHook { timeout, dir, number, command } => {
+            let name = context.layout.service_of(&dir).map_err(Failure::Usage)?;
+            let Err(error) = queue::relay(&context.layout, &Queue::new(&name, number), timeout, &command);
+            Err(error.into())
+        }
+        Verb::UnqueueHook { dir, number } => unqueue(context, &dir, number),
         verb => change(context, verb),
     }
+}
+
+/// Closes a queue whose relay has failed, by systemd's `$SERVICE_RESULT`. One that was killed starts again with its callers.
+fn unqueue(context: &Context, dir: &Utf8Path, number: u32) -> Outcome {
+    let Context { layout, manager } = context;
+    let name = layout.service_of(dir).map_err(Failure::Usage)?;
+    if std::env::var("SERVICE_RESULT").is_ok_and(|result| result == "exit-code") {
+        slot::close_queue(layout, *manager, &name, &Queue::new(&name, number)).map_err(crate::error::Error::from)?;
+    }
+    Ok(())
 }
 
 /// Runs a verb that changes a service.

@@ -220,7 +220,8 @@ fn last_rollout(last: &Record) -> String {
         (why, _) => why.join(", "),
     };
     let failed = if last.failure.is_some() { ", FAILED" } else { "" };
-    format!("{ago}, {}{failed}: {why}", span(last.took))
+    let gap = last.gap.map_or_else(String::new, |gap| format!(" (gap {})", span(gap)));
+    format!("{ago}, {}{gap}{failed}: {why}", span(last.took))
 }
 
 /// Writes a size as systemd does: `34.5M`.

@@ -1,12 +1,14 @@
 //! Words of the command line.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::Utf8Path;
 
 use crate::cli::failure::Failure;
 use crate::expansion::is_name;
 use crate::names::ServiceName;
+use crate::timespan;
 
 /// Parses `VAR=VAL` words.
 ///
@@ -31,6 +33,14 @@ pub(crate) fn variables(words: &[String]) -> Result<BTreeMap<String, String>, Fa
 pub(crate) fn split(words: &[String]) -> (Vec<String>, Vec<String>) {
     let is_assignment = |word: &String| word.split_once('=').is_some_and(|(name, _)| !name.contains('/'));
     words.iter().cloned().partition(|word| !is_assignment(word))
+}
+
+/// Parses a time span, systemd.time(7).
+///
+/// # Errors
+/// If the text is none.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    timespan::parse(text).ok_or_else(|| "not a time span like 30s".to_owned())
 }
 
 /// Parses the name of a service.

@@ -15,7 +15,7 @@ use crate::deployment::endpoint::Endpoint;
 use crate::deployment::exit_status::ExitStatus;
 use crate::deployment::health::{self, Cause};
 use crate::deployment::state::{self, Failure, FailureKind, Runtime, State};
-use crate::deployment::{port, prepare, slot};
+use crate::deployment::{port, prepare, queue, slot};
 use crate::engine::podman::arguments::removal;
 use crate::engine::podman::host;
 use crate::error::{Error, Result};
@@ -80,7 +80,11 @@ pub(crate) fn start(
             opened.map_err(|error| noted(layout, deployment, unready(error.to_string())))?;
         }
         state::set_ready(layout, deployment)?;
+        queue::tell_if_full(layout, &deployment.service);
         slot::settle(layout, &deployment.service)?;
+        if let Err(error) = queue::close(layout, manager, &deployment.service) {
+            note!("{}: could not close the queue of its callers: {error}", deployment.unit());
+        }
     }
     Ok(())
 }
@@ -198,8 +202,9 @@ pub(crate) fn stop(
         // The siblings stop, too: they would pass the slots on at once.
         slot::withdraw(layout, deployment)?;
     } else {
-        slot::settle(layout, &deployment.service)?;
+        slot::pass_on(layout, &deployment.service)?;
         if slot::held(layout, &deployment.service).iter().any(|(_, holder)| holder == deployment) {
+            enqueue(layout, manager, deployment);
             slot::withdraw(layout, deployment)?;
         }
     }
@@ -216,6 +221,13 @@ pub(crate) fn stop(
             std::thread::sleep(rest);
             Ok(())
         }
+    }
+}
+
+/// Has callers wait for the next deployment if none is ready. Without a queue they are refused.
+fn enqueue(layout: &Layout, manager: Manager, deployment: &Deployment) {
+    if let Err(error) = slot::enqueue(layout, manager, &deployment.service, false) {
+        note!("{}: callers do not wait until a deployment serves: {error}", deployment.unit());
     }
 }
 
@@ -372,5 +384,11 @@ pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment
         manager.reset_failed(&[deployment.unit()]);
     }
     state::set_state(layout, deployment, State::Starting)?;
-    Ok(slot::settle(layout, &deployment.service)?)
+    if state == Some(State::Ready)
+        && deployment::model(layout, deployment).is_ok_and(|model| !model.listen.has_socket())
+    {
+        // Its own socket is gone with its process; in one of systemd's its callers wait.
+        enqueue(layout, manager, deployment);
+    }
+    Ok(slot::pass_on(layout, &deployment.service)?)
 }

@@ -5,15 +5,19 @@
 
 use fs_err as fs;
 use std::io;
+use std::time::SystemTime;
 
-use camino::Utf8Path;
+use camino::{Utf8DirEntry, Utf8Path};
 
 use crate::atomic;
+use crate::deployment::queue::{self, Queue};
 use crate::deployment::state;
+use crate::error::Result;
 use crate::layout::Layout;
 use crate::live::Target;
 use crate::model::Strategy;
 use crate::names::{Deployment, ServiceName};
+use crate::systemd::Manager;
 
 /// Returns the holder of each slot, the first slot first.
 ///
@@ -45,6 +49,19 @@ pub(crate) fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option
 /// # Errors
 /// If the file system refuses a change.
 pub(crate) fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+    assign_all(layout, name, |_| true)
+}
+
+/// Assigns the slots of a service to its ready deployments, but leaves callers in a queue who wait there for another
+/// deployment: for a hook of one that stops or has crashed.
+///
+/// # Errors
+/// If the file system refuses a change.
+pub(crate) fn pass_on(layout: &Layout, name: &ServiceName) -> io::Result<()> {
+    assign_all(layout, name, |held| !queue::is_queue(layout, name, held))
+}
+
+fn assign_all(layout: &Layout, name: &ServiceName, is_to_change: impl Fn(&Utf8Path) -> bool) -> io::Result<()> {
     let Some(target) = Target::read(layout, name)? else { return Ok(()) };
     let _guard = guard(layout, name)?;
     let ready = state::ready(layout, name)?;
@@ -54,11 +71,49 @@ pub(crate) fn settle(layout: &Layout, name: &ServiceName) -> io::Result<()> {
         let Some(holder) = holder else { continue };
         let slot = dir.join((index + 1).to_string());
         let socket = holder.socket(layout);
-        if !slot.read_link_utf8().is_ok_and(|held| held == socket) {
+        if !slot.read_link_utf8().is_ok_and(|held| held == socket || !is_to_change(&held)) {
             atomic::link(&socket, &slot)?;
         }
     }
     unlink(&dir, |slot, _| slot > target.slots)
+}
+
+/// Leads the slots of a service to a queue: callers wait there for the next deployment that becomes ready. While another one
+/// is ready nothing changes, unless `all_leave`.
+///
+/// # Errors
+/// If systemd does not open the queue, or the file system refuses a change.
+pub(crate) fn enqueue(layout: &Layout, manager: Manager, name: &ServiceName, all_leave: bool) -> Result<()> {
+    let Some(target) = Target::read(layout, name)?.filter(|_| queue::is_declared(layout, name)) else { return Ok(()) };
+    let _guard = guard(layout, name)?;
+    let dir = layout.at(&layout.slots(name));
+    let is_queued = dir.join("1").read_link_utf8().is_ok_and(|socket| queue::is_queue(layout, name, &socket));
+    if is_queued || !all_leave && !state::ready(layout, name)?.is_empty() {
+        return Ok(());
+    }
+    let socket = queue::open(manager, name)?.socket(layout);
+    fs::create_dir_all(&dir)?;
+    for slot in 1..=target.slots {
+        atomic::link(&socket, &dir.join(slot.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Closes a queue in which callers have waited in vain: they are disconnected, and the next are refused.
+///
+/// # Errors
+/// If the file system refuses a change.
+pub(crate) fn close_queue(layout: &Layout, manager: Manager, name: &ServiceName, queue: &Queue) -> io::Result<()> {
+    let _guard = guard(layout, name)?;
+    let socket = queue.socket(layout);
+    unlink(&layout.at(&layout.slots(name)), |_, held| held == socket)?;
+    queue::ask_close(manager, queue);
+    Ok(())
+}
+
+/// Returns when the first slot of a service was led to where it leads; None if there is none.
+pub(crate) fn led_at(layout: &Layout, name: &ServiceName) -> Option<SystemTime> {
+    fs::symlink_metadata(layout.at(&layout.slots(name)).join("1")).and_then(|slot| slot.modified()).ok()
 }
 
 /// Removes a deployment's slots without giving them to another.
@@ -80,13 +135,15 @@ pub(crate) fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_dir(&layout.at(&layout.slots(name)))
 }
 
-/// Counts the slots of a service, whoever holds them.
+/// Counts the slots of a service, whoever holds them; those that lead to a queue are nobody's.
 ///
 /// # Errors
 /// A directory that cannot be listed.
 pub(crate) fn count(layout: &Layout, name: &ServiceName) -> io::Result<usize> {
     let entries = atomic::entries(&layout.at(&layout.slots(name)))?;
-    Ok(entries.iter().filter(|entry| entry.file_name().parse::<u32>().is_ok()).count())
+    let is_queued = |slot: &Utf8Path| slot.read_link_utf8().is_ok_and(|socket| queue::is_queue(layout, name, &socket));
+    let is_held = |entry: &&Utf8DirEntry| entry.file_name().parse::<u32>().is_ok() && !is_queued(entry.path());
+    Ok(entries.iter().filter(is_held).count())
 }
 
 /// Lists the slots that lead to a deployment, by number.

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::declaration::{ListenKind, Tls};
 
+/// The callers that may wait while no deployment serves: `Backlog=`, of which the kernel takes no more than
+/// `net.core.somaxconn`, listen(2).
+pub(crate) const QUEUE_LENGTH: u32 = 16_384;
+
 /// The listener of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listen {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::declaration::{CommandScope, ListenKind};
+use crate::declaration::{CommandScope, ListenKind, Strategy};
 use crate::model::command::Command;
 use crate::model::deploy::{Deploy, Hooks};
 use crate::model::file::File;
@@ -68,6 +68,12 @@ impl Service {
     /// Returns the dependencies of the service or, for a part, of its group.
     pub(crate) fn dependencies(&self) -> &[Dependency] {
         self.group.as_ref().map_or(&self.dependencies, |group| &group.dependencies)
+    }
+
+    /// Returns whether callers wait in a queue while no deployment serves: those of ports would be accepted and
+    /// disconnected, and with the recreate strategy there is such a gap in each rollout.
+    pub(crate) fn has_queue(&self) -> bool {
+        !self.ports.is_empty() || self.deploy.strategy == Strategy::Recreate
     }
 
     /// Returns whether only the engine knows the address of a running deployment.

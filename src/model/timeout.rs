@@ -45,6 +45,12 @@ impl Service {
         2 * batches * (self.start_time() + self.stop_time()) + pull + once
     }
 
+    /// Returns how long callers wait while no deployment serves: for the end of the old one, a start of the new one that
+    /// fails, and another start of the old one.
+    pub(crate) fn gap_limit(&self) -> Duration {
+        self.stop_time() + 2 * self.start_time()
+    }
+
     /// Returns the time limit of stopping all deployments in parallel.
     pub(crate) fn shutdown_limit(&self) -> Duration {
         self.stop_time() + MARGIN

@@ -44,6 +44,11 @@ pub(crate) enum Event {
         ready: usize,
         concurrency: u32,
     },
+    /// No deployment served for so long in a rollout.
+    Gap {
+        service: ServiceName,
+        gap: Duration,
+    },
     /// A declaration was applied within `took`.
     Applied {
         service: ServiceName,

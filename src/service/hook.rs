@@ -1,12 +1,13 @@
 //! `conductor service _start|_stop|_reload|_cleanup SERVICEDIR`: what `NAME.service` runs.
 
 use fs_err as fs;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use camino::Utf8Path;
 
 use crate::compile::host::Compiled;
-use crate::deployment::{slot, state};
+use crate::deployment::{queue, slot, state};
 use crate::error::{Error, Result};
 use crate::live::{self, Target};
 use crate::log::note;
@@ -152,11 +153,12 @@ impl<'a> Hook<'a> {
         let open_ports = listing.open_ports(&self.name);
         // A release that fails has touched nothing: it is an entry of the history as a rollout that fails is.
         let released = if plan.start.is_empty() { Ok(()) } else { release::before(&machine, compiled) };
-        let rollout = Rollout { machine, compiled, variables, before, open_ports };
+        let rollout = Rollout { machine, compiled, variables, before, open_ports, gap_began: OnceLock::new() };
         let outcome = released.and_then(|()| rollout.run(&plan));
         if !plan.actions.is_empty() {
             let failure = outcome.as_ref().err().map(ToString::to_string);
-            record.end(self.machine.layout, &self.name, began.elapsed(), failure)?;
+            let record = Record { took: began.elapsed(), gap: rollout.gap(), ..record };
+            record.end(self.machine.layout, &self.name, failure)?;
         }
         if outcome.is_ok() {
             store::served(self.machine.layout, &self.name, &compiled.id)?;
@@ -254,6 +256,7 @@ impl<'a> Hook<'a> {
             state::remove(self.machine.layout, &deployment)?;
         }
         slot::clear(self.machine.layout, &self.name)?;
+        queue::clear(self.machine.layout, &self.name)?;
         Ok(store::forget_all(self.machine.layout, &self.name)?)
     }
 }

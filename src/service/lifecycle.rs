@@ -9,7 +9,7 @@ use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::service::parts::members;
 use crate::service::pins::Pins;
-use crate::service::{condition, lock, notes};
+use crate::service::{condition, lock, notes, record};
 use crate::source::search;
 use crate::systemd::{self, Manager};
 
@@ -134,7 +134,14 @@ fn run_job(
     job: impl FnOnce(Manager, &[String]) -> Result<(), systemd::Error>,
 ) -> Result<()> {
     let services = members(machine.layout, name)?;
+    let last = |service: &ServiceName| record::read(machine.layout, service);
+    let before: Vec<_> = services.iter().map(last).collect();
     let outcome = machine.watch(&services, || job(machine.manager, &[name.unit()]));
+    for (service, before) in services.into_iter().zip(before) {
+        if let Some(gap) = last(&service).filter(|now| Some(now) != before.as_ref()).and_then(|record| record.gap) {
+            machine.report(Event::Gap { service, gap });
+        }
+    }
     outcome.map_err(|error| reason(machine, name, &error))
 }
 

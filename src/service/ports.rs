@@ -31,12 +31,13 @@ pub(crate) fn open(manager: Manager, service: &Service, before: &[String]) -> Re
     Err(held.map_or_else(|| error.into(), Error))
 }
 
-/// Closes the ports of a service. Returns the units that connect the present callers until they are stopped.
+/// Closes the ports and queues of a service. Returns the units that connect the present callers until they are stopped.
 ///
 /// # Errors
 /// If systemd refuses a job.
 pub(crate) fn close(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
-    let units = manager.active(&name.port_pattern())?;
+    let mut units = manager.active(&name.port_pattern())?;
+    units.extend(manager.active(&name.queue_pattern())?);
     let (open, mut connected): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.ends_with(SOCKET));
     manager.stop(&open)?;
     // A last caller may have connected meanwhile.

@@ -20,6 +20,8 @@ pub(crate) struct Record {
     /// When it ended, in seconds since 1970.
     pub(crate) at: u64,
     pub(crate) took: Duration,
+    /// How long no deployment served, with the recreate strategy.
+    pub(crate) gap: Option<Duration>,
     /// The generation that served before; None if none did.
     pub(crate) from: Option<GenerationId>,
     pub(crate) to: GenerationId,
@@ -39,27 +41,21 @@ impl Record {
         changes: &[Change],
     ) -> Self {
         let why = changes.iter().map(|change| change.name.clone()).collect();
-        Self { at: 0, took: Duration::ZERO, from, to, actions, why, failure: None }
+        Self { at: 0, took: Duration::ZERO, gap: None, from, to, actions, why, failure: None }
     }
 
-    /// Writes the record of a rollout that has ended after `took`.
+    /// Writes the record of a rollout that has ended.
     ///
     /// # Errors
     /// If the file system refuses an operation.
-    pub(crate) fn end(
-        self,
-        layout: &Layout,
-        name: &ServiceName,
-        took: Duration,
-        failure: Option<String>,
-    ) -> io::Result<()> {
+    pub(crate) fn end(self, layout: &Layout, name: &ServiceName, failure: Option<String>) -> io::Result<()> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let failure = failure.map(|why| cause(&why).to_owned());
         let path = layout.at(&layout.record(name));
         if let Some(parent) = path.parent() {
             atomic::private_dir(parent)?;
         }
-        atomic::write(&path, &serde_json::to_vec(&Self { at, took, failure, ..self })?)
+        atomic::write(&path, &serde_json::to_vec(&Self { at, failure, ..self })?)
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
+use std::sync::OnceLock;
 use std::thread::{self, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use sd_notify::NotifyState;
 
@@ -14,7 +15,7 @@ use crate::compile::host::Compiled;
 use crate::deployment;
 use crate::deployment::health::named;
 use crate::deployment::state::{self, State};
-use crate::deployment::{drain, slot};
+use crate::deployment::{drain, queue, slot};
 use crate::error::{Error, Result};
 use crate::live::Target;
 use crate::model::Strategy;
@@ -41,6 +42,8 @@ pub(crate) struct Rollout<'a> {
     pub(crate) before: Option<Target>,
     /// The sockets of its ports that were open before.
     pub(crate) open_ports: Vec<String>,
+    /// When the last old deployment left the slots and no new one was there.
+    pub(crate) gap_began: OnceLock<SystemTime>,
 }
 
 impl Rollout<'_> {
@@ -89,6 +92,7 @@ impl Rollout<'_> {
         }
         self.settle_slots()?;
         let Compiled { service, id, .. } = self.compiled;
+        queue::close(self.machine.layout, self.machine.manager, &service.name)?;
         ports::open(self.machine.manager, service, &self.open_ports)?;
         Self::show_status(&format!("generation {id} serves with {} deployments", service.concurrency));
         if plan.republishes() {
@@ -132,12 +136,29 @@ impl Rollout<'_> {
         self.retire(&plan.stop)
     }
 
-    /// Recreate: the old deployments are gone before the first new process starts. The target is written last: after an
-    /// interruption the next reload can still roll back.
+    /// Recreate: the old deployments are gone before the first new process starts, and callers wait meanwhile. The target is
+    /// written last: after an interruption the next reload can still roll back.
     fn recreate(&self, plan: &Plan) -> Result<()> {
+        let Machine { layout, manager, .. } = self.machine;
+        let name = &self.compiled.service.name;
+        // systemd stops those at rest, and those that have crashed, without their ExecStop=.
+        for resting in plan.stop.iter().filter(|one| state::is_resting(layout, one)) {
+            state::set_state(layout, resting, State::Leaving)?;
+        }
+        // Several would pass their callers on to each other while they stop.
+        slot::enqueue(layout, manager, name, plan.stop.len() > 1)?;
         self.retire(&plan.stop)?;
+        slot::enqueue(layout, manager, name, true)?;
+        slot::led_at(layout, name).map(|since| self.gap_began.set(since));
         self.start(&plan.start)?;
         self.write_target(&self.target_of(plan))
+    }
+
+    /// Returns how long no deployment served, once the rollout has ended.
+    pub(crate) fn gap(&self) -> Option<Duration> {
+        let ended = slot::led_at(self.machine.layout, &self.compiled.service.name)?;
+        // It has not ended if the slots lead there still.
+        ended.duration_since(*self.gap_began.get()?).ok().filter(|gap| !gap.is_zero())
     }
 
     /// Rolling, in batches: starts new deployments, which take the slots when they are healthy, then drains and stops
@@ -297,6 +318,7 @@ impl Rollout<'_> {
         let old: Vec<_> = (1..=before.concurrency).map(|i| Deployment::new(name, &before.generation, i)).collect();
         let fresh: Vec<_> = plan.start.iter().filter(|new| new.generation != before.generation).cloned().collect();
         if self.strategy() == Strategy::Recreate {
+            slot::enqueue(self.machine.layout, self.machine.manager, name, true)?;
             self.stop(&fresh)?;
             return self.start(&old);
         }

@@ -7,6 +7,7 @@ mod deployment;
 mod engine;
 mod function;
 mod port;
+mod queue;
 mod service;
 mod slice;
 mod unit;
@@ -34,6 +35,7 @@ impl Target for Units {
         deployment::render(layout, model, id, self.0, &mut tree);
         bridge::render(layout, service, id, &mut tree);
         port::render(layout, service, self.0, &mut tree);
+        queue::render(layout, service, &mut tree);
         for DropIn { name, content } in &systemd.drop_ins {
             tree.file(format!("{}.service.d/{name}", service.name.template(id)), content.as_str());
         }

@@ -7,7 +7,7 @@ use crate::layout::Layout;
 use crate::model::{ListenKind, Service};
 use crate::names::GenerationId;
 use crate::target::systemd::deployment::DeploymentSocket;
-use crate::target::systemd::unit::{Argument, Common, PerInstance, finish};
+use crate::target::systemd::unit::{Argument, Common, PerInstance, RELAY, finish};
 use crate::timespan;
 use crate::tree::Tree;
 
@@ -22,9 +22,6 @@ struct Bridge<'a> {
     relay: String,
     families: &'static str,
 }
-
-/// systemd-socket-proxyd(8), before its options and where it leads.
-const RELAY: &str = "/usr/lib/systemd/systemd-socket-proxyd --connections-max=65536";
 
 /// Adds the units between a deployment's socket and what is bound behind it.
 pub(super) fn render(layout: &Layout, service: &Service, id: &GenerationId, tree: &mut Tree) {

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::escape::Word;
 use crate::layout::Layout;
 use crate::model::Service;
-use crate::target::systemd::unit::{Common, finish, polls_without_limit};
+use crate::target::systemd::unit::{Common, RELAY, finish, polls_without_limit};
 use crate::tree::Tree;
 
 #[derive(Template)]
@@ -21,6 +21,7 @@ struct PortSocket<'a> {
 struct PortService<'a> {
     common: Common<'a>,
     listen: &'a str,
+    relay: &'static str,
     slot: Word<'a>,
     families: &'static str,
 }
@@ -33,7 +34,7 @@ pub(super) fn render(layout: &Layout, service: &Service, systemd: Option<u16>, t
         let polls_without_limit = polls_without_limit(systemd);
         let socket = PortSocket { common: Common::new(layout, service), listen, polls_without_limit };
         let (common, families) = (Common::new(layout, service), "AF_UNIX AF_INET AF_INET6 AF_VSOCK");
-        let relay = PortService { common, listen, slot: Word(slot.as_str()), families };
+        let relay = PortService { common, listen, relay: RELAY, slot: Word(slot.as_str()), families };
         tree.file(format!("{unit}.socket"), finish(&socket));
         tree.file(format!("{unit}.service"), finish(&relay));
     }

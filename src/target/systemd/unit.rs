@@ -87,6 +87,8 @@ impl<'a> Common<'a> {
     }
 }
 
+/// systemd-socket-proxyd(8), before its options and where it leads.
+pub(super) const RELAY: &str = "/usr/lib/systemd/systemd-socket-proxyd --connections-max=65536";
 /// Bytes of a unit with the default sandbox.
 const USUAL_LENGTH: usize = 4096;
 

@@ -12,6 +12,7 @@ mod environment;
 mod faults;
 mod function;
 mod functions;
+mod gaps;
 mod guarantees;
 mod harness;
 mod health;
@@ -65,6 +66,7 @@ const ALL: &[&[Scenario]] = &[
     engines::SCENARIOS,
     environment::SCENARIOS,
     listeners::SCENARIOS,
+    gaps::SCENARIOS,
     attacks::proxy::SCENARIOS,
     attacks::ports::SCENARIOS,
     attacks::routes::SCENARIOS,
