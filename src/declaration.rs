@@ -80,6 +80,8 @@ pub(crate) struct Exec {
     pub(crate) environment: BTreeMap<String, Scalar>,
     #[serde(default)]
     pub(crate) environment_file: Vec<String>,
+    #[serde(default)]
+    pub(crate) start_templates: Vec<String>,
     pub(crate) user: Option<String>,
     #[serde(default)]
     pub(crate) credentials: BTreeMap<String, String>,

@@ -11,3 +11,5 @@ pub(crate) mod network;
 #[cfg(feature = "cli")]
 pub(crate) mod pod;
 pub mod podman;
+#[cfg(feature = "cli")]
+pub(crate) mod start_templates;

@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::model::Service;
-use crate::names::{Deployment, FUNCTIONS_LOCK, GenerationId, PORTS_LOCK, ServiceName};
+use crate::names::{Deployment, FUNCTIONS_LOCK, GenerationId, OWN_DIR, PORTS_LOCK, ServiceName};
 
 /// The path of the `conductor` program, which units name. Set by `make PREFIX=…`.
 pub(crate) const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
@@ -364,6 +364,11 @@ impl Deployment {
     /// Returns its DEPLOYMENTDIR.
     pub(crate) fn dir(&self, layout: &Layout) -> Utf8PathBuf {
         layout.deployments().join(self.to_string())
+    }
+
+    /// Returns the directory of the service's user in it, which a command has.
+    pub(crate) fn own_dir(&self, layout: &Layout) -> Utf8PathBuf {
+        self.dir(layout).join(OWN_DIR)
     }
 
     /// Reads the name of a DEPLOYMENTDIR.

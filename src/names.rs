@@ -26,6 +26,8 @@ pub(crate) const FUNCTIONS_LOCK: &str = "functions";
 pub(crate) const PORTS_LOCK: &str = "ports";
 /// The file that names the main process of a pod, below its deployment's directory: `PIDFile=`.
 pub(crate) const PID_FILE: &str = "pid";
+/// The directory in the DEPLOYMENTDIR that belongs to the service's user, `$CONDUCTOR_DEPLOYMENT_DIR`.
+pub(crate) const OWN_DIR: &str = "own";
 /// The file in the DEPLOYMENTDIR with conductor's own variables: `EnvironmentFile=`.
 pub(crate) const ENVIRONMENT: &str = "environment";
 /// The file in the DEPLOYMENTDIR with declared variables whose values are known only when a deployment starts:

@@ -189,14 +189,7 @@ impl Resolver<'_> {
             }
             let declared = path![service.process.engine.section(), "environment", name];
             let at = if self.document.get(&declared).is_some() { declared } else { path!["config", name] };
-            let remedy = match variable {
-                "PORT" => "write type = \"tcp\" in [listen]",
-                "POD_NAME" => "remove it, because there is no pod",
-                "POD_IP_ADDRESS" => "read $POD_IP_ADDRESS in hooks, because the address is known once the pod runs",
-                "CREDENTIALS_DIRECTORY" => "add credentials = { … }",
-                variable::HOME => "declare HOME, which the image determines otherwise",
-                _ => "add the directory to [systemd.service], such as StateDirectory = \"shop\"",
-            };
+            let remedy = variable::remedy(variable).unwrap_or_default();
             let remedy = format!("{remedy}; or write $${{{variable}}} for the text itself");
             self.error(&at, format!("processes have no ${{{variable}}} when they start"), remedy);
         }

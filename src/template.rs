@@ -13,21 +13,24 @@ use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use minijinja::Environment;
 
 use self::engine::{FUEL, environment};
 pub(crate) use self::mark::Piece;
-use self::used::{names_in, of_pods, refuse_unused};
+use self::used::{at_start, names_in, of_pods, refuse_unused};
 use crate::diagnostic::{Diagnostic, Diagnostics, Position, Source};
 use crate::given::{Entry, Given, Kind, failed, must_fit, permissions};
 use crate::resolve::VARIABLES;
 use crate::source::{DECLARATION, PROVENANCE};
+use crate::variable;
 
 /// Suffix of files that are templates; it is dropped.
 const SUFFIX: &str = ".j2";
 /// The variables that templates are rendered with.
 type Variables = BTreeMap<String, String>;
+/// Says what to write for a variable that is not there.
+type Remedy = fn(&str) -> String;
 
 /// Copies `from` into the empty directory `to`: `service.toml` and every `*.j2` rendered, the rest as it is.
 ///
@@ -40,9 +43,12 @@ pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &Variables) -> Resu
     entries.retain(|entry| entry.path != PROVENANCE);
     must_be_file(given, &entries)?;
     must_fit(from, "declaration", &entries)?;
-    let mut templating = Templating { variables, given, entries: &entries, to, used: BTreeSet::new() };
-    let mut errors = Diagnostics::default();
-    errors.0.extend(entries.iter().filter_map(|entry| templating.entry(entry).err()));
+    let (mut errors, later) = (Diagnostics::default(), BTreeSet::new());
+    let mut templating = Templating { variables, given, entries: &entries, to, used: BTreeSet::new(), later };
+    let (declaration, others): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.path == DECLARATION);
+    errors.0.extend(declaration.into_iter().filter_map(|entry| templating.entry(entry).err()));
+    templating.later = at_start(&to.join(DECLARATION));
+    errors.0.extend(others.into_iter().filter_map(|entry| templating.entry(entry).err()));
     errors.into_result()?;
     // A declaration that does not parse has an error of its own.
     if let Some(pods) = of_pods(to, &to.join(DECLARATION)) {
@@ -51,19 +57,39 @@ pub fn render_dir(from: &Utf8Path, to: &Utf8Path, variables: &Variables) -> Resu
     Ok(())
 }
 
+/// Renders the text of a file of a declaration when a deployment starts.
+///
+/// # Errors
+/// A template that does not parse or uses a variable that is not given.
+pub(crate) fn render_at_start(path: &Utf8Path, text: &str, variables: &Variables) -> Result<String, Diagnostic> {
+    match is_toml(path) {
+        true => toml_text(path, text, variables, unknown),
+        false => render_in(&environment(), path, text, variables, unknown),
+    }
+}
+
+/// Returns the path of a template once it is rendered.
+pub(crate) fn rendered(path: &Utf8Path) -> &Utf8Path {
+    path.as_str().strip_suffix(SUFFIX).map_or(path, Utf8Path::new)
+}
+
+fn is_toml(path: &Utf8Path) -> bool {
+    rendered(path).extension() == Some("toml")
+}
+
 /// Renders the text of a file that is TOML.
 ///
 /// # Errors
 /// A template that does not parse or uses a variable that is not given; a value that cannot stand in its place; a
 /// variable that the template does not use.
 pub(crate) fn render_toml(path: &Utf8Path, text: &str, variables: &Variables) -> Result<String, Diagnostic> {
-    let rendered = toml_text(path, text, variables)?;
+    let rendered = toml_text(path, text, variables, not_given)?;
     refuse_unused(path, variables, &names_in(text).unwrap_or_default())?;
     Ok(rendered)
 }
 
-fn toml_text(path: &Utf8Path, text: &str, variables: &Variables) -> Result<String, Diagnostic> {
-    let pieces = render_pieces(path, text, variables)?;
+fn toml_text(path: &Utf8Path, text: &str, variables: &Variables, remedy: Remedy) -> Result<String, Diagnostic> {
+    let pieces = pieces(path, text, variables, remedy)?;
     toml::join(&pieces).map_err(|misplaced| {
         // The line as it would be tells the place and the value in one.
         let text: String = pieces.iter().map(Piece::text).collect();
@@ -74,18 +100,22 @@ fn toml_text(path: &Utf8Path, text: &str, variables: &Variables) -> Result<Strin
     })
 }
 
-/// Renders the text of a file and tells its values apart from the template's text.
+/// Renders the text of a pod's file and tells its values apart from the template's text.
 ///
 /// # Errors
-/// A template that does not parse or uses a variable that is not given.
+/// A template that does not parse or uses a variable that is not known.
 pub(crate) fn render_pieces(path: &Utf8Path, text: &str, variables: &Variables) -> Result<Vec<Piece>, Diagnostic> {
+    pieces(path, text, variables, unknown)
+}
+
+fn pieces(path: &Utf8Path, text: &str, variables: &Variables, remedy: Remedy) -> Result<Vec<Piece>, Diagnostic> {
     if mark::is_marked(text) || variables.values().any(|value| mark::is_marked(value)) {
         let message = "the template or a variable has the noncharacter U+FDD0 or U+FDD1";
         return Err(Diagnostic::of_file(path, message, "remove it"));
     }
     let mut environment = environment();
     mark::mark_values(&mut environment);
-    let rendered = render_in(&environment, path, text, variables)?;
+    let rendered = render_in(&environment, path, text, variables, remedy)?;
     mark::pieces(&rendered).ok_or_else(|| {
         let message = "a filter takes a captured text apart";
         Diagnostic::of_file(path, message, "apply the filter to the variable itself")
@@ -97,6 +127,7 @@ fn render_in(
     path: &Utf8Path,
     text: &str,
     variables: &Variables,
+    remedy: Remedy,
 ) -> Result<String, Diagnostic> {
     if let Some(span) = tag::too_long(text) {
         let source = Arc::new(Source { path: path.to_owned(), text: text.to_owned() });
@@ -108,7 +139,7 @@ fn render_in(
         let span = error.range().unwrap_or_else(|| line_span(text, error.line()));
         let name = text.get(span.clone()).unwrap_or("").trim().to_owned();
         let (message, remedy) = match error.kind() {
-            minijinja::ErrorKind::UndefinedError => (format!("the variable {name} is not given"), not_given(&name)),
+            minijinja::ErrorKind::UndefinedError => (format!("the variable {name} is not given"), remedy(&name)),
             minijinja::ErrorKind::OutOfFuel => {
                 (format!("the template takes more than {FUEL} steps"), "shorten its loops and texts".to_owned())
             }
@@ -122,10 +153,18 @@ fn render_in(
     })
 }
 
+/// Says what to write for a variable that is not known when a deployment starts.
+fn unknown(name: &str) -> String {
+    variable::remedy(name).map_or_else(|| not_given(name), str::to_owned)
+}
+
 /// Says what to write for a variable that is not given.
 fn not_given(name: &str) -> String {
     if VARIABLES.contains(&name) {
-        return format!("it is known when a deployment starts: write ${{{name}}} in a command or in environment");
+        return format!(
+            "it is known when a deployment starts: name the file in exec.start_templates, or write ${{{name}}} in a command \
+             or in environment"
+        );
     }
     format!(
         "add {name}=… to the command, write {{{{ {name} | default(\"…\") }}}}, or enclose text that is no template in \
@@ -140,6 +179,8 @@ struct Templating<'a> {
     to: &'a Utf8Path,
     /// Names of the variables that templates use.
     used: BTreeSet<String>,
+    /// Files that are rendered when a deployment starts.
+    later: BTreeSet<Utf8PathBuf>,
 }
 
 impl Templating<'_> {
@@ -147,6 +188,10 @@ impl Templating<'_> {
         let path = &entry.path;
         let rendered = path.as_str().strip_suffix(SUFFIX);
         let Kind::File { is_executable, .. } = entry.kind else { return self.given.copy(entry, self.to) };
+        if self.later.contains(path) {
+            self.used.extend(names_in(&self.given.text(path)?).unwrap_or_default());
+            return self.given.copy(entry, self.to);
+        }
         if path != DECLARATION && rendered.is_none() {
             return self.given.copy(entry, self.to);
         }
@@ -164,10 +209,10 @@ impl Templating<'_> {
     fn render(&mut self, path: &Utf8Path) -> Result<String, Diagnostic> {
         let (shown, text) = (self.given.shown(path), self.given.text(path)?);
         self.used.extend(names_in(&text).unwrap_or_default());
-        if path.as_str().trim_end_matches(SUFFIX).ends_with(".toml") {
-            return toml_text(&shown, &text, self.variables);
+        if is_toml(path) {
+            return toml_text(&shown, &text, self.variables, not_given);
         }
-        render_in(&environment(), &shown, &text, self.variables)
+        render_in(&environment(), &shown, &text, self.variables, not_given)
     }
 }
 

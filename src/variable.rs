@@ -8,7 +8,7 @@ use crate::escape::Text;
 use crate::expansion::{Part, parts};
 use crate::layout::{Layout, Scope};
 use crate::model::{Engine, ListenKind, Service, Systemd, User};
-use crate::names::GenerationId;
+use crate::names::{GenerationId, OWN_DIR};
 use crate::unitfile;
 
 /// The variables that conductor sets for each process.
@@ -37,10 +37,28 @@ const DIRECTORIES: &[(&str, &str, &str, &str)] = &[
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 pub(crate) const HOME: &str = "HOME";
 
+/// Lists the variables that processes have when they start, each if the service has what it names.
+pub(crate) fn known() -> impl Iterator<Item = &'static str> {
+    let of_systemd = DIRECTORIES.iter().map(|(name, ..)| *name).chain([CREDENTIALS, HOME]);
+    VARIABLES.iter().copied().chain(of_systemd)
+}
+
 /// Returns whether a value may refer to a variable.
 pub(crate) fn is_known(name: &str) -> bool {
-    let of_systemd = DIRECTORIES.iter().map(|(name, ..)| *name).chain([CREDENTIALS, HOME]);
-    VARIABLES.iter().copied().chain(of_systemd).any(|known| known == name)
+    known().any(|known| known == name)
+}
+
+/// Says what to declare so that a service's processes have a variable; None if it is none that they may have.
+pub(crate) fn remedy(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "PORT" => "write type = \"tcp\" in [listen]",
+        "POD_NAME" => "remove it, because there is no pod",
+        "POD_IP_ADDRESS" => "read $POD_IP_ADDRESS in hooks, because the address is known once the pod runs",
+        CREDENTIALS => "add credentials = { … }",
+        HOME => "declare HOME, which the image determines otherwise",
+        name if is_known(name) => "add the directory to [systemd.service], such as StateDirectory = \"shop\"",
+        _ => return None,
+    })
 }
 
 /// Lists the variables that a value refers to.
@@ -50,6 +68,12 @@ pub(crate) fn names_in(value: &str) -> Vec<&str> {
         Part::Variable(name) => Some(name),
     };
     parts(value, is_known).into_iter().filter_map(name).collect()
+}
+
+/// Returns where in the DEPLOYMENTDIR a deployment's processes may write. podman's have no such directory: the image chooses
+/// their user.
+pub(crate) fn own_dir(service: &Service) -> String {
+    if service.process.engine.is_privileged() { String::new() } else { format!("/{OWN_DIR}") }
 }
 
 /// Returns conductor's own variables of a deployment, or with `instance` `%i` of any. `path` writes a path.
@@ -66,11 +90,12 @@ pub(crate) fn own(
     // What stands behind another socket, or binds its own, has it in a directory of its own.
     let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
     let below = if in_its_own { ".d/socket" } else { "" };
+    let own_dir = own_dir(service);
     BTreeMap::from([
         ("CONDUCTOR_SERVICE", name.to_string()),
         ("CONDUCTOR_SERVICE_DIR", path(layout.files(name, id))),
         ("CONDUCTOR_GENERATION", id.to_string()),
-        ("CONDUCTOR_DEPLOYMENT_DIR", format!("{}/{deployment}", path(layout.deployments()))),
+        ("CONDUCTOR_DEPLOYMENT_DIR", format!("{}/{deployment}{own_dir}", path(layout.deployments()))),
         ("CONDUCTOR_DEPLOYMENT", deployment),
         ("CONDUCTOR_INSTANCE", instance.to_owned()),
         ("CONDUCTOR_SOCKET", format!("{sockets}/{instance}{below}")),

@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::log::note;
 use crate::model::function::Compiled as Function;
 use crate::proxy::publish;
-use crate::service::proposal::pod_error;
+use crate::service::proposal::template_error;
 use crate::service::{access, host_check};
 use crate::source::functions::MANIFEST;
 use crate::source::search::{self, Location};
@@ -138,7 +138,7 @@ fn external_errors(
     dir: &Utf8Path,
     shown: &Utf8Path,
 ) -> Result<Vec<Diagnostic>, Failure> {
-    let of_pod = pod_error(&context.layout, compiled, dir, shown.parent().unwrap_or(shown));
+    let of_template = template_error(&context.layout, compiled, dir, shown.parent().unwrap_or(shown));
     let lines = verify::verify(&context.layout, compiled, dir, &context.target())
         .map_err(|error| Failure::Failed(format!("could not run systemd-analyze: {error}")))?;
     let remedy = "correct the key that the line comes from; `conductor explain` shows it";
@@ -147,5 +147,5 @@ fn external_errors(
     let uncountable = if routed { publish::uncountable(context.manager) } else { None };
     let remedy = "remove that from the unit; `systemctl cat` shows where it is";
     let of_proxy = uncountable.map(|why| Diagnostic::of_file(shown, why, remedy));
-    Ok(of_pod.into_iter().chain(of_systemd).chain(of_proxy).collect())
+    Ok(of_template.into_iter().chain(of_systemd).chain(of_proxy).collect())
 }

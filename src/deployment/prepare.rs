@@ -10,8 +10,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::deployment;
 use crate::deployment::endpoint::{self, ENDPOINT};
-use crate::deployment::port;
 use crate::deployment::state::{self, Failure, FailureKind};
+use crate::deployment::{own_dir, port};
 use crate::engine::podman::network::Network;
 use crate::engine::{self, podman};
 use crate::error::{Error, Result};
@@ -30,11 +30,7 @@ use crate::{accounts, atomic, environment_file, variable};
 pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let model = deployment::model(layout, deployment)?;
     state::prepare(layout, deployment)?;
-    take_environment_files(layout, deployment, &model).inspect_err(|error| {
-        // Only the rollout reads this note; the journal has it, too.
-        let failure = Failure::of_this_start(FailureKind::Ended, Some(error.to_string()));
-        let _ = state::write_failure(layout, deployment, &failure);
-    })?;
+    take_environment_files(layout, deployment, &model).inspect_err(|error| note_failure(layout, deployment, error))?;
     let mut variables = own_variables(layout, deployment, &model);
     let engine = &model.process.engine;
     // The lock is held until the port is written: two deployments that start together get two ports.
@@ -62,8 +58,20 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
         podman::infra::forget(layout, deployment)?;
         engine::pod::write(layout, deployment, &model, pod)?;
     }
-    write_declared(layout, deployment, &model, &variables)?;
+    let declared = write_declared(layout, deployment, &model, &variables)?;
+    if !engine.is_privileged() {
+        let known = declared.into_iter().chain(variables.clone()).collect();
+        own_dir::fill(layout, deployment, &model, known)
+            .inspect_err(|error| note_failure(layout, deployment, error))?;
+    }
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
+}
+
+/// Notes why a deployment is not prepared.
+fn note_failure(layout: &Layout, deployment: &Deployment, error: &Error) {
+    // Only the rollout reads this note; the journal has it, too.
+    let failure = Failure::of_this_start(FailureKind::Ended, Some(error.to_string()));
+    let _ = state::write_failure(layout, deployment, &failure);
 }
 
 /// Returns conductor's own variables that the unit has, too: whatever an environment file sets, these are read after it.
@@ -89,13 +97,13 @@ fn take_environment_files(layout: &Layout, deployment: &Deployment, model: &Serv
     Ok(())
 }
 
-/// Writes the declared variables that refer to what is known only now. systemd has set the others for this process.
+/// Writes, and returns, the declared variables that refer to what is known only now. systemd has set the others for this process.
 fn write_declared(
     layout: &Layout,
     deployment: &Deployment,
     model: &Service,
     own: &BTreeMap<String, String>,
-) -> Result<()> {
+) -> Result<BTreeMap<String, String>> {
     let known = |name: &str| own.get(name).cloned().or_else(|| std::env::var(name).ok());
     let mut declared = BTreeMap::new();
     for name in variable::at_start(model, layout.scope) {
@@ -103,11 +111,11 @@ fn write_declared(
         let value = value.ok_or_else(|| Error(format!("{name} refers to a variable that processes do not have")))?;
         declared.insert(name.to_owned(), value);
     }
-    if declared.is_empty() {
-        return Ok(());
+    if !declared.is_empty() {
+        let path = layout.at(&deployment.dir(layout)).join(DECLARED);
+        atomic::write(&path, environment_file::write(&declared).as_bytes())?;
     }
-    let path = layout.at(&deployment.dir(layout)).join(DECLARED);
-    Ok(atomic::write(&path, environment_file::write(&declared).as_bytes())?)
+    Ok(declared)
 }
 
 /// Lists the ports of other deployments than `own`.

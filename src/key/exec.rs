@@ -37,6 +37,14 @@ pub(crate) const KEYS: &[Key] = &[
     },
     ENVIRONMENT_FILE,
     Key {
+        name: "start_templates",
+        kind: Kind::List("paths"),
+        example: "[\"./nginx.conf.j2\"]",
+        meaning: "Templates of the declaration that are [rendered when a deployment starts](#start-templates), because they \
+                  name `PORT`, sockets or directories: into `$CONDUCTOR_DEPLOYMENT_DIR`, without `.j2`.",
+        ..ROLLS
+    },
+    Key {
         name: "user",
         default: Default::Words("a dynamic user that all generations share"),
         example: "\"www-data\"",

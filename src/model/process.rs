@@ -18,6 +18,12 @@ pub struct Process {
     /// a `-` it may be missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) environment_files: Vec<String>,
+    /// The service's files that are rendered when a deployment starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) start_templates: Vec<Utf8PathBuf>,
+    /// The variables of `service declare`, if there are such files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) variables: BTreeMap<String, String>,
     /// Where the processes start, absolute or among the service's files; None for the directory of the files itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) working_dir: Option<Utf8PathBuf>,

@@ -8,6 +8,18 @@ use crate::model::FileKind;
 use crate::resolve::{Resolver, unfit};
 
 impl Resolver<'_> {
+    /// Checks the files of `start_templates`.
+    pub(super) fn start_templates(&mut self, at: &Path, files: Vec<String>) -> Vec<Utf8PathBuf> {
+        if self.file == File::Function && !files.is_empty() {
+            self.key_error(
+                at,
+                "functions have no start templates",
+                "write the values into the file, or pass variables",
+            );
+        }
+        files.iter().enumerate().map(|(index, file)| self.declared_file(&at.join(index), file)).collect()
+    }
+
     /// Checks the files of `environment_file`.
     pub(super) fn environment_files(&mut self, at: &Path, files: Vec<String>) -> Vec<String> {
         if self.file == File::Function && !files.is_empty() {

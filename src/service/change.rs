@@ -268,6 +268,8 @@ impl Inputs {
             engine,
             environment,
             environment_files,
+            start_templates,
+            variables,
             working_dir,
             user,
             credentials,
@@ -303,6 +305,13 @@ impl Inputs {
         }
         if !environment_files.is_empty() {
             self.key(path![section, "environment_file"], environment_files);
+        }
+        if !start_templates.is_empty() {
+            self.key(path![section, "start_templates"], start_templates);
+        }
+        if !variables.is_empty() {
+            // No key, as of a pod.
+            self.other(Kind::Key, "start_templates.variables", Action::Roll, json(variables));
         }
         for (key, loaded) in [("credentials", credentials), ("credentials_encrypted", credentials_encrypted)] {
             for (name, file) in loaded {

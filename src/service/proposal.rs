@@ -10,6 +10,7 @@ use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::engine::pod::Setting;
+use crate::engine::start_templates;
 use crate::layout::Layout;
 use crate::model::{Engine, Footprint, Service};
 use crate::names::Deployment;
@@ -62,7 +63,7 @@ impl Proposal<'_> {
             let shown = self.shown.join(DECLARATION);
             return Err(conflict::taken_name(&service.name, &shown, &other.service.source).into());
         }
-        if let Some(error) = pod_error(self.layout, compiled, self.dir, self.shown) {
+        if let Some(error) = template_error(self.layout, compiled, self.dir, self.shown) {
             return Err(error.into());
         }
         // What runs keeps what it has, also without a declaration that compiles.
@@ -99,9 +100,17 @@ impl Proposal<'_> {
     }
 }
 
-/// Finds what is wrong with the pod file of a service, which is rendered when a deployment starts.
-pub(crate) fn pod_error(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, shown: &Utf8Path) -> Option<Diagnostic> {
+/// Finds what is wrong with files of a service that are rendered when a deployment starts.
+pub(crate) fn template_error(
+    layout: &Layout,
+    compiled: &Compiled,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Option<Diagnostic> {
     let Compiled { service, id, .. } = compiled;
+    if let Err(error) = start_templates::check(layout.scope, &compiled.model(), dir, shown) {
+        return Some(error);
+    }
     let Engine::Pod(pod) = &service.process.engine else { return None };
     let deployment = &Deployment::new(&service.name, id, 1);
     Setting { layout, deployment, model: service, pod, files: dir, shown }.check().err()

@@ -35,7 +35,7 @@ pub(crate) struct Declared {
     pub(crate) group: Option<Group>,
     pub(crate) drop_ins: Vec<DropIn>,
     pub(crate) files: Vec<File>,
-    /// The variables of `service declare`, for the templates of a pod.
+    /// The variables of `service declare`, for templates that are rendered when a deployment starts.
     pub(crate) variables: BTreeMap<String, String>,
 }
 
@@ -384,13 +384,18 @@ pub(crate) fn load(
         dir: shown.to_owned(),
         source: location.dir.join(DECLARATION),
         name: location.name,
-        // Only pods have templates; the generator does not read the record of other services.
-        variables: if document.get(&path!["pod"]).is_some() { variables(dir, shown)? } else { BTreeMap::new() },
+        // The generator does not read the record of services without templates.
+        variables: if has_templates(&document) { variables(dir, shown)? } else { BTreeMap::new() },
         document,
         group,
         drop_ins,
         files,
     })
+}
+
+/// Returns whether files of a declaration are rendered when a deployment starts.
+fn has_templates(document: &Node) -> bool {
+    [path!["pod"], path!["exec", "start_templates"]].iter().any(|path| document.get(path).is_some())
 }
 
 /// Reads the variables of `service declare`; a declaration that was written by hand has none.

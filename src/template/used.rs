@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::engine::environment;
 use super::tag;
@@ -40,6 +40,21 @@ pub(super) fn of_pods(dir: &Utf8Path, declaration: &Utf8Path) -> Option<BTreeSet
         }
     }
     Some(names)
+}
+
+/// Lists the files of a declaration that are rendered when a deployment starts: `start_templates`.
+pub(super) fn at_start(declaration: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
+    // A declaration that does not parse has an error of its own.
+    let document = read::read(declaration, declaration).ok().and_then(|source| Node::parse(&source).ok());
+    let Some(document) = document else { return BTreeSet::new() };
+    let parts = document.get(&path!["part"]).map_or(&[][..], Node::items);
+    let sections = std::iter::once(&document).chain(parts);
+    let listed = sections.filter_map(|section| section.get(&path!["exec", "start_templates"])).flat_map(Node::items);
+    let text = |node: &Node| match &node.value {
+        Value::String(path) => Some(Utf8PathBuf::from(path.strip_prefix("./").unwrap_or(path))),
+        _ => None,
+    };
+    listed.filter_map(text).collect()
 }
 
 /// Refuses a variable that is not among those used.

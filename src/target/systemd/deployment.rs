@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::escape::{Assignment, DeclaredWord, Raw, Specified, Text};
 use crate::layout::{Layout, Scope};
 use crate::model::{Check, Deploy, Health, Hooks, ListenKind, Model, Sandbox, Service, Systemd, program_path};
-use crate::names::{DECLARED, ENVIRONMENT, GenerationId};
+use crate::names::{DECLARED, ENVIRONMENT, GenerationId, OWN_DIR};
 use crate::target::systemd::command::{argument_command, limited_command};
 use crate::target::systemd::engine::{self, Names};
 use crate::target::systemd::unit::{
@@ -15,7 +15,7 @@ use crate::target::systemd::unit::{
 };
 use crate::tree::Tree;
 use crate::variable::HOME;
-use crate::{timespan, unitfile};
+use crate::{timespan, unitfile, variable};
 
 #[derive(Template)]
 #[template(path = "systemd/deployment.service", escape = "none")]
@@ -35,7 +35,9 @@ struct DeploymentUnit<'a> {
     working_dir: Text<'a>,
     environment: Vec<String>,
     service_dir: Assignment<'a>,
-    deployment_dir: PerInstance<Assignment<'a>>,
+    deployment_dir: String,
+    /// The directory of the service's user, which its sandbox lets it write to.
+    own_dir: Option<String>,
     socket: String,
     credentials: Vec<Line<'a>>,
     /// Some of its commands are the declaration's own, and not conductor's or podman's.
@@ -105,7 +107,11 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         working_dir: Text(working_dir.as_str()),
         environment: environment(&names),
         service_dir: Assignment { name: "CONDUCTOR_SERVICE_DIR", value: files.as_str() },
-        deployment_dir: PerInstance(Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() }),
+        deployment_dir: {
+            let dir = Assignment { name: "CONDUCTOR_DEPLOYMENT_DIR", value: deployments.as_str() };
+            format!("{}{}", PerInstance(dir), variable::own_dir(service))
+        },
+        own_dir: (!process.engine.is_privileged()).then(|| format!("{}%i/{OWN_DIR}", Text(deployments.as_str()))),
         socket,
         credentials: credential_lines(process),
         runs_declared: runs_declared(service, passed),

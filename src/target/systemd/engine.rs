@@ -53,7 +53,10 @@ impl<'a> Names<'a> {
             service,
             has_references,
             variables: ForUnit::new(layout, service, systemd, id),
-            prepares: service.has_environment_file() || systemd.has_environment_file() || has_references,
+            prepares: !service.process.engine.is_privileged()
+                || service.has_environment_file()
+                || systemd.has_environment_file()
+                || has_references,
             program: layout.program(),
             deployment: format!("{}-{id}-%i", service.name),
             files: layout.files(&service.name, id),

@@ -72,7 +72,7 @@ fn runs_as_a_deployment_does(m: &mut Machine) {
     let environment = |instance: u32| {
         format!(
             "CONDUCTOR_DEPLOYMENT=shop-{generation}-{instance}
-CONDUCTOR_DEPLOYMENT_DIR=/run/conductor/deployments/shop-{generation}-{instance}
+CONDUCTOR_DEPLOYMENT_DIR=/run/conductor/deployments/shop-{generation}-{instance}/own
 CONDUCTOR_GENERATION={generation}
 CONDUCTOR_INSTANCE={instance}
 CONDUCTOR_SERVICE=shop

@@ -13,6 +13,8 @@ scenarios!("environment":
     environment_file_is_missing: "an environment file of a new version is missing"
         => "the old generation serves; the error names the file",
     processes_have_a_home_and_a_directory,
+    start_templates_are_rendered,
+    start_templates_are_checked,
 );
 
 const TCP: &str = "[listen]\ntype = \"tcp\"\n";
@@ -240,4 +242,118 @@ fn processes_have_a_home_and_a_directory(m: &mut Machine) {
     );
     assert_eq!(m.run("conductor run lived where").trim(), directory);
     m.run("conductor service rm lived");
+}
+
+/// Listens where the rendered file says.
+const CONFIGURED: &str = r#"import json, os, socket
+config = json.load(open(os.environ["CONDUCTOR_DEPLOYMENT_DIR"] + "/conf/server.json"))
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", config["port"]))
+listener.listen()
+while True:
+    listener.accept()[0].close()
+"#;
+
+/// As a dynamic user, a user of the host and root, confined and not: rendered anew before each start, for the user alone, in a
+/// directory that hooks write to and that is gone with the deployment.
+fn start_templates_are_rendered(m: &mut Machine) {
+    m.run("mkdir -p /root/made/conf");
+    m.write("/root/made/server.py", CONFIGURED);
+    m.write(
+        "/root/made/conf/server.json.j2",
+        r#"{"port": {{ PORT }}, "state": "{{ STATE_DIRECTORY }}", "level": "{{ LEVEL }}", "key": "{{ CREDENTIALS_DIRECTORY }}",
+"here": "{{ CONDUCTOR_DEPLOYMENT_DIR }}", "bind": "{{ BIND }}"}"#,
+    );
+    m.write("/root/made/app.toml.j2", "given = \"{{ GIVEN }}\"\nport = {{ PORT }}\n");
+    for user in ["", "user = \"www-data\"", "user = \"root\"", "user = \"www-data\"\nsandbox = \"none\""] {
+        let text = format!(
+            r#"config = {{ LEVEL = "debug" }}
+[exec]
+command = ["/usr/bin/python3", "server.py"]
+start_templates = ["conf/server.json.j2", "app.toml.j2"]
+environment = {{ BIND = "127.0.0.1:${{PORT}}" }}
+credentials = {{ key = "/etc/hostname" }}
+{user}
+[hooks]
+pre_start = ["sh", "-c", "cp $CONDUCTOR_DEPLOYMENT_DIR/app.toml $CONDUCTOR_DEPLOYMENT_DIR/copy && echo x >>$CONDUCTOR_DEPLOYMENT_DIR/starts"]
+[listen]
+type = "tcp"
+[health]
+tcp = true
+[systemd.service]
+StateDirectory = "made"
+"#
+        );
+        m.write("/root/made/service.toml", &text);
+        m.run("conductor service declare /root/made GIVEN='a\"b'");
+        let name = deployment(m, "made");
+        let own = format!("/run/conductor/deployments/{name}/own");
+        let owner = if user.is_empty() { "conductor-made" } else { user.split('"').nth(1).expect("a user") };
+        let port = m.run(&format!(
+            "grep --only-matching --perl-regexp '^PORT=\\K.*' /run/conductor/deployments/{name}/environment"
+        ));
+        let rendered = m.read(&format!("{own}/conf/server.json"));
+        let port = port.trim().trim_matches('"');
+        for expected in [
+            format!("\"port\": {port}, \"state\": \"/var/lib/made\", \"level\": \"debug\""),
+            format!("\"here\": \"{own}\", \"bind\": \"127.0.0.1:{port}\""),
+        ] {
+            assert!(rendered.contains(&expected), "{rendered}: {expected}");
+        }
+        assert_eq!(m.read(&format!("{own}/copy")), format!("given = \"a\\\"b\"\nport = {port}\n"));
+        let modes = m.run(&format!("cd {own}; stat --format '%a %u' . conf/server.json copy"));
+        let number = m.run(&format!("readlink /run/systemd/dynamic-uid/direct:{owner} || id --user {owner}"));
+        let number = number.trim();
+        assert!(modes.starts_with(&format!("700 {number}\n600 {number}\n")), "{modes} {number}");
+        let unit =
+            m.run(&format!("systemctl list-units --plain --no-legend 'made-????????????@1.service' | cut -d ' ' -f 1"));
+        m.run(&format!("kill -KILL {}", m.prop(unit.trim(), "MainPID")));
+        m.until("it is ready again, on another port", std::time::Duration::from_secs(20), || {
+            m.prop(unit.trim(), "SubState") == "running"
+                && !m.try_run(&format!("cat {own}/conf/server.json")).stdout.contains(&format!("\"port\": {port},"))
+        });
+        assert_eq!(m.read(&format!("{own}/starts")), "x\nx\n");
+        m.run("conductor service rm made");
+        assert_eq!(m.run("ls /run/conductor/deployments; find / -xdev -name starts"), "");
+    }
+}
+
+/// What can be known when a service is declared is told then, with its place.
+fn start_templates_are_checked(m: &mut Machine) {
+    m.run("mkdir -p /root/made");
+    let declare = |listed: &str, listen: &str, template: &str| {
+        m.write("/root/made/nginx.conf.j2", template);
+        let text = format!("[exec]\ncommand = [\"true\"]\n{listed}\n[listen]\ntype = \"{listen}\"\n");
+        m.write("/root/made/service.toml", &text);
+        m.try_run("conductor service declare /root/made --no-start")
+    };
+    let listed = "start_templates = [\"nginx.conf.j2\"]";
+    for (listed, listen, template, expected) in [
+        (
+            "",
+            "tcp",
+            "listen {{ PORT }};\n",
+            &["nginx.conf.j2:1:11: ", "PORT", "name the file in exec.start_templates"][..],
+        ),
+        (listed, "tcp", "a\nlisten {{ PROT }};\n", &["nginx.conf.j2:2:11: the variable PROT is not given"]),
+        (listed, "tcp", "listen {{ PORT };\n", &["nginx.conf.j2:1:", "not a valid template"]),
+        (listed, "activation", "listen {{ PORT }};\n", &["nginx.conf.j2:1:11: ", "write type = \"tcp\" in [listen]"]),
+        (listed, "tcp", "{{ PORT }} {{ STATE_DIRECTORY }}\n", &["nginx.conf.j2:1:15: ", "StateDirectory"]),
+        (
+            "start_templates = [\"nginx.cnf.j2\"]",
+            "tcp",
+            "",
+            &["service.toml:3:20: ", "put it at /root/made/nginx.cnf.j2"],
+        ),
+    ] {
+        let output = declare(listed, listen, template);
+        assert_eq!(output.status, 3, "{output}");
+        assert!(expected.iter().all(|text| output.stderr.contains(text)), "{expected:?}: {output}");
+        if !listed.contains("cnf") && !listed.is_empty() {
+            let output = m.try_run("conductor check /root/made");
+            assert!(output.stderr.contains(expected[0]), "{output}");
+        }
+    }
+    assert!(declare(listed, "tcp", "listen {{ PORT | default(80) }}{{ MISSING | default('') }};\n").success());
 }

@@ -178,7 +178,7 @@ fn hooks_run_in_order_as_the_service(m: &mut Machine) {
     assert_eq!(m.read("/var/lib/hooked/log"), expected.concat());
     let environment = format!(
         "CONDUCTOR_DEPLOYMENT=hooked-{generation}-1
-CONDUCTOR_DEPLOYMENT_DIR=/run/conductor/deployments/hooked-{generation}-1
+CONDUCTOR_DEPLOYMENT_DIR=/run/conductor/deployments/hooked-{generation}-1/own
 CONDUCTOR_GENERATION={generation}
 CONDUCTOR_INSTANCE=1
 CONDUCTOR_SERVICE=hooked

@@ -20,7 +20,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("write to /run", "write('/run')"),
     ("write to /run/conductor", "write('/run/conductor')"),
     ("write to /var/lib/conductor", "write('/var/lib/conductor')"),
-    ("write to its deployment's directory", "write(os.environ['CONDUCTOR_DEPLOYMENT_DIR'])"),
+    ("write to its deployment's records", "write(os.path.dirname(os.environ['CONDUCTOR_DEPLOYMENT_DIR']))"),
     ("write to its files", "write(os.environ['CONDUCTOR_SERVICE_DIR'])"),
     ("write to its sockets", "write(os.path.dirname(os.environ['CONDUCTOR_SOCKET']))"),
     ("write to slots", "write('/run/conductor/slots/shop')"),
