@@ -16,7 +16,7 @@ use crate::log::note;
 use crate::model::function::Compiled as Function;
 use crate::proxy::publish;
 use crate::service::proposal::template_error;
-use crate::service::{access, host_check};
+use crate::service::{access, host_check, proposal};
 use crate::source::functions::MANIFEST;
 use crate::source::search::{self, Location};
 use crate::{source, verify};
@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             Err(other) => return Err(other),
         }
     }
-    errors.into_result()?;
+    errors.distinct().into_result()?;
     if checked > 0 || checked_functions == 0 {
         outln!("{checked} {} in order", if checked == 1 { "service is" } else { "services are" });
     }
@@ -115,6 +115,7 @@ fn each(
         found.extend(external_errors(context, compiled, dir, &shown.join(source::DECLARATION))?);
         found.extend(of_host(context, location, compiled, dir, shown)?);
     }
+    found.extend(proposal::conflicts(&context.machine(), location, dir, shown, &services).0);
     Ok((services.len(), found))
 }
 

@@ -52,6 +52,20 @@ pub(crate) fn compile(
     Ok(services)
 }
 
+/// Collects the errors of services of a declaration in `dir` that have a name, port or route of another service.
+pub(crate) fn conflicts(
+    machine: &Machine,
+    location: &Location,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    services: &[Compiled],
+) -> Diagnostics {
+    let host = compile::compile(machine.layout, &machine.target());
+    let proposal = Proposal { layout: machine.layout, location, dir, shown };
+    let found = services.iter().filter_map(|compiled| proposal.check(compiled, services, &host).err());
+    Diagnostics(found.flat_map(|errors| errors.0).collect())
+}
+
 impl Proposal<'_> {
     fn check(&self, compiled: &Compiled, services: &[Compiled], host: &Host) -> Result<(), Diagnostics> {
         let service = &compiled.service;

@@ -306,8 +306,7 @@ StateDirectory = "made"
         let number = m.run(&format!("readlink /run/systemd/dynamic-uid/direct:{owner} || id --user {owner}"));
         let number = number.trim();
         assert!(modes.starts_with(&format!("700 {number}\n600 {number}\n")), "{modes} {number}");
-        let unit =
-            m.run(&format!("systemctl list-units --plain --no-legend 'made-????????????@1.service' | cut -d ' ' -f 1"));
+        let unit = m.run("systemctl list-units --plain --no-legend 'made-????????????@1.service' | cut -d ' ' -f 1");
         m.run(&format!("kill -KILL {}", m.prop(unit.trim(), "MainPID")));
         m.until("it is ready again, on another port", std::time::Duration::from_secs(20), || {
             m.prop(unit.trim(), "SubState") == "running"

@@ -302,7 +302,10 @@ fn port_is_taken(m: &mut Machine) {
     m.run("cp -r /root/db /root/other");
     let output = m.try_run("conductor service declare /root/other LEVEL=notice");
     assert_eq!(output.status, 3, "{output}");
-    assert!(output.stderr.contains("the service db already listens on 127.0.0.1:6379"), "{output}");
+    let conflict = "the service db already listens on 127.0.0.1:6379";
+    assert!(output.stderr.contains(conflict), "{output}");
+    let output = m.try_run("conductor check /root/other LEVEL=notice");
+    assert!(output.status == 3 && output.stderr.matches(conflict).count() == 1, "{output}");
 }
 
 fn port_outlives_a_kill(m: &mut Machine) {

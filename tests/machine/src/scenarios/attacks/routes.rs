@@ -23,14 +23,16 @@ fn begin(m: &Machine) {
     m.run("cp /root/shop/app /usr/local/bin/app");
 }
 
-/// Declares a service with the shop's route by `declare`, which must refuse it.
+/// Checks and declares a service with the shop's route: both must refuse it.
 #[track_caller]
 fn refuse_thief(m: &Machine) {
     write_declaration(m, "thief", "stolen", CLAIM);
     m.run("rm -rf /root/thief; mv /etc/conductor/services/thief /root/");
-    let refused = m.try_run("conductor service declare /root/thief");
-    assert_eq!(refused.status, 3, "{refused}");
-    assert!(refused.stderr.contains("shop.localhost, path /, is already routed to the service shop"), "{refused}");
+    for command in ["check", "service declare"] {
+        let refused = m.try_run(&format!("conductor {command} /root/thief"));
+        assert_eq!(refused.status, 3, "{refused}");
+        assert!(refused.stderr.contains("shop.localhost, path /, is already routed to the service shop"), "{refused}");
+    }
     assert!(get(m, "shop").starts_with("1 "));
 }
 
