@@ -280,6 +280,7 @@ pub struct Hooks {
     pub(crate) pre_stop: Hook,
     pub(crate) drain: Vec<String>,
     pub(crate) post_stop: Hook,
+    pub(crate) inside: Vec<String>,
     pub(crate) timeout: Option<TimeSpan>,
 }
 

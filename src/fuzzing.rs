@@ -147,7 +147,7 @@ impl Pods {
             files,
             shown: Utf8Path::new("/f"),
         };
-        setting.check().and_then(|()| setting.objects()).map_err(|error| refused(&error))
+        setting.render().map(|rendered| rendered.objects).map_err(|error| refused(&error))
     }
 
     fn pod(&self) -> &Pod {

@@ -262,6 +262,25 @@ impl Layout {
         self.stored(name, id).join("files")
     }
 
+    /// Returns the place of a path in the mount namespace of PID 1. In the namespace of its unit, which a hook runs in, other
+    /// generations are hidden, and the directory of a socket is a mount of its own: no file has names in two, link(2).
+    #[cfg(feature = "cli")]
+    pub(crate) fn on_host(&self, path: &Utf8Path) -> Utf8PathBuf {
+        match self.scope {
+            Scope::System if self.root() == "/" => {
+                Utf8Path::new("/proc/1/root").join(path.as_str().trim_start_matches('/'))
+            }
+            Scope::System | Scope::User => self.at(path),
+        }
+    }
+
+    /// Returns the directory of the files that a deployment's pod mounts: on the disk, since programs may be among them,
+    /// which cannot be executed from /run on Debian.
+    pub(crate) fn volumes(&self, deployment: &Deployment) -> Utf8PathBuf {
+        let Deployment { service, generation, instance } = deployment;
+        self.stored(service, generation).join("volumes").join(instance.to_string())
+    }
+
     pub fn deployments(&self) -> Utf8PathBuf {
         self.runtime.join("deployments")
     }

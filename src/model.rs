@@ -19,7 +19,7 @@ pub(crate) mod systemd;
 pub(crate) mod timeout;
 
 pub(crate) use self::command::{Command, program_path};
-pub(crate) use self::deploy::{Deploy, Hook, Hooks};
+pub(crate) use self::deploy::{Deploy, Hook, Hooks, RunningHook};
 pub use self::engine::{Container, Engine, Pod, Readiness, without_tag};
 pub(crate) use self::file::{File, FileKind};
 pub use self::footprint::Footprint;

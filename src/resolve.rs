@@ -9,6 +9,7 @@ pub(crate) mod function;
 mod health;
 pub(crate) mod links;
 mod paths;
+pub(crate) mod request;
 pub(crate) mod routes;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use crate::expansion::is_name;
 use crate::key::File;
 use crate::key::mismatch::{self, example};
 use crate::layout::Scope;
-use crate::model::{Deploy, Group, Hook, Hooks, Model, RunCommand, Service, Systemd};
+use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Model, RunCommand, RunningHook, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::variable;
@@ -144,16 +145,16 @@ impl Resolver<'_> {
             slots,
             display: self.display(display, &process.environment),
             listen: self.listen(listen, &process),
-            process,
-            health: self.health(health),
+            health: self.health(health, &process.engine),
             routes: self.routes(route),
             ports: self.ports(port),
             deploy: self.deploy(deploy),
-            hooks: self.hooks(hooks),
+            hooks: self.hooks(hooks, &process.engine),
             commands: self.commands(commands),
             dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
             resources: self.resources(resources),
+            process,
             files: self.declared.files.clone(),
             source: self.declared.source.clone(),
             name,
@@ -342,13 +343,23 @@ impl Resolver<'_> {
         time
     }
 
-    fn hooks(&mut self, hooks: declaration::Hooks) -> Hooks {
-        let declaration::Hooks { release, post_release, pre_start, post_start, pre_stop, drain, post_stop, timeout } =
-            hooks;
+    fn hooks(&mut self, hooks: declaration::Hooks, engine: &Engine) -> Hooks {
+        let declaration::Hooks {
+            release,
+            post_release,
+            pre_start,
+            post_start,
+            pre_stop,
+            drain,
+            post_stop,
+            inside,
+            timeout,
+        } = hooks;
         let limit = self.span(&path!["hooks", "timeout"], timeout, Duration::from_secs(30));
-        let release = self.hook(&path!["hooks", "release"], release, RELEASE_LIMIT);
-        let post_release = self.hook(&path!["hooks", "post_release"], post_release, RELEASE_LIMIT);
-        let mut hook = |name: &str, hook| self.hook(&path!["hooks", name], hook, limit);
+        let release = self.hook(&path!["hooks", "release"], release, RELEASE_LIMIT, false);
+        let post_release = self.hook(&path!["hooks", "post_release"], post_release, RELEASE_LIMIT, false);
+        let is_inside = |name: &str| engine.is_privileged() && inside.iter().any(|inside| inside == name);
+        let mut hook = |name: &str, hook| self.hook(&path!["hooks", name], hook, limit, is_inside(name));
         Hooks {
             release,
             post_release,
@@ -356,17 +367,43 @@ impl Resolver<'_> {
             post_start: hook("post_start", post_start),
             pre_stop: hook("pre_stop", pre_stop),
             post_stop: hook("post_stop", post_stop),
-            drain: self.command(&path!["hooks", "drain"], drain),
+            drain: self.command_at(&path!["hooks", "drain"], drain, is_inside("drain")),
+            inside: self.inside(&path!["hooks", "inside"], &inside),
         }
     }
 
-    fn hook(&mut self, at: &Path, hook: declaration::Hook, limit: Duration) -> Option<Hook> {
+    /// Resolves the names of hooks that run in a container: while there is one.
+    fn inside(&mut self, at: &Path, names: &[String]) -> Vec<RunningHook> {
+        let mut hooks = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let at = at.join(index);
+            match RunningHook::ALL.iter().find(|(known, _)| known == name) {
+                Some((_, hook)) if self.document.get(&path!["hooks", name.as_str()]).is_some() => hooks.push(*hook),
+                Some(_) => {
+                    let remedy = format!("write {name} = [\"COMMAND\"] in [hooks]");
+                    self.error(&at, format!("there is no hook {name}"), remedy);
+                }
+                None => {
+                    let remedy = "write one of \"post_start\", \"pre_stop\" and \"drain\"";
+                    self.error(&at, format!("no container runs at the time of {name:?}"), remedy);
+                }
+            }
+        }
+        hooks
+    }
+
+    fn hook(&mut self, at: &Path, hook: declaration::Hook, limit: Duration, is_inside: bool) -> Option<Hook> {
         let declaration::Hook { command, timeout } = hook;
         let timeout = self.span(&at.join("timeout"), timeout, limit);
         // The words of a table are below its key `command`.
         let is_list = !self.document.find(at).items().is_empty();
         let words = if is_list { at.clone() } else { at.join("command") };
-        Some(Hook { command: self.command(&words, command)?, timeout })
+        Some(Hook { command: self.command_at(&words, command, is_inside)?, timeout })
+    }
+
+    /// Resolves a command that runs in a container or on the host.
+    pub(crate) fn command_at(&mut self, at: &Path, words: Vec<String>, is_inside: bool) -> Option<Command> {
+        if is_inside { self.command_inside(at, words) } else { self.command(at, words) }
     }
 
     fn commands(&mut self, commands: BTreeMap<String, declaration::RunCommand>) -> BTreeMap<String, RunCommand> {

@@ -74,6 +74,9 @@ pub(crate) enum Verb {
         /// Number of attempts [default: as many as the time allows]
         #[arg(long)]
         retries: Option<u32>,
+        /// Run the command in the deployment's container
+        #[arg(long)]
+        inside: bool,
         #[command(flatten)]
         common: Common,
         /// Command to run
@@ -100,6 +103,16 @@ pub(crate) enum Verb {
         /// Arguments of the program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Become a command in the deployment's container
+    #[command(name = "_inside", hide = true)]
+    Inside {
+        /// Directory of the deployment
+        #[arg(value_name = "DEPLOYMENTDIR")]
+        dir: Utf8PathBuf,
+        /// Command to run
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
     },
     /// Run ExecStart= of a bridge: wait until the deployment is ready, then become a command that connects to it
     #[command(name = "_relay", hide = true)]
@@ -202,10 +215,21 @@ fn run_hook(context: &Context, verb: Verb) -> Outcome {
             };
             hook::start(layout, *manager, &deployment(&common)?, part, common.timeout, main_pid())?;
         }
-        Verb::CheckHook { interval, attempt, retries, common, command } => {
-            let check = Check::Exec { command: Command(command) };
-            let health = Health { check, interval, timeout: attempt, retries };
-            hook::check(&deployment(&common)?, &health, common.timeout, main_pid())?;
+        Verb::CheckHook { interval, attempt, retries, inside, common, command } => {
+            let (deployment, command) = (deployment(&common)?, Command(command));
+            let health = |check| Health { check, interval, timeout: attempt, retries };
+            if inside {
+                let health = health(Check::Inside { container: hook::container(layout, &deployment)?, command });
+                hook::check_inside(layout, &deployment, &health, common.timeout, main_pid())?;
+            } else {
+                hook::check(&deployment, &health(Check::Exec { command }), common.timeout, main_pid())?;
+            }
+        }
+        Verb::Inside { dir, command } => {
+            let container = hook::container(layout, &of_dir(&dir)?)?;
+            let arguments: Vec<_> = ["exec".to_owned(), container].into_iter().chain(command).collect();
+            let Err(error) = podman::host::become_command(layout, None, "podman", &arguments);
+            return Err(error.into());
         }
         Verb::Relay { address, common, command } => {
             let Err(error) = wake::relay(layout, *manager, &deployment(&common)?, address, &command);

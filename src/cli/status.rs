@@ -162,7 +162,8 @@ fn health(service: &Service) -> String {
     match &service.health.check {
         Check::Http { path, .. } => format!("GET {path}"),
         Check::Tcp => "connects".to_owned(),
-        Check::Exec { command } => command.0.first().cloned().unwrap_or_default(),
+        Check::Probes => "probes".to_owned(),
+        Check::Exec { command } | Check::Inside { command, .. } => command.0.first().cloned().unwrap_or_default(),
         Check::Notify => "notifies".to_owned(),
     }
 }

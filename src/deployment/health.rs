@@ -22,6 +22,7 @@ pub(crate) use crate::deployment::health::exit::exit_of;
 pub(crate) use crate::deployment::health::exit::unless;
 pub use crate::deployment::health::http::HEALTHY;
 use crate::deployment::health::http::Wanted;
+use crate::engine::podman::host;
 use crate::model::Check;
 use crate::model::Health;
 
@@ -202,7 +203,8 @@ pub(crate) fn named(check: &Check) -> String {
     match check {
         Check::Http { path, .. } => format!("GET {path}"),
         Check::Tcp => "connection accepted".into(),
-        Check::Exec { command } => command.to_string(),
+        Check::Exec { command } | Check::Inside { command, .. } => command.to_string(),
+        Check::Probes => "the probes of the pod's file".into(),
         Check::Notify => "READY=1 by sd_notify".into(),
     }
 }
@@ -213,8 +215,10 @@ async fn ask(check: &Check, endpoint: &Endpoint) -> Answer {
         Check::Http { path, status, headers, body } => {
             http::get(endpoint, Wanted { path, status, headers, body: body.as_deref() }).await
         }
-        Check::Tcp => tcp::be_accepted(endpoint).await.map_err(|error| reason(&error)),
+        // Without a probe; the caller asks each of the others by itself.
+        Check::Tcp | Check::Probes => tcp::be_accepted(endpoint).await.map_err(|error| reason(&error)),
         Check::Exec { command } => exec::execute(&command.0).await,
+        Check::Inside { container, command } => exec::execute(&host::in_container(container, &command.0)).await,
         // systemd runs ExecStartPost= only after the process has sent READY=1, systemd.service(5).
         Check::Notify => Ok("READY=1".into()),
     }

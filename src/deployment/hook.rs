@@ -1,6 +1,7 @@
 //! `conductor deployment _start|_stop|_cleanup DEPLOYMENTDIR`: the hooks that a deployment's unit runs around its
 //! process.
 
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process;
 use std::time::{Duration, Instant};
@@ -13,16 +14,19 @@ use crate::deployment::connections;
 use crate::deployment::drain::{self, DrainError};
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::exit_status::ExitStatus;
-use crate::deployment::health::{self, Cause};
+use crate::deployment::health::{self, Cause, Failed};
 use crate::deployment::state::{self, Failure, FailureKind, Runtime, State};
 use crate::deployment::{port, prepare, queue, slot};
+use crate::engine::network;
+use crate::engine::pod;
+use crate::engine::pod::probe::Readiness;
 use crate::engine::podman::arguments::removal;
 use crate::engine::podman::host;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::live;
 use crate::log::note;
-use crate::model::{Check, Health, ListenKind, Service};
+use crate::model::{Check, Engine, Health, ListenKind, Service};
 use crate::names::Deployment;
 use crate::systemd::{self, Manager};
 
@@ -108,22 +112,89 @@ fn wait_until_healthy(
     main_pid: Option<u32>,
     deadline: Instant,
 ) -> Result<()> {
-    let endpoint = Endpoint::of(layout, deployment, &model.listen)?;
+    for (health, endpoint) in checks(layout, deployment, model)? {
+        wait_for(layout, deployment, model, (&health, endpoint), main_pid, deadline)?;
+    }
+    Ok(())
+}
+
+/// Returns the container in which checks and hooks of a running deployment run.
+///
+/// # Errors
+/// If its model or the record of its pod cannot be read.
+pub(crate) fn container(layout: &Layout, deployment: &Deployment) -> Result<String> {
+    match deployment::model(layout, deployment)?.process.engine {
+        Engine::Pod(_) => Ok(pod::prepared(layout, deployment)?.container),
+        Engine::Exec { .. } | Engine::Container(_) => Ok(deployment.to_string()),
+    }
+}
+
+/// Lists the checks that a deployment has to pass: those of its pod's file, if its declaration has none.
+fn checks(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<Vec<(Health, Endpoint)>> {
+    let own = Endpoint::of(layout, deployment, &model.listen)?;
+    let probes = match model.health.check {
+        Check::Probes => pod::prepared(layout, deployment)?.probes,
+        _ => Vec::new(),
+    };
+    if probes.is_empty() {
+        return Ok(vec![(model.health.clone(), own)]);
+    }
+    let with_endpoint = |probe: Readiness| {
+        let Some(port) = probe.port else { return Ok((probe.health, own.clone())) };
+        let network = match probe.pod == deployment.to_string() {
+            true => network::find(layout, deployment, &model.process.engine)?,
+            false => network::of_pod(&probe.pod)?,
+        };
+        let unknown = || Error(format!("{}: podman gave it no address to ask for its health", probe.pod));
+        let address = network.address.ok_or_else(unknown)?;
+        Ok((probe.health, Endpoint::Tcp(SocketAddr::from((address, port)))))
+    };
+    probes.into_iter().map(with_endpoint).collect()
+}
+
+fn wait_for(
+    layout: &Layout,
+    deployment: &Deployment,
+    model: &Service,
+    (health, endpoint): (&Health, Endpoint),
+    main_pid: Option<u32>,
+    deadline: Instant,
+) -> Result<()> {
     // An error shows when the port is looked at for the last time.
     let holder = || port::holder(layout, deployment, model).ok().flatten().map(|holder| holder.to_string());
-    let Err(failed) = health::wait(&model.health, endpoint, main_pid, deadline, &holder) else { return Ok(()) };
+    let Err(failed) = health::wait(health, endpoint, main_pid, deadline, &holder) else { return Ok(()) };
+    let failure = failure_of(deployment, &failed);
+    let is_late = matches!(failed.cause, Cause::TimedOut | Cause::OutOfRetries);
+    // What the kernel does not tell is left out.
+    let elsewhere = if is_late { port::elsewhere(layout, deployment, model).ok().flatten() } else { None };
+    let why = failure.why.map(|why| elsewhere.map_or(why.clone(), |told| format!("{why}; {told}")));
+    Err(noted(layout, deployment, Failure { why, ..failure }))
+}
+
+/// `ExecStartPost=`, as root: waits until the declared command finds the deployment healthy, in its container.
+///
+/// # Errors
+/// If the deployment is not healthy within `timeout`, with the check's last answer.
+pub(crate) fn check_inside(
+    layout: &Layout,
+    deployment: &Deployment,
+    health: &Health,
+    timeout: Duration,
+    main_pid: Option<u32>,
+) -> Result<()> {
+    let nowhere = Endpoint::Unix(Utf8PathBuf::new()); // a command connects by itself
+    let outcome = health::wait(health, nowhere, main_pid, Instant::now() + timeout, &|| None);
+    outcome.map(drop).map_err(|failed| noted(layout, deployment, failure_of(deployment, &failed)))
+}
+
+/// Returns the failure of a start whose health check did not pass.
+fn failure_of(deployment: &Deployment, failed: &Failed) -> Failure {
     let unhealthy = format!("{} is not healthy: {failed}", deployment.unit());
-    let failure = match failed.cause {
+    match failed.cause {
         Cause::Taken => lost_port(deployment, &failed.to_string()),
         Cause::ProcessExited => Failure::of_this_start(FailureKind::Ended, Some(unhealthy)),
-        Cause::NotCarriedOut => unready(unhealthy),
-        Cause::TimedOut | Cause::OutOfRetries => {
-            // What the kernel does not tell is left out.
-            let elsewhere = port::elsewhere(layout, deployment, model).ok().flatten();
-            unready(elsewhere.map_or(unhealthy.clone(), |told| format!("{unhealthy}; {told}")))
-        }
-    };
-    Err(noted(layout, deployment, failure))
+        Cause::NotCarriedOut | Cause::TimedOut | Cause::OutOfRetries => unready(unhealthy),
+    }
 }
 
 /// Returns why a deployment is not ready, for a reason of its own.

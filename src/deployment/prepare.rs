@@ -151,7 +151,7 @@ fn create_socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
 pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
     let own = deployment.own_socket(layout);
     let open = || {
-        let place = on_host(layout, &own);
+        let place = layout.on_host(&own);
         Ok((Inode::socket(&place)?, Inode::open(place.parent().unwrap_or(&place))?.owner()))
     };
     let (socket, user) = open().map_err(|error: io::Error| Error(format!("{own}: {error}")))?;
@@ -165,16 +165,7 @@ pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listen: 
     // With a bridge, its socket has the path that slots lead to.
     let is_bridged = listen.is_bridged();
     let name = if is_bridged { deployment.bound_socket(layout) } else { deployment.socket(layout) };
-    Ok(socket.link(&on_host(layout, &name))?)
-}
-
-/// Returns the place of a path in the mount namespace of PID 1. In the namespace of its unit, which a hook runs in, the
-/// directory of a socket is a mount of its own, and no file has names in two mounts, link(2).
-fn on_host(layout: &Layout, path: &Utf8Path) -> Utf8PathBuf {
-    match layout.scope {
-        Scope::System => Utf8Path::new("/proc/1/root").join(layout.at(path).as_str().trim_start_matches('/')),
-        Scope::User => layout.at(path),
-    }
+    Ok(socket.link(&layout.on_host(&name))?)
 }
 
 /// Changes the group of a socket or a directory to that of the proxy, and its mode.

@@ -208,7 +208,7 @@ pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<Failur
     serde_json::from_slice(&fs::read(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()?).ok()
 }
 
-/// Removes the DEPLOYMENTDIR, and a file that systemd 252 to 257 leaves: they write LogExtraFields= to one name and
+/// Removes the DEPLOYMENTDIR and the files of the pod's volumes, and a file that systemd 252 to 257 leaves: they write LogExtraFields= to one name and
 /// unlink another. It would fill /run, generation by generation.
 ///
 /// # Errors
@@ -216,6 +216,7 @@ pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<Failur
 pub(crate) fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let forgotten = format!("/run/systemd/units/log-extra-fields:{}", deployment.unit());
     let _ = fs::remove_file(layout.at(Utf8Path::new(&forgotten)));
+    atomic::remove_dir(&layout.on_host(&layout.volumes(deployment)))?;
     atomic::remove_dir(&layout.at(&deployment.dir(layout)))
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn of(layout: &Layout, service: &Service, id: &GenerationId) -> Resul
             let deployment = &Deployment::new(&service.name, id, 1);
             let files = &layout.at(&layout.files(&service.name, id));
             let setting = Setting { layout, deployment, model: service, pod, files, shown: files };
-            Ok(setting.images().map_err(Diagnostics::from)?)
+            Ok(setting.render().map_err(Diagnostics::from)?.images)
         }
     }
 }

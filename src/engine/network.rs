@@ -2,10 +2,19 @@
 
 use crate::engine::podman::infra;
 use crate::engine::podman::network::{self, Network};
+use crate::engine::podman::run::podman;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::model::Engine;
 use crate::names::Deployment;
+
+/// Asks podman for the network of a running pod.
+///
+/// # Errors
+/// If podman fails.
+pub(crate) fn of_pod(name: &str) -> Result<Network> {
+    network::of(&podman(&["pod", "inspect", "--format", "{{.InfraContainerID}}", name])?)
+}
 
 /// Finds the network of a running deployment; a command has that of the host.
 ///

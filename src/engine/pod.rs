@@ -1,17 +1,34 @@
 //! A pod's file: the declared template, rendered for one deployment and completed with what every deployment has.
 
+mod base64;
+mod complete;
+mod config;
+mod kind;
 mod manifest;
+mod note;
+mod place;
+pub(crate) mod probe;
 mod text;
+mod volume;
 mod yaml;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use self::manifest::{Container, ControllerSpec, Fields, Metadata, Named, Object, PodSpec, PodTemplate, Volume};
+use self::complete::Completion;
+use self::config::Configs;
+use self::kind::WORKLOADS;
+use self::manifest::{Container, ControllerSpec, Fields, Metadata, Object, PodSpec, PodTemplate};
+use self::note::Reached;
+use self::place::Place;
+use self::probe::{Probes, Readiness};
 use self::text::Text;
+use self::volume::Files;
 use self::yaml::Document;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Path;
@@ -27,8 +44,11 @@ use crate::source::read;
 use crate::template::{self, Piece};
 use crate::{atomic, path, variable};
 
-/// Kinds that are pods or make some, `podman kube play`.
-const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
+/// The record in the DEPLOYMENTDIR of what hooks need to know of the pod's file.
+const PREPARED: &str = "pod.json";
+
+/// The annotation with the container that commands run in, as for `kubectl exec`.
+const MAIN_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// The deployment for which a pod's templates are rendered.
 pub(crate) struct Setting<'a> {
@@ -42,7 +62,31 @@ pub(crate) struct Setting<'a> {
     pub(crate) shown: &'a Utf8Path,
 }
 
-/// Writes the files that `podman kube play` reads, into the DEPLOYMENTDIR.
+/// What a pod's files become.
+#[derive(Debug, Default)]
+pub(crate) struct Rendered {
+    /// What podman gets.
+    pub(crate) objects: Vec<Value>,
+    /// The images of all containers, in order.
+    pub(crate) images: Vec<(String, Policy)>,
+    /// What is not used, or not as Kubernetes does.
+    pub(crate) notes: Vec<Diagnostic>,
+    volumes: Vec<Files>,
+    prepared: Prepared,
+    /// The pod that callers reach.
+    reached: Option<Reached>,
+}
+
+/// What hooks need to know of a pod's file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Prepared {
+    /// The name of the container in which commands run, podman-exec(1).
+    pub(crate) container: String,
+    pub(crate) probes: Vec<Readiness>,
+}
+
+/// Writes the file that `podman kube play` reads and the pod's checks into the DEPLOYMENTDIR, and the files of its
+/// ConfigMaps and Secrets.
 ///
 /// # Errors
 /// If a template cannot be rendered, a file is not YAML or contains no pod, or the file system refuses an operation.
@@ -50,16 +94,23 @@ pub(crate) fn write(layout: &Layout, deployment: &Deployment, model: &Service, p
     let files = layout.at(&layout.files(&deployment.service, &deployment.generation));
     let setting = Setting { layout, deployment, model, pod, files: &files, shown: &files };
     let dir = layout.at(&deployment.dir(layout));
-    let all = || Ok((setting.objects()?, setting.config_map()?));
-    let (mut objects, config_map) = all().map_err(|error: Diagnostic| Diagnostics::from(error))?;
+    let mut rendered = setting.render().map_err(Diagnostics::from)?;
+    volume::create_above(&layout.on_host(&layout.volumes(deployment)))?;
+    rendered.volumes.iter().try_for_each(|files| files.write(&|path| layout.on_host(path)))?;
     // podman creates a volume for a claim, and refuses a claim whose volume exists.
-    objects.retain(|object| object["kind"] != "PersistentVolumeClaim" || !exists("volume", name(object)));
-    for (name, objects) in [("pod.yaml", Some(objects)), ("configmap.yaml", config_map)] {
-        if let Some(objects) = objects {
-            atomic::write(&dir.join(name), text(&objects).as_bytes())?;
-        }
-    }
-    Ok(())
+    rendered.objects.retain(|object| object["kind"] != "PersistentVolumeClaim" || !exists("volume", name(object)));
+    let prepared = serde_json::to_vec(&rendered.prepared).map_err(io::Error::from)?;
+    atomic::write(&dir.join(PREPARED), &prepared)?;
+    Ok(atomic::write(&dir.join("pod.yaml"), text(&rendered.objects).as_bytes())?)
+}
+
+/// Reads what hooks need to know of a deployment's pod.
+///
+/// # Errors
+/// If the deployment is not prepared.
+pub(crate) fn prepared(layout: &Layout, deployment: &Deployment) -> io::Result<Prepared> {
+    let bytes = fs::read(layout.at(&deployment.dir(layout)).join(PREPARED))?;
+    Ok(serde_json::from_slice(&bytes)?)
 }
 
 fn name(object: &Value) -> &str {
@@ -72,56 +123,52 @@ fn text(objects: &[Value]) -> String {
 }
 
 impl Setting<'_> {
-    /// Returns the completed objects.
+    /// Renders the pod's files, without writing anything.
     ///
     /// # Errors
     /// The first value that is wrong, with its place in the rendered file.
-    pub(crate) fn objects(&self) -> Result<Vec<Value>, Diagnostic> {
-        Ok(self.complete_all()?.into_iter().map(|one| one.object).collect())
-    }
-
-    /// Checks the files without writing anything.
-    ///
-    /// # Errors
-    /// The first value that is wrong in the pod's file or in the ConfigMaps.
-    pub(crate) fn check(&self) -> Result<(), Diagnostic> {
-        self.config_map()?;
-        self.objects().map(drop)
-    }
-
-    /// Lists the images of all containers, in order.
-    ///
-    /// # Errors
-    /// The first value that is wrong, with its place in the rendered file.
-    pub(crate) fn images(&self) -> Result<Vec<(String, Policy)>, Diagnostic> {
-        Ok(self.complete_all()?.into_iter().flat_map(|one| one.images).collect())
-    }
-
-    fn complete_all(&self) -> Result<Vec<Complete>, Diagnostic> {
-        let mut complete = Vec::new();
-        let mut found = 0;
-        for document in self.documents(&self.pod.template)? {
-            let kind = document.get(&path!["kind"]);
-            let kind = kind.as_ref().and_then(Value::as_str).filter(|kind| WORKLOADS.contains(kind));
-            complete.push(match kind {
-                Some(kind) => {
-                    found += 1;
-                    self.workload(&document, kind, found == 1)?
-                }
-                None => Complete { object: document.value(), images: Vec::new() },
-            });
-        }
-        if found == 0 {
+    pub(crate) fn render(&self) -> Result<Rendered, Diagnostic> {
+        let documents = self.documents(&self.pod.template)?;
+        if !documents.iter().any(|document| WORKLOADS.contains(&kind_of(document).as_str())) {
             let message = "the file contains no pod";
             let remedy = format!("write a document with kind: {}", WORKLOADS.join(" or kind: "));
-            return Err(Diagnostic::of_file(&self.shown.join(&self.pod.template), message, remedy));
+            let others = documents.iter().map(|document| (document, kind_of(document)));
+            let mut others = others.filter(|(_, kind)| !kind::is_configuration(kind));
+            let error = others.find_map(|(document, kind)| kind::note(document, &kind).err());
+            return Err(
+                error.unwrap_or_else(|| Diagnostic::of_file(&self.shown.join(&self.pod.template), message, remedy))
+            );
         }
-        Ok(complete)
+        let mut rendered = Rendered::default();
+        let configs = self.configs(&documents)?;
+        for document in &documents {
+            match kind_of(document).as_str() {
+                kind if WORKLOADS.contains(&kind) => self.workload(document, kind, &configs, &mut rendered)?,
+                "PersistentVolumeClaim" => rendered.objects.push(document.value()),
+                kind if config::Kind::of(kind).is_some() => {}
+                kind => rendered.notes.push(kind::note(document, kind)?),
+            }
+        }
+        Ok(rendered)
     }
 
-    fn config_map(&self) -> Result<Option<Vec<Value>>, Diagnostic> {
-        let values = |documents: Vec<Document>| documents.iter().map(Document::value).collect();
-        self.pod.config_map.as_ref().map(|path| Ok(values(self.documents(path)?))).transpose()
+    /// Reads the ConfigMaps and Secrets of the pod's file and of `pod.config_map`.
+    fn configs(&self, documents: &[Document]) -> Result<Configs, Diagnostic> {
+        let mut configs = Configs::default();
+        for document in documents {
+            if let Some(kind) = config::Kind::of(&kind_of(document)) {
+                configs.add(kind, document)?;
+            }
+        }
+        for path in self.pod.config_map.iter().filter(|path| **path != self.pod.template) {
+            for document in self.documents(path)? {
+                let kind = kind_of(&document);
+                let remedy = format!("write it in {}", self.pod.template);
+                let other = || document.error(&path!["kind"], format!("config_map is no place for {kind:?}"), remedy);
+                configs.add(config::Kind::of(&kind).ok_or_else(other)?, &document)?;
+            }
+        }
+        Ok(configs)
     }
 
     fn documents(&self, path: &Utf8Path) -> Result<Vec<Document>, Diagnostic> {
@@ -132,6 +179,7 @@ impl Setting<'_> {
         let is_same = pieces.iter().map(Piece::text).collect::<String>() == template;
         let path = if is_same { shown } else { format!("{shown} (rendered)").into() };
         let documents = Document::parse(Text::new(path, pieces))?;
+        let documents: Vec<_> = documents.into_iter().flat_map(Document::flattened).collect();
         for document in &documents {
             let value = document.value();
             if !value.is_object() {
@@ -194,117 +242,100 @@ impl Setting<'_> {
     }
 
     /// Completes one pod; the first has the deployment's name, and others that name with their own appended.
-    fn workload(&self, document: &Document, kind: &str, is_first: bool) -> Result<Complete, Diagnostic> {
+    fn workload(
+        &self,
+        document: &Document,
+        kind: &str,
+        configs: &Configs,
+        rendered: &mut Rendered,
+    ) -> Result<(), Diagnostic> {
+        let at = Place::new(document, if kind == "Pod" { path!["spec"] } else { path!["spec", "template", "spec"] });
+        rendered.notes.extend(note::of_strategy(document, self.model.deploy.strategy));
         let mut pod = pod_of(document, kind)?;
         let mut metadata = pod.metadata.unwrap_or_default();
-        let own_name = metadata.name.as_deref().unwrap_or("pod");
-        metadata.name =
-            Some(if is_first { self.deployment.to_string() } else { format!("{}-{own_name}", self.deployment) });
+        let own_name = metadata.name.take().unwrap_or_else(|| "pod".to_owned());
+        let name = match &rendered.reached {
+            None => self.deployment.to_string(),
+            Some(_) => format!("{}-{own_name}", self.deployment),
+        };
         let mut spec = pod.spec.unwrap_or_default();
         check(document, kind, &spec)?;
-        let images = spec.all().filter_map(image).collect();
-        self.complete(&mut spec);
-        pod = Object { metadata: Some(metadata), spec: Some(spec), ..pod };
-        let object = serde_json::to_value(pod).expect("maps have texts for keys");
-        Ok(Complete { object, images })
-    }
-
-    fn complete(&self, spec: &mut PodSpec) {
-        self.name_empty_dirs(spec);
-        let mounts = self.mounts();
-        for Mount { name, from, .. } in &mounts {
-            let rest = fields([("hostPath", json!({ "path": from, "type": "Directory" }))]);
-            let volume = Volume { name: Some((*name).to_owned()), empty_dir: None, rest };
-            spec.volumes.get_or_insert_default().push(volume);
-        }
-        for container in spec.all_mut() {
-            self.complete_container(container, &mounts);
-        }
-    }
-
-    /// podman makes an emptyDir a volume of that name, which pods of two generations would share: it gets the
-    /// deployment's.
-    fn name_empty_dirs(&self, spec: &mut PodSpec) {
-        let mut renamed = BTreeSet::new();
-        for volume in spec.volumes.iter_mut().flatten().filter(|volume| volume.empty_dir.is_some()) {
-            let name = volume.name.take().unwrap_or_default();
-            volume.name = Some(self.own_name(&name));
-            renamed.insert(name);
-        }
-        for mount in spec.all_mut().flat_map(|container| container.volume_mounts.iter_mut().flatten()) {
-            if let Some(name) = mount.name.take() {
-                mount.name = Some(if renamed.contains(&name) { self.own_name(&name) } else { name });
+        rendered.notes.extend(note::of_fields(&at, &mut spec));
+        match &rendered.reached {
+            Some(first) => rendered.notes.push(first.note_of_another(&Place::new(document, path!["kind"]))),
+            None => {
+                let port = self.pod.port.filter(|_| self.model.listen.kind == ListenKind::Tcp);
+                let reached = Reached { pod: own_name, port };
+                rendered.notes.extend(reached.note_of_ports(&at, &spec));
+                rendered.reached = Some(reached);
+                rendered.prepared.container = format!("{name}-{}", main_container(document, kind, &metadata, &spec)?);
             }
         }
+        rendered.images.extend(spec.all().filter_map(image));
+        self.take_probes(&at, &name, &mut spec, rendered)?;
+        let dir = self.layout.volumes(self.deployment).join(rendered.objects.len().to_string());
+        rendered.volumes.extend(volume::own(configs, &at, &mut spec, &dir)?);
+        for (list, containers) in [("initContainers", &mut spec.init_containers), ("containers", &mut spec.containers)]
+        {
+            for (index, container) in containers.iter_mut().flatten().enumerate() {
+                configs.resolve(&at.join(list).join(index), container)?;
+            }
+        }
+        self.completion().complete(&mut spec);
+        metadata.name = Some(name);
+        pod = Object { metadata: Some(metadata), spec: Some(spec), ..pod };
+        rendered.objects.push(serde_json::to_value(pod).expect("maps have texts for keys"));
+        Ok(())
     }
 
-    fn own_name(&self, name: &str) -> String {
-        format!("{}-{name}", self.deployment)
+    fn take_probes(
+        &self,
+        at: &Place,
+        pod: &str,
+        spec: &mut PodSpec,
+        rendered: &mut Rendered,
+    ) -> Result<(), Diagnostic> {
+        let mut probes = Probes::default();
+        for (index, container) in spec.containers.iter_mut().flatten().enumerate() {
+            probes.add(&at.join("containers").join(index), pod, container, &self.model.health)?;
+        }
+        rendered.prepared.probes.extend(probes.checks);
+        rendered.notes.extend(probes.notes);
+        Ok(())
     }
 
-    fn complete_container(&self, container: &mut Container, mounts: &[Mount]) {
+    /// Returns what every container of the deployment has.
+    fn completion(&self) -> Completion {
         let mut variables = self.declared();
         // `_prepare` has refused one that is missing.
         variables.extend(of_files(self.layout, self.model, self.files).unwrap_or_default());
         variables.extend(self.own());
-        if mounts.iter().any(|mount| mount.path == CREDENTIALS) {
-            variables.insert("CREDENTIALS_DIRECTORY".to_owned(), CREDENTIALS.to_owned());
-        }
-        // Variables of the file override these.
-        let declared = container.env.get_or_insert_default();
-        variables.retain(|name, _| declared.iter().all(|one| one.name.as_ref() != Some(name)));
-        declared.extend(
-            variables
-                .into_iter()
-                .map(|(name, value)| Named { name: Some(name), rest: fields([("value", value.into())]) }),
-        );
-        for Mount { name, path, read_only, .. } in mounts {
-            let rest = fields([("mountPath", path.as_str().into()), ("readOnly", (*read_only).into())]);
-            container.volume_mounts.get_or_insert_default().push(Named { name: Some((*name).to_owned()), rest });
-        }
-    }
-
-    /// Returns the directories that every container mounts.
-    fn mounts(&self) -> Vec<Mount> {
-        let mut mounts = Vec::new();
-        if self.model.listen.kind == ListenKind::Unix {
-            let Deployment { service, generation, instance } = self.deployment;
-            let dir = self.layout.socket_dir(service, generation, *instance).to_string();
-            mounts.push(Mount { name: "conductor-socket", path: dir.clone(), from: dir, read_only: false });
-        }
-        if self.model.process.has_credentials() {
-            let from = self.deployment.dir(self.layout).join("credentials/files").to_string();
-            let path = CREDENTIALS.to_owned();
-            mounts.push(Mount { name: "conductor-credentials", path, from, read_only: true });
-        }
-        mounts
+        Completion::new(self.layout, self.deployment, self.model, variables)
     }
 }
 
-/// An object as podman gets it, and the images that it needs.
-struct Complete {
-    object: Value,
-    images: Vec<(String, Policy)>,
+/// Returns the container in which commands of the pod run: the first, or that of kubectl's annotation.
+fn main_container(document: &Document, kind: &str, metadata: &Metadata, spec: &PodSpec) -> Result<String, Diagnostic> {
+    let mut names = spec.containers.iter().flatten().filter_map(|container| container.name.as_deref());
+    let named = metadata.annotations.as_ref().and_then(|annotations| annotations.get(MAIN_CONTAINER)?.as_str());
+    let Some(named) = named else { return Ok(names.next().unwrap_or_default().to_owned()) };
+    if names.any(|name| name == named) {
+        return Ok(named.to_owned());
+    }
+    let of_pod = if kind == "Pod" { path!["metadata"] } else { path!["spec", "template", "metadata"] };
+    let at = of_pod.join("annotations").join(MAIN_CONTAINER);
+    let known: Vec<_> = spec.containers.iter().flatten().filter_map(|container| container.name.as_deref()).collect();
+    Err(document.error(&at, format!("there is no container {named:?}"), format!("write one of {}", known.join(", "))))
 }
 
-/// A directory of the host in a container.
-struct Mount {
-    name: &'static str,
-    /// Within the container.
-    path: String,
-    /// On the host.
-    from: String,
-    read_only: bool,
+fn kind_of(document: &Document) -> String {
+    document.get(&path!["kind"]).and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn image(container: &Container) -> Option<(String, Policy)> {
     let is_never = container.image_pull_policy.as_deref() == Some("Never");
     let policy = if is_never { Policy::Never } else { Policy::Missing };
     container.image.clone().map(|image| (image, policy))
-}
-
-fn fields<const N: usize>(fields: [(&str, Value); N]) -> Fields {
-    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// Returns the pod of a workload: the object itself, or its template.

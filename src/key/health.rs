@@ -16,7 +16,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "tcp",
         kind: Kind::True,
-        default: Default::Varies("true", "with another check none"),
+        default: Default::Varies("true", "with another check, or probes of a pod, none"),
         example: "true",
         meaning: "The deployment is ready when its process accepts a connection.",
         ..ROLLS
@@ -25,7 +25,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "exec",
         kind: Kind::Command,
         example: "[\"./check\"]",
-        meaning: "The deployment is ready when this command, run as the service's user in its sandbox, exits with 0.",
+        meaning: "The deployment is ready when this command exits with 0, which runs as the service's user in its sandbox; \
+                  of a container or pod, [in the container](#the-pods-file).",
         systemd: "`ExecStartPost=`",
         ..ROLLS
     },

@@ -68,6 +68,15 @@ pub(crate) const KEYS: &[Key] = &[
         systemd: "`ExecStopPost=`",
         ..HOOK
     },
+    Key {
+        name: "inside",
+        kind: Kind::List("`\"post_start\"`, `\"pre_stop\"` and `\"drain\"`"),
+        example: "[\"pre_stop\"]",
+        needs: "hooks.pre_stop = [\"./say-goodbye\"]",
+        meaning: "The hooks of a container or pod that podman-exec(1) runs [in the container](#the-pods-file), instead of \
+                  on the host.",
+        ..ROLLS
+    },
     TIMEOUT,
 ];
 

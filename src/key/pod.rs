@@ -20,7 +20,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "config_map",
         kind: Kind::Text("a path"),
         example: "\"./config.yaml\"",
-        meaning: "A file with ConfigMaps for the pod, which conductor renders too.",
+        meaning: "A file with ConfigMaps and Secrets for the pod, which conductor renders too.",
         ..ROLLS
     },
     Key {

@@ -32,6 +32,23 @@ pub struct Hooks {
     /// Has what requests in flight leave of `drain_timeout`.
     pub(crate) drain: Option<Command>,
     pub(crate) post_stop: Option<Hook>,
+    /// Those that run in a container of the deployment, if it has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) inside: Vec<RunningHook>,
+}
+
+/// A hook that runs while a deployment's processes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RunningHook {
+    PostStart,
+    PreStop,
+    Drain,
+}
+
+impl RunningHook {
+    pub(crate) const ALL: &[(&str, Self)] =
+        &[("post_start", Self::PostStart), ("pre_stop", Self::PreStop), ("drain", Self::Drain)];
 }
 
 /// A command that is ended when its time is over.

@@ -38,6 +38,10 @@ pub(crate) enum Check {
     Tcp,
     /// The command, run as the service's user in its sandbox, exits with 0.
     Exec { command: Command },
+    /// A command in a container of the deployment, podman-exec(1), exits with 0.
+    Inside { container: String, command: Command },
+    /// The readinessProbes of the pod's file pass; without one, the pod accepts a connection.
+    Probes,
     /// The process sends READY=1, sd_notify(3).
     Notify,
 }

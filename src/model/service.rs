@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::declaration::{CommandScope, ListenKind, Strategy};
 use crate::model::command::Command;
-use crate::model::deploy::{Deploy, Hooks};
+use crate::model::deploy::{Deploy, Hooks, RunningHook};
 use crate::model::file::File;
 use crate::model::health::Health;
 use crate::model::listen::{Listen, Route};
@@ -74,6 +74,11 @@ impl Service {
     /// disconnected, and with the recreate strategy there is such a gap in each rollout.
     pub(crate) fn has_queue(&self) -> bool {
         !self.ports.is_empty() || self.deploy.strategy == Strategy::Recreate
+    }
+
+    /// Returns whether a hook runs in a container of a deployment.
+    pub(crate) fn runs_inside(&self, hook: RunningHook) -> bool {
+        self.process.engine.is_privileged() && self.hooks.inside.contains(&hook)
     }
 
     /// Returns whether only the engine knows the address of a running deployment.

@@ -20,13 +20,19 @@ impl Resolver<'_> {
         words
     }
 
-    /// Resolves a command; None if it is empty.
-    pub(crate) fn command(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
+    /// Resolves a command that runs in a container, with the programs of its image; None if it is empty.
+    pub(crate) fn command_inside(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
         let words = self.words(at, words);
         let lengths = || words.iter().map(String::len);
         if lengths().all(|length| length <= MAX_TEXT) && lengths().sum::<usize>() > MAX_TEXT {
             self.error(at, "longer than 128 KiB", "move its content to a file of the declaration");
         }
+        (!words.is_empty()).then_some(Command(words))
+    }
+
+    /// Resolves a command; None if it is empty.
+    pub(crate) fn command(&mut self, at: &Path, words: Vec<String>) -> Option<Command> {
+        let Command(words) = self.command_inside(at, words)?;
         let program = words.first()?;
         let here = at.join(0);
         if program.contains('$') {

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::document::Path;
-use crate::model::{Check, Command, Health};
+use crate::model::{Check, Command, Engine, Health};
 use crate::resolve::Resolver;
+use crate::resolve::request::{Mistake, mistake_of_name, mistake_of_path, mistake_of_value};
 use crate::{declaration, path};
-
-/// Header fields that control how a request is sent, RFC 9110 and 9112: a declaration cannot set them.
-const FRAMING: &[&str] = &["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
 
 impl Resolver<'_> {
     /// Resolves `[health]`.
-    pub(crate) fn health(&mut self, health: declaration::Health) -> Health {
+    pub(crate) fn health(&mut self, health: declaration::Health, engine: &Engine) -> Health {
         let declaration::Health { http, tcp, exec, notify, status, headers, body, interval, timeout, retries } = health;
         let at = path!["health"];
         let given = [http.is_some(), tcp.is_some(), exec.is_some(), notify.is_some()];
@@ -55,10 +53,11 @@ impl Resolver<'_> {
                 if words.is_empty() {
                     self.error(&at.join("exec"), "the command is empty", self.example(&at.join("exec")));
                 }
-                let command = self.command(&at.join("exec"), words).unwrap_or(Command(Vec::new()));
-                Check::Exec { command }
+                let command = self.command_at(&at.join("exec"), words, engine.is_privileged());
+                Check::Exec { command: command.unwrap_or(Command(Vec::new())) }
             }
             (None, None) if notify.is_some() => Check::Notify,
+            (None, None) if tcp.is_none() && matches!(engine, Engine::Pod(_)) => Check::Probes,
             (None, None) => Check::Tcp,
         };
         Health {
@@ -79,18 +78,13 @@ impl Resolver<'_> {
         status
     }
 
-    /// Checks the names and values of header fields, RFC 9110.
     fn headers(&mut self, at: &Path, headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let of_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         for (name, value) in &headers {
             let here = at.join(name.as_str());
-            if name.is_empty() || !name.chars().all(of_name) {
-                self.key_error(&here, "not a name of a header", "write one such as Authorization or X-Probe");
-            } else if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
-                self.key_error(&here, "this header controls how the request is sent", "remove it: conductor sends it");
-            } else if !value.chars().all(|c| c == ' ' || c.is_ascii_graphic()) || value.trim() != value {
-                let remedy = "write printable ASCII characters, and no space at either end";
-                self.error(&here, "a header cannot have this value", remedy);
+            if let Some(Mistake { message, remedy }) = mistake_of_name(name) {
+                self.key_error(&here, message, remedy);
+            } else if let Some(Mistake { message, remedy }) = mistake_of_value(value) {
+                self.error(&here, message, remedy);
             }
         }
         headers
@@ -104,16 +98,9 @@ impl Resolver<'_> {
         pattern
     }
 
-    /// Checks the path of a request line, RFC 3986.
     fn request_path(&mut self, at: &Path, path: String) -> String {
-        let ok = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%?".contains(c);
-        if path.contains("://") {
-            self.error(at, "a check has no scheme and host", "write the path alone, such as \"/healthz\"");
-        } else if !path.starts_with('/') {
-            self.error(at, format!("{path:?} does not start with /"), format!("write \"/{path}\""));
-        } else if let Some(bad) = path.chars().find(|c| !ok(*c)) {
-            let encoded: String = bad.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
-            self.error(at, format!("{bad:?} cannot be in a URL's path"), format!("write {encoded} for it"));
+        if let Some(Mistake { message, remedy }) = mistake_of_path(&path) {
+            self.error(at, message, remedy);
         }
         path
     }

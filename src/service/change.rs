@@ -328,7 +328,8 @@ impl Inputs {
             }
             Check::Notify => self.key(path!["health", "notify"], &true),
             Check::Tcp => self.key(path!["health", "tcp"], &true),
-            Check::Exec { command } => self.key(path!["health", "exec"], command),
+            Check::Exec { command } | Check::Inside { command, .. } => self.key(path!["health", "exec"], command),
+            Check::Probes => {}
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::service::condition;
 use crate::service::host_check::search_path::find_in_path;
 use crate::service::machine::Machine;
 use crate::service::port_holder::PortHolder;
+use crate::service::proposal::pod_notes;
 use crate::source::search::{self, Location};
 
 /// What a service does not find on this host.
@@ -60,13 +61,21 @@ pub(crate) fn check(
     dir: &Utf8Path,
     shown: &Utf8Path,
 ) -> Result<Findings, Diagnostics> {
+    let of_pod = Diagnostics(pod_notes(machine.layout, compiled, dir, shown));
     if !machine.is_running() {
-        return Ok(Findings::default());
+        return Ok(Findings { warnings: of_pod, ..Findings::default() });
     }
     let Compiled { service, systemd, .. } = compiled;
     let layout = machine.layout;
     let document = search::document(layout, &search::part_of(layout, location, &service.name)?, dir, shown)?;
-    let mut check = HostCheck { layout, service, systemd, document, dir, found: Findings::default() };
+    let mut check = HostCheck {
+        layout,
+        service,
+        systemd,
+        document,
+        dir,
+        found: Findings { warnings: of_pod, ..Findings::default() },
+    };
     check.user();
     check.credentials();
     check.podman();

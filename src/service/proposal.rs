@@ -9,7 +9,7 @@ use crate::compile::port::PortOwners;
 use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
-use crate::engine::pod::Setting;
+use crate::engine::pod::{Rendered, Setting};
 use crate::engine::start_templates;
 use crate::layout::Layout;
 use crate::model::{Engine, Footprint, Service};
@@ -121,13 +121,26 @@ pub(crate) fn template_error(
     dir: &Utf8Path,
     shown: &Utf8Path,
 ) -> Option<Diagnostic> {
+    let checked = start_templates::check(layout.scope, &compiled.model(), dir, shown);
+    checked.err().or_else(|| rendered_pod(layout, compiled, dir, shown)?.err())
+}
+
+/// Finds what of the pod file of a service is not used, or not as Kubernetes does.
+pub(crate) fn pod_notes(layout: &Layout, compiled: &Compiled, dir: &Utf8Path, shown: &Utf8Path) -> Vec<Diagnostic> {
+    rendered_pod(layout, compiled, dir, shown).and_then(Result::ok).map_or_else(Vec::new, |rendered| rendered.notes)
+}
+
+/// Renders the pod file of a service as for its first deployment; None for another engine.
+fn rendered_pod(
+    layout: &Layout,
+    compiled: &Compiled,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+) -> Option<Result<Rendered, Diagnostic>> {
     let Compiled { service, id, .. } = compiled;
-    if let Err(error) = start_templates::check(layout.scope, &compiled.model(), dir, shown) {
-        return Some(error);
-    }
     let Engine::Pod(pod) = &service.process.engine else { return None };
     let deployment = &Deployment::new(&service.name, id, 1);
-    Setting { layout, deployment, model: service, pod, files: dir, shown }.check().err()
+    Some(Setting { layout, deployment, model: service, pod, files: dir, shown }.render())
 }
 
 /// Finds a route of a service, by its index, that is an alias of a function.

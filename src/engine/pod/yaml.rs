@@ -13,6 +13,7 @@ use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 use super::text::Text;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Path, Step};
+use crate::path;
 
 /// One document of a YAML stream.
 #[derive(Debug)]
@@ -51,6 +52,21 @@ impl Document {
             }
         }
         Ok(documents)
+    }
+
+    /// Takes a list of Kubernetes apart, such as `kind: List`; another object is alone.
+    pub(crate) fn flattened(mut self) -> Vec<Self> {
+        let kind = self.get(&path!["kind"]);
+        let is_list = kind.as_ref().and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+        if let Shape::Map(entries) = &mut self.root.value
+            && is_list
+            && matches!(entries.get("items"), Some(Node { value: Shape::List(_), .. }))
+            && let Some(Node { value: Shape::List(items), .. }) = entries.remove("items")
+        {
+            let of_item = |root| Self { text: self.text.clone(), root }.flattened();
+            return items.into_iter().flat_map(of_item).collect();
+        }
+        vec![self]
     }
 
     /// The document without its places.

@@ -65,6 +65,13 @@ pub(crate) fn podman(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Returns the command by which podman runs a command in a container.
+pub(crate) fn in_container(container: &str, command: &[String]) -> Vec<String> {
+    // The program that runs, also while a package replaces it.
+    let words = ["/proc/self/exe", "deployment", "_host", "--", "podman", "exec", container];
+    words.into_iter().map(str::to_owned).chain(command.iter().cloned()).collect()
+}
+
 /// systemd gives a delegated group to the unit's user; podman leaves one that is not its own.
 fn own_group(leaf: bool) -> Result<()> {
     let Some(unit) = runtime::unit_group()? else { return Ok(()) };

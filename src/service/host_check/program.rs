@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use camino::Utf8Path;
 
 use crate::document::Path;
-use crate::model::{Check, Command, Engine};
+use crate::model::{Check, Command, Engine, RunningHook};
 use crate::path;
 use crate::resolve::links::hiding;
 use crate::service::host_check::HostCheck;
@@ -54,13 +54,15 @@ impl HostCheck<'_> {
                 self.program(&path!["health", "exec"], command, of_process);
             }
         }
-        if let Some(hook) = &hooks.post_start {
-            self.program(&at("post_start"), &hook.command, of_process);
-        }
-        for (name, hook) in [("pre_stop", &hooks.pre_stop), ("post_stop", &hooks.post_stop)] {
-            hook.iter().for_each(|hook| self.program(&at(name), &hook.command, Need::Later));
-        }
-        hooks.drain.iter().for_each(|command| self.program(&at("drain"), command, Need::Later));
+        // The programs of those in a container are the image's.
+        let on_host = |hook| !service.runs_inside(hook);
+        let post_start = hooks.post_start.iter().filter(|_| on_host(RunningHook::PostStart));
+        post_start.for_each(|hook| self.program(&at("post_start"), &hook.command, of_process));
+        let pre_stop = hooks.pre_stop.iter().filter(|_| on_host(RunningHook::PreStop));
+        pre_stop.for_each(|hook| self.program(&at("pre_stop"), &hook.command, Need::Later));
+        hooks.post_stop.iter().for_each(|hook| self.program(&at("post_stop"), &hook.command, Need::Later));
+        let drain = hooks.drain.iter().filter(|_| on_host(RunningHook::Drain));
+        drain.for_each(|command| self.program(&at("drain"), command, Need::Later));
         for (name, command) in &service.commands {
             self.program(&path!["commands", name.as_str(), "exec"], &command.exec, Need::Later);
         }

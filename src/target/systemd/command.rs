@@ -19,9 +19,17 @@ pub(super) fn argument_command(files: &Utf8Path, command: &Command) -> String {
     format!("{}{}", Argument(&program_path(files, program)), arguments.collect::<String>())
 }
 
-/// Writes a hook under timeout(1), which ends it and all that it started in its process group.
+/// Writes the words of a command that runs in a container.
+pub(super) fn words_inside(command: &Command) -> String {
+    command.0.iter().map(|word| format!(" {}", DeclaredWord(word))).collect()
+}
+
+/// Writes the time limit of a hook: timeout(1), which ends it and all that it started in its process group.
+pub(super) fn limit(hook: &Hook) -> String {
+    format!("timeout --verbose --kill-after=1s {}s", hook.timeout.as_secs_f64())
+}
+
+/// Writes a hook with its time limit.
 pub(super) fn limited_command(files: &Utf8Path, hook: &Hook) -> String {
-    let Hook { command, timeout } = hook;
-    let limit = timeout.as_secs_f64();
-    format!("timeout --verbose --kill-after=1s {limit}s {}", argument_command(files, command))
+    format!("{} {}", limit(hook), argument_command(files, &hook.command))
 }

@@ -5,9 +5,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::escape::{Assignment, DeclaredWord, Raw, Specified, Text};
 use crate::layout::{Layout, Scope};
-use crate::model::{Check, Deploy, Health, Hooks, ListenKind, Model, Sandbox, Service, Systemd, program_path};
+use crate::model::{
+    Check, Command, Deploy, Health, Hook, Hooks, ListenKind, Model, RunningHook, Sandbox, Service, Systemd,
+    program_path,
+};
 use crate::names::{DECLARED, ENVIRONMENT, GenerationId, OWN_DIR};
-use crate::target::systemd::command::{argument_command, limited_command};
+use crate::target::systemd::command::{argument_command, limit, limited_command, words_inside};
 use crate::target::systemd::engine::{self, Names};
 use crate::target::systemd::unit::{
     Argument, Common, Line, PerInstance, Prefixed, credential_lines, finish, lines, own_files_lines,
@@ -164,10 +167,16 @@ fn passed_through<'a>(passed: &'a Systemd, deployments: &Utf8Path) -> Vec<Line<'
 /// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one
 /// that an administrator has put into a drop-in.
 fn runs_declared(service: &Service, passed: &Systemd) -> bool {
-    let Hooks { release: _, post_release: _, pre_start, post_start, pre_stop, drain, post_stop } = &service.hooks;
-    let hooks = [pre_start, post_start, pre_stop, post_stop].into_iter().any(Option::is_some) || drain.is_some();
+    let Hooks { release: _, post_release: _, pre_start, post_start, pre_stop, drain, post_stop, inside: _ } =
+        &service.hooks;
+    let on_host = |hook, is_declared| is_declared && !service.runs_inside(hook);
+    let hooks = pre_start.is_some()
+        || on_host(RunningHook::PostStart, post_start.is_some())
+        || on_host(RunningHook::PreStop, pre_stop.is_some())
+        || on_host(RunningHook::Drain, drain.is_some())
+        || post_stop.is_some();
     let added = passed.drop_ins.iter().flat_map(|drop_in| unitfile::lines(&drop_in.content)).any(|line| runs(&line));
-    !service.process.engine.is_privileged() || hooks || added || matches!(service.health.check, Check::Exec { .. })
+    !service.process.engine.is_privileged() || hooks || added
 }
 
 /// Returns whether a line of a unit runs a command. `ExecPaths=` and `ExecSearchPath=` do not.
@@ -215,7 +224,7 @@ fn start_lines(names: &Names) -> Vec<Line<'static>> {
     let health = format!(" --timeout={}", timespan::format(service.deploy.health_timeout));
     // A command that checks health is the declaration's: the service's user runs it, in its sandbox.
     let check = check_command(names, &service.health, &health);
-    let post_start = post_start.iter().map(|hook| Line::new("ExecStartPost", limited_command(&names.files, hook)));
+    let post_start = post_start.iter().map(|hook| hook_line(names, "ExecStartPost", "", hook, RunningHook::PostStart));
 
     let mut lines = Vec::new();
     if names.prepares && engine::is_prepared_apart(service) {
@@ -239,6 +248,19 @@ fn start_lines(names: &Names) -> Vec<Line<'static>> {
     lines
 }
 
+/// Writes a hook that runs while the deployment does: as the service's user, or in a container.
+fn hook_line(names: &Names, key: &'static str, prefix: &'static str, hook: &Hook, when: RunningHook) -> Line<'static> {
+    if !names.service.runs_inside(when) {
+        return Line::new(key, format!("{prefix}{}", limited_command(&names.files, hook)));
+    }
+    Line::new(key, format!("{prefix}+{} {}", limit(hook), inside(names, &hook.command)))
+}
+
+/// Writes conductor's command that runs a command in a container of the deployment.
+fn inside(names: &Names, command: &Command) -> String {
+    format!("{} --{}", own_command(names, "_inside", ""), words_inside(command))
+}
+
 /// Writes conductor's command that repeats a declared check; None if the check is not a command. Its program starts in
 /// the directory of the declaration's files, so that messages have its path as it is declared.
 fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> {
@@ -246,6 +268,10 @@ fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> 
     let [interval, timeout] = [interval, timeout].map(|span| timespan::format(*span));
     let retries = retries.map_or_else(String::new, |most| format!(" --retries={most}"));
     let options = format!("{limit} --interval={interval} --attempt={timeout}{retries}");
+    if names.service.process.engine.is_privileged() {
+        let own = own_command(names, "_check", &format!("{options} --inside"));
+        return Some(Prefixed("+", format!("{own} --{}", words_inside(command))).to_string());
+    }
     let (program, arguments) = command.0.split_first()?;
     let arguments: String = arguments.iter().map(|word| format!(" {}", DeclaredWord(word))).collect();
     let is_at_files = names.service.process.working_dir.is_none();
@@ -259,21 +285,27 @@ fn stop_lines(names: &Names) -> Vec<Line<'static>> {
     let Hooks { pre_stop, drain, post_stop, .. } = &service.hooks;
     let Deploy { drain_timeout, .. } = &service.deploy;
     let drained = format!(" --timeout={}", timespan::format(*drain_timeout));
-    let hook = |key, hook| Line::new(key, Prefixed("-", limited_command(&names.files, hook)));
 
     let mut lines = Vec::new();
     // A hook that fails must not keep the deployment from leaving its slots and draining.
-    lines.extend(pre_stop.iter().map(|pre_stop| hook("ExecStop", pre_stop)));
+    lines.extend(pre_stop.iter().map(|hook| hook_line(names, "ExecStop", "-", hook, RunningHook::PreStop)));
     // Nothing of the declaration's comes between: one command less, and each takes 10 ms before systemd 254.
     let removes = service.process.engine.is_privileged() && drain.is_none();
     let remove = if removes { " --remove" } else { "" };
     lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", &format!("{drained}{remove}")))));
     lines.extend(drain.iter().map(|drain| {
-        let command = format!("{} -- {}", own("_drain", &drained), argument_command(&names.files, drain));
-        Line::new("ExecStop", Prefixed("-", command))
+        let waits = own("_drain", &drained);
+        match service.runs_inside(RunningHook::Drain) {
+            true => Line::new("ExecStop", Prefixed("-+", format!("{waits} -- {}", inside(names, drain)))),
+            false => {
+                let command = argument_command(&names.files, drain);
+                Line::new("ExecStop", Prefixed("-", format!("{waits} -- {command}")))
+            }
+        }
     }));
     lines.extend(engine::stop(names).filter(|_| !removes));
-    lines.extend(post_stop.iter().map(|post_stop| hook("ExecStopPost", post_stop)));
+    let on_host = |hook| Line::new("ExecStopPost", Prefixed("-", limited_command(&names.files, hook)));
+    lines.extend(post_stop.iter().map(on_host));
     lines.push(Line::new("ExecStopPost", Prefixed("+", own("_cleanup", ""))));
     lines
 }

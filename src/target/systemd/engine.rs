@@ -77,7 +77,7 @@ pub(super) fn service_type(service: &Service) -> &'static str {
     match (service.process.engine.readiness(), &service.health.check) {
         (Readiness::Recorded, _) => "forking",
         (Readiness::Announced, _) | (Readiness::Executed, Check::Notify) => "notify",
-        (Readiness::Executed, Check::Http { .. } | Check::Tcp | Check::Exec { .. }) => "exec",
+        (Readiness::Executed, _) => "exec",
     }
 }
 
@@ -177,11 +177,10 @@ fn container(names: &Names, container: &Container) -> Vec<String> {
 /// Returns the arguments of podman-kube-play(1) that start a pod from the file that `_prepare` has rendered, with the
 /// runtime that puts its containers into the unit's control group.
 fn pod(names: &Names, pod: &Pod) -> Vec<String> {
-    let Pod { template: _, config_map, variables: _, network, podman_args, port: _ } = pod;
+    let Pod { template: _, config_map: _, variables: _, network, podman_args, port: _ } = pod;
     let dir = format!("{}%i", names.deployments);
     let mut words = vec!["kube play --replace --log-driver=passthrough".to_owned()];
     words.extend(network.iter().map(|network| word(&format!("--network={network}"))));
-    words.extend(config_map.as_ref().map(|_| format!("--configmap={dir}/configmap.yaml")));
     words.extend(podman_args.iter().map(|argument| word(argument)));
     words.push(format!("{dir}/pod.yaml"));
     words

@@ -17,6 +17,7 @@ mod guarantees;
 mod harness;
 mod health;
 mod hooks;
+mod inside;
 mod interrupted;
 mod lifecycle;
 mod listeners;
@@ -28,6 +29,7 @@ mod overrides;
 mod package;
 mod parts;
 mod plan;
+mod pods;
 mod power;
 mod proxy;
 mod queries;
@@ -64,6 +66,8 @@ const ALL: &[&[Scenario]] = &[
     attacks::functions::SCENARIOS,
     updates::SCENARIOS,
     engines::SCENARIOS,
+    pods::SCENARIOS,
+    inside::SCENARIOS,
     environment::SCENARIOS,
     listeners::SCENARIOS,
     gaps::SCENARIOS,
