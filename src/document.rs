@@ -238,6 +238,14 @@ impl Node {
         }
     }
 
+    /// Returns a text; another value is none.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Returns the items of an array; another value has none.
     pub(crate) fn items(&self) -> &[Self] {
         match &self.value {

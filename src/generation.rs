@@ -41,6 +41,7 @@ impl Digests {
             hooks,
             commands,
             dependencies,
+            after,
             conditions,
             display,
             resources,
@@ -70,7 +71,7 @@ impl Digests {
                 &(
                     (description, resources, source, ports),
                     (strategy, max_surge, drain_timeout, health_timeout),
-                    (commands, dependencies, conditions, display, group),
+                    (commands, dependencies, after, conditions, display, group),
                     (slice, group_slice, wanted_by),
                 ),
             ),

@@ -70,6 +70,7 @@ pub(crate) fn resolve(declared: &Declared, systemd: Option<u16>) -> Result<Model
     }
     errors.sort();
     errors.into_result()?;
+    model.service.after = declared.group.as_ref().map(|group| group.after.clone()).unwrap_or_default();
     Ok(model)
 }
 
@@ -158,6 +159,7 @@ impl Resolver<'_> {
             files: self.declared.files.clone(),
             source: self.declared.source.clone(),
             name,
+            after: Vec::new(),
             group: None,
         };
         self.runtime_directory(&service, &systemd);

@@ -130,10 +130,20 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// The keys of a part beside those of a service.
-pub(crate) const PART: &[Key] = &[Key {
-    name: "name",
-    default: Default::Required,
-    example: "\"web\"",
-    meaning: "The part's name, of a-z, 0-9, `-` and `_`; the part is the service `NAME.PART`.",
-    ..KEY
-}];
+pub(crate) const PART: &[Key] = &[
+    Key {
+        name: "name",
+        default: Default::Required,
+        example: "\"web\"",
+        meaning: "The part's name, of a-z, 0-9, `-` and `_`; the part is the service `NAME.PART`.",
+        ..KEY
+    },
+    Key {
+        name: "after",
+        kind: Kind::List("names of parts"),
+        example: "[\"db\"]",
+        meaning: "Parts that are ready, or have failed, before this one starts or rolls.",
+        systemd: "`After=`",
+        ..SETTING
+    },
+];

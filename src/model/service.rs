@@ -47,6 +47,9 @@ pub struct Service {
     pub(crate) commands: BTreeMap<String, RunCommand>,
     /// Services that are declared and started before this one.
     pub dependencies: Vec<Dependency>,
+    /// Parts of its group that are ready before this one starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) after: Vec<ServiceName>,
     /// Conditions that must all hold for the service to start.
     pub(crate) conditions: Vec<Setting>,
     /// Variables that listings show as columns.

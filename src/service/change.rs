@@ -140,6 +140,7 @@ impl Inputs {
             source,
             commands,
             dependencies,
+            after,
             conditions,
             display,
             group,
@@ -168,6 +169,9 @@ impl Inputs {
             inputs.key(path!["commands", name.as_str()], command);
         }
         inputs.dependencies(&path![], dependencies);
+        if !after.is_empty() {
+            inputs.key(path!["part", "after"], after);
+        }
         inputs.settings(&path![], "condition", conditions);
         inputs.key(path!["display"], display);
         if let Some(group) = group {

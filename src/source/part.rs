@@ -3,7 +3,7 @@
 //! Each part is a service, `GROUP.PART`. `key::Parts` describes for each key whether it may stand outside of the parts
 //! or inside of one, and whether it holds there for a part or for the group.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path, Value};
@@ -12,8 +12,18 @@ use crate::names::ServiceName;
 use crate::path;
 
 pub(crate) const KEY: &str = "part";
+const AFTER: &str = "after";
 
-/// Reads the names of a declaration's parts, in its order; none if the declaration has no parts.
+/// The declaration of a group, untyped.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) name: ServiceName,
+    pub(crate) document: Node,
+    /// The parts that the part is after.
+    pub(crate) after: Vec<ServiceName>,
+}
+
+/// Reads the names of a declaration's parts, each after those that it is to follow; none if the declaration has no parts.
 ///
 /// # Errors
 /// Missing, invalid and repeated names, and keys that may not stand where they do.
@@ -50,8 +60,76 @@ pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceN
         let remedy = "write it in the [[part]] that it belongs to";
         document.get(&key).map(|_| document.key_error(&key, "the service has parts, and each has its own", remedy))
     }));
+    let after = after_all(document, group, &names, &mut errors);
     errors.sort();
-    errors.into_result().map(|()| names)
+    errors.into_result()?;
+    in_order(names, &after).map_err(|cycle| {
+        let index = document.get(&path![KEY]).map_or(0, |parts| position(parts, &cycle));
+        let message = format!("{cycle} is after itself, by way of other parts");
+        document.error(&path![KEY, index, AFTER], message, "remove one of them").into()
+    })
+}
+
+/// Returns the parts that a part is after.
+pub(crate) fn after(document: &Node, part: &ServiceName, group: &ServiceName) -> Vec<ServiceName> {
+    let parts = document.get(&path![KEY]).map_or(&[][..], Node::items);
+    let own = parts.iter().filter(|node| text(node, "name").is_some_and(|name| is_called(part, name)));
+    let names = own.filter_map(|node| node.get(&path![AFTER])).flat_map(Node::items);
+    names.filter_map(|node| ServiceName::new(&format!("{group}.{}", node.text()?)).ok()).collect()
+}
+
+/// Lists for each part those that it is after, with errors for what is none.
+fn after_all(
+    document: &Node,
+    group: &ServiceName,
+    names: &[ServiceName],
+    errors: &mut Diagnostics,
+) -> BTreeMap<ServiceName, Vec<ServiceName>> {
+    for (index, part) in document.get(&path![KEY]).map_or(&[][..], Node::items).iter().enumerate() {
+        let Some(list) = part.get(&path![AFTER]) else { continue };
+        let at = path![KEY, index, AFTER];
+        if !matches!(list.value, Value::Array(_)) {
+            errors.0.push(document.error(&at, "a list of parts is expected", "write after = [\"db\"]"));
+        }
+        for (which, other) in list.items().iter().enumerate() {
+            let name = other.text().unwrap_or_default();
+            let known = || names.iter().filter_map(|name| Some(name.split_part()?.1));
+            if text(part, "name") == Some(name) || !known().any(|known| known == name) {
+                let remedy = format!("write the name of another part: {}", known().collect::<Vec<_>>().join(", "));
+                errors.0.push(document.error(&at.join(which), format!("{name:?} is no other part"), remedy));
+            }
+        }
+    }
+    names.iter().map(|name| (name.clone(), after(document, name, group))).collect()
+}
+
+/// Sorts parts so that each follows those that it is after: systemd keeps the order of jobs that are there together.
+///
+/// # Errors
+/// A part that is after itself.
+fn in_order(
+    mut names: Vec<ServiceName>,
+    after: &BTreeMap<ServiceName, Vec<ServiceName>>,
+) -> Result<Vec<ServiceName>, ServiceName> {
+    let mut sorted: Vec<ServiceName> = Vec::new();
+    while let Some(first) = names.first() {
+        let is_free = |name: &ServiceName| after.get(name).is_none_or(|all| all.iter().all(|one| sorted.contains(one)));
+        let next = names.iter().position(is_free).ok_or_else(|| first.clone())?;
+        sorted.push(names.remove(next));
+    }
+    Ok(sorted)
+}
+
+fn position(parts: &Node, name: &ServiceName) -> usize {
+    parts.items().iter().position(|part| text(part, "name").is_some_and(|own| is_called(name, own))).unwrap_or(0)
+}
+
+fn is_called(part: &ServiceName, name: &str) -> bool {
+    part.split_part().is_some_and(|(_, own)| own == name)
+}
+
+fn text<'a>(part: &'a Node, key: &str) -> Option<&'a str> {
+    part.get(&path![key])?.text()
 }
 
 /// Returns the keys of a declaration that have this place.
@@ -81,6 +159,7 @@ pub(crate) fn of_part(document: &Node, part: &str) -> Option<Node> {
     let mut own = document.get(&path![KEY])?.items().iter().find(called)?.clone();
     if let Value::Table(entries) = &mut own.value {
         entries.remove("name");
+        entries.remove(AFTER);
     }
     let mut common = document.clone();
     retain(&mut common, &[], Parts::holds_for_parts);

@@ -18,6 +18,7 @@ use crate::model::{DropIn, File};
 use crate::names::ServiceName;
 use crate::parallel::in_parallel;
 use crate::path;
+use crate::source::part::Group;
 use crate::source::{part, settings};
 
 /// The declaration of one service, with drop-ins and defaults merged, but untyped.
@@ -44,13 +45,6 @@ impl Declared {
     pub(crate) fn declared_as(&self) -> &ServiceName {
         self.group.as_ref().map_or(&self.name, |group| &group.name)
     }
-}
-
-/// The declaration of a group, untyped.
-#[derive(Debug, Clone)]
-pub struct Group {
-    pub(crate) name: ServiceName,
-    pub(crate) document: Node,
 }
 
 /// A value or the errors of each service of a declaration.
@@ -352,7 +346,11 @@ pub(crate) fn written(
             Ok(Written {
                 document: of_part(layout, &location, &document)?,
                 location,
-                group: Some(Group { name: group.name.clone(), document: together.clone() }),
+                group: Some(Group {
+                    name: group.name.clone(),
+                    document: together.clone(),
+                    after: part::after(&document, name, &group.name),
+                }),
                 foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
             })
         };

@@ -5,6 +5,7 @@ use askama::Template;
 use crate::escape::{Raw, Text};
 use crate::layout::Layout;
 use crate::model::{Dependency, Group, Model, Service, Systemd};
+use crate::names::ServiceName;
 use crate::target::systemd::unit::{Argument, Common, Line, conditions, finish};
 use crate::timespan;
 use crate::tree::Tree;
@@ -17,6 +18,8 @@ struct ServiceUnit<'a> {
     group: Option<&'a str>,
     has_routes: bool,
     dependencies: Vec<&'a str>,
+    /// The parts that it starts after.
+    after: Vec<&'a str>,
     requirements: Vec<Line<'a>>,
     conditions: Vec<Line<'a>>,
     program: &'a str,
@@ -54,6 +57,7 @@ fn service_unit(layout: &Layout, service: &Service, systemd: &Systemd) -> String
         group: service.group.as_ref().map(|group| group.name.as_str()),
         has_routes: !service.routes.is_empty(),
         dependencies: names(&service.dependencies),
+        after: service.after.iter().map(ServiceName::as_str).collect(),
         requirements: requirements(systemd),
         conditions: conditions(&service.conditions),
         program: &layout.program(),

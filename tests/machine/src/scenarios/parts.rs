@@ -1,5 +1,7 @@
 //! Several engines in one service: each rolls by its own inputs, and a failed declaration restores all of them.
 
+use std::time::Duration;
+
 use conductor_machine::image::{self, IMAGE};
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
@@ -12,6 +14,8 @@ scenarios!("parts":
     one_that_fails_takes_all_back,
     verbs_of_the_whole_and_of_a_part,
     what_is_not_declared_any_more_stops,
+    a_part_follows_those_that_it_is_after:
+        "a part needs another one that takes its time, at a start, a reload and a boot" => "it starts once that one is ready",
 );
 
 const DIR: &str = "/root/mall";
@@ -266,4 +270,44 @@ fn what_is_not_declared_any_more_stops(m: &mut Machine) {
     assert_eq!(m.prop("mall.service", "ActiveState"), "inactive");
     assert_eq!(m.run("pgrep --exact app || true"), "");
     assert_eq!(m.run("find /run/conductor /var/lib/conductor -name 'mall*'"), "");
+}
+
+/// A web server that is declared before the database that it needs; both write down when they are there.
+const ORDERED: &str = r#"config = { SHARED = "1" }
+[health]
+http = "/healthz"
+[systemd.service]
+StateDirectory = "mall"
+
+[[part]]
+name = "web"
+after = ["db"]
+exec = { command = ["./app"] }
+hooks = { pre_start = ["sh", "-c", "echo web starts >>$STATE_DIRECTORY/order"] }
+
+[[part]]
+name = "db"
+exec = { command = ["./app", "--start-delay", "1s"] }
+hooks = { post_start = ["sh", "-c", "echo db is ready >>$STATE_DIRECTORY/order"] }
+"#;
+
+fn a_part_follows_those_that_it_is_after(m: &mut Machine) {
+    m.write(&format!("{DIR}/service.toml"), ORDERED);
+    m.copy_app(&format!("{DIR}/app"));
+    let order = |m: &Machine| m.run("cat /var/lib/private/mall/order; rm /var/lib/private/mall/order");
+    let expected = "db is ready\nweb starts\n";
+    declare(m);
+    assert_eq!(order(m), expected);
+    m.write(&format!("{DIR}/service.toml"), &ORDERED.replace("SHARED = \"1\"", "SHARED = \"2\""));
+    declare(m);
+    assert_eq!(order(m), expected, "when both roll");
+    for verbs in ["systemctl restart mall", "systemctl stop mall; systemctl start mall"] {
+        m.run(verbs);
+        assert_eq!(order(m), expected, "{verbs}");
+    }
+    m.poweroff(Duration::from_secs(20));
+    m.power_on();
+    assert_eq!(order(m), expected, "at boot");
+    let plan = m.run(&format!("sed -i '/^after/d' {DECLARED}/service.toml; conductor plan mall"));
+    assert!(plan.contains("part.after"), "{plan}");
 }
