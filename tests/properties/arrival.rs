@@ -40,7 +40,8 @@ fn unspecified_all(values: Vec<String>) -> Vec<String> {
 pub(crate) fn arrived(place: &str, compiled: &Seen) -> Option<Vec<String>> {
     Some(match place {
         "argument" => arguments(compiled, "ExecStart", 0, 1),
-        "pre_start" => arguments(compiled, "ExecStartPre", 0, LIMIT + 1),
+        // Conductor's own command comes first.
+        "pre_start" => arguments(compiled, "ExecStartPre", 1, LIMIT + 1),
         "post_start" => arguments(compiled, "ExecStartPost", 1, LIMIT + 1),
         "program" => vec![arguments(compiled, "ExecStartPost", 1, LIMIT).swap_remove(0).split_off(1)],
         "word" => vec![arguments(compiled, "ExecStop", 0, LIMIT).swap_remove(0)],
@@ -66,7 +67,8 @@ pub(crate) fn arrived(place: &str, compiled: &Seen) -> Option<Vec<String>> {
         }
         // In systemd's own syntax, and handed on as they are; white space around them has no meaning.
         "identifier" => values(compiled, "SyslogIdentifier"),
-        "writable" => values(compiled, "ReadWritePaths"),
+        // The first is the directory of the deployment.
+        "writable" => values(compiled, "ReadWritePaths").split_off(1),
         _ => return None,
     })
 }

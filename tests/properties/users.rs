@@ -45,7 +45,7 @@ proptest! {
         let socket = layout.sockets(&name, &compiled.id).join(INSTANCE);
         let environment: Vec<String> =
             values(compiled, "Environment").iter().flat_map(|line| words(&expanded(line))).collect();
-        for (variable, path) in [("SERVICE", &files), ("DEPLOYMENT", &deployment)] {
+        for (variable, path) in [("SERVICE", &files), ("DEPLOYMENT", &deployment.join("own"))] {
             let assignment = format!("CONDUCTOR_{variable}_DIR={path}");
             prop_assert!(environment.contains(&assignment), "{} in {:?}", assignment, environment);
         }
