@@ -194,6 +194,7 @@ pub enum ListenKind {
     Activation,
     Unix,
     Tcp,
+    None,
 }
 
 /// `[[port]]`
@@ -213,6 +214,7 @@ pub(crate) struct Health {
     pub(crate) tcp: Option<bool>,
     pub(crate) exec: Option<Vec<String>>,
     pub(crate) notify: Option<bool>,
+    pub(crate) start: Option<TimeSpan>,
     pub(crate) status: Option<Vec<u16>>,
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,

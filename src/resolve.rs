@@ -135,27 +135,33 @@ impl Resolver<'_> {
             systemd,
         } = declaration;
         let name = self.declared.name.clone();
-        let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
-        let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, slots);
         let systemd = self.systemd(systemd, install);
         let process = self.process(config, exec, container, pod);
         self.links(&process, &systemd);
+        let listen = self.listen(listen, &process);
+        if !listen.has_callers() {
+            self.no_callers(slots.is_some(), &route, &port);
+        }
+        let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
+        let most = if listen.has_callers() { slots } else { MAX_SLOTS };
+        let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, most);
+        let deploy = self.deploy(deploy);
         let service = Service {
             description: self.description(description, &name),
             concurrency,
-            slots,
+            slots: if listen.has_callers() { slots } else { 0 },
             display: self.display(display, &process.environment),
-            listen: self.listen(listen, &process),
-            health: self.health(health, &process.engine),
+            health: self.health(health, &listen, &process.engine, deploy.health_timeout),
             routes: self.routes(route),
             ports: self.ports(port),
-            deploy: self.deploy(deploy),
+            deploy,
             hooks: self.hooks(hooks, &process.engine),
+            listen,
+            process,
             commands: self.commands(commands),
             dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
             resources: self.resources(resources),
-            process,
             files: self.declared.files.clone(),
             source: self.declared.source.clone(),
             name,
@@ -166,6 +172,16 @@ impl Resolver<'_> {
         self.start_limit(&systemd);
         self.references(&service, &systemd);
         Model { service, systemd }
+    }
+
+    /// Refuses what leads callers to a service that listens nowhere.
+    fn no_callers(&mut self, has_slots: bool, routes: &[declaration::Route], ports: &[declaration::Port]) {
+        let routes = (0..routes.len()).map(|index| path!["route", index]);
+        let ports = (0..ports.len()).map(|index| path!["port", index]);
+        for at in routes.chain(ports).chain(has_slots.then(|| path!["slots"])) {
+            let remedy = "remove it, or the type = \"none\" in [listen]";
+            self.key_error(&at, "the service listens nowhere", remedy);
+        }
     }
 
     /// Refuses a `RuntimeDirectory=` beside a socket that the process binds. The directory is kept when a deployment

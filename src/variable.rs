@@ -52,6 +52,7 @@ pub(crate) fn is_known(name: &str) -> bool {
 pub(crate) fn remedy(name: &str) -> Option<&'static str> {
     Some(match name {
         "PORT" => "write type = \"tcp\" in [listen]",
+        "CONDUCTOR_SOCKET" => "remove the type = \"none\" in [listen]",
         "POD_NAME" => "remove it, because there is no pod",
         "POD_IP_ADDRESS" => "read $POD_IP_ADDRESS in hooks, because the address is known once the pod runs",
         CREDENTIALS => "add credentials = { … }",
@@ -91,15 +92,18 @@ pub(crate) fn own(
     let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
     let below = if in_its_own { ".d/socket" } else { "" };
     let own_dir = own_dir(service);
-    BTreeMap::from([
+    let mut own = BTreeMap::from([
         ("CONDUCTOR_SERVICE", name.to_string()),
         ("CONDUCTOR_SERVICE_DIR", path(layout.files(name, id))),
         ("CONDUCTOR_GENERATION", id.to_string()),
         ("CONDUCTOR_DEPLOYMENT_DIR", format!("{}/{deployment}{own_dir}", path(layout.deployments()))),
         ("CONDUCTOR_DEPLOYMENT", deployment),
         ("CONDUCTOR_INSTANCE", instance.to_owned()),
-        ("CONDUCTOR_SOCKET", format!("{sockets}/{instance}{below}")),
-    ])
+    ]);
+    if service.listen.has_callers() {
+        own.insert("CONDUCTOR_SOCKET", format!("{sockets}/{instance}{below}"));
+    }
+    own
 }
 
 /// What a variable stands for in the environment of a service's processes.
@@ -130,6 +134,7 @@ pub(crate) fn meaning(service: &Service, systemd: &Systemd, scope: Scope, name: 
         "POD_NAME" if matches!(process.engine, Engine::Pod(_)) => Some(Meaning::Own("CONDUCTOR_DEPLOYMENT")),
         CREDENTIALS if process.has_credentials() => Some(Meaning::Unit("%d".to_owned())),
         HOME => home(service, systemd, scope),
+        "CONDUCTOR_SOCKET" if !service.listen.has_callers() => None,
         _ => VARIABLES.iter().find(|own| **own == name && own.starts_with("CONDUCTOR_")).map(|own| Meaning::Own(own)),
     }
 }

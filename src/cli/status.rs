@@ -165,6 +165,7 @@ fn health(service: &Service) -> String {
         Check::Probes => "probes".to_owned(),
         Check::Exec { command } | Check::Inside { command, .. } => command.0.first().cloned().unwrap_or_default(),
         Check::Notify => "notifies".to_owned(),
+        Check::Start { .. } => "runs".to_owned(),
     }
 }
 
@@ -192,7 +193,7 @@ fn print(page: &Page, is_complete: bool) {
             row.state.clone(),
             row.generation.clone().unwrap_or_else(|| "-".to_owned()),
             format!("{}/{}", row.ready, row.concurrency),
-            format!("{}/{}", row.held, row.slots),
+            if row.slots == 0 { "-".to_owned() } else { format!("{}/{}", row.held, row.slots) },
             row.health.clone(),
             row.memory.map_or_else(|| "-".to_owned(), bytes),
             row.cpu.map_or_else(|| "-".to_owned(), |nanoseconds| span(Duration::from_nanos(nanoseconds))),

@@ -21,6 +21,8 @@ pub(crate) const ENDPOINT: &str = "CONDUCTOR_ENDPOINT";
 pub(crate) enum Endpoint {
     Unix(Utf8PathBuf),
     Tcp(SocketAddr),
+    /// A worker has no callers, and a command that checks health connects by itself.
+    Nowhere,
 }
 
 impl fmt::Display for Endpoint {
@@ -28,6 +30,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => out.write_str(path.as_str()),
             Self::Tcp(address) => address.fmt(out),
+            Self::Nowhere => out.write_str("nowhere"),
         }
     }
 }
@@ -55,6 +58,7 @@ impl Endpoint {
             ListenKind::Unix => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
             ListenKind::Activation if listen.is_bridged() => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
             ListenKind::Activation => Ok(Self::Unix(layout.at(&deployment.socket(layout)))),
+            ListenKind::None => Ok(Self::Nowhere),
         }
     }
 }

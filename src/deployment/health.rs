@@ -25,6 +25,7 @@ use crate::deployment::health::http::Wanted;
 use crate::engine::podman::host;
 use crate::model::Check;
 use crate::model::Health;
+use crate::timespan;
 
 /// The pause after the first attempt, which doubles up to the check's interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -174,7 +175,10 @@ impl Gate<'_> {
 
     async fn attempt(&mut self) -> Answer {
         self.attempts += 1;
-        let limit = self.health.timeout.min(self.remaining());
+        let limit = match self.health.check {
+            Check::Start { .. } => self.remaining(),
+            _ => self.health.timeout.min(self.remaining()),
+        };
         match timeout(limit, ask(&self.health.check, self.endpoint)).await {
             Ok(answer) => answer,
             // The deadline ended this attempt, so that the previous answer says more.
@@ -206,6 +210,7 @@ pub(crate) fn named(check: &Check) -> String {
         Check::Exec { command } | Check::Inside { command, .. } => command.to_string(),
         Check::Probes => "the probes of the pod's file".into(),
         Check::Notify => "READY=1 by sd_notify".into(),
+        Check::Start { time } => format!("runs for {}", timespan::format(*time)),
     }
 }
 
@@ -221,6 +226,10 @@ async fn ask(check: &Check, endpoint: &Endpoint) -> Answer {
         Check::Inside { container, command } => exec::execute(&host::in_container(container, &command.0)).await,
         // systemd runs ExecStartPost= only after the process has sent READY=1, systemd.service(5).
         Check::Notify => Ok("READY=1".into()),
+        Check::Start { time } => {
+            sleep(*time).await;
+            Ok(format!("it has run for {}", timespan::format(*time)))
+        }
     }
 }
 

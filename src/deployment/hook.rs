@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::live;
 use crate::log::note;
-use crate::model::{Check, Engine, Health, ListenKind, Service};
+use crate::model::{Check, Engine, Health, ListenKind, START_TIME, Service};
 use crate::names::Deployment;
 use crate::systemd::{self, Manager};
 
@@ -99,9 +99,8 @@ pub(crate) fn start(
 /// # Errors
 /// If the deployment is not healthy within `timeout`, with the check's last answer.
 pub(crate) fn check(deployment: &Deployment, health: &Health, timeout: Duration, main_pid: Option<u32>) -> Result<()> {
-    let nowhere = Endpoint::Unix(Utf8PathBuf::new()); // a command connects by itself
     // A port that somebody else holds shows when it is looked at for the last time.
-    let outcome = health::wait(health, nowhere, main_pid, Instant::now() + timeout, &|| None);
+    let outcome = health::wait(health, Endpoint::Nowhere, main_pid, Instant::now() + timeout, &|| None);
     outcome.map(drop).map_err(|failed| Error(format!("{} is not healthy: {failed}", deployment.unit())))
 }
 
@@ -137,7 +136,11 @@ fn checks(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<V
         _ => Vec::new(),
     };
     if probes.is_empty() {
-        return Ok(vec![(model.health.clone(), own)]);
+        let check = match &model.health.check {
+            Check::Probes if !model.listen.has_callers() => Check::Start { time: START_TIME },
+            check => check.clone(),
+        };
+        return Ok(vec![(Health { check, ..model.health.clone() }, own)]);
     }
     let with_endpoint = |probe: Readiness| {
         let Some(port) = probe.port else { return Ok((probe.health, own.clone())) };
@@ -279,7 +282,8 @@ pub(crate) fn stop(
             slot::withdraw(layout, deployment)?;
         }
     }
-    match drain::wait(&layout.at(&bound_name(layout, deployment)), network.as_deref(), deadline) {
+    let Some(bound) = bound_name(layout, deployment) else { return Ok(()) };
+    match drain::wait(&layout.at(&bound), network.as_deref(), deadline) {
         Ok(()) => Ok(()),
         Err(DrainError::TimedOut { left }) => {
             note!("{}: stopping although {left} after {timeout:?}", deployment.unit());
@@ -318,11 +322,13 @@ pub(crate) fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration,
     Err(Error(format!("could not run timeout(1): {error}")))
 }
 
-/// Returns the name that bind(2) got for the socket that callers reach: the kernel lists sockets by it.
-fn bound_name(layout: &Layout, deployment: &Deployment) -> Utf8PathBuf {
+/// Returns the name that bind(2) got for the socket that callers reach: the kernel lists sockets by it. None if there are
+/// no callers.
+fn bound_name(layout: &Layout, deployment: &Deployment) -> Option<Utf8PathBuf> {
     match deployment::model(layout, deployment) {
-        Ok(model) if !model.listen.has_socket() => deployment.own_socket(layout),
-        _ => deployment.socket(layout),
+        Ok(model) if !model.listen.has_callers() => None,
+        Ok(model) if !model.listen.has_socket() => Some(deployment.own_socket(layout)),
+        _ => Some(deployment.socket(layout)),
     }
 }
 

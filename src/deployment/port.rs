@@ -112,6 +112,7 @@ pub(crate) fn elsewhere(layout: &Layout, deployment: &Deployment, model: &Servic
         ListenKind::Activation => "the socket that systemd passes",
         ListenKind::Unix => "$CONDUCTOR_SOCKET",
         ListenKind::Tcp => "$PORT",
+        ListenKind::None => return Ok(None),
     };
     Ok(Some(format!("it listens on {}, and not on {wanted}", found.join(" and "))))
 }
@@ -146,7 +147,7 @@ fn address(layout: &Layout, deployment: &Deployment, model: &Service) -> io::Res
     }
     Ok(match Endpoint::of(layout, deployment, &model.listen)? {
         Endpoint::Tcp(address) => Some(address),
-        Endpoint::Unix(_) => None,
+        Endpoint::Unix(_) | Endpoint::Nowhere => None,
     })
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let _guard = model.binds_port().then(|| atomic::lock(&layout.at(&layout.ports()))).transpose()?;
     match (model.listen.kind, engine) {
         // systemd creates the directory of a command's socket.
-        (ListenKind::Activation, _) | (ListenKind::Unix, Engine::Exec { .. }) => {}
+        (ListenKind::Activation | ListenKind::None, _) | (ListenKind::Unix, Engine::Exec { .. }) => {}
         (ListenKind::Unix, _) => create_socket_dir(layout, deployment)?,
         (ListenKind::Tcp, Engine::Exec { .. }) => {
             // Unless the last cleanup was killed there is none.

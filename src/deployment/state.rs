@@ -113,7 +113,8 @@ impl Runtime {
         main_pid: Option<u32>,
     ) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let endpoint = Endpoint::of(layout, deployment, listen).ok().map(|endpoint| endpoint.to_string());
+        let endpoint = Endpoint::of(layout, deployment, listen).ok().filter(|endpoint| *endpoint != Endpoint::Nowhere);
+        let endpoint = endpoint.map(|endpoint| endpoint.to_string());
         Self { state: State::Starting, endpoint, network, main_pid, started_at, took: None }
     }
 }

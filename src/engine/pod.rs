@@ -232,7 +232,7 @@ impl Setting<'_> {
         ]);
         match (self.model.listen.kind, self.pod.port) {
             (ListenKind::Tcp, Some(port)) => drop(own.insert("PORT".to_owned(), port.to_string())),
-            (ListenKind::Tcp, None) | (ListenKind::Activation, _) => {}
+            (ListenKind::Tcp, None) | (ListenKind::Activation | ListenKind::None, _) => {}
             (ListenKind::Unix, _) => {
                 let socket = self.deployment.own_socket(self.layout);
                 own.insert("CONDUCTOR_SOCKET".to_owned(), socket.to_string());

@@ -16,7 +16,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "tcp",
         kind: Kind::True,
-        default: Default::Varies("true", "with another check, or probes of a pod, none"),
+        default: Default::Varies("true", "with another check, probes of a pod, or `listen.type = \"none\"`, none"),
         example: "true",
         meaning: "The deployment is ready when its process accepts a connection.",
         ..ROLLS
@@ -36,6 +36,14 @@ pub(crate) const KEYS: &[Key] = &[
         example: "true",
         meaning: "The deployment is ready when its process sends `READY=1`, sd_notify(3); conductor attempts nothing.",
         systemd: "`Type=notify`",
+        ..ROLLS
+    },
+    Key {
+        name: "start",
+        kind: Kind::TimeSpan,
+        default: Default::Varies("none", "with `listen.type = \"none\"` and no other check `\"1s\"`"),
+        example: "\"5s\"",
+        meaning: "The deployment is ready when its main process has run for this time.",
         ..ROLLS
     },
     Key {

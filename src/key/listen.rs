@@ -9,6 +9,7 @@ pub(crate) const KEYS: &[Key] = &[
             ("activation", "systemd passes the listening socket, sd_listen_fds(3)."),
             ("unix", "The process binds `$CONDUCTOR_SOCKET`."),
             ("tcp", "The process binds `$PORT`."),
+            ("none", "The process listens nowhere: a worker."),
         ]),
         default: Default::Varies("\"activation\"", "for containers and pods `\"tcp\"`"),
         example: "\"unix\"",

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::command::Command;
 
+/// The time for which the process of a worker has to run, unless another check is declared.
+pub(crate) const START_TIME: Duration = Duration::from_secs(1);
+
 /// A check, and how often it is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
@@ -44,4 +47,6 @@ pub(crate) enum Check {
     Probes,
     /// The process sends READY=1, sd_notify(3).
     Notify,
+    /// The main process has run for this time.
+    Start { time: Duration },
 }

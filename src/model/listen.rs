@@ -19,6 +19,11 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// Returns whether the process has callers.
+    pub(crate) fn has_callers(&self) -> bool {
+        self.kind != ListenKind::None
+    }
+
     /// Returns whether a bridge connects callers to the deployment: it takes no unix socket, or it does not run all the
     /// time.
     pub(crate) fn is_bridged(&self) -> bool {

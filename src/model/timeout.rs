@@ -19,9 +19,7 @@ impl Service {
         let Hooks { pre_start, post_start, .. } = &self.hooks;
         let health = match self.health.check {
             Check::Notify => self.deploy.health_timeout,
-            Check::Http { .. } | Check::Tcp | Check::Exec { .. } | Check::Inside { .. } | Check::Probes => {
-                self.deploy.health_timeout + MARGIN
-            }
+            _ => self.deploy.health_timeout + MARGIN,
         };
         [pre_start, post_start].into_iter().flatten().map(hook_limit).fold(health, Duration::max)
     }

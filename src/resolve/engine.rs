@@ -358,6 +358,10 @@ impl Resolver<'_> {
             let remedy = "remove PORT from config and environment, and listen on $PORT";
             self.key_error(&path!["listen"], "with type = \"tcp\" conductor sets PORT", remedy);
         }
+        if kind == ListenKind::None && idle_timeout.is_some() {
+            let remedy = "remove it: what has no callers is not woken by one";
+            self.key_error(&path!["listen", "idle_timeout"], "the service listens nowhere", remedy);
+        }
         Listen { kind, idle_timeout }
     }
 

@@ -3,24 +3,39 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::declaration::TimeSpan;
 use crate::document::Path;
-use crate::model::{Check, Command, Engine, Health};
+use crate::model::{Check, Command, Engine, Health, Listen, START_TIME};
 use crate::resolve::Resolver;
 use crate::resolve::request::{Mistake, mistake_of_name, mistake_of_path, mistake_of_value};
 use crate::{declaration, path};
 
 impl Resolver<'_> {
-    /// Resolves `[health]`.
-    pub(crate) fn health(&mut self, health: declaration::Health, engine: &Engine) -> Health {
-        let declaration::Health { http, tcp, exec, notify, status, headers, body, interval, timeout, retries } = health;
+    /// Resolves `[health]`. A deployment has `limit` to become healthy.
+    pub(crate) fn health(
+        &mut self,
+        health: declaration::Health,
+        listen: &Listen,
+        engine: &Engine,
+        limit: Duration,
+    ) -> Health {
+        let declaration::Health { http, tcp, exec, notify, start, status, headers, body, interval, timeout, retries } =
+            health;
         let at = path!["health"];
-        let given = [http.is_some(), tcp.is_some(), exec.is_some(), notify.is_some()];
+        let given = [http.is_some(), tcp.is_some(), exec.is_some(), notify.is_some(), start.is_some()];
         if given.into_iter().filter(|given| *given).count() > 1 {
-            self.key_error(&at, "more than one check", "keep one of http, tcp, exec and notify");
+            self.key_error(&at, "more than one check", "keep one of http, tcp, exec, notify and start");
+        }
+        for (key, _) in [("http", http.is_some()), ("tcp", tcp.is_some())].into_iter().filter(|(_, given)| *given) {
+            if !listen.has_callers() {
+                let remedy = "write exec = [\"./check\"], notify = true or start = \"1s\", or remove it";
+                self.key_error(&at.join(key), "the service listens nowhere", remedy);
+            }
         }
         for (key, value) in [("tcp", tcp), ("notify", notify)] {
             if value == Some(false) {
-                let remedy = "remove it: a service without a check has tcp = true";
+                let remedy =
+                    "remove it: a service without a check has tcp = true, and one that listens nowhere start = \"1s\"";
                 self.error(&at.join(key), "a check cannot be switched off", remedy);
             }
         }
@@ -31,13 +46,12 @@ impl Resolver<'_> {
         }
         let of_attempts =
             [("interval", interval.is_some()), ("timeout", timeout.is_some()), ("retries", retries.is_some())];
-        for (key, _) in of_attempts.into_iter().filter(|(_, given)| *given && notify == Some(true)) {
-            let remedy = "remove it; health_timeout in [deploy] limits how long the process may take";
-            self.key_error(
-                &at.join(key),
-                "with notify there are no attempts: the process reports when it is ready",
-                remedy,
-            );
+        let without = [("notify", notify == Some(true)), ("start", start.is_some())];
+        if let Some((check, _)) = without.into_iter().find(|(_, given)| *given) {
+            for (key, _) in of_attempts.into_iter().filter(|(_, given)| *given) {
+                let remedy = "remove it; health_timeout in [deploy] limits how long the process may take";
+                self.key_error(&at.join(key), format!("with {check} there are no attempts"), remedy);
+            }
         }
         if retries == Some(0) {
             self.error(&at.join("retries"), "0 is too small", "write 1 or more, or remove it for no limit");
@@ -57,7 +71,10 @@ impl Resolver<'_> {
                 Check::Exec { command: command.unwrap_or(Command(Vec::new())) }
             }
             (None, None) if notify.is_some() => Check::Notify,
-            (None, None) if tcp.is_none() && matches!(engine, Engine::Pod(_)) => Check::Probes,
+            (None, None) if start.is_none() && tcp.is_none() && matches!(engine, Engine::Pod(_)) => Check::Probes,
+            (None, None) if start.is_some() || !listen.has_callers() => {
+                Check::Start { time: self.start_time(&at.join("start"), start, limit) }
+            }
             (None, None) => Check::Tcp,
         };
         Health {
@@ -66,6 +83,16 @@ impl Resolver<'_> {
             timeout: self.span(&at.join("timeout"), timeout, Duration::from_secs(30)),
             retries,
         }
+    }
+
+    /// Resolves the time that the main process has to run for.
+    fn start_time(&mut self, at: &Path, start: Option<TimeSpan>, limit: Duration) -> Duration {
+        let time = self.span(at, start, START_TIME);
+        if time >= limit {
+            let remedy = "write a shorter time, or a longer health_timeout in [deploy]";
+            self.error(at, "a deployment has no more time than health_timeout to become healthy", remedy);
+        }
+        time
     }
 
     fn statuses(&mut self, at: &Path, status: Vec<u16>) -> Vec<u16> {

@@ -332,6 +332,7 @@ impl Inputs {
             }
             Check::Notify => self.key(path!["health", "notify"], &true),
             Check::Tcp => self.key(path!["health", "tcp"], &true),
+            Check::Start { time } => self.key(path!["health", "start"], &timespan::format(*time)),
             Check::Exec { command } | Check::Inside { command, .. } => self.key(path!["health", "exec"], command),
             Check::Probes => {}
         }

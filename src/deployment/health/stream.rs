@@ -26,6 +26,7 @@ impl Stream {
             // The service's user may have put a link there, to a socket that only root can connect to.
             Endpoint::Unix(path) => UnixStream::connect(Inode::socket(path)?.path()).await.map(Self::Unix),
             Endpoint::Tcp(address) => TcpStream::connect(address).await.map(Self::Tcp),
+            Endpoint::Nowhere => Err(io::ErrorKind::AddrNotAvailable.into()),
         }
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn render(layout: &Layout, service: &Service, id: &GenerationId, tree
         // What a process has bound itself may rest, and get a name of root's.
         ListenKind::Unix if waits => Some(format!("{sockets}/%i.bound")),
         ListenKind::Unix | ListenKind::Activation => Some(format!("{sockets}/%i.d/socket")),
+        ListenKind::None => return,
     };
     let environment = (service.listen.kind == ListenKind::Tcp).then(|| format!("{deployments}%i/environment"));
     let mut relay = match idle {

@@ -41,7 +41,8 @@ struct DeploymentUnit<'a> {
     deployment_dir: String,
     /// The directory of the service's user, which its sandbox lets it write to.
     own_dir: Option<String>,
-    socket: String,
+    /// None: it has no callers.
+    socket: Option<String>,
     credentials: Vec<Line<'a>>,
     /// Some of its commands are the declaration's own, and not conductor's or podman's.
     runs_declared: bool,
@@ -89,6 +90,7 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
     // What stands behind another socket, or binds its own, has it in a directory of its own.
     let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
     let socket = if in_its_own { format!("{socket}.d/socket") } else { socket };
+    let socket = service.listen.has_callers().then_some(socket);
     let working_dir = names.working_dir();
     let mut user = user_lines(layout.scope, &process.user);
     user.extend(own_files_lines(layout.scope, process, &layout.histories(), Some(files.as_path())));
@@ -190,7 +192,7 @@ fn socket_units(service: &Service, id: &GenerationId) -> Vec<String> {
     match (service.listen.kind, service.listen.idle_timeout) {
         (ListenKind::Activation, Some(_)) => vec![format!("{}%i.socket", service.name.inner_template(id))],
         // Callers' own socket stays when the process rests.
-        (_, Some(_)) | (ListenKind::Unix, None) => Vec::new(),
+        (_, Some(_)) | (ListenKind::Unix | ListenKind::None, None) => Vec::new(),
         (ListenKind::Activation | ListenKind::Tcp, None) => vec![format!("{}%i.socket", service.name.template(id))],
     }
 }

@@ -157,7 +157,7 @@ fn container(names: &Names, container: &Container) -> Vec<String> {
         words.push(format!("--env-file={deployments}%i/{VARIABLE_NAMES}"));
     }
     match service.listen.kind {
-        ListenKind::Activation => {}
+        ListenKind::Activation | ListenKind::None => {}
         ListenKind::Tcp => words.push("--env=PORT".to_owned()),
         ListenKind::Unix => {
             words.push(format!("--env=CONDUCTOR_SOCKET --volume={sockets}/%i.d:{sockets}/%i.d"));
