@@ -41,7 +41,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "start",
         kind: Kind::TimeSpan,
-        default: Default::Varies("none", "with `listen.type = \"none\"` and no other check `\"1s\"`"),
+        default: Default::Words("none; with `listen.type = \"none\"` and no other check `\"1s\"`"),
         example: "\"5s\"",
         meaning: "The deployment is ready when its main process has run for this time.",
         ..ROLLS

@@ -141,7 +141,9 @@ fn of_listener(service: &Service, why: &str) -> Option<String> {
     match service.listen.kind {
         ListenKind::Activation if service.process.engine.has_own_network() => None,
         ListenKind::Activation if is_elsewhere || is_silent && why.contains("did not pass within") => {
-            Some("if it binds a port itself, write type = \"tcp\" in [listen] and let it listen on $PORT".to_owned())
+            let help = "if it binds a port itself, write type = \"tcp\" in [listen] and let it listen on $PORT; if nobody \
+                        connects to it, write type = \"none\"";
+            Some(help.to_owned())
         }
         ListenKind::Tcp if is_elsewhere => {
             Some("let it listen on the port that the variable PORT names, and do not set PORT".to_owned())

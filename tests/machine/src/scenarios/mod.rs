@@ -49,6 +49,7 @@ mod upgrade;
 mod user;
 mod verbs;
 mod watch;
+mod workers;
 mod written;
 
 use crate::scenario::Scenario;
@@ -115,6 +116,7 @@ const ALL: &[&[Scenario]] = &[
     functions::containers::SCENARIOS,
     functions::examples::SCENARIOS,
     package::SCENARIOS,
+    workers::SCENARIOS,
     written::SCENARIOS,
     newcomer::SCENARIOS,
     manual::SCENARIOS,
