@@ -174,10 +174,13 @@ impl Gate<'_> {
     }
 
     async fn attempt(&mut self) -> Answer {
-        self.attempts += 1;
         let limit = match self.health.check {
+            // Nothing is asked: the wait ends with the process.
             Check::Start { .. } => self.remaining(),
-            _ => self.health.timeout.min(self.remaining()),
+            _ => {
+                self.attempts += 1;
+                self.health.timeout.min(self.remaining())
+            }
         };
         match timeout(limit, ask(&self.health.check, self.endpoint)).await {
             Ok(answer) => answer,

@@ -22,7 +22,7 @@ def end(*_):
     global ended
     ended = True
 signal.signal(signal.SIGTERM, end)
-log = open("/run/work/log", "a", buffering=1)
+log = open("/var/work/log", "a", buffering=1)
 piece = 0
 while not ended:
     piece += 1
@@ -34,11 +34,11 @@ log.write(f"{os.environ['MARK']} is done\n")
 
 /// Writes /root/queue with a worker and what else is declared.
 fn write(m: &Machine, mark: &str, more: &str) {
-    m.run("mkdir -p /run/work; chmod 777 /run/work; touch /run/work/log; chmod 666 /run/work/log");
+    m.run("mkdir -p /var/work; chmod 777 /var/work; touch /var/work/log; chmod 666 /var/work/log");
     m.write_executable("/root/queue/worker.py", WORKER);
     let text = format!(
         "[exec]\ncommand = [\"./worker.py\"]\nenvironment = {{ MARK = \"{mark}\" }}\n[listen]\ntype = \"none\"\n\
-         [systemd.service]\nReadWritePaths = \"/run/work\"\n{more}"
+         [systemd.service]\nReadWritePaths = \"/var/work\"\n{more}"
     );
     m.write("/root/queue/service.toml", &text);
 }
@@ -49,21 +49,31 @@ fn declare(m: &Machine) -> String {
 
 /// The lines of the work's log that hold a text.
 fn count(m: &Machine, text: &str) -> usize {
-    m.read("/run/work/log").lines().filter(|line| line.contains(text)).count()
+    m.read("/var/work/log").lines().filter(|line| line.contains(text)).count()
 }
 
 /// Every piece that a worker has begun has ended, and it was told to stop.
 #[track_caller]
 fn ended_in_order(m: &Machine, mark: &str) {
-    assert_eq!(count(m, &format!("{mark} begins")), count(m, &format!("{mark} ends")), "{}", m.read("/run/work/log"));
-    assert!(count(m, &format!("{mark} is done")) > 0, "{}", m.read("/run/work/log"));
+    assert_eq!(count(m, &format!("{mark} begins")), count(m, &format!("{mark} ends")), "{}", m.read("/var/work/log"));
+    assert!(count(m, &format!("{mark} is done")) > 0, "{}", m.read("/var/work/log"));
+}
+
+/// The new one worked before the old one ended.
+#[track_caller]
+fn in_turn(m: &Machine, new: &str, old: &str) {
+    let log = m.read("/var/work/log");
+    let at = |text| log.find(text).unwrap_or_else(|| panic!("{text}: {log}"));
+    assert!(at(new) < at(old), "{log}");
 }
 
 #[track_caller]
 fn nothing_listens(m: &Machine) {
     assert_eq!(m.run("systemctl list-units --all --plain --no-legend 'queue-*.socket' 'queue*_bridge*'"), "");
     assert_eq!(m.run("ls /run/conductor/slots/queue 2>/dev/null || true"), "");
-    let environment = m.run("tr '\\0' '\\n' <\"/proc/$(systemctl show --value --property=MainPID 'queue-*@1.service' | head -n1)/environ\"");
+    let environment = m.run(
+        "tr '\\0' '\\n' <\"/proc/$(systemctl show --value --property=MainPID 'queue-*@1.service' | head -n1)/environ\"",
+    );
     assert!(environment.contains("CONDUCTOR_INSTANCE=1"), "{environment}");
     for name in ["CONDUCTOR_SOCKET=", "PORT=", "LISTEN_FDS="] {
         assert!(!environment.contains(name), "{environment}");
@@ -79,12 +89,10 @@ fn rolls_and_ends_its_work(m: &mut Machine) {
     write(m, "two", "");
     declare(m);
     ended_in_order(m, "one");
-    // The new one worked before the old one ended.
-    let log = m.read("/run/work/log");
-    assert!(log.find("two begins").unwrap() < log.find("one is done").unwrap(), "{log}");
+    in_turn(m, "two begins", "one is done");
     m.run("conductor service scale queue 3");
     assert_eq!(m.run("systemctl list-units --plain --no-legend 'queue-*@*.service' | wc -l").trim(), "3");
-    m.run("conductor service restart queue; conductor service rollback queue --yes");
+    m.run("conductor service restart queue; conductor service rollback queue");
     m.run("systemctl kill --signal=KILL 'queue-*@2.service'");
     m.until("it is restarted", std::time::Duration::from_secs(20), || m.run("conductor status queue").contains("3/3"));
     m.reboot();
@@ -92,7 +100,10 @@ fn rolls_and_ends_its_work(m: &mut Machine) {
     m.run("conductor service stop queue; conductor service start queue");
     nothing_listens(m);
     m.run("conductor service rm queue");
-    assert_eq!(m.run("systemctl list-units --all --plain --no-legend 'queue*'; ls -d /run/conductor/*/queue* || true"), "");
+    assert_eq!(
+        m.run("systemctl list-units --all --plain --no-legend 'queue*'; ls -d /run/conductor/*/queue* || true"),
+        ""
+    );
     for (more, told) in [
         ("[[route]]\nhost = [\"a.localhost\"]\n", "the service listens nowhere"),
         ("[[port]]\nlisten = \"5555\"\n", "the service listens nowhere"),
@@ -106,12 +117,12 @@ fn rolls_and_ends_its_work(m: &mut Machine) {
 }
 
 fn ready_by_each_check(m: &mut Machine) {
-    write(m, "exec", "[health]\nexec = [\"sh\", \"-c\", \"grep -q 'exec ends 3' /run/work/log\"]\n");
+    write(m, "exec", "[health]\nexec = [\"sh\", \"-c\", \"grep -q 'exec ends 3' /var/work/log\"]\n");
     declare(m);
     assert!(count(m, "exec ends") >= 3);
     write(m, "start", "[health]\nstart = \"2s\"\n");
     declare(m);
-    assert!(count(m, "start ends") >= 8, "{}", m.read("/run/work/log"));
+    assert!(count(m, "start ends") >= 8, "{}", m.read("/var/work/log"));
     ended_in_order(m, "exec");
     write(m, "notify", "[health]\nnotify = true\n[deploy]\nhealth_timeout = \"10s\"\n");
     m.run("sed -i 's/^piece = 0/piece = 0; time.sleep(1.5); os.system(\"systemd-notify --ready\")/' /root/queue/worker.py");
@@ -128,23 +139,27 @@ fn broken_worker(m: &mut Machine) {
     let before = count(m, "good");
     let refused = m.try_run("conductor service declare /root/queue");
     assert_eq!(refused.status, 1, "{refused}");
-    for told in ["no broker", "exited with 1", "restored the previous declaration"] {
+    for told in ["no broker", "exited with status 1", "restored the previous declaration"] {
         assert!(format!("{}{}", refused.stdout, refused.stderr).contains(told), "{told}: {refused}");
     }
     assert!(count(m, "good") > before && count(m, "good is done") == 0);
     // What does not say that it listens nowhere is told how to.
-    m.write("/root/silent/service.toml", "[exec]\ncommand = [\"sleep\", \"6106\"]\n[deploy]\nhealth_timeout = \"2s\"\n");
+    m.write(
+        "/root/silent/service.toml",
+        "[exec]\ncommand = [\"sleep\", \"6106\"]\n[deploy]\nhealth_timeout = \"2s\"\n",
+    );
     let silent = m.try_run("conductor service declare /root/silent");
     assert!(silent.status == 1 && silent.stderr.contains("type = \"none\""), "{silent}");
 }
 
 fn in_a_container_and_a_pod(m: &mut Machine) {
     image::make(m, IMAGE, "1");
-    let worker = "trap 'echo $MARK is done >>/work/log; exit' TERM; while :; do echo $MARK works >>/work/log; sleep 0.2; done";
-    m.run("mkdir -p /run/work; chmod 777 /run/work");
+    let worker =
+        "trap 'echo $MARK is done >>/work/log; exit' TERM; while :; do echo $MARK works >>/work/log; sleep 0.2; done";
+    m.run("mkdir -p /var/work; chmod 777 /var/work");
     let container = |mark: &str| {
         let text = format!(
-            "[container]\nimage = \"{IMAGE}\"\nvolume = [\"/run/work:/work\"]\nenvironment = {{ MARK = \"{mark}\" }}\n\
+            "[container]\nimage = \"{IMAGE}\"\nvolume = [\"/var/work:/work\"]\nenvironment = {{ MARK = \"{mark}\" }}\n\
              exec = [\"/bin/sh\", \"-c\", \"\"\"{worker}\"\"\"]\n[listen]\ntype = \"none\"\n"
         );
         m.write("/root/boxed/service.toml", &text);
@@ -152,14 +167,13 @@ fn in_a_container_and_a_pod(m: &mut Machine) {
     };
     container("one");
     container("two");
-    let log = m.read("/run/work/log");
-    assert!(log.find("two works").unwrap() < log.find("one is done").unwrap(), "{log}");
+    in_turn(m, "two works", "one is done");
     m.run("conductor service rm boxed");
     let pod = |mark: &str| {
         let text = format!(
             "apiVersion: v1\nkind: Pod\nmetadata:\n  name: podded\nspec:\n  containers:\n  - name: worker\n    image: {IMAGE}\n    \
              command: [/bin/sh, -c, \"{worker}\"]\n    env:\n    - name: MARK\n      value: {mark}\n    \
-             volumeMounts:\n    - name: work\n      mountPath: /work\n  volumes:\n  - name: work\n    hostPath:\n      path: /run/work\n"
+             volumeMounts:\n    - name: work\n      mountPath: /work\n  volumes:\n  - name: work\n    hostPath:\n      path: /var/work\n"
         );
         m.write("/root/podded/pod.yaml", &text);
         m.write("/root/podded/service.toml", "[pod]\ntemplate = \"pod.yaml\"\n[listen]\ntype = \"none\"\n");
@@ -167,8 +181,7 @@ fn in_a_container_and_a_pod(m: &mut Machine) {
     };
     pod("three");
     pod("four");
-    let log = m.read("/run/work/log");
-    assert!(log.find("four works").unwrap() < log.find("three is done").unwrap(), "{log}");
+    in_turn(m, "four works", "three is done");
     m.run("conductor service rm podded");
 }
 
