@@ -144,6 +144,12 @@ pub(crate) enum Verb {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Run ExecStop= of a deployment: have podman stop and remove it
+    #[command(name = "_remove", hide = true)]
+    RemoveHook {
+        #[command(flatten)]
+        common: Common,
+    },
     /// Run ExecStopPost= of a deployment: remove what it left
     #[command(name = "_cleanup", hide = true)]
     CleanupHook {
@@ -252,6 +258,7 @@ fn run_hook(context: &Context, verb: Verb) -> Outcome {
                 hook::remove_leftovers(layout, &deployment);
             }
         }
+        Verb::RemoveHook { common } => hook::remove_leftovers(layout, &deployment(&common)?),
         Verb::DrainHook { common, command } => hook::drain(layout, &deployment(&common)?, common.timeout, &command)?,
         Verb::CleanupHook { common } => {
             let result = std::env::var("SERVICE_RESULT").unwrap_or_default();

@@ -20,7 +20,7 @@ use crate::deployment::{port, prepare, queue, slot};
 use crate::engine::network;
 use crate::engine::pod;
 use crate::engine::pod::probe::Readiness;
-use crate::engine::podman::arguments::removal;
+use crate::engine::podman::arguments::{removal, stop_of_pods};
 use crate::engine::podman::host;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
@@ -409,11 +409,14 @@ fn has_start_limit(layout: &Layout, deployment: &Deployment) -> bool {
 /// Makes podman remove what is left of a deployment; an error is logged.
 pub(crate) fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
     let Ok(model) = deployment::model(layout, deployment) else { return };
+    let engine = &model.process.engine;
+    let pods = pod::prepared(layout, deployment).map_or_else(|_| Vec::new(), |prepared| prepared.pods);
+    let stop = if matches!(engine, Engine::Pod(_)) { stop_of_pods(&pods) } else { None };
     let dir = deployment.dir(layout);
-    if let Some(arguments) = removal(&model.process.engine, &deployment.to_string(), dir.as_str())
-        && let Err(error) = host::podman(&arguments)
-    {
-        note!("{}: {error}", deployment.unit());
+    for arguments in stop.into_iter().chain(removal(engine, &deployment.to_string(), dir.as_str())) {
+        if let Err(error) = host::podman(&arguments) {
+            note!("{}: {error}", deployment.unit());
+        }
     }
 }
 

@@ -82,6 +82,8 @@ pub(crate) struct Rendered {
 pub(crate) struct Prepared {
     /// The name of the container in which commands run, podman-exec(1).
     pub(crate) container: String,
+    /// The names that podman may give the pods.
+    pub(crate) pods: Vec<String>,
     pub(crate) probes: Vec<Readiness>,
 }
 
@@ -111,6 +113,11 @@ pub(crate) fn write(layout: &Layout, deployment: &Deployment, model: &Service, p
 pub(crate) fn prepared(layout: &Layout, deployment: &Deployment) -> io::Result<Prepared> {
     let bytes = fs::read(layout.at(&deployment.dir(layout)).join(PREPARED))?;
     Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// Returns the names that podman may give the pod of an object: of another kind than Pod, 4.3 gives it a number.
+fn names_of(kind: &str, name: &str) -> Vec<String> {
+    if kind == "Pod" { vec![name.to_owned()] } else { vec![format!("{name}-pod"), format!("{name}-pod-0")] }
 }
 
 fn name(object: &Value) -> &str {
@@ -271,6 +278,7 @@ impl Setting<'_> {
                 rendered.prepared.container = format!("{name}-{}", main_container(document, kind, &metadata, &spec)?);
             }
         }
+        rendered.prepared.pods.extend(names_of(kind, &name));
         rendered.images.extend(spec.all().filter_map(image));
         self.take_probes(&at, &name, &mut spec, rendered)?;
         let dir = self.layout.volumes(self.deployment).join(rendered.objects.len().to_string());

@@ -50,6 +50,13 @@ pub(crate) fn options(container: &Container, files: &Utf8Path) -> Vec<String> {
     options
 }
 
+/// Returns the arguments that ask the processes of pods to end, and kill them after ten seconds; None without pods. Of
+/// podman 4.3 `kube down` kills them at once.
+pub(crate) fn stop_of_pods(names: &[String]) -> Option<Vec<String>> {
+    let words = ["pod", "stop", "--ignore", "--time=10"].into_iter().map(str::to_owned);
+    (!names.is_empty()).then(|| words.chain(names.iter().cloned()).collect())
+}
+
 /// Returns the arguments that stop and remove a deployment: its container of this name with its unnamed volumes, or the
 /// pods of the DEPLOYMENTDIR `dir`, whose volumes with names stay. None for a command, which podman does not run.
 pub(crate) fn removal(engine: &Engine, name: &str, dir: &str) -> Option<Vec<String>> {

@@ -305,7 +305,8 @@ fn stop_lines(names: &Names) -> Vec<Line<'static>> {
             }
         }
     }));
-    lines.extend(engine::stop(names).filter(|_| !removes));
+    let is_to_remove = service.process.engine.is_privileged() && !removes;
+    lines.extend(is_to_remove.then(|| Line::new("ExecStop", Prefixed("-+", own("_remove", "")))));
     let on_host = |hook| Line::new("ExecStopPost", Prefixed("-", limited_command(&names.files, hook)));
     lines.extend(post_stop.iter().map(on_host));
     lines.push(Line::new("ExecStopPost", Prefixed("+", own("_cleanup", ""))));

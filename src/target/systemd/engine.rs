@@ -7,7 +7,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::engine::podman::arguments::{CREDENTIALS, options, removal};
+use crate::engine::podman::arguments::{CREDENTIALS, options};
 use crate::escape::{DeclaredWord, Specified, Text};
 use crate::layout::Layout;
 use crate::model::{Check, Container, Engine, ListenKind, Model, Pod, Readiness, Service};
@@ -105,13 +105,6 @@ pub(super) fn start(names: &Names) -> Line<'static> {
             podman(&format!(" --pod={}%i{prepared}", names.deployments), &pod(names, it))
         }
     }
-}
-
-/// Returns the line that stops and removes what podman runs; None for a command.
-pub(super) fn stop(names: &Names) -> Option<Line<'static>> {
-    let dir = format!("{}%i", names.deployments);
-    let words = removal(&names.service.process.engine, &names.deployment, &dir)?;
-    Some(Line::new("ExecStop", Prefixed("-+", podman(names, "", &words))))
 }
 
 /// Returns whether what a deployment is to find has a command of its own: not if that is the last thing before podman
