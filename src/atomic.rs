@@ -11,7 +11,7 @@ use rustix::fs::{Access, CWD, FlockOperation, RenameFlags, access, flock, rename
 use rustix::io::Errno;
 use tempfile::{Builder, TempDir};
 
-use crate::listing::is_missing;
+use crate::listing::{exists, is_missing};
 use crate::write::named;
 
 /// The prefix of unfinished files and directories, which the process that works on them locks.
@@ -223,11 +223,11 @@ pub(crate) fn remove_dir(path: &Utf8Path) -> io::Result<()> {
 /// # Errors
 /// Why it could not be removed, with its directory.
 pub(crate) fn must_be_removable(path: &Utf8Path) -> io::Result<()> {
-    let parent = parent(path);
-    match path.symlink_metadata() {
-        Ok(_) => access(parent.as_std_path(), Access::WRITE_OK).map_err(|error| named(parent, &error.into())),
-        Err(_) => Ok(()),
+    if !exists(path)? {
+        return Ok(());
     }
+    let parent = parent(path);
+    access(parent.as_std_path(), Access::WRITE_OK).map_err(|error| named(parent, &error.into()))
 }
 
 /// Removes a directory and all below it in one step: whoever looks, also after a kill or a power cut, finds all of it or

@@ -91,8 +91,7 @@ impl From<service::failure::Failure> for Failure {
             Failure::Usage(why) => Self::Usage(why),
             Failure::Declaration(errors) => Self::Declaration(errors),
             Failure::Io(error) => error.into(),
-            Failure::Busy(name) => Self::Failed(format!("another command declares {name}")),
-            Failure::Failed(why) => Self::Failed(why),
+            failure @ (Failure::Busy(_) | Failure::Failed(_)) => Self::Failed(failure.into_text()),
         }
     }
 }

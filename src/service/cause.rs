@@ -141,8 +141,8 @@ fn of_listener(service: &Service, why: &str) -> Option<String> {
     match service.listen.kind {
         ListenKind::Activation if service.process.engine.has_own_network() => None,
         ListenKind::Activation if is_elsewhere || is_silent && why.contains("did not pass within") => {
-            let help = "if it binds a port itself, write type = \"tcp\" in [listen] and let it listen on $PORT; if nobody \
-                        connects to it, write type = \"none\"";
+            let help = "if it binds a port itself, write type = \"tcp\" in [listen] and let it listen on $PORT; if it \
+                        listens nowhere, write type = \"none\"";
             Some(help.to_owned())
         }
         ListenKind::Tcp if is_elsewhere => {

@@ -34,7 +34,7 @@ impl Failure {
         match self {
             Self::Usage(why) | Self::Failed(why) => why,
             Self::Declaration(errors) => Error::from(errors).0,
-            Self::Busy(name) => format!("another command holds the lock of {name}"),
+            Self::Busy(name) => format!("another command declares {name}"),
             Self::Io(error) => error.to_string(),
         }
     }
