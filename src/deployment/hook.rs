@@ -245,6 +245,16 @@ fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: O
     Ok(state::write(layout, deployment, &runtime)?)
 }
 
+/// Leaves the mount namespace of the unit, in which the directory of the service's user is a mount: there it cannot be
+/// removed, rmdir(2).
+fn leave_namespace(layout: &Layout, deployment: &Deployment) {
+    if layout.scope == Scope::System
+        && let Err(error) = host::enter()
+    {
+        note!("{}: could not leave the mount namespace: {error}", deployment.unit());
+    }
+}
+
 /// `ExecStop=`: releases the slots and waits until no request is in flight. Requests in flight after `timeout` are
 /// logged and are no error: the process has to stop. systemd passes the main process in `$MAINPID`, if it still runs.
 ///
@@ -258,6 +268,7 @@ pub(crate) fn stop(
     main_pid: Option<u32>,
 ) -> Result<()> {
     let deadline = Instant::now() + timeout;
+    leave_namespace(layout, deployment);
     if main_pid.is_none() && !manager.is_to_stop(&deployment.unit()) {
         // The process has exited by itself: systemd restarts it, and callers wait as after a crash.
         return Ok(());
@@ -442,6 +453,7 @@ fn leave_bridge(layout: &Layout, manager: Manager, deployment: &Deployment) {
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment, result: &str) -> Result<()> {
+    leave_namespace(layout, deployment);
     let state = state::read(layout, deployment).map(|runtime| runtime.state);
     if state == Some(State::Resting) {
         return Ok(());

@@ -77,12 +77,8 @@ fn status(failed: FailedCommand) -> Option<ExitStatus> {
 
 /// Names a declared hook that failed.
 fn of_command(service: &Service, failed: &FailedCommand) -> String {
-    let FailedCommand { directive, code, status } = failed;
-    let how = if code == "exited" {
-        format!("exited with status {status}")
-    } else {
-        format!("was killed by signal {status}")
-    };
+    let FailedCommand { directive, status: number, .. } = failed;
+    let how = status(failed.clone()).map_or_else(|| format!("was killed by signal {number}"), |exit| exit.to_string());
     let declared = match directive.as_str() {
         "ExecStartPre" => service.hooks.pre_start.as_ref().map(|hook| ("pre_start", hook)),
         "ExecStartPost" => service.hooks.post_start.as_ref().map(|hook| ("post_start", hook)),

@@ -29,9 +29,7 @@ pub(crate) fn become_command(
     arguments: &[String],
 ) -> Result<Infallible> {
     own_group(pod.is_some())?;
-    let namespace = fs::File::open("/proc/1/ns/mnt")?;
-    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(io::Error::from)?;
-    std::env::set_current_dir("/")?;
+    enter()?;
     let mut command = Command::new(program);
     if let Some(dir) = pod {
         let runtime = runtime::path(layout)?;
@@ -44,6 +42,16 @@ pub(crate) fn become_command(
     }
     let error = command.exec();
     Err(Error(format!("{program} cannot be run: {error}")))
+}
+
+/// Enters PID 1's mount namespace. The process must have one thread, setns(2).
+///
+/// # Errors
+/// If it may not enter the namespace.
+pub(crate) fn enter() -> io::Result<()> {
+    let namespace = fs::File::open("/proc/1/ns/mnt")?;
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    std::env::set_current_dir("/")
 }
 
 /// Starts a pod whose first container only podman knows.

@@ -230,7 +230,8 @@ fn start_lines(names: &Names) -> Vec<Line<'static>> {
 
     let mut lines = Vec::new();
     if names.prepares && engine::is_prepared_apart(service) {
-        lines.push(Line::new("ExecStartPre", Prefixed("+", own("_prepare", ""))));
+        let prefix = if names.must_be_prepared { "+" } else { "-+" };
+        lines.push(Line::new("ExecStartPre", Prefixed(prefix, own("_prepare", ""))));
     }
     lines.extend(pre_start.iter().map(|hook| Line::new("ExecStartPre", limited_command(&names.files, hook))));
     lines.push(engine::start(names));

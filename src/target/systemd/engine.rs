@@ -42,6 +42,9 @@ pub(super) struct Names<'a> {
     pub(super) has_references: bool,
     /// A deployment is prepared before its process starts.
     pub(super) prepares: bool,
+    /// Without that its process does not start. Otherwise it may only lack `$CONDUCTOR_DEPLOYMENT_DIR`: one that crashes
+    /// while /run is full is to start again.
+    pub(super) must_be_prepared: bool,
 }
 
 impl<'a> Names<'a> {
@@ -49,14 +52,16 @@ impl<'a> Names<'a> {
     pub(super) fn new(layout: &Layout, model: &'a Model, id: &GenerationId) -> Self {
         let Model { service, systemd } = model;
         let has_references = variable::at_start(service, layout.scope).next().is_some();
+        let must_be_prepared = service.has_environment_file()
+            || systemd.has_environment_file()
+            || has_references
+            || !service.process.start_templates.is_empty();
         Self {
             service,
             has_references,
             variables: ForUnit::new(layout, service, systemd, id),
-            prepares: !service.process.engine.is_privileged()
-                || service.has_environment_file()
-                || systemd.has_environment_file()
-                || has_references,
+            prepares: !service.process.engine.is_privileged() || must_be_prepared,
+            must_be_prepared,
             program: layout.program(),
             deployment: format!("{}-{id}-%i", service.name),
             files: layout.files(&service.name, id),

@@ -140,6 +140,9 @@ fn deployment_stopped_by_hand(m: &mut Machine) {
     assert_eq!(holders.len(), 12, "{holders:?}");
     assert!(holders.iter().all(|holder| !holder.ends_with("/2")), "{holders:?}");
     assert_eq!(shop::deployments(m).len(), 2);
+    assert_eq!(m.run(&format!("ls -d /run/conductor/deployments/shop-{generation}-2 2>/dev/null || true")), "");
+    m.run("journalctl --sync");
+    assert_eq!(m.run("journalctl --output=cat --grep='Failed with result' 2>/dev/null || true"), "", "its hooks fail");
     sleep(SECOND);
     m.run("systemctl reload shop");
     assert_eq!(shop::deployments(m), shop::active(&generation, 1..=3));
