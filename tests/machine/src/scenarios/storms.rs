@@ -144,13 +144,14 @@ fn dependencies_in_any_order(m: &mut Machine) {
 fn fifty_services_one_broken(m: &mut Machine) {
     m.copy_app("/usr/local/bin/app");
     let declare = |number: u32, version: &str, flags: &str| {
+        let limit = if flags.is_empty() { "60s" } else { "5s" };
         let text = format!(
             r#"[exec]
 command = ["/usr/local/bin/app", "--version", "{version}"{flags}]
 [health]
 http = "/healthz"
 [deploy]
-health_timeout = "5s"
+health_timeout = "{limit}"
 [[route]]
 host = ["s{number}.localhost"]
 tls = "off"
@@ -173,7 +174,7 @@ tls = "off"
     assert!(!error.contains("s24") && !error.contains("s26"), "{output}");
     let answers = m.run("for i in $(seq 50); do curl --silent --fail http://s$i.localhost/ | cut -d ' ' -f 1; done");
     let expected: String = (1..=50).map(|number| if number == 25 { "1\n" } else { "2\n" }).collect();
-    assert_eq!(answers, expected);
+    assert_eq!(answers, expected, "{output}");
     assert_eq!(m.run("pgrep --exact app | wc -l").trim(), "50");
     assert_eq!(m.failed_units(), Vec::<String>::new());
 }
