@@ -255,10 +255,10 @@ fn run_hook(context: &Context, verb: Verb) -> Outcome {
             let deployment = deployment(&common)?;
             hook::stop(layout, *manager, &deployment, common.timeout, main_pid())?;
             if remove {
-                hook::remove_leftovers(layout, &deployment);
+                hook::remove(layout, &deployment);
             }
         }
-        Verb::RemoveHook { common } => hook::remove_leftovers(layout, &deployment(&common)?),
+        Verb::RemoveHook { common } => hook::remove(layout, &deployment(&common)?),
         Verb::DrainHook { common, command } => hook::drain(layout, &deployment(&common)?, common.timeout, &command)?,
         Verb::CleanupHook { common } => {
             let result = std::env::var("SERVICE_RESULT").unwrap_or_default();

@@ -417,17 +417,26 @@ fn has_start_limit(layout: &Layout, deployment: &Deployment) -> bool {
     model.is_ok_and(|model| model.systemd.has_start_limit())
 }
 
-/// Makes podman remove what is left of a deployment; an error is logged.
-pub(crate) fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
-    let Ok(model) = deployment::model(layout, deployment) else { return };
-    let engine = &model.process.engine;
+/// Makes podman stop and remove a deployment; an error is logged.
+pub(crate) fn remove(layout: &Layout, deployment: &Deployment) {
+    // Of another engine there is no record.
     let pods = pod::prepared(layout, deployment).map_or_else(|_| Vec::new(), |prepared| prepared.pods);
-    let stop = if matches!(engine, Engine::Pod(_)) { stop_of_pods(&pods) } else { None };
+    if let Some(arguments) = stop_of_pods(&pods)
+        && let Err(error) = host::podman(&arguments)
+    {
+        note!("{}: {error}", deployment.unit());
+    }
+    remove_leftovers(layout, deployment);
+}
+
+/// Makes podman remove what is left of a deployment whose process has ended; an error is logged.
+fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
+    let Ok(model) = deployment::model(layout, deployment) else { return };
     let dir = deployment.dir(layout);
-    for arguments in stop.into_iter().chain(removal(engine, &deployment.to_string(), dir.as_str())) {
-        if let Err(error) = host::podman(&arguments) {
-            note!("{}: {error}", deployment.unit());
-        }
+    if let Some(arguments) = removal(&model.process.engine, &deployment.to_string(), dir.as_str())
+        && let Err(error) = host::podman(&arguments)
+    {
+        note!("{}: {error}", deployment.unit());
     }
 }
 
