@@ -185,8 +185,7 @@ pub(crate) fn check_inside(
     timeout: Duration,
     main_pid: Option<u32>,
 ) -> Result<()> {
-    let nowhere = Endpoint::Unix(Utf8PathBuf::new()); // a command connects by itself
-    let outcome = health::wait(health, nowhere, main_pid, Instant::now() + timeout, &|| None);
+    let outcome = health::wait(health, Endpoint::Nowhere, main_pid, Instant::now() + timeout, &|| None);
     outcome.map(drop).map_err(|failed| noted(layout, deployment, failure_of(deployment, &failed)))
 }
 
@@ -421,11 +420,7 @@ fn has_start_limit(layout: &Layout, deployment: &Deployment) -> bool {
 pub(crate) fn remove(layout: &Layout, deployment: &Deployment) {
     // Of another engine there is no record.
     let pods = pod::prepared(layout, deployment).map_or_else(|_| Vec::new(), |prepared| prepared.pods);
-    if let Some(arguments) = stop_of_pods(&pods)
-        && let Err(error) = host::podman(&arguments)
-    {
-        note!("{}: {error}", deployment.unit());
-    }
+    ask_podman(deployment, stop_of_pods(&pods));
     remove_leftovers(layout, deployment);
 }
 
@@ -433,9 +428,12 @@ pub(crate) fn remove(layout: &Layout, deployment: &Deployment) {
 fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
     let Ok(model) = deployment::model(layout, deployment) else { return };
     let dir = deployment.dir(layout);
-    if let Some(arguments) = removal(&model.process.engine, &deployment.to_string(), dir.as_str())
-        && let Err(error) = host::podman(&arguments)
-    {
+    ask_podman(deployment, removal(&model.process.engine, &deployment.to_string(), dir.as_str()));
+}
+
+/// Runs podman, if it has anything to do.
+fn ask_podman(deployment: &Deployment, arguments: Option<Vec<String>>) {
+    if let Some(error) = arguments.and_then(|arguments| host::podman(&arguments).err()) {
         note!("{}: {error}", deployment.unit());
     }
 }

@@ -97,7 +97,8 @@ fn take_environment_files(layout: &Layout, deployment: &Deployment, model: &Serv
     Ok(())
 }
 
-/// Writes, and returns, the declared variables that refer to what is known only now. systemd has set the others for this process.
+/// Writes, and returns, the declared variables that refer to what is known only now. systemd has set the others for this
+/// process.
 fn write_declared(
     layout: &Layout,
     deployment: &Deployment,

@@ -209,8 +209,8 @@ pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<Failur
     serde_json::from_slice(&fs::read(layout.at(&deployment.dir(layout)).join(FAILURE)).ok()?).ok()
 }
 
-/// Removes the DEPLOYMENTDIR and the files of the pod's volumes, and a file that systemd 252 to 257 leaves: they write LogExtraFields= to one name and
-/// unlink another. It would fill /run, generation by generation.
+/// Removes the DEPLOYMENTDIR and the files of the pod's volumes, and a file that systemd 252 to 257 leaves: they write
+/// LogExtraFields= to one name and unlink another. It would fill /run, generation by generation.
 ///
 /// # Errors
 /// If the file system refuses an operation.

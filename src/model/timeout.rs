@@ -17,10 +17,8 @@ impl Service {
     /// when it is ready, nothing else keeps that time.
     pub(crate) fn start_limit(&self) -> Duration {
         let Hooks { pre_start, post_start, .. } = &self.hooks;
-        let health = match self.health.check {
-            Check::Notify => self.deploy.health_timeout,
-            _ => self.deploy.health_timeout + MARGIN,
-        };
+        let margin = if self.health.check == Check::Notify { Duration::ZERO } else { MARGIN };
+        let health = self.deploy.health_timeout + margin;
         [pre_start, post_start].into_iter().flatten().map(hook_limit).fold(health, Duration::max)
     }
 

@@ -55,9 +55,10 @@ impl<'a> FailedStart<'a> {
                 let exit = failure.as_ref().and_then(|failure| failure.exit.clone());
                 let failed = || match log.failed_command() {
                     Some(failed) if failed.directive != "ExecStart" => Some(of_command(service, &failed)),
-                    failed => {
-                        exit.clone().or_else(|| failed.and_then(status)).map(|exit| format!("its process {exit}"))
-                    }
+                    failed => exit
+                        .clone()
+                        .or_else(|| failed.as_ref().and_then(status))
+                        .map(|exit| format!("its process {exit}")),
                 };
                 let of_process = || Some(format!("{unit} did not start: {}", failed()?));
                 // What conductor asks podman of a container that has ended says less than how it ended.
@@ -70,15 +71,16 @@ impl<'a> FailedStart<'a> {
 }
 
 /// Returns the exit status of a command. A signal has only its number here.
-fn status(failed: FailedCommand) -> Option<ExitStatus> {
+fn status(failed: &FailedCommand) -> Option<ExitStatus> {
     let FailedCommand { code, status, .. } = failed;
-    (code == "exited").then_some(ExitStatus { code, status, is_out_of_memory: false })
+    let exit = || ExitStatus { code: code.clone(), status: status.clone(), is_out_of_memory: false };
+    (code == "exited").then(exit)
 }
 
 /// Names a declared hook that failed.
 fn of_command(service: &Service, failed: &FailedCommand) -> String {
     let FailedCommand { directive, status: number, .. } = failed;
-    let how = status(failed.clone()).map_or_else(|| format!("was killed by signal {number}"), |exit| exit.to_string());
+    let how = status(failed).map_or_else(|| format!("was killed by signal {number}"), |exit| exit.to_string());
     let declared = match directive.as_str() {
         "ExecStartPre" => service.hooks.pre_start.as_ref().map(|hook| ("pre_start", hook)),
         "ExecStartPost" => service.hooks.post_start.as_ref().map(|hook| ("post_start", hook)),

@@ -47,7 +47,9 @@ pub(crate) fn compile(
     let proposal = Proposal { layout, location, dir, shown };
     for compiled in &services {
         units.refuse(&compiled.service.name, location)?;
-        proposal.check(compiled, &services, &host)?;
+        proposal.name(compiled, &host)?;
+        template_error(layout, compiled, dir, shown).map_or(Ok(()), Err)?;
+        proposal.addresses(compiled, &services, &host)?;
     }
     Ok(services)
 }
@@ -62,24 +64,29 @@ pub(crate) fn conflicts(
 ) -> Diagnostics {
     let host = compile::compile(machine.layout, &machine.target());
     let proposal = Proposal { layout: machine.layout, location, dir, shown };
-    let found = services.iter().filter_map(|compiled| proposal.check(compiled, services, &host).err());
+    let check = |one| proposal.name(one, &host).and_then(|()| proposal.addresses(one, services, &host));
+    let found = services.iter().filter_map(|compiled| check(compiled).err());
     Diagnostics(found.flat_map(|errors| errors.0).collect())
 }
 
 impl Proposal<'_> {
-    fn check(&self, compiled: &Compiled, services: &[Compiled], host: &Host) -> Result<(), Diagnostics> {
+    /// Refuses a name of another service.
+    fn name(&self, compiled: &Compiled, host: &Host) -> Result<(), Diagnostics> {
         let service = &compiled.service;
-        let footprint = &Footprint::of(service);
-        conflict::refuse_other_kind(self.layout, footprint)?;
+        conflict::refuse_other_kind(self.layout, &Footprint::of(service))?;
         if let Some(other) =
             host.services.get(&service.name).filter(|other| !self.replaces(&Footprint::of(&other.service)))
         {
             let shown = self.shown.join(DECLARATION);
             return Err(conflict::taken_name(&service.name, &shown, &other.service.source).into());
         }
-        if let Some(error) = template_error(self.layout, compiled, self.dir, self.shown) {
-            return Err(error.into());
-        }
+        Ok(())
+    }
+
+    /// Refuses ports and routes of other services.
+    fn addresses(&self, compiled: &Compiled, services: &[Compiled], host: &Host) -> Result<(), Diagnostics> {
+        let service = &compiled.service;
+        let footprint = &Footprint::of(service);
         // What runs keeps what it has, also without a declaration that compiles.
         let declared = host.services.values().map(|other| Footprint::of(&other.service)).chain(host.kept.clone());
         let others = declared.filter(|other| !self.replaces(other));

@@ -32,7 +32,7 @@ pub(crate) struct StartLog {
 }
 
 /// The failed end of a command of a unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FailedCommand {
     /// `ExecStart`, `ExecStartPre`, `ExecStartPost`.
     pub(crate) directive: String,

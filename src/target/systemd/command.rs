@@ -15,13 +15,12 @@ pub(super) fn declared_command(files: &Utf8Path, command: &Command) -> String {
 /// Writes a declared command as arguments of another, so that systemd expands variables in its program's path.
 pub(super) fn argument_command(files: &Utf8Path, command: &Command) -> String {
     let Some((program, arguments)) = command.0.split_first() else { return String::new() };
-    let arguments = arguments.iter().map(|word| format!(" {}", DeclaredWord(word)));
-    format!("{}{}", Argument(&program_path(files, program)), arguments.collect::<String>())
+    format!("{}{}", Argument(&program_path(files, program)), words(arguments))
 }
 
-/// Writes the words of a command that runs in a container.
-pub(super) fn words_inside(command: &Command) -> String {
-    command.0.iter().map(|word| format!(" {}", DeclaredWord(word))).collect()
+/// Writes declared words, each after a space.
+pub(super) fn words(words: &[String]) -> String {
+    words.iter().map(|word| format!(" {}", DeclaredWord(word))).collect()
 }
 
 /// Writes the time limit of a hook: timeout(1), which ends it and all that it started in its process group.

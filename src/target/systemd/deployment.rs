@@ -3,14 +3,14 @@
 use askama::Template;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::escape::{Assignment, DeclaredWord, Raw, Specified, Text};
+use crate::escape::{Assignment, Raw, Specified, Text};
 use crate::layout::{Layout, Scope};
 use crate::model::{
     Check, Command, Deploy, Health, Hook, Hooks, ListenKind, Model, RunningHook, Sandbox, Service, Systemd,
     program_path,
 };
 use crate::names::{DECLARED, ENVIRONMENT, GenerationId, OWN_DIR};
-use crate::target::systemd::command::{argument_command, limit, limited_command, words_inside};
+use crate::target::systemd::command::{argument_command, limit, limited_command, words};
 use crate::target::systemd::engine::{self, Names};
 use crate::target::systemd::unit::{
     Argument, Common, Line, PerInstance, Prefixed, credential_lines, finish, lines, own_files_lines,
@@ -261,7 +261,7 @@ fn hook_line(names: &Names, key: &'static str, prefix: &'static str, hook: &Hook
 
 /// Writes conductor's command that runs a command in a container of the deployment.
 fn inside(names: &Names, command: &Command) -> String {
-    format!("{} --{}", own_command(names, "_inside", ""), words_inside(command))
+    format!("{} --{}", own_command(names, "_inside", ""), words(&command.0))
 }
 
 /// Writes conductor's command that repeats a declared check; None if the check is not a command. Its program starts in
@@ -273,13 +273,12 @@ fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> 
     let options = format!("{limit} --interval={interval} --attempt={timeout}{retries}");
     if names.service.process.engine.is_privileged() {
         let own = own_command(names, "_check", &format!("{options} --inside"));
-        return Some(Prefixed("+", format!("{own} --{}", words_inside(command))).to_string());
+        return Some(Prefixed("+", format!("{own} --{}", words(&command.0))).to_string());
     }
     let (program, arguments) = command.0.split_first()?;
-    let arguments: String = arguments.iter().map(|word| format!(" {}", DeclaredWord(word))).collect();
     let is_at_files = names.service.process.working_dir.is_none();
     let program = if is_at_files { Utf8PathBuf::from(program) } else { program_path(&names.files, program) };
-    Some(format!("{} -- {}{arguments}", own_command(names, "_check", &options), Argument(&program)))
+    Some(format!("{} -- {}{}", own_command(names, "_check", &options), Argument(&program), words(arguments)))
 }
 
 fn stop_lines(names: &Names) -> Vec<Line<'static>> {

@@ -318,7 +318,7 @@ StateDirectory = "made"
     }
 }
 
-/// What can be known when a service is declared is told then, with its place.
+/// `declare` and `check` tell what can be known then, with its place.
 fn start_templates_are_checked(m: &mut Machine) {
     m.run("mkdir -p /root/made");
     let declare = |listed: &str, listen: &str, template: &str| {

@@ -14,7 +14,7 @@ scenarios!("workers":
         "`declare` names its end and restores the previous declaration; the old worker has worked all the time",
 );
 
-/// Works on one piece after the other, 0.2 s each, and ends the one in hand when it is told to stop.
+/// Works on one piece after the other, 0.2 s each, and ends the one in hand on SIGTERM.
 const WORKER: &str = r#"#!/usr/bin/python3
 import os, signal, time
 ended = False
@@ -143,7 +143,7 @@ fn broken_worker(m: &mut Machine) {
         assert!(format!("{}{}", refused.stdout, refused.stderr).contains(told), "{told}: {refused}");
     }
     assert!(count(m, "good") > before && count(m, "good is done") == 0);
-    // What does not say that it listens nowhere is told how to.
+    // The error of a service that does not say that it listens nowhere names the key.
     m.write(
         "/root/silent/service.toml",
         "[exec]\ncommand = [\"sleep\", \"6106\"]\n[deploy]\nhealth_timeout = \"2s\"\n",
