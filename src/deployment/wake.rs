@@ -20,12 +20,12 @@ use crate::systemd::Manager;
 
 /// The pause between two looks at a deployment's runtime data.
 const PAUSE: Duration = Duration::from_millis(1);
-/// The time until the first query of the unit's state: systemd restarts a unit after 100 ms or more, `RestartSec=`.
-const FIRST_QUERY: Duration = Duration::from_millis(200);
-/// The time between two queries of the unit's state.
+/// The time between the first and the second query of the unit's state, within which most deployments are ready.
+const SECOND_QUERY: Duration = Duration::from_millis(200);
+/// The time between two later queries.
 const NEXT_QUERY: Duration = Duration::from_millis(40);
-/// The time within which systemd begins the start of a queued job.
-const START_BEGINS: Duration = Duration::from_millis(500);
+/// Properties of the unit, org.freedesktop.systemd1(5).
+const PROPERTIES: [&str; 4] = ["ActiveState", "SubState", "Job", "InvocationID"];
 
 /// Waits until the deployment is ready and becomes `command`, systemd-socket-proxyd(8); with `adds_address` the address
 /// of a deployment on TCP, which is known only now, is its last argument. It has the bridge's user, who reads nothing of
@@ -49,33 +49,37 @@ pub(crate) fn relay(
 
 /// Waits until the deployment is ready, or until its start has failed: clients are refused then.
 fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
-    let since = Instant::now();
-    // While the unit deactivates, its runtime data is that of the process that stops.
-    while let Some(state) = state(manager, deployment) {
-        match state.as_str() {
-            "active" => return,
-            "deactivating" => sleep(PAUSE),
-            _ => break,
-        }
-    }
-    let (mut has_begun, mut queried) = (false, since);
-    while !state::read(layout, deployment).as_ref().is_some_and(serves) {
-        if queried.elapsed() > if queried == since { FIRST_QUERY } else { NEXT_QUERY } {
-            queried = Instant::now();
-            let detail = manager.property(&deployment.unit(), "SubState").unwrap_or_default();
-            let has_failed = ["failed", "dead", "auto-restart", "auto-restart-queued"].contains(&detail.as_str());
-            if detail == "running" || has_failed && (has_begun || since.elapsed() > START_BEGINS) {
+    let (mut first, mut until_query) = (None, SECOND_QUERY);
+    loop {
+        let shown = manager.show(&deployment.unit(), &PROPERTIES).unwrap_or_default();
+        let property = |name: &str| shown.get(name).map_or("", String::as_str);
+        // The job that starts it is there before the bridge.
+        let has_job = !["", "0"].contains(&property("Job"));
+        let invocation = first.get_or_insert_with(|| property("InvocationID").to_owned());
+        match property("ActiveState") {
+            "active" | "inactive" | "failed" if !has_job => return,
+            // Its runtime data is that of the process before.
+            "active" | "inactive" | "failed" | "deactivating" => {
+                sleep(PAUSE);
+                continue;
+            }
+            // The process before may have crashed; this start, too, has an ID of its own.
+            "activating"
+                if property("SubState").starts_with("auto-restart") && *invocation != property("InvocationID") =>
+            {
                 return;
             }
-            has_begun |= !has_failed && !detail.is_empty();
+            _ => {}
         }
-        sleep(PAUSE);
+        let queried = Instant::now();
+        while queried.elapsed() < until_query {
+            if state::read(layout, deployment).as_ref().is_some_and(serves) {
+                return;
+            }
+            sleep(PAUSE);
+        }
+        until_query = NEXT_QUERY;
     }
-}
-
-/// Returns `ActiveState=` of the deployment's unit.
-fn state(manager: Manager, deployment: &Deployment) -> Option<String> {
-    manager.states(&[deployment.unit()]).ok()?.pop()
 }
 
 /// Returns whether a deployment is ready and its main process still exists.
