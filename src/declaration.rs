@@ -203,6 +203,9 @@ pub enum ListenKind {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Port {
     pub(crate) listen: String,
+    pub(crate) pass: Option<bool>,
+    pub(crate) datagram: Option<bool>,
+    pub(crate) name: Option<String>,
 }
 
 /// `[health]`

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Deploy, Directive, DropIn, File, Health, Hooks, Listen, Model, Process, Route, Service, Systemd};
+use crate::model::{
+    Deploy, Directive, DropIn, File, Health, Hooks, Listen, Model, Port, Process, Route, Service, Systemd,
+};
 use crate::names::{GenerationId, hex};
 
 /// Raised when the meaning of rendered units changes, so that deployments roll onto the new form.
@@ -50,11 +52,13 @@ impl Digests {
         } = service;
         let Systemd { unit, service, socket, slice, group_slice, wanted_by, drop_ins } = systemd;
         let Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
+        let listens: Vec<_> = ports.iter().map(|port| &port.listen).collect();
         let generation = GenerationInput {
             format: FORMAT,
             name: name.as_str(),
             process,
             listen,
+            passed: model.service.passed_ports().collect(),
             health,
             hooks,
             passthrough: Passthrough { unit, service, socket },
@@ -69,7 +73,7 @@ impl Digests {
             settings: digest(
                 "settings",
                 &(
-                    (description, resources, source, ports),
+                    (description, resources, source, listens),
                     (strategy, max_surge, drain_timeout, health_timeout),
                     (commands, dependencies, after, conditions, display, group),
                     (slice, group_slice, wanted_by),
@@ -90,6 +94,8 @@ struct GenerationInput<'a> {
     name: &'a str,
     process: &'a Process,
     listen: &'a Listen,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    passed: Vec<&'a Port>,
     health: &'a Health,
     hooks: &'a Hooks,
     passthrough: Passthrough<'a>,

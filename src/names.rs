@@ -156,9 +156,16 @@ impl ServiceName {
         format!("{self}-port@{}", UnitNamePart(&listen.replace(':', "/")))
     }
 
-    /// Returns the pattern of all of the service's ports, as `systemctl list-units` takes it.
-    pub(crate) fn port_pattern(&self) -> String {
-        format!("{self}-port@*")
+    /// Returns the units of a port whose socket the processes take, without their suffixes: `hello-passed@53`, and
+    /// `hello-passed@53-udp` for datagrams. They differ from a relay's, whose socket starts another unit.
+    pub(crate) fn passed_port(&self, listen: &str, is_datagram: bool) -> String {
+        let protocol = if is_datagram { "/udp" } else { "" };
+        format!("{self}-passed@{}", UnitNamePart(&format!("{}{protocol}", listen.replace(':', "/"))))
+    }
+
+    /// Returns the patterns of all of the service's ports, as `systemctl list-units` takes them.
+    pub(crate) fn port_patterns(&self) -> [String; 2] {
+        [format!("{self}-port@*"), format!("{self}-passed@*")]
     }
 
     /// Returns the template of the service's queues without its suffix: `hello-queue@`. No generation has that name.

@@ -9,6 +9,7 @@ pub(crate) mod function;
 mod health;
 pub(crate) mod links;
 mod paths;
+mod ports;
 pub(crate) mod request;
 pub(crate) mod routes;
 
@@ -142,6 +143,7 @@ impl Resolver<'_> {
         if !listen.has_callers() {
             self.no_callers(slots.is_some(), &route, &port);
         }
+        self.no_rest(&listen, &port);
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let most = if listen.has_callers() { slots } else { MAX_SLOTS };
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, most);
@@ -153,7 +155,7 @@ impl Resolver<'_> {
             display: self.display(display, &process.environment),
             health: self.health(health, &listen, &process.engine, deploy.health_timeout),
             routes: self.routes(route),
-            ports: self.ports(port),
+            ports: self.ports(port, &process.engine),
             deploy,
             hooks: self.hooks(hooks, &process.engine),
             listen,
@@ -177,7 +179,8 @@ impl Resolver<'_> {
     /// Refuses what leads callers to a service that listens nowhere.
     fn no_callers(&mut self, has_slots: bool, routes: &[declaration::Route], ports: &[declaration::Port]) {
         let routes = (0..routes.len()).map(|index| path!["route", index]);
-        let ports = (0..ports.len()).map(|index| path!["port", index]);
+        let relayed = ports.iter().enumerate().filter(|(_, port)| port.pass != Some(true));
+        let ports = relayed.map(|(index, _)| path!["port", index]);
         for at in routes.chain(ports).chain(has_slots.then(|| path!["slots"])) {
             let remedy = "remove it, or the type = \"none\" in [listen]";
             self.key_error(&at, "the service listens nowhere", remedy);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::diagnostic::Diagnostic;
 use crate::document::Node;
-use crate::model::Footprint;
+use crate::model::{Footprint, Port};
 use crate::names::ServiceName;
 use crate::path;
 
@@ -19,7 +19,7 @@ pub(crate) struct PortConflict {
 
 /// Ports and the services that have them; no two of these overlap.
 #[derive(Default)]
-pub(crate) struct PortOwners(Vec<(String, ServiceName)>);
+pub(crate) struct PortOwners(Vec<(Port, ServiceName)>);
 
 impl PortOwners {
     /// Collects the ports of services.
@@ -32,13 +32,13 @@ impl PortOwners {
     }
 
     /// Gives a port to a service, and takes those that overlap it from others.
-    pub(crate) fn give(&mut self, port: &str, name: &ServiceName) {
-        self.0.retain(|(taken, owner)| owner == name || !overlap(taken, port));
-        self.0.push((port.to_owned(), name.clone()));
+    pub(crate) fn give(&mut self, port: &Port, name: &ServiceName) {
+        self.0.retain(|(taken, owner)| owner == name || !collide(taken, port));
+        self.0.push((port.clone(), name.clone()));
     }
 
     /// Returns whether a service other than `name` has a port that overlaps this one.
-    pub(crate) fn is_taken(&self, port: &str, name: &ServiceName) -> bool {
+    pub(crate) fn is_taken(&self, port: &Port, name: &ServiceName) -> bool {
         self.owner(port, name).is_some()
     }
 
@@ -46,12 +46,12 @@ impl PortOwners {
     pub(crate) fn conflict(&self, service: &Footprint) -> Option<PortConflict> {
         service.ports.iter().enumerate().find_map(|(index, port)| {
             let (taken, owner) = self.owner(port, &service.name)?;
-            Some(PortConflict { owner: owner.clone(), taken: taken.clone(), index })
+            Some(PortConflict { owner: owner.clone(), taken: taken.listen.clone(), index })
         })
     }
 
-    fn owner(&self, port: &str, name: &ServiceName) -> Option<&(String, ServiceName)> {
-        self.0.iter().find(|(taken, owner)| owner != name && overlap(taken, port))
+    fn owner(&self, port: &Port, name: &ServiceName) -> Option<&(Port, ServiceName)> {
+        self.0.iter().find(|(taken, owner)| owner != name && collide(taken, port))
     }
 }
 
@@ -62,6 +62,11 @@ impl PortConflict {
         let remedy = "write another address, or remove it from the other service";
         document.error(&path!["port", self.index, "listen"], message, remedy)
     }
+}
+
+/// Returns whether two ports cannot both be bound: TCP and UDP have numbers of their own.
+fn collide(one: &Port, other: &Port) -> bool {
+    one.protocol == other.protocol && overlap(&one.listen, &other.listen)
 }
 
 /// Returns whether two addresses of `ListenStream=`, systemd.socket(5), cannot both be bound: a port without an address

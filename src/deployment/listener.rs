@@ -1,4 +1,4 @@
-//! TCP sockets that listen, and the processes that hold them, proc_pid_net(5) and proc_pid_fd(5).
+//! Sockets of TCP that listen, those of UDP that are bound, and the processes that hold them, proc_pid_net(5) and proc_pid_fd(5).
 
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -6,13 +6,16 @@ use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 
+use crate::model::Protocol;
 use camino::Utf8Path;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-/// State of a socket that listens, TCP_LISTEN of the kernel's tcp_states.h.
+/// States of the kernel's tcp_states.h: of a TCP socket that listens, TCP_LISTEN, and of a UDP socket that takes datagrams
+/// from anybody, TCP_CLOSE.
 const LISTEN: &str = "0A";
+const UNCONNECTED: &str = "07";
 
-/// A TCP socket that listens in the network of the calling process.
+/// A socket that takes callers in the network of the calling process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
@@ -29,13 +32,17 @@ impl Listener {
     }
 }
 
-/// Lists the sockets that listen.
+/// Lists the sockets that take callers.
 ///
 /// # Errors
 /// If the kernel's list cannot be read.
-pub(crate) fn all() -> io::Result<Vec<Listener>> {
+pub(crate) fn all(protocol: Protocol) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+    let (tables, state) = match protocol {
+        Protocol::Stream => (["/proc/net/tcp", "/proc/net/tcp6"], LISTEN),
+        Protocol::Datagram => (["/proc/net/udp", "/proc/net/udp6"], UNCONNECTED),
+    };
+    for table in tables {
         let file = match fs::File::open(table) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a kernel without IPv6
             file => file?,
@@ -43,9 +50,11 @@ pub(crate) fn all() -> io::Result<Vec<Listener>> {
         for line in BufReader::new(file).lines().skip(1) {
             let line = line?;
             let words: Vec<_> = line.split_whitespace().collect();
-            // The kernel lists those that listen before all others.
-            if words.get(3) != Some(&LISTEN) {
-                break;
+            match words.get(3) == Some(&state) {
+                true => {}
+                // The kernel lists those of TCP that listen before all others.
+                false if protocol == Protocol::Stream => break,
+                false => continue,
             }
             let address = words.get(1).and_then(|word| address(word));
             let number = |index: usize| words.get(index).and_then(|word| word.parse::<u64>().ok());
@@ -112,7 +121,8 @@ fn sockets_of(pid: u32) -> io::Result<BTreeMap<u64, RawFd>> {
 /// If the kernel's lists cannot be read, or the process may not be traced, ptrace(2).
 pub(crate) fn socket(address: SocketAddr, pid: u32) -> io::Result<Option<OwnedFd>> {
     let sockets = sockets_of(pid)?;
-    let number = all()?.iter().filter(|one| one.takes(address)).find_map(|one| sockets.get(&one.inode).copied());
+    let number =
+        all(Protocol::Stream)?.iter().filter(|one| one.takes(address)).find_map(|one| sockets.get(&one.inode).copied());
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let Some((number, process)) = number.zip(process) else { return Ok(None) };
     let process = pidfd_open(process, PidfdFlags::empty())?;
@@ -134,7 +144,7 @@ pub(crate) fn process(listener: &Listener) -> Option<(u32, String)> {
 /// If its descriptors or the kernel's list cannot be read.
 pub(crate) fn of_process(pid: u32) -> io::Result<Vec<SocketAddr>> {
     let own = sockets_of(pid)?;
-    Ok(all()?.into_iter().filter(|one| own.contains_key(&one.inode)).map(|one| one.address).collect())
+    Ok(all(Protocol::Stream)?.into_iter().filter(|one| own.contains_key(&one.inode)).map(|one| one.address).collect())
 }
 
 /// Finds a socket that takes connections to `address` and that none of the processes holds.
@@ -142,7 +152,7 @@ pub(crate) fn of_process(pid: u32) -> io::Result<Vec<SocketAddr>> {
 /// # Errors
 /// If the descriptors of a process or the kernel's list cannot be read.
 pub(crate) fn stranger(address: SocketAddr, pids: &[u32]) -> io::Result<Option<Listener>> {
-    let strangers: Vec<_> = all()?.into_iter().filter(|one| one.takes(address)).collect();
+    let strangers: Vec<_> = all(Protocol::Stream)?.into_iter().filter(|one| one.takes(address)).collect();
     if strangers.is_empty() {
         return Ok(None);
     }

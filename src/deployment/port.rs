@@ -20,7 +20,7 @@ use crate::deployment::listener::{self, Listener};
 use crate::engine::podman::runtime;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::model::{ListenKind, Service};
+use crate::model::{ListenKind, Protocol, Service};
 use crate::names::Deployment;
 use crate::systemd::notify;
 
@@ -70,7 +70,7 @@ pub(crate) fn choose(taken: &[u16]) -> Result<u16> {
 
 fn none_is_free() -> io::Result<Error> {
     let mut counts = BTreeMap::<u32, usize>::new();
-    for listener in listener::all()? {
+    for listener in listener::all(Protocol::Stream)? {
         *counts.entry(listener.user).or_default() += 1;
     }
     let most = counts.into_iter().max_by_key(|(_, count)| *count);

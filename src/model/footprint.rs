@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 
-use crate::model::listen::Route;
+use crate::model::listen::{Port, Route};
 use crate::model::service::Service;
 use crate::names::ServiceName;
 
@@ -19,7 +19,7 @@ pub struct Footprint {
     /// Fixed upstreams of the proxy.
     pub(crate) slots: u32,
     /// Addresses at which it is reached without a reverse proxy.
-    pub(crate) ports: Vec<String>,
+    pub(crate) ports: Vec<Port>,
     /// Services that are declared and started before what is declared.
     pub(crate) dependencies: Vec<ServiceName>,
 }

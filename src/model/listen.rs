@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::declaration::{ListenKind, Tls};
+use crate::names::ServiceName;
 
 /// The callers that may wait while no deployment serves: `Backlog=`, of which the kernel takes no more than
 /// `net.core.somaxconn`, listen(2).
@@ -34,6 +35,68 @@ impl Listen {
     pub(crate) fn has_socket(&self) -> bool {
         self.kind == ListenKind::Activation || self.is_bridged()
     }
+}
+
+/// An address at which callers reach a service without a reverse proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredPort", into = "StoredPort")]
+pub(crate) struct Port {
+    /// `5432`, `127.0.0.1:5432`, `/run/db.sock`, `vsock:2:5432`.
+    pub(crate) listen: String,
+    pub(crate) protocol: Protocol,
+    /// The processes take the socket; None: a relay connects callers to the first slot.
+    pub(crate) passed: Option<Passed>,
+}
+
+/// A port in a snapshot: one with a relay is its address alone.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredPort {
+    Relayed(String),
+    Passed { listen: String, protocol: Protocol, passed: Passed },
+}
+
+impl From<StoredPort> for Port {
+    fn from(stored: StoredPort) -> Self {
+        match stored {
+            StoredPort::Relayed(listen) => Self { listen, protocol: Protocol::Stream, passed: None },
+            StoredPort::Passed { listen, protocol, passed } => Self { listen, protocol, passed: Some(passed) },
+        }
+    }
+}
+
+impl From<Port> for StoredPort {
+    fn from(Port { listen, protocol, passed }: Port) -> Self {
+        match passed {
+            Some(passed) => Self::Passed { listen, protocol, passed },
+            None => Self::Relayed(listen),
+        }
+    }
+}
+
+impl Port {
+    /// Returns its units of a service, without their suffixes.
+    pub(crate) fn unit(&self, service: &ServiceName) -> String {
+        match self.passed {
+            Some(_) => service.passed_port(&self.listen, self.protocol == Protocol::Datagram),
+            None => service.port(&self.listen),
+        }
+    }
+}
+
+/// What callers of a port send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    Stream,
+    Datagram,
+}
+
+/// How a process takes the socket of a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Passed {
+    /// Its name in `$LISTEN_FDNAMES`; None: that of its unit.
+    pub(crate) name: Option<String>,
 }
 
 /// What the proxy sends to a service.

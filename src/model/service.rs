@@ -10,7 +10,7 @@ use crate::model::command::Command;
 use crate::model::deploy::{Deploy, Hooks, RunningHook};
 use crate::model::file::File;
 use crate::model::health::Health;
-use crate::model::listen::{Listen, Route};
+use crate::model::listen::{Listen, Port, Route};
 use crate::model::process::Process;
 use crate::model::setting::Setting;
 use crate::model::systemd::Systemd;
@@ -38,9 +38,8 @@ pub struct Service {
     pub listen: Listen,
     pub(crate) health: Health,
     pub(crate) routes: Vec<Route>,
-    /// Addresses at which it is reached without a reverse proxy: `5432`, `127.0.0.1:5432`, `/run/db.sock`,
-    /// `vsock:2:5432`.
-    pub(crate) ports: Vec<String>,
+    /// Addresses at which it is reached without a reverse proxy.
+    pub(crate) ports: Vec<Port>,
     pub(crate) deploy: Deploy,
     pub hooks: Hooks,
     /// Commands for people, by name.
@@ -73,10 +72,21 @@ impl Service {
         self.group.as_ref().map_or(&self.dependencies, |group| &group.dependencies)
     }
 
-    /// Returns whether callers wait in a queue while no deployment serves: those of ports would be accepted and
+    /// Lists the ports whose callers a relay connects to the first slot.
+    pub(crate) fn relayed_ports(&self) -> impl Iterator<Item = &Port> {
+        self.ports.iter().filter(|port| port.passed.is_none())
+    }
+
+    /// Lists the ports whose sockets the processes take.
+    pub(crate) fn passed_ports(&self) -> impl Iterator<Item = &Port> {
+        self.ports.iter().filter(|port| port.passed.is_some())
+    }
+
+    /// Returns whether callers wait in a queue while no deployment serves: those of relays would be accepted and
     /// disconnected, and with the recreate strategy there is such a gap in each rollout.
     pub(crate) fn has_queue(&self) -> bool {
-        !self.ports.is_empty() || self.deploy.strategy == Strategy::Recreate
+        let recreates = self.listen.has_callers() && self.deploy.strategy == Strategy::Recreate;
+        self.relayed_ports().next().is_some() || recreates
     }
 
     /// Returns whether a hook runs in a container of a deployment.

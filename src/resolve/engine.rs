@@ -366,21 +366,6 @@ impl Resolver<'_> {
     }
 
     /// Resolves `[[port]]` to addresses for `ListenStream=`, systemd.socket(5).
-    pub(crate) fn ports(&mut self, ports: Vec<declaration::Port>) -> Vec<String> {
-        let mut listens: Vec<String> = Vec::new();
-        for (index, declaration::Port { listen }) in ports.into_iter().enumerate() {
-            let at = path!["port", index, "listen"];
-            if !is_stream_address(&listen) {
-                let remedy = "write \"5432\", \"127.0.0.1:5432\", \"[::1]:5432\", \"/run/db.sock\" or \"vsock:2:5432\"";
-                self.error(&at, format!("{listen:?} is not an address to listen on"), remedy);
-            } else if listens.contains(&listen) {
-                self.error(&at, format!("{listen:?} is declared twice"), "remove one of the two");
-            }
-            listens.push(listen);
-        }
-        listens
-    }
-
     /// Checks keys against the engine: the processes of a pod cannot reach systemd.
     pub(crate) fn check_engine(&mut self, declaration: &Declaration) {
         if declaration.pod.is_some() && declaration.health.notify == Some(true) {
@@ -388,17 +373,4 @@ impl Resolver<'_> {
             self.key_error(&path!["health", "notify"], "nothing in a pod can reach systemd", remedy);
         }
     }
-}
-
-fn is_stream_address(text: &str) -> bool {
-    let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
-    let number = |text: &str| text.parse::<u32>().is_ok();
-    if let Some(vsock) = text.strip_prefix("vsock:") {
-        return vsock.split_once(':').is_some_and(|(cid, port)| (cid.is_empty() || number(cid)) && number(port));
-    }
-    if text.starts_with('/') {
-        let normalized = !text.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
-        return normalized && text.len() < 108 && !text.chars().any(|c| c.is_control() || c == '\\');
-    }
-    port(text) || text.parse::<std::net::SocketAddr>().is_ok_and(|address| address.port() > 0)
 }

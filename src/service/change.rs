@@ -157,7 +157,12 @@ impl Inputs {
         inputs.section("health", health);
         let routes: Vec<_> = routes.iter().map(route).collect();
         inputs.key(path!["route"], &routes);
-        inputs.key(path!["port"], ports);
+        let listens: Vec<_> = ports.iter().map(|port| &port.listen).collect();
+        let passed: Vec<_> = ports.iter().filter(|port| port.passed.is_some()).collect();
+        inputs.key(path!["port"], &listens);
+        if !passed.is_empty() {
+            inputs.key(path!["port", "pass"], &passed);
+        }
         inputs.section("deploy", deploy);
         inputs.section("hooks", hooks);
         inputs.settings(&path![], "resources", resources);

@@ -14,7 +14,7 @@ use crate::deployment::listener;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path};
 use crate::layout::{Layout, Scope};
-use crate::model::{Process, Service, Systemd, User};
+use crate::model::{Process, Protocol, Service, Systemd, User};
 use crate::path;
 use crate::service::condition;
 use crate::service::host_check::search_path::find_in_path;
@@ -146,9 +146,11 @@ impl HostCheck<'_> {
             return;
         }
         // A kernel that does not tell proves nothing.
-        let Ok(listeners) = listener::all() else { return };
-        for (index, listen) in ports.iter().enumerate() {
-            let Some(holder) = PortHolder::find(machine.manager, &listeners, listen) else { continue };
+        let listeners = [Protocol::Stream, Protocol::Datagram].map(|one| (one, listener::all(one).unwrap_or_default()));
+        for (index, port) in ports.iter().enumerate() {
+            let of_protocol = listeners.iter().find(|(protocol, _)| *protocol == port.protocol);
+            let Some((_, listeners)) = of_protocol else { continue };
+            let Some(holder) = PortHolder::find(machine.manager, listeners, port) else { continue };
             // Only root sees whose socket it is.
             if !holder.is_known() || holder.is_of(&self.service.name) {
                 continue;

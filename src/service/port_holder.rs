@@ -7,6 +7,7 @@ use crate::accounts;
 use crate::compile::port::overlap;
 use crate::deployment::listener::{self, Listener};
 use crate::engine::podman::runtime;
+use crate::model::Port;
 use crate::names::{Deployment, ServiceName};
 use crate::systemd::Manager;
 
@@ -34,13 +35,14 @@ impl fmt::Display for PortHolder {
 }
 
 impl PortHolder {
-    /// Finds who of the `listeners` has an address of `ListenStream=`; None if nobody has.
-    pub(crate) fn find(manager: Manager, listeners: &[Listener], listen: &str) -> Option<Self> {
+    /// Finds who of the `listeners`, which are of the port's protocol, has its address; None if nobody has.
+    pub(crate) fn find(manager: Manager, listeners: &[Listener], port: &Port) -> Option<Self> {
+        let (listen, kind) = (&port.listen, format!("{:?}", port.protocol));
         let found = listeners.iter().find(|one| overlap(&one.address.to_string(), listen))?;
         let user = accounts::user(&found.user.to_string()).ok().flatten().map(|user| user.name);
         let process = listener::process(found);
         let unit = match &process {
-            Some((MANAGER, _)) => manager.socket_at(|address| overlap(address, listen)),
+            Some((MANAGER, _)) => manager.socket_at(|address, of| of == kind && overlap(address, listen)),
             Some((pid, _)) => runtime::group_of(&pid.to_string()).ok().flatten().and_then(|group| {
                 let unit = group.rsplit('/').next().map(str::to_owned);
                 unit.filter(|unit| !unit.is_empty())
@@ -57,10 +59,10 @@ impl PortHolder {
 
     /// Returns whether it is a unit of a service.
     pub(crate) fn is_of(&self, service: &ServiceName) -> bool {
-        let pattern = service.port_pattern();
-        let of_port = pattern.trim_end_matches('*');
+        let patterns = service.port_patterns();
         self.unit.as_deref().is_some_and(|unit| {
-            unit.starts_with(of_port) || Deployment::from_unit(unit).is_some_and(|one| one.service == *service)
+            let is_port = patterns.iter().any(|pattern| unit.starts_with(pattern.trim_end_matches('*')));
+            is_port || Deployment::from_unit(unit).is_some_and(|one| one.service == *service)
         })
     }
 }

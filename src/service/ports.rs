@@ -1,8 +1,8 @@
-//! `[[port]]`: sockets of a service that lead to its first slot without a reverse proxy.
+//! `[[port]]`: sockets of a service that its callers reach without a reverse proxy.
 
 use crate::deployment::listener;
 use crate::error::{Error, Result};
-use crate::model::Service;
+use crate::model::{Port, Service};
 use crate::names::ServiceName;
 use crate::service::port_holder::PortHolder;
 use crate::systemd::Manager;
@@ -15,20 +15,39 @@ const SOCKET: &str = ".socket";
 /// # Errors
 /// If systemd cannot start a port, for example because it is in use.
 pub(crate) fn open(manager: Manager, service: &Service, before: &[String]) -> Result<()> {
-    let wanted: Vec<_> = service.ports.iter().map(|listen| format!("{}{SOCKET}", service.name.port(listen))).collect();
     let mut gone = before.to_vec();
-    gone.retain(|unit| !wanted.contains(unit));
+    gone.retain(|unit| !service.ports.iter().any(|port| *unit == socket(service, port)));
     manager.stop(&gone)?;
     manager.stop(&relays(&gone))?;
+    start(manager, service, &service.ports.iter().collect::<Vec<_>>())
+}
+
+/// Opens the declared ports whose sockets the deployments take, before they start. Open ports stay open.
+///
+/// # Errors
+/// If systemd cannot start a port, for example because it is in use.
+pub(crate) fn open_passed(manager: Manager, service: &Service) -> Result<()> {
+    start(manager, service, &service.passed_ports().collect::<Vec<_>>())
+}
+
+fn start(manager: Manager, service: &Service, ports: &[&Port]) -> Result<()> {
+    let wanted: Vec<_> = ports.iter().map(|port| socket(service, port)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
     let Err(error) = manager.start(&wanted) else { return Ok(()) };
-    let listeners = listener::all().unwrap_or_default();
-    let held = service.ports.iter().find_map(|listen| {
-        let unit = format!("{}{SOCKET}", service.name.port(listen));
-        let is_open = manager.states(&[unit]).is_ok_and(|states| states.iter().any(|state| state == "active"));
-        let holder = PortHolder::find(manager, &listeners, listen).filter(|_| !is_open)?;
-        Some(format!("could not open the port {listen}: {holder} listens on {}", holder.address))
+    let held = ports.iter().find_map(|port| {
+        let is_open = manager.states(&[socket(service, port)]);
+        let is_open = is_open.is_ok_and(|states| states.iter().any(|state| state == "active"));
+        let listeners = listener::all(port.protocol).unwrap_or_default();
+        let holder = PortHolder::find(manager, &listeners, port).filter(|_| !is_open)?;
+        Some(format!("could not open the port {}: {holder} listens on {}", port.listen, holder.address))
     });
     Err(held.map_or_else(|| error.into(), Error))
+}
+
+fn socket(service: &Service, port: &Port) -> String {
+    format!("{}{SOCKET}", port.unit(&service.name))
 }
 
 /// Closes the ports and queues of a service. Returns the units that connect the present callers until they are stopped.
@@ -36,8 +55,11 @@ pub(crate) fn open(manager: Manager, service: &Service, before: &[String]) -> Re
 /// # Errors
 /// If systemd refuses a job.
 pub(crate) fn close(manager: Manager, name: &ServiceName) -> Result<Vec<String>> {
-    let mut units = manager.active(&name.port_pattern())?;
-    units.extend(manager.active(&name.queue_pattern())?);
+    let [relayed, passed] = name.port_patterns();
+    let mut units = Vec::new();
+    for pattern in [relayed, passed, name.queue_pattern()] {
+        units.extend(manager.active(&pattern)?);
+    }
     let (open, mut connected): (Vec<_>, Vec<_>) = units.into_iter().partition(|unit| unit.ends_with(SOCKET));
     manager.stop(&open)?;
     // A last caller may have connected meanwhile.

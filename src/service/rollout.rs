@@ -82,6 +82,7 @@ impl Rollout<'_> {
             let running = self.before.as_ref().filter(|_| keeps_old).map(|before| &before.generation);
             images::provide(self.machine.layout, &self.compiled.service, &self.compiled.id, running)?;
         }
+        ports::open_passed(self.machine.manager, &self.compiled.service)?;
         let outcome = match (self.strategy(), &self.before) {
             (Strategy::BlueGreen, Some(before)) if plan.rolls() => self.switch(plan, before),
             (Strategy::Recreate, _) if plan.rolls() => self.recreate(plan),

@@ -172,7 +172,8 @@ impl Manager {
 
     /// Lists the deployments and the ports of a service that systemd has in memory, in one answer.
     pub(crate) fn listing_of(self, name: &ServiceName) -> Result<Listing, Error> {
-        self.list(&[&format!("{name}-*@*.service"), &format!("{}.socket", name.port_pattern())])
+        let [relayed, passed] = name.port_patterns();
+        self.list(&[&format!("{name}-*@*.service"), &format!("{relayed}.socket"), &format!("{passed}.socket")])
     }
 
     /// Lists every service that systemd has in memory, in one answer.
@@ -187,10 +188,10 @@ impl Manager {
         Ok(listed.into_iter().filter(|one| is_up(&one.state)).map(|one| one.unit).collect())
     }
 
-    /// Finds the socket unit that listens at an address that matches.
-    pub(crate) fn socket_at(self, matches: impl Fn(&str) -> bool) -> Option<String> {
+    /// Finds the socket unit that listens at an address that matches; the other argument is `Stream` or `Datagram`.
+    pub(crate) fn socket_at(self, matches: impl Fn(&str, &str) -> bool) -> Option<String> {
         let sockets = Systemctl(self.scope).list_sockets().ok()?;
-        sockets.into_iter().find(|(address, _)| matches(address)).map(|(_, unit)| unit)
+        sockets.into_iter().find(|[address, kind, _]| matches(address, kind)).map(|[_, _, unit]| unit)
     }
 
     fn list(self, patterns: &[&str]) -> Result<Listing, Error> {

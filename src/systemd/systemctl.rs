@@ -140,12 +140,12 @@ impl Systemctl {
     }
 
     /// Lists the addresses of socket units, with the units.
-    pub(crate) fn list_sockets(self) -> Result<Vec<(String, String)>> {
-        let text = self.call(&["list-sockets", "--no-legend", "--plain", "--full"])?;
-        // LISTEN UNIT ACTIVATES
+    pub(crate) fn list_sockets(self) -> Result<Vec<[String; 3]>> {
+        let text = self.call(&["list-sockets", "--no-legend", "--plain", "--full", "--show-types"])?;
+        // LISTEN TYPE UNIT ACTIVATES
         let listed = |line: &str| {
-            let mut words = line.split_whitespace();
-            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+            let mut words = line.split_whitespace().map(str::to_owned);
+            Some([words.next()?, words.next()?, words.next()?])
         };
         Ok(text.lines().filter_map(listed).collect())
     }

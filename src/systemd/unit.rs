@@ -44,10 +44,9 @@ impl Listing {
 
     /// Returns the sockets of a service's ports that are open.
     pub(crate) fn open_ports(&self, name: &ServiceName) -> Vec<String> {
-        let pattern = name.port_pattern();
-        let prefix = pattern.trim_end_matches('*');
-        let is_open =
-            |(unit, state): &(&String, &State)| unit.starts_with(prefix) && unit.ends_with(".socket") && is_up(state);
+        let patterns = name.port_patterns();
+        let is_port = |unit: &str| patterns.iter().any(|pattern| unit.starts_with(pattern.trim_end_matches('*')));
+        let is_open = |(unit, state): &(&String, &State)| unit.ends_with(".socket") && is_up(state) && is_port(unit);
         self.others.iter().filter(is_open).map(|(unit, _)| unit.clone()).collect()
     }
 

@@ -27,6 +27,8 @@ struct DeploymentUnit<'a> {
     id: &'a GenerationId,
     /// The units that must be active as long as the process.
     socket_units: Vec<String>,
+    /// Units of sockets that all deployments take.
+    passed_sockets: Vec<String>,
     rests: bool,
     passthrough_unit: Vec<Line<'a>>,
     kind: &'static str,
@@ -98,6 +100,7 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         common: Common::new(layout, service),
         id,
         socket_units: socket_units(service, id),
+        passed_sockets: service.passed_ports().map(|port| format!("{}.socket", port.unit(&service.name))).collect(),
         rests: service.listen.idle_timeout.is_some(),
         passthrough_unit: lines(&passed.unit),
         kind: engine::service_type(service),

@@ -1,10 +1,11 @@
-//! `[[port]]`: an address that callers reach without a reverse proxy, systemd-socket-proxyd(8).
+//! `[[port]]`: an address that callers reach without a reverse proxy, through systemd-socket-proxyd(8) or by a socket that
+//! the processes take, `Sockets=` of systemd.service(5).
 
 use askama::Template;
 
-use crate::escape::Word;
+use crate::escape::{Text, Word};
 use crate::layout::Layout;
-use crate::model::Service;
+use crate::model::{Port, Protocol, Service};
 use crate::target::systemd::unit::{Common, RELAY, finish, polls_without_limit};
 use crate::tree::Tree;
 
@@ -26,10 +27,46 @@ struct PortService<'a> {
     families: &'static str,
 }
 
-/// Adds each port's socket, and what connects its callers to the first slot.
+#[derive(Template)]
+#[template(path = "systemd/passed.socket", escape = "none")]
+struct PassedSocket<'a> {
+    common: Common<'a>,
+    port: &'a Port,
+    is_datagram: bool,
+    name: Option<Text<'a>>,
+    polls_without_limit: bool,
+}
+
+#[derive(Template)]
+#[template(path = "systemd/passed.service", escape = "none")]
+struct PassedService<'a> {
+    common: Common<'a>,
+    port: &'a Port,
+    unit: &'a str,
+}
+
+/// Adds the units of each port.
 pub(super) fn render(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mut Tree) {
+    render_relayed(layout, service, systemd, tree);
+    for port in service.passed_ports() {
+        let unit = port.unit(&service.name);
+        let socket = PassedSocket {
+            common: Common::new(layout, service),
+            port,
+            is_datagram: port.protocol == Protocol::Datagram,
+            name: port.passed.as_ref().and_then(|passed| passed.name.as_deref()).map(Text),
+            polls_without_limit: polls_without_limit(systemd),
+        };
+        let placeholder = PassedService { common: Common::new(layout, service), port, unit: &unit };
+        tree.file(format!("{unit}.socket"), finish(&socket));
+        tree.file(format!("{unit}.service"), finish(&placeholder));
+    }
+}
+
+/// Adds each port's socket, and what connects its callers to the first slot.
+fn render_relayed(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mut Tree) {
     let slot = layout.slots(&service.name).join("1");
-    for listen in &service.ports {
+    for Port { listen, .. } in service.relayed_ports() {
         let unit = service.name.port(listen);
         let polls_without_limit = polls_without_limit(systemd);
         let socket = PortSocket { common: Common::new(layout, service), listen, polls_without_limit };

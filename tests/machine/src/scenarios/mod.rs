@@ -28,6 +28,7 @@ mod newcomer;
 mod overrides;
 mod package;
 mod parts;
+mod passed;
 mod plan;
 mod pods;
 mod power;
@@ -48,6 +49,7 @@ mod updates;
 mod upgrade;
 mod user;
 mod verbs;
+mod wakes;
 mod watch;
 mod workers;
 mod written;
@@ -72,6 +74,8 @@ const ALL: &[&[Scenario]] = &[
     environment::SCENARIOS,
     listeners::SCENARIOS,
     gaps::SCENARIOS,
+    wakes::SCENARIOS,
+    passed::SCENARIOS,
     attacks::proxy::SCENARIOS,
     attacks::ports::SCENARIOS,
     attacks::routes::SCENARIOS,

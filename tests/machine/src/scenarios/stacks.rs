@@ -15,5 +15,6 @@ scenarios!("stacks" with Servers:
     static_sites(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/static.md"))),
     postgresql(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/postgresql.md"))),
     mariadb(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/mariadb.md"))),
+    dns(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/dns.md"))),
     redis(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/redis.md"))),
 );
