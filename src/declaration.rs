@@ -205,6 +205,7 @@ pub(crate) struct Port {
     pub(crate) listen: String,
     pub(crate) pass: Option<bool>,
     pub(crate) datagram: Option<bool>,
+    pub(crate) proxy_protocol: Option<bool>,
     pub(crate) name: Option<String>,
 }
 

@@ -1,5 +1,6 @@
 //! One deployment: an instance of a generation's template.
 
+pub(crate) mod announce;
 pub(crate) mod connections;
 pub(crate) mod context;
 pub(crate) mod drain;

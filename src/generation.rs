@@ -58,7 +58,7 @@ impl Digests {
             name: name.as_str(),
             process,
             listen,
-            passed: model.service.passed_ports().collect(),
+            ports: ports.iter().filter(|port| !port.is_plain()).collect(),
             health,
             hooks,
             passthrough: Passthrough { unit, service, socket },
@@ -95,7 +95,7 @@ struct GenerationInput<'a> {
     process: &'a Process,
     listen: &'a Listen,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    passed: Vec<&'a Port>,
+    ports: Vec<&'a Port>,
     health: &'a Health,
     hooks: &'a Hooks,
     passthrough: Passthrough<'a>,

@@ -149,11 +149,13 @@ impl ServiceName {
         [self.template(id), self.bridge_template(id), self.inner_template(id)]
     }
 
-    /// Returns the units of a port without their suffixes: `hello-port@127.0.0.1-5432`. No service's name has an `@`.
+    /// Returns the units of a port without their suffixes: `hello-port@127.0.0.1-5432`, and `hello-port@127.0.0.1-5432-proxy`
+    /// if its relay announces callers' addresses. No service's name has an `@`.
     ///
     /// A colon may be in a unit's name, but systemd-analyze(1) takes what follows it for an alias.
-    pub(crate) fn port(&self, listen: &str) -> String {
-        format!("{self}-port@{}", UnitNamePart(&listen.replace(':', "/")))
+    pub(crate) fn port(&self, listen: &str, announces: bool) -> String {
+        let suffix = if announces { "/proxy" } else { "" };
+        format!("{self}-port@{}", UnitNamePart(&format!("{}{suffix}", listen.replace(':', "/"))))
     }
 
     /// Returns the units of a port whose socket the processes take, without their suffixes: `hello-passed@53`, and

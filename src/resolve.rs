@@ -144,6 +144,7 @@ impl Resolver<'_> {
             self.no_callers(slots.is_some(), &route, &port);
         }
         self.no_rest(&listen, &port);
+        let announces = self.announces(&port, !route.is_empty());
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let most = if listen.has_callers() { slots } else { MAX_SLOTS };
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, most);
@@ -153,7 +154,7 @@ impl Resolver<'_> {
             concurrency,
             slots: if listen.has_callers() { slots } else { 0 },
             display: self.display(display, &process.environment),
-            health: self.health(health, &listen, &process.engine, deploy.health_timeout),
+            health: self.health(health, &listen, &process.engine, deploy.health_timeout, announces),
             routes: self.routes(route),
             ports: self.ports(port, &process.engine),
             deploy,

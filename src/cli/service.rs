@@ -18,6 +18,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
 use crate::cli::{journal, words};
+use crate::deployment::announce;
 use crate::deployment::queue::{self, Queue};
 use crate::deployment::slot;
 use crate::names::{GenerationId, ServiceName};
@@ -160,6 +161,12 @@ pub(crate) enum Verb {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Run ExecStart= of a port: connect the callers of the socket at standard input, and announce their addresses
+    #[command(name = "_announce", hide = true)]
+    AnnounceHook {
+        /// Unix socket of the first slot
+        slot: Utf8PathBuf,
+    },
     /// Run ExecStopPost= of a queue: close it if callers have waited in vain
     #[command(name = "_unqueue", hide = true)]
     UnqueueHook {
@@ -203,6 +210,10 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::QueueHook { timeout, dir, number, command } => {
             let name = context.layout.service_of(&dir).map_err(Failure::Usage)?;
             let Err(error) = queue::relay(&context.layout, &Queue::new(&name, number), timeout, &command);
+            Err(error.into())
+        }
+        Verb::AnnounceHook { slot } => {
+            let Err(error) = announce::relay(&slot);
             Err(error.into())
         }
         Verb::UnqueueHook { dir, number } => unqueue(context, &dir, number),

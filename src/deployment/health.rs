@@ -220,8 +220,9 @@ pub(crate) fn named(check: &Check) -> String {
 /// Makes one attempt.
 async fn ask(check: &Check, endpoint: &Endpoint) -> Answer {
     match check {
-        Check::Http { path, status, headers, body } => {
-            http::get(endpoint, Wanted { path, status, headers, body: body.as_deref() }).await
+        Check::Http { path, status, headers, body, announced } => {
+            let (body, announces) = (body.as_deref(), *announced);
+            http::get(endpoint, Wanted { path, status, headers, body, announces }).await
         }
         // Without a probe; the caller asks each of the others by itself.
         Check::Tcp | Check::Probes => tcp::be_accepted(endpoint).await.map_err(|error| reason(&error)),
@@ -281,7 +282,13 @@ mod tests {
     }
 
     pub(crate) fn http(path: &str, status: &[u16]) -> Health {
-        health(Check::Http { path: path.into(), status: status.into(), headers: BTreeMap::new(), body: None })
+        health(Check::Http {
+            path: path.into(),
+            status: status.into(),
+            headers: BTreeMap::new(),
+            body: None,
+            announced: false,
+        })
     }
 
     pub(crate) fn command(words: &[&str]) -> Health {

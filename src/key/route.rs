@@ -71,6 +71,17 @@ pub(crate) const PORT: &[Key] = &[
         ..OF_PASSED_PORT
     },
     Key {
+        name: "proxy_protocol",
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        example: "true",
+        meaning: "`true` begins each connection to the process with its caller's address, as version 1 of the PROXY protocol \
+                  has it: for servers that take it, since callers of a port come over a relay.",
+        digest: Some(Digest::Generation),
+        reported_as: "port.proxy_protocol",
+        ..OF_PORT
+    },
+    Key {
         name: "name",
         needs: "port = [{ listen = \"53\", pass = true }]",
         kind: Kind::Text("a name"),

@@ -36,6 +36,9 @@ pub(crate) enum Check {
         /// A regular expression that the answer's body matches.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<String>,
+        /// Whether the request begins with a line of the PROXY protocol, as those of a port's callers.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        announced: bool,
     },
     /// The process accepts a connection.
     Tcp,

@@ -46,40 +46,52 @@ pub(crate) struct Port {
     pub(crate) protocol: Protocol,
     /// The processes take the socket; None: a relay connects callers to the first slot.
     pub(crate) passed: Option<Passed>,
+    /// Whether the relay announces callers' addresses.
+    pub(crate) proxy_protocol: bool,
 }
 
-/// A port in a snapshot: one with a relay is its address alone.
+/// A port in a snapshot: a plain one is its address alone.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum StoredPort {
-    Relayed(String),
-    Passed { listen: String, protocol: Protocol, passed: Passed },
+    Plain(String),
+    Other { listen: String, protocol: Protocol, passed: Option<Passed>, proxy_protocol: bool },
 }
 
 impl From<StoredPort> for Port {
     fn from(stored: StoredPort) -> Self {
         match stored {
-            StoredPort::Relayed(listen) => Self { listen, protocol: Protocol::Stream, passed: None },
-            StoredPort::Passed { listen, protocol, passed } => Self { listen, protocol, passed: Some(passed) },
+            StoredPort::Plain(listen) => {
+                Self { listen, protocol: Protocol::Stream, passed: None, proxy_protocol: false }
+            }
+            StoredPort::Other { listen, protocol, passed, proxy_protocol } => {
+                Self { listen, protocol, passed, proxy_protocol }
+            }
         }
     }
 }
 
 impl From<Port> for StoredPort {
-    fn from(Port { listen, protocol, passed }: Port) -> Self {
-        match passed {
-            Some(passed) => Self::Passed { listen, protocol, passed },
-            None => Self::Relayed(listen),
+    fn from(port: Port) -> Self {
+        if port.is_plain() {
+            return Self::Plain(port.listen);
         }
+        let Port { listen, protocol, passed, proxy_protocol } = port;
+        Self::Other { listen, protocol, passed, proxy_protocol }
     }
 }
 
 impl Port {
+    /// Returns whether processes see neither its socket nor its callers.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.passed.is_none() && !self.proxy_protocol
+    }
+
     /// Returns its units of a service, without their suffixes.
     pub(crate) fn unit(&self, service: &ServiceName) -> String {
         match self.passed {
             Some(_) => service.passed_port(&self.listen, self.protocol == Protocol::Datagram),
-            None => service.port(&self.listen),
+            None => service.port(&self.listen, self.proxy_protocol),
         }
     }
 }

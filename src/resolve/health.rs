@@ -11,13 +11,14 @@ use crate::resolve::request::{Mistake, mistake_of_name, mistake_of_path, mistake
 use crate::{declaration, path};
 
 impl Resolver<'_> {
-    /// Resolves `[health]`. A deployment has `limit` to become healthy.
+    /// Resolves `[health]`. A deployment has `limit` to become healthy; if its callers are `announced`, so are checks.
     pub(crate) fn health(
         &mut self,
         health: declaration::Health,
         listen: &Listen,
         engine: &Engine,
         limit: Duration,
+        announced: bool,
     ) -> Health {
         let declaration::Health { http, tcp, exec, notify, start, status, headers, body, interval, timeout, retries } =
             health;
@@ -62,6 +63,7 @@ impl Resolver<'_> {
                 status: self.statuses(&at.join("status"), status.unwrap_or_default()),
                 headers: self.headers(&at.join("headers"), headers),
                 body: self.pattern(&at.join("body"), body),
+                announced,
             },
             (_, Some(words)) => {
                 if words.is_empty() {

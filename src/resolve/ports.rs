@@ -1,5 +1,7 @@
 //! `[[port]]`: addresses at which callers reach a service without a reverse proxy.
 
+use std::net::SocketAddr;
+
 use crate::declaration;
 use crate::model::{Engine, Listen, Passed, Port, Protocol};
 use crate::path;
@@ -24,9 +26,10 @@ impl Resolver<'_> {
     }
 
     fn port(&mut self, index: usize, port: declaration::Port, engine: &Engine) -> Port {
-        let declaration::Port { listen, pass, datagram, name } = port;
+        let declaration::Port { listen, pass, datagram, proxy_protocol, name } = port;
         let at = |key: &str| path!["port", index, key];
         let (is_passed, is_datagram) = (pass == Some(true), datagram == Some(true));
+        let proxy_protocol = proxy_protocol == Some(true);
         if !is_address(&listen) {
             let remedy = "write \"5432\", \"127.0.0.1:5432\", \"[::1]:5432\", \"/run/db.sock\" or \"vsock:2:5432\"";
             self.error(&at("listen"), format!("{listen:?} is not an address to listen on"), remedy);
@@ -42,6 +45,13 @@ impl Resolver<'_> {
             let remedy = "remove pass, or run the image by [container]";
             self.key_error(&at("pass"), "podman passes no sockets to a pod", remedy);
         }
+        if proxy_protocol && is_passed {
+            let remedy = "remove proxy_protocol: the process sees its callers' addresses";
+            self.key_error(&at("proxy_protocol"), "no relay stands before a socket that processes take", remedy);
+        } else if proxy_protocol && listen.parse::<u16>().is_err() && listen.parse::<SocketAddr>().is_err() {
+            let remedy = "write an address of TCP, or remove proxy_protocol";
+            self.error(&at("listen"), "callers of this socket have no address that could be announced", remedy);
+        }
         if let Some(name) = &name {
             self.descriptor_name(index, name, is_passed);
         }
@@ -49,6 +59,7 @@ impl Resolver<'_> {
             listen,
             protocol: if is_datagram { Protocol::Datagram } else { Protocol::Stream },
             passed: is_passed.then_some(Passed { name }),
+            proxy_protocol,
         }
     }
 
@@ -61,6 +72,17 @@ impl Resolver<'_> {
             let message = format!("{name:?} is not the name of a socket");
             self.error(&at, message, "write printable ASCII characters other than `:` and space");
         }
+    }
+
+    /// Refuses routes beside a port whose callers are announced: the reverse proxy announces none.
+    pub(crate) fn announces(&mut self, ports: &[declaration::Port], has_routes: bool) -> bool {
+        let announced = ports.iter().position(|port| port.proxy_protocol == Some(true));
+        if let Some(index) = announced.filter(|_| has_routes) {
+            let remedy = "remove the routes, or proxy_protocol and read X-Forwarded-For";
+            let message = "the process would expect the PROXY protocol of the reverse proxy, too";
+            self.key_error(&path!["port", index, "proxy_protocol"], message, remedy);
+        }
+        announced.is_some()
     }
 
     /// Refuses to pass sockets to deployments that rest: callers would not wake them.
@@ -85,5 +107,5 @@ fn is_address(text: &str) -> bool {
         let normalized = !text.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
         return normalized && text.len() < 108 && !text.chars().any(|c| c.is_control() || c == '\\');
     }
-    port(text) || text.parse::<std::net::SocketAddr>().is_ok_and(|address| address.port() > 0)
+    port(text) || text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0)
 }

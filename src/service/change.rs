@@ -163,6 +163,10 @@ impl Inputs {
         if !passed.is_empty() {
             inputs.key(path!["port", "pass"], &passed);
         }
+        let announced: Vec<_> = ports.iter().filter(|port| port.proxy_protocol).map(|port| &port.listen).collect();
+        if !announced.is_empty() {
+            inputs.key(path!["port", "proxy_protocol"], &announced);
+        }
         inputs.section("deploy", deploy);
         inputs.section("hooks", hooks);
         inputs.settings(&path![], "resources", resources);

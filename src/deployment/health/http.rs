@@ -11,8 +11,10 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use regex_lite::Regex;
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
+use crate::deployment::announce;
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::health::answer::{Answer, excerpt, joined, reason};
 use crate::deployment::health::stream::Stream;
@@ -31,13 +33,18 @@ pub(crate) struct Wanted<'a> {
     pub(crate) headers: &'a BTreeMap<String, String>,
     /// A regular expression that the first 64 KiB of the body must match.
     pub(crate) body: Option<&'a str>,
+    /// Whether the server expects a line of the PROXY protocol before the request.
+    pub(crate) announces: bool,
 }
 
 /// Sends a GET request over a new connection.
 pub(crate) async fn get(endpoint: &Endpoint, wanted: Wanted<'_>) -> Answer {
-    let Wanted { path, status, headers, body: pattern } = wanted;
+    let Wanted { path, status, headers, body: pattern, announces } = wanted;
     let request = request(path, headers).map_err(|error| error.to_string())?;
-    let stream = Stream::connect(endpoint).await.map_err(|error| reason(&error))?;
+    let mut stream = Stream::connect(endpoint).await.map_err(|error| reason(&error))?;
+    if announces {
+        stream.write_all(announce::UNKNOWN.as_bytes()).await.map_err(|error| reason(&error))?;
+    }
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(with_sources)?;
     let mut background = JoinSet::new(); // ends the connection when dropped
     background.spawn(connection);
@@ -128,7 +135,13 @@ mod tests {
             let headers = [("Host", "shop.example.com"), ("X-Probe", "a b")];
             let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
             let (path, status) = ("/".to_owned(), Vec::new());
-            super::super::tests::health(Check::Http { path, status, headers, body: Some(pattern.to_owned()) })
+            super::super::tests::health(Check::Http {
+                path,
+                status,
+                headers,
+                body: Some(pattern.to_owned()),
+                announced: false,
+            })
         };
         let (passed, asked) = serving(&place.socket, &[READY], || {
             wait(&asking("^rea(d|l)y$"), &place.socket, None, soon(300)).map(|passed| passed.attempts)

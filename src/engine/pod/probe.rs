@@ -152,5 +152,5 @@ fn http(at: &Place, get: &HttpGet) -> Result<Check, Diagnostic> {
         }
         headers.insert(header.name.clone(), header.value.clone());
     }
-    Ok(Check::Http { path: path.to_owned(), status: Vec::new(), headers, body: None })
+    Ok(Check::Http { path: path.to_owned(), status: Vec::new(), headers, body: None, announced: false })
 }

@@ -22,8 +22,9 @@ struct PortSocket<'a> {
 struct PortService<'a> {
     common: Common<'a>,
     listen: &'a str,
-    relay: &'static str,
-    slot: Word<'a>,
+    /// It takes the socket as its standard input.
+    announces: bool,
+    relay: String,
     families: &'static str,
 }
 
@@ -66,12 +67,17 @@ pub(super) fn render(layout: &Layout, service: &Service, systemd: Option<u16>, t
 /// Adds each port's socket, and what connects its callers to the first slot.
 fn render_relayed(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mut Tree) {
     let slot = layout.slots(&service.name).join("1");
-    for Port { listen, .. } in service.relayed_ports() {
-        let unit = service.name.port(listen);
+    for port in service.relayed_ports() {
+        let (unit, listen) = (port.unit(&service.name), &port.listen);
         let polls_without_limit = polls_without_limit(systemd);
         let socket = PortSocket { common: Common::new(layout, service), listen, polls_without_limit };
         let (common, families) = (Common::new(layout, service), "AF_UNIX AF_INET AF_INET6 AF_VSOCK");
-        let relay = PortService { common, listen, relay: RELAY, slot: Word(slot.as_str()), families };
+        let relay = match port.proxy_protocol {
+            true => format!("{} service _announce", layout.program()),
+            false => RELAY.to_owned(),
+        };
+        let relay = format!("{relay} {}", Word(slot.as_str()));
+        let relay = PortService { common, listen, announces: port.proxy_protocol, relay, families };
         tree.file(format!("{unit}.socket"), finish(&socket));
         tree.file(format!("{unit}.service"), finish(&relay));
     }

@@ -95,7 +95,7 @@ fn probes_are_checks() {
     let rendered = Fixture::new().render(file).unwrap_or_else(|error| panic!("{error}"));
     let asked: Vec<_> = rendered.prepared.probes.iter().map(|probe| (probe.port, probe.health.check.clone())).collect();
     let headers = BTreeMap::from([("Host".to_owned(), "a.test".to_owned())]);
-    let http = Check::Http { path: "/ready?a=1".to_owned(), status: Vec::new(), headers, body: None };
+    let http = Check::Http { path: "/ready?a=1".to_owned(), status: Vec::new(), headers, body: None, announced: false };
     let command = Command(vec!["ask".to_owned(), "-x".to_owned()]);
     let inside = Check::Inside { container: "shop-0123456789ab-2-q".to_owned(), command };
     assert_eq!(asked, [(Some(80), http), (Some(5432), Check::Tcp), (None, inside), (Some(8443), Check::Tcp)]);

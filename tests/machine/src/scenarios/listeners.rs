@@ -21,6 +21,7 @@ scenarios!("listeners":
     example_cache,
     port_follows_its_declaration,
     port_is_taken: "a declared port belongs to somebody else" => "`declare` restores the previous declaration; the old generation serves",
+    callers_are_announced,
     port_outlives_a_kill: "the process behind a plain port is killed" => "the port stays; who connects then waits or is refused, and the next is served",
 );
 
@@ -317,4 +318,56 @@ fn port_outlives_a_kill(m: &mut Machine) {
     }
     assert_eq!(m.prop("db-port@6379.socket", "ActiveState"), "active");
     assert_eq!(m.failed_units(), Vec::<String>::new());
+}
+
+/// Answers each request with the line of the PROXY protocol before it; refuses one without.
+const ANNOUNCED: &str = r#"#!/usr/bin/python3
+import socketserver, os
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        announced = self.rfile.readline()
+        if not announced.startswith(b"PROXY "): return
+        while self.rfile.readline().strip(): pass
+        body = announced.strip() + b" of " + os.environ["VERSION"].encode() + b" " * 1000000
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+class Server(socketserver.ThreadingUnixStreamServer):
+    request_queue_size = 100
+    daemon_threads = True
+Server(os.environ["CONDUCTOR_SOCKET"], Handler).serve_forever()
+"#;
+
+/// A server behind the relay of a port sees its callers' addresses, and its own health check passes.
+fn callers_are_announced(m: &mut Machine) {
+    let declare = |version: &str| {
+        m.write(
+            "/root/seen/service.toml",
+            &format!(
+                "[exec]\ncommand = [\"./server\"]\nenvironment = {{ VERSION = \"{version}\" }}\n[listen]\ntype = \"unix\"\n\
+                 [health]\nhttp = \"/\"\n[[port]]\nlisten = \"7007\"\nproxy_protocol = true\n"
+            ),
+        );
+        m.write_executable("/root/seen/server", ANNOUNCED);
+        m.run("conductor service declare /root/seen");
+    };
+    declare("1");
+    let get = |address: &str| m.run(&format!("curl --silent --fail --local-port 40007-40099 http://{address}:7007/"));
+    let answer = get("127.0.0.1");
+    let words: Vec<_> = answer.split_whitespace().collect();
+    let ["PROXY", "TCP4", "127.0.0.1", "127.0.0.1", from, "7007", "of", "1"] = words[..] else { panic!("{words:?}") };
+    assert!((40007..=40099).contains(&from.parse::<u16>().expect("a port")), "{from}");
+    assert!(get("[::1]").starts_with("PROXY TCP6 ::1 ::1 400"));
+    let mut client = m.spawn(
+        "for i in $(seq 300); do curl --silent --fail http://127.0.0.1:7007/ | cut -c1-10; done | sort | uniq -c",
+    );
+    let mut versions = 1;
+    while client.is_running() {
+        versions += 1;
+        declare(&versions.to_string());
+    }
+    let told = client.finish();
+    assert_eq!(told.split_whitespace().collect::<Vec<_>>(), ["300", "PROXY", "TCP4"], "{told}");
+    assert!(get("127.0.0.1").trim_end().ends_with(&format!("of {versions}")));
+    m.note(format!("{} updates in 300 calls, 0 failed", versions - 1));
+    m.run("conductor service rm seen");
+    assert_eq!(m.run("systemctl list-units --all --plain --no-legend 'seen*'; ss -lnHt 'sport = 7007'"), "");
 }
