@@ -34,6 +34,10 @@ install:
 	ln -sf ../system-generators/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/user-generators/conductor-generator
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system
 	sed 's|@BINDIR@|$(BINDIR)|g' units/conductor-proxy.service.in > $(DESTDIR)$(LIBDIR)/systemd/system/conductor-proxy.service
+	sed 's|@BINDIR@|$(BINDIR)|g' 'units/conductor-live@.service.in' > '$(DESTDIR)$(LIBDIR)/systemd/system/conductor-live@.service'
+	install -m 0644 'units/conductor-live@.timer' $(DESTDIR)$(LIBDIR)/systemd/system/
+	install -d $(DESTDIR)$(LIBDIR)/systemd/user
+	ln -sf '../system/conductor-live@.service' '../system/conductor-live@.timer' $(DESTDIR)$(LIBDIR)/systemd/user/
 	install -m 0644 units/conductor.slice units/conductor-cgi.slice $(DESTDIR)$(LIBDIR)/systemd/system/
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d
 	sed 's|@BINDIR@|$(BINDIR)|g; s|@LIBDIR@|$(LIBDIR)/conductor|g' units/caddy.service.d/conductor.conf.in > $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d/conductor.conf

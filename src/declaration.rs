@@ -226,6 +226,22 @@ pub(crate) struct Health {
     pub(crate) interval: Option<TimeSpan>,
     pub(crate) timeout: Option<TimeSpan>,
     pub(crate) retries: Option<u32>,
+    pub(crate) live: Option<Live>,
+}
+
+/// `[health.live]`
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Live {
+    pub(crate) http: Option<String>,
+    pub(crate) tcp: Option<bool>,
+    pub(crate) exec: Option<Vec<String>>,
+    pub(crate) notify: Option<bool>,
+    pub(crate) status: Option<Vec<u16>>,
+    pub(crate) interval: Option<TimeSpan>,
+    pub(crate) timeout: Option<TimeSpan>,
+    pub(crate) failures: Option<u32>,
 }
 
 /// `[[route]]`

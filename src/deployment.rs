@@ -9,6 +9,7 @@ pub(crate) mod exit_status;
 pub mod health;
 pub(crate) mod hook;
 pub(crate) mod listener;
+pub(crate) mod liveness;
 pub(crate) mod own_dir;
 pub(crate) mod port;
 pub(crate) mod prepare;

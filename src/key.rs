@@ -51,6 +51,7 @@ const SERVICE: &[Section] = &[
     section("pod", pod::KEYS),
     section("listen", listen::KEYS),
     section("health", health::KEYS),
+    section("health.live", health::LIVE),
     section("route", route::ROUTE),
     section("port", route::PORT),
     section("deploy", deploy::KEYS),

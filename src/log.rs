@@ -1,5 +1,6 @@
 //! Lines on standard error: the journal's, where systemd runs this program.
 
+use crate::names::Deployment;
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -14,6 +15,8 @@ const SYNCHRONIZER: &str = "/run/systemd/journal/io.systemd.journal";
 const SYNC_LIMIT: Duration = Duration::from_secs(2);
 /// `LOG_ERR` of syslog(3).
 const ERR: &str = "3";
+/// `LOG_WARNING` of syslog(3).
+const WARNING: &str = "4";
 
 /// A failure that administrators watch for: an entry with `MESSAGE_ID=` and the priority `err`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,19 @@ pub(crate) fn failure(failure: Failure, text: &str) {
     }
 }
 
+/// Writes a warning about a deployment: `journalctl --unit=` and `journalctl CONDUCTOR_SERVICE=` show it, too.
+pub(crate) fn warning_of_deployment(deployment: &Deployment, text: &str) {
+    let Deployment { service, generation, .. } = deployment;
+    let unit = deployment.unit();
+    let fields = format!(
+        "PRIORITY={WARNING}\nSYSLOG_IDENTIFIER=conductor\nOBJECT_SYSTEMD_UNIT={unit}\nCONDUCTOR_SERVICE={service}\n\
+         CONDUCTOR_GENERATION={generation}\nCONDUCTOR_DEPLOYMENT={deployment}\n"
+    );
+    if !is_journal() || send(&with_message(&fields, text)).is_err() {
+        line(format_args!("{text}"));
+    }
+}
+
 /// Returns whether standard error is the journal's, `$JOURNAL_STREAM` of systemd.exec(5).
 fn is_journal() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
@@ -69,8 +85,11 @@ fn is_journal() -> bool {
 /// Writes a text with its length, since it may have several lines.
 fn entry(failure: Failure, text: &str) -> Vec<u8> {
     let text = anstream::adapter::strip_str(text).to_string();
-    let fields = format!("PRIORITY={ERR}\nMESSAGE_ID={}\nSYSLOG_IDENTIFIER=conductor\nMESSAGE\n", failure.id());
-    [fields.as_bytes(), &(text.len() as u64).to_le_bytes(), text.as_bytes(), b"\n"].concat()
+    with_message(&format!("PRIORITY={ERR}\nMESSAGE_ID={}\nSYSLOG_IDENTIFIER=conductor\n", failure.id()), &text)
+}
+
+fn with_message(fields: &str, text: &str) -> Vec<u8> {
+    [fields.as_bytes(), b"MESSAGE\n", &(text.len() as u64).to_le_bytes(), text.as_bytes(), b"\n"].concat()
 }
 
 fn send(entry: &[u8]) -> std::io::Result<()> {

@@ -23,7 +23,7 @@ pub(crate) use self::deploy::{Deploy, Hook, Hooks, RunningHook};
 pub use self::engine::{Container, Engine, Pod, Readiness, without_tag};
 pub(crate) use self::file::{File, FileKind};
 pub use self::footprint::Footprint;
-pub(crate) use self::health::{Check, Health, START_TIME};
+pub(crate) use self::health::{Check, Health, Live, START_TIME};
 pub(crate) use self::listen::{Listen, Passed, Port, Protocol, Route};
 pub(crate) use self::process::{Process, User};
 pub use self::service::{Dependency, Group, Model, RunCommand, Service};

@@ -16,6 +16,8 @@ pub(crate) const PROXY_GROUP: &str = "conductor-proxy";
 pub(crate) const BRIDGE_USER: &str = "conductor-bridge";
 /// The unit that publishes the proxy's configuration.
 pub(crate) const PROXY_UNIT: &str = "conductor-proxy.service";
+/// The prefix of the units that ask whether deployments live, before the time between two checks.
+pub(crate) const LIVE_UNITS: &str = "conductor-live@";
 /// The prefix of functions' units, before their IDs.
 pub(crate) const FUNCTION_UNITS: &str = "conductor-cgi-";
 /// The slice of all functions.

@@ -7,6 +7,7 @@ mod directives;
 mod engine;
 pub(crate) mod function;
 mod health;
+mod live;
 pub(crate) mod links;
 mod paths;
 mod ports;

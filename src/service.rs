@@ -15,6 +15,7 @@ pub(crate) mod hook;
 pub(crate) mod host_check;
 pub(crate) mod images;
 pub(crate) mod lifecycle;
+pub(crate) mod liveness;
 pub(crate) mod lock;
 pub(crate) mod machine;
 pub(crate) mod modify;

@@ -8,6 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::display;
 use crate::cli::failure::Failure;
 use crate::deployment;
+use crate::deployment::liveness::Missed;
 use crate::deployment::{endpoint, slot, state};
 use crate::engine::environment::of_files;
 use crate::environment::Environment;
@@ -27,6 +28,9 @@ pub(crate) struct Row {
     /// Seconds since 1970.
     pub(crate) started_at: Option<u64>,
     pub(crate) slots: Vec<u32>,
+    /// The live checks that have failed in a row, if the last one failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) missed: Option<Missed>,
     /// Values of the variables that its declaration lists under `display`.
     pub(crate) display: BTreeMap<String, String>,
 }
@@ -50,6 +54,7 @@ impl Row {
             instance: deployment.instance,
             state: if rests { "idle".to_owned() } else { state },
             main_pid: runtime.as_ref().and_then(|runtime| runtime.main_pid),
+            missed: runtime.as_ref().and_then(|runtime| Missed::of(layout, deployment, runtime.started_at)),
             started_at: runtime.map(|runtime| runtime.started_at),
             slots: held.iter().filter(|(_, holder)| holder == deployment).map(|(slot, _)| *slot).collect(),
             display: displayed(context, deployment).unwrap_or_default(),

@@ -25,7 +25,7 @@ use crate::names::{GenerationId, ServiceName};
 use crate::service::hook::Hook;
 use crate::service::modify::{self, Installed};
 use crate::service::parts::{group_of, members};
-use crate::service::{lifecycle, remove};
+use crate::service::{lifecycle, liveness, remove};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -161,6 +161,13 @@ pub(crate) enum Verb {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Ask deployments whose live checks are this far apart whether they live
+    #[command(name = "_live", hide = true)]
+    LiveHook {
+        /// Time between two checks
+        #[arg(value_parser = words::span)]
+        interval: Duration,
+    },
     /// Run ExecStart= of a port: connect the callers of the socket at standard input, and announce their addresses
     #[command(name = "_announce", hide = true)]
     AnnounceHook {
@@ -212,6 +219,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
             let Err(error) = queue::relay(&context.layout, &Queue::new(&name, number), timeout, &command);
             Err(error.into())
         }
+        Verb::LiveHook { interval } => Ok(liveness::run(&context.machine(), interval)?),
         Verb::AnnounceHook { slot } => {
             let Err(error) = announce::relay(&slot);
             Err(error.into())

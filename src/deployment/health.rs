@@ -218,7 +218,7 @@ pub(crate) fn named(check: &Check) -> String {
 }
 
 /// Makes one attempt.
-async fn ask(check: &Check, endpoint: &Endpoint) -> Answer {
+pub(crate) async fn ask(check: &Check, endpoint: &Endpoint) -> Answer {
     match check {
         Check::Http { path, status, headers, body, announced } => {
             let (body, announces) = (body.as_deref(), *announced);
@@ -278,7 +278,13 @@ mod tests {
     }
 
     pub(crate) fn health(check: Check) -> Health {
-        Health { check, interval: Duration::from_millis(50), timeout: Duration::from_secs(5), retries: None }
+        Health {
+            check,
+            interval: Duration::from_millis(50),
+            timeout: Duration::from_secs(5),
+            retries: None,
+            live: None,
+        }
     }
 
     pub(crate) fn http(path: &str, status: &[u16]) -> Health {

@@ -93,4 +93,85 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "The number of failed attempts after which the start has failed, even before `health_timeout`.",
         ..ROLLS
     },
+    Key {
+        name: "live",
+        kind: Kind::Section,
+        meaning: "[What is asked as long as a deployment runs](#healthlive).",
+        reported_as: "health.live",
+        ..ROLLS
+    },
+];
+
+const OF_LIVE: Key = Key { reported_as: "health.live", ..ROLLS };
+
+/// `[health.live]`
+pub(crate) const LIVE: &[Key] = &[
+    Key {
+        name: "http",
+        kind: Kind::Text("a path"),
+        example: "\"/healthz\"",
+        meaning: "The deployment lives when a GET of this path gets an answer with one of `status`.",
+        ..OF_LIVE
+    },
+    Key {
+        name: "tcp",
+        kind: Kind::True,
+        example: "true",
+        meaning: "The deployment lives when its process accepts a connection.",
+        ..OF_LIVE
+    },
+    Key {
+        name: "exec",
+        kind: Kind::Command,
+        example: "[\"./alive\"]",
+        meaning: "The deployment lives when this command exits with 0, which runs where that of `health.exec` does. Each run of \
+                  one that is not in a container starts a unit.",
+        ..OF_LIVE
+    },
+    Key {
+        name: "notify",
+        kind: Kind::True,
+        example: "true",
+        meaning: "The deployment lives when its process sends `WATCHDOG=1` at least once in `interval`, sd_notify(3). systemd \
+                  kills it otherwise.",
+        systemd: "`WatchdogSec=`",
+        ..OF_LIVE
+    },
+    Key {
+        name: "status",
+        kind: Kind::List("numbers, 100 to 599"),
+        default: Default::Words("200 to 399"),
+        example: "[200, 204]",
+        needs: "health.live.http = \"/healthz\"",
+        meaning: "The HTTP statuses of a deployment that lives.",
+        ..OF_LIVE
+    },
+    Key {
+        name: "interval",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"10s\""),
+        example: "\"30s\"",
+        needs: "health.live.http = \"/healthz\"",
+        meaning: "The time between two checks, at least one second.",
+        systemd: "`OnUnitActiveSec=`",
+        ..OF_LIVE
+    },
+    Key {
+        name: "timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"5s\""),
+        example: "\"1s\"",
+        needs: "health.live.http = \"/healthz\"",
+        meaning: "The time limit of one check.",
+        ..OF_LIVE
+    },
+    Key {
+        name: "failures",
+        kind: Kind::Number(1, 1000),
+        default: Default::Value("3"),
+        example: "5",
+        needs: "health.live.http = \"/healthz\"",
+        meaning: "The number of checks that fail in a row before the deployment is restarted.",
+        ..OF_LIVE
+    },
 ];

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::command::Command;
+use crate::names::LIVE_UNITS;
+use crate::timespan;
 
 /// The time for which the process of a worker has to run, unless another check is declared.
 pub(crate) const START_TIME: Duration = Duration::from_secs(1);
@@ -21,6 +23,29 @@ pub(crate) struct Health {
     /// The largest number of attempts, from 1; None for as many as the time allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retries: Option<u32>,
+    /// What is asked as long as the deployment runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) live: Option<Live>,
+}
+
+/// The check that a deployment which was ready lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Live {
+    /// HTTP, TCP, a command, or `Notify`: the process reports to systemd's watchdog.
+    pub(crate) check: Check,
+    /// The time between two checks.
+    pub(crate) interval: Duration,
+    /// The time limit of one check.
+    pub(crate) timeout: Duration,
+    /// The number of checks that fail in a row before the deployment is restarted.
+    pub(crate) failures: u32,
+}
+
+impl Live {
+    /// Returns the timer that asks; None if systemd's watchdog waits for the process.
+    pub(crate) fn timer(&self) -> Option<String> {
+        (self.check != Check::Notify).then(|| format!("{LIVE_UNITS}{}.timer", timespan::format(self.interval)))
+    }
 }
 
 /// The check that a deployment is ready.

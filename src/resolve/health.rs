@@ -20,8 +20,20 @@ impl Resolver<'_> {
         limit: Duration,
         announced: bool,
     ) -> Health {
-        let declaration::Health { http, tcp, exec, notify, start, status, headers, body, interval, timeout, retries } =
-            health;
+        let declaration::Health {
+            http,
+            tcp,
+            exec,
+            notify,
+            start,
+            status,
+            headers,
+            body,
+            interval,
+            timeout,
+            retries,
+            live,
+        } = health;
         let at = path!["health"];
         let given = [http.is_some(), tcp.is_some(), exec.is_some(), notify.is_some(), start.is_some()];
         if given.into_iter().filter(|given| *given).count() > 1 {
@@ -84,6 +96,7 @@ impl Resolver<'_> {
             interval: self.span(&at.join("interval"), interval, Duration::from_millis(200)),
             timeout: self.span(&at.join("timeout"), timeout, Duration::from_secs(30)),
             retries,
+            live: live.map(|live| self.live(live, listen, engine, announced)),
         }
     }
 
@@ -97,7 +110,7 @@ impl Resolver<'_> {
         time
     }
 
-    fn statuses(&mut self, at: &Path, status: Vec<u16>) -> Vec<u16> {
+    pub(super) fn statuses(&mut self, at: &Path, status: Vec<u16>) -> Vec<u16> {
         for (index, code) in status.iter().enumerate() {
             if !(100..=599).contains(code) {
                 let message = format!("{code} is not an HTTP status");
@@ -127,7 +140,7 @@ impl Resolver<'_> {
         pattern
     }
 
-    fn request_path(&mut self, at: &Path, path: String) -> String {
+    pub(super) fn request_path(&mut self, at: &Path, path: String) -> String {
         if let Some(Mistake { message, remedy }) = mistake_of_path(&path) {
             self.error(at, message, remedy);
         }

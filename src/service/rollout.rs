@@ -18,7 +18,7 @@ use crate::deployment::state::{self, State};
 use crate::deployment::{drain, queue, slot};
 use crate::error::{Error, Result};
 use crate::live::Target;
-use crate::model::Strategy;
+use crate::model::{Live, Strategy};
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
 use crate::service::cause::FailedStart;
@@ -95,6 +95,7 @@ impl Rollout<'_> {
         let Compiled { service, id, .. } = self.compiled;
         queue::close(self.machine.layout, self.machine.manager, &service.name)?;
         ports::open(self.machine.manager, service, &self.open_ports)?;
+        self.machine.manager.start(&Vec::from_iter(service.health.live.as_ref().and_then(Live::timer)))?;
         Self::show_status(&format!("generation {id} serves with {} deployments", service.concurrency));
         if plan.republishes() {
             publish::republish(self.machine.manager)?;

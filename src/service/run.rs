@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -238,6 +239,26 @@ impl Generation {
             }
         }
     }
+}
+
+/// Runs a command like a deployment's processes within a time limit, and returns its exit code.
+///
+/// # Errors
+/// If the deployment's snapshot cannot be read, or systemd-run(1) fails.
+pub(crate) fn check(
+    machine: &Machine,
+    deployment: &Deployment,
+    command: &model::Command,
+    limit: Duration,
+) -> Result<u8> {
+    let Deployment { service, generation: id, instance } = deployment;
+    let generation = Generation::live(machine.layout, service, id.clone(), Some(deployment.clone()))?;
+    let unit = format!("{service}-live-{id}-{instance}.service");
+    generation.in_unit(machine, &unit, Some(deployment), || {
+        let mut run = generation.systemd_run(machine, &unit, command);
+        run.arg("--collect").arg(format!("--property=RuntimeMaxSec={}", timespan::format(limit)));
+        generation.await_end(machine, &unit, run, command, &[])
+    })
 }
 
 /// Returns the name of the unit in which a hook of a generation runs.

@@ -32,6 +32,8 @@ const SLICE: &str = "org.freedesktop.systemd1.Slice";
 const JOB: &str = "org.freedesktop.systemd1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "/run/dbus/system_bus_socket";
+/// The signal that no process can ignore, signal(7).
+const SIGKILL: i32 = 9;
 /// The time limit for the greeting of the bus, which may have stopped already at shutdown.
 const GREETING: Duration = Duration::from_secs(2);
 /// The time without a signal of a job after which its state is queried: a manager that re-executes forgets its
@@ -106,6 +108,11 @@ impl Bus {
     /// Forgets that a unit failed.
     pub(crate) async fn reset_failed(&self, unit: &str) -> Result<()> {
         self.ask("ResetFailedUnit", &(unit)).await
+    }
+
+    /// Kills all processes of a unit by SIGKILL.
+    pub(crate) async fn kill(&self, unit: &str) -> Result<()> {
+        self.ask("KillUnit", &(unit, "all", SIGKILL)).await
     }
 
     /// Removes the `RuntimeDirectory=` of a unit that has stopped.
@@ -261,7 +268,7 @@ impl Bus {
         let state = text(&self.property(&path, UNIT, "ActiveState").await?);
         let is_up = matches!(state.as_str(), "active" | "reloading");
         match job {
-            Job::Start | Job::StartTogether => Ok(is_up),
+            Job::Start | Job::StartTogether | Job::TryRestart => Ok(is_up),
             Job::Stop => Ok(!is_up && state != "activating"),
             Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart if !is_up => Ok(false),
             Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart => {

@@ -7,6 +7,8 @@ pub(crate) enum Job {
     StartTogether,
     Stop,
     Reload,
+    /// A restart of a unit that runs.
+    TryRestart,
     ReloadOrRestart,
     TryReloadOrRestart,
 }
@@ -18,6 +20,7 @@ impl Job {
             Self::Start | Self::StartTogether => "start",
             Self::Stop => "stop",
             Self::Reload => "reload",
+            Self::TryRestart => "try-restart",
             Self::ReloadOrRestart => "reload-or-restart",
             Self::TryReloadOrRestart => "try-reload-or-restart",
         }
@@ -29,6 +32,7 @@ impl Job {
             Self::Start | Self::StartTogether => "StartUnit",
             Self::Stop => "StopUnit",
             Self::Reload => "ReloadUnit",
+            Self::TryRestart => "TryRestartUnit",
             Self::ReloadOrRestart => "ReloadOrRestartUnit",
             Self::TryReloadOrRestart => "ReloadOrTryRestartUnit",
         }

@@ -109,6 +109,18 @@ impl Manager {
         drop(self.ask(job.verb(), async |bus| bus.enqueue(job, unit).await, |one| one.enqueue(job, unit)));
     }
 
+    /// Asks for a restart of a unit that runs and does not wait.
+    pub(crate) fn ask_restart(self, unit: &str) -> Result<(), Error> {
+        let job = Job::TryRestart;
+        let call = format!("{} {unit}", job.verb());
+        self.ask(&call, async |bus| bus.enqueue(job, unit).await, |one| one.enqueue(job, unit))
+    }
+
+    /// Kills all processes of a unit by SIGKILL.
+    pub(crate) fn kill(self, unit: &str) -> Result<(), Error> {
+        self.ask("kill", async |bus| bus.kill(unit).await, |systemctl| systemctl.kill(unit))
+    }
+
     /// Resets the failed state of units; a unit that never failed is no error.
     pub(crate) fn reset_failed(self, units: &[String]) {
         for unit in units {

@@ -67,6 +67,11 @@ impl Systemctl {
         self.call(&["reset-failed", "--", unit]).map(drop)
     }
 
+    /// Kills all processes of a unit by SIGKILL.
+    pub(crate) fn kill(self, unit: &str) -> Result<()> {
+        self.call(&["kill", "--signal=KILL", "--", unit]).map(drop)
+    }
+
     /// Removes the `RuntimeDirectory=` of a unit that has stopped.
     pub(crate) fn clean_runtime(self, unit: &str) -> Result<()> {
         self.call(&["clean", "--what=runtime", "--", unit]).map(drop)

@@ -111,6 +111,11 @@ fn print_status(status: &Status) -> Outcome {
             status.deployments.iter().map(|row| vec![row.unit.clone(), row.state.clone(), row.pid(), row.slots()]);
         table::print(&["DEPLOYMENT", "STATE", "PID", "SLOTS"], rows.collect());
     }
+    for row in &status.deployments {
+        if let Some(missed) = &row.missed {
+            outln!("\n{}: {} live checks in a row failed: {}", row.unit, missed.failures, missed.answer);
+        }
+    }
     if let Some(failure) = &status.failure {
         outln!("\n{failure}");
     }

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::escape::{Assignment, Raw, Specified, Text};
 use crate::layout::{Layout, Scope};
 use crate::model::{
-    Check, Command, Deploy, Health, Hook, Hooks, ListenKind, Model, RunningHook, Sandbox, Service, Systemd,
+    Check, Command, Deploy, Health, Hook, Hooks, ListenKind, Live, Model, RunningHook, Sandbox, Service, Systemd,
     program_path,
 };
 use crate::names::{DECLARED, ENVIRONMENT, GenerationId, OWN_DIR};
@@ -50,6 +50,8 @@ struct DeploymentUnit<'a> {
     runs_declared: bool,
     user: Vec<Line<'a>>,
     backs_off: bool,
+    /// The time in which the process has to report to systemd's watchdog.
+    watchdog: Option<String>,
     timeout_start: String,
     timeout_stop: String,
     strict: bool,
@@ -124,12 +126,17 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         credentials: credential_lines(process),
         runs_declared: runs_declared(service, passed),
         user,
+        watchdog: service.health.live.as_ref().filter(|live| live.check == Check::Notify).map(watchdog),
         backs_off: systemd.is_some_and(|version| version >= 254),
         timeout_start: timespan::format(service.start_limit()),
         timeout_stop: timespan::format(service.stop_limit()),
         strict: layout.scope == Scope::System && process.sandbox == Sandbox::Strict,
         passthrough_service: passed_through(passed, deployments),
     })
+}
+
+fn watchdog(live: &Live) -> String {
+    timespan::format(live.interval)
 }
 
 /// Writes the declared variables that are known before a deployment starts, and the home of processes.
@@ -270,7 +277,7 @@ fn inside(names: &Names, command: &Command) -> String {
 /// Writes conductor's command that repeats a declared check; None if the check is not a command. Its program starts in
 /// the directory of the declaration's files, so that messages have its path as it is declared.
 fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> {
-    let Health { check: Check::Exec { command }, interval, timeout, retries } = health else { return None };
+    let Health { check: Check::Exec { command }, interval, timeout, retries, live: _ } = health else { return None };
     let [interval, timeout] = [interval, timeout].map(|span| timespan::format(*span));
     let retries = retries.map_or_else(String::new, |most| format!(" --retries={most}"));
     let options = format!("{limit} --interval={interval} --attempt={timeout}{retries}");

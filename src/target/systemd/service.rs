@@ -4,7 +4,7 @@ use askama::Template;
 
 use crate::escape::{Raw, Text};
 use crate::layout::Layout;
-use crate::model::{Dependency, Group, Model, Service, Systemd};
+use crate::model::{Dependency, Group, Live, Model, Service, Systemd};
 use crate::names::ServiceName;
 use crate::target::systemd::unit::{Argument, Common, Line, conditions, finish};
 use crate::timespan;
@@ -17,6 +17,8 @@ struct ServiceUnit<'a> {
     /// The group, if the service is a part.
     group: Option<&'a str>,
     has_routes: bool,
+    /// The timer that asks whether its deployments live.
+    live_timer: Option<String>,
     dependencies: Vec<&'a str>,
     /// The parts that it starts after.
     after: Vec<&'a str>,
@@ -56,6 +58,7 @@ fn service_unit(layout: &Layout, service: &Service, systemd: &Systemd) -> String
         common: Common::new(layout, service),
         group: service.group.as_ref().map(|group| group.name.as_str()),
         has_routes: !service.routes.is_empty(),
+        live_timer: service.health.live.as_ref().and_then(Live::timer),
         dependencies: names(&service.dependencies),
         after: service.after.iter().map(ServiceName::as_str).collect(),
         requirements: requirements(systemd),

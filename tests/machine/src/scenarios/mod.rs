@@ -21,6 +21,7 @@ mod inside;
 mod interrupted;
 mod lifecycle;
 mod listeners;
+mod liveness;
 mod long;
 mod manager;
 mod manual;
@@ -96,6 +97,7 @@ const ALL: &[&[Scenario]] = &[
     user::SCENARIOS,
     settings::SCENARIOS,
     health::SCENARIOS,
+    liveness::SCENARIOS,
     hooks::SCENARIOS,
     commands::SCENARIOS,
     services::SCENARIOS,
