@@ -180,7 +180,7 @@ fn nobody_else_is_disturbed(m: &mut Machine) {
     };
     let before = runs();
     m.until("it was asked again", 30 * SECOND, || runs() != before);
-    assert_eq!(m.run("pgrep --full ./server || true"), "");
+    assert_eq!(m.run("pgrep --full '[.]/server' || true"), "");
     assert_eq!(
         m.run("journalctl --sync; journalctl --output=cat --unit='conductor-live@*.service' | cat").trim(),
         "-- No entries --"

@@ -4,6 +4,7 @@
 //! - A rolling update against the systemctl starts and stops of plain units, of one service and of many at once.
 //! - A rolling update of a pod against `podman kube play` and `kube down` alone.
 //! - `conductor --help` and `conductor service list` against `systemctl --version` and `systemctl list-units`.
+//! - Live checks against timers of systemd's that start curl.
 //! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
 mod build;
@@ -14,6 +15,7 @@ mod declarations;
 mod generator;
 mod installed;
 mod live;
+mod liveness;
 mod plain;
 mod pod;
 mod reload;
@@ -51,6 +53,7 @@ enum Part {
     Rollout,
     Pod,
     Reload,
+    Liveness,
     Command,
 }
 
@@ -89,6 +92,9 @@ fn run(options: &Options, table: &mut Table) -> Outcome {
             }
             if wanted(Part::Pod) {
                 pod::measure(&host, table)?;
+            }
+            if wanted(Part::Liveness) {
+                liveness::measure(&host, table)?;
             }
             if wanted(Part::Command) {
                 command::measure(&host, table)?;

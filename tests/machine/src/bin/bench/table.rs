@@ -18,6 +18,13 @@ impl Table {
         self.0.push([figure.into(), ours, theirs, format!("{ratio:.2}"), required, holds.into()]);
     }
 
+    /// Adds a share of one processor, which may be at most so large.
+    pub(crate) fn share(&mut self, figure: &str, share: f64, limit: f64) {
+        let holds = verdict(share <= limit).to_owned();
+        let (share, required) = (format!("{share:.2} cores"), format!("at most {limit:.2}"));
+        self.0.push([figure.into(), share, String::new(), String::new(), required, holds]);
+    }
+
     /// Adds a peak of memory, which may be at most so many MiB.
     pub(crate) fn memory(&mut self, figure: &str, mib: f64, limit: f64) {
         let holds = verdict(mib <= limit).to_owned();
