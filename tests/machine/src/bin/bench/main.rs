@@ -4,6 +4,7 @@
 //! - A rolling update against the systemctl starts and stops of plain units, of one service and of many at once.
 //! - A rolling update of a pod against `podman kube play` and `kube down` alone.
 //! - `conductor --help` and `conductor service list` against `systemctl --version` and `systemctl list-units`.
+//! - systemd's daemon-reload with jobs of services against as many plain timers.
 //! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
 mod build;
@@ -13,6 +14,7 @@ mod command;
 mod declarations;
 mod generator;
 mod installed;
+mod jobs;
 mod live;
 mod plain;
 mod pod;
@@ -51,6 +53,7 @@ enum Part {
     Rollout,
     Pod,
     Reload,
+    Jobs,
     Command,
 }
 
@@ -92,6 +95,9 @@ fn run(options: &Options, table: &mut Table) -> Outcome {
             }
             if wanted(Part::Command) {
                 command::measure(&host, table)?;
+            }
+            if wanted(Part::Jobs) {
+                jobs::measure(&host, table)?;
             }
             if wanted(Part::Reload) {
                 reload::measure(&host, table)?;
