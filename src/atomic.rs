@@ -3,11 +3,12 @@
 use fs_err as fs;
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use camino::{Utf8DirEntry, Utf8Path};
-use rustix::fs::{Access, CWD, FlockOperation, RenameFlags, access, flock, renameat_with, syncfs};
+use rustix::fs::{Access, CWD, FlockOperation, Mode, OFlags, RenameFlags, access, flock, open, renameat_with, syncfs};
 use rustix::io::Errno;
 use tempfile::{Builder, TempDir};
 
@@ -268,6 +269,40 @@ pub(crate) fn lock(path: &Utf8Path) -> io::Result<File> {
         if is_at(&file, path)? {
             return Ok(file);
         }
+    }
+}
+
+/// Keeps a directory from those who `claim` it, until dropped; None if it is gone.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn hold(dir: &Utf8Path) -> io::Result<Option<File>> {
+    let held = match File::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    flock(&held, FlockOperation::LockShared)?;
+    Ok(is_at(&held, dir)?.then_some(held))
+}
+
+/// A directory that nobody can hold while this exists; None for what is no directory.
+pub(crate) struct Claim {
+    _dir: Option<OwnedFd>,
+}
+
+/// Keeps a directory from being held, to remove it; None if a process holds it.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn claim(dir: &Utf8Path) -> io::Result<Option<Claim>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let claimed = match open(dir.as_std_path(), flags, Mode::empty()) {
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => return Ok(Some(Claim { _dir: None })),
+        opened => opened?,
+    };
+    match flock(&claimed, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        locked => Ok(locked.map(|()| Some(Claim { _dir: Some(claimed) }))?),
     }
 }
 

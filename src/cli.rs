@@ -1,5 +1,6 @@
 //! The command line: parses arguments, calls what does the work, and prints.
 
+mod asked;
 mod cgi;
 mod check;
 mod complete;

@@ -315,6 +315,12 @@ pub struct RunCommand {
     pub(crate) exec: Vec<String>,
     #[serde(default)]
     pub(crate) scope: CommandScope,
+    pub(crate) schedule: Option<OneOrMany>,
+    pub(crate) persistent: Option<bool>,
+    pub(crate) overlap: Option<Overlap>,
+    pub(crate) randomized_delay: Option<TimeSpan>,
+    pub(crate) timeout: Option<TimeSpan>,
+    pub(crate) on_failure: Option<Vec<String>>,
 }
 
 /// What a command runs beside.
@@ -325,6 +331,16 @@ pub enum CommandScope {
     #[default]
     Deployment,
     Service,
+}
+
+/// What happens to a job that is due while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Overlap {
+    #[default]
+    Skip,
+    Queue,
 }
 
 /// `[[service]]`

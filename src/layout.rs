@@ -44,6 +44,8 @@ pub struct Layout {
     /// Directories of unit files that a generated unit would hide, or that would hide it.
     unit_files: Vec<Utf8PathBuf>,
     runtime_units: Utf8PathBuf,
+    /// Where the manager keeps when timers last elapsed.
+    timers: Utf8PathBuf,
     runtime: Utf8PathBuf,
     state: Utf8PathBuf,
     generator: Utf8PathBuf,
@@ -77,6 +79,7 @@ impl Layout {
                 "/lib/systemd/system",
             ]),
             runtime_units: "/run/systemd/system".into(),
+            timers: "/var/lib/systemd/timers".into(),
             runtime: "/run/conductor".into(),
             state: "/var/lib/conductor".into(),
             generator: "/run/systemd/generator".into(),
@@ -131,6 +134,7 @@ impl Layout {
                 "/usr/lib/systemd/user".into(),
             ],
             runtime_units: runtime.join("systemd/user"),
+            timers: data.join("systemd/timers"),
             generator: runtime.join("systemd/generator"),
             runtime: runtime.join("conductor"),
             state: state.join("conductor"),
@@ -361,6 +365,16 @@ impl Layout {
     /// Returns the directory of configuration that a proxy includes.
     pub(crate) fn published_proxy(&self, driver: &str) -> Utf8PathBuf {
         self.runtime.join("proxy").join(driver)
+    }
+
+    /// Returns the file in which systemd keeps `LogExtraFields=` of a unit for the journal.
+    pub(crate) fn log_fields(&self, unit: &str) -> Utf8PathBuf {
+        format!("/run/systemd/units/log-extra-fields:{unit}").into()
+    }
+
+    /// Returns the file from which a persistent timer knows when it last elapsed, systemd.timer(5).
+    pub(crate) fn timer_stamp(&self, timer: &str) -> Utf8PathBuf {
+        self.timers.join(format!("stamp-{timer}"))
     }
 
     /// The program with what it needs to find this layout again.

@@ -13,6 +13,7 @@ pub mod document;
 pub(crate) mod listing;
 pub mod parallel;
 pub(crate) mod timespan;
+pub(crate) mod calendar;
 mod unitfile;
 pub mod tree;
 pub mod write;

@@ -172,6 +172,21 @@ impl ServiceName {
         [format!("{self}-port@*"), format!("{self}-passed@*")]
     }
 
+    /// Returns the units of a job without their suffixes: `hello-job@nightly`. No service's name has an `@`.
+    pub(crate) fn job(&self, job: &str) -> String {
+        format!("{self}-job@{job}")
+    }
+
+    /// Returns the pattern of the units of all of the service's jobs, as `systemctl list-units` takes it.
+    pub(crate) fn job_pattern(&self) -> String {
+        self.job("*")
+    }
+
+    /// Returns the transient unit in which a job's command runs: `hello-run@nightly.service`.
+    pub(crate) fn job_command(&self, job: &str) -> String {
+        format!("{self}-run@{job}.service")
+    }
+
     /// Returns the template of the service's queues without its suffix: `hello-queue@`. No generation has that name.
     pub(crate) fn queue_template(&self) -> String {
         format!("{self}-queue@")

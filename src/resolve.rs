@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod command;
+mod commands;
 mod condition;
 mod directives;
 mod engine;
@@ -27,7 +28,7 @@ use crate::expansion::is_name;
 use crate::key::File;
 use crate::key::mismatch::{self, example};
 use crate::layout::Scope;
-use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Model, RunCommand, RunningHook, Service, Systemd};
+use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Model, RunningHook, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::variable;
@@ -429,25 +430,6 @@ impl Resolver<'_> {
         if is_inside { self.command_inside(at, words) } else { self.command(at, words) }
     }
 
-    fn commands(&mut self, commands: BTreeMap<String, declaration::RunCommand>) -> BTreeMap<String, RunCommand> {
-        let mut resolved = BTreeMap::new();
-        for (name, declaration::RunCommand { description, exec, scope }) in commands {
-            let at = path!["commands", name.as_str()];
-            let ok = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-            if name.is_empty() || name.starts_with('-') || !name.chars().all(ok) {
-                self.key_error(&at, "not the name of a command", "use letters, digits, '-', '_', '.' and ':'");
-            }
-            if exec.is_empty() {
-                self.error(&at.join("exec"), "the command is empty", self.example(&at.join("exec")));
-            }
-            let description = description.map(|text| self.line(&at.join("description"), &text));
-            if let Some(exec) = self.command(&at.join("exec"), exec) {
-                resolved.insert(name, RunCommand { description, exec, scope });
-            }
-        }
-        resolved
-    }
-
     /// Resolves the names of variables that listings show.
     fn display(&mut self, names: Vec<String>, environment: &BTreeMap<String, String>) -> Vec<String> {
         let known = || environment.keys().map(String::as_str).chain(VARIABLES.iter().copied());
@@ -470,18 +452,21 @@ impl Resolver<'_> {
             Scope::User => "default.target",
         };
         let units = units.unwrap_or_else(|| vec![default.to_owned()]);
-        let ok = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        const KINDS: &[&str] = &["target", "service", "socket", "path", "timer"];
         for (index, unit) in units.iter().enumerate() {
-            let suffix = unit.rsplit_once('.').map(|(stem, suffix)| (!stem.is_empty(), suffix));
-            if unit.len() > MAX_UNIT_NAME
-                || !unit.chars().all(ok)
-                || !matches!(suffix, Some((true, "target" | "service" | "socket" | "path" | "timer")))
-            {
-                let at = path!["install", "wanted_by", index];
-                let remedy = "write a unit with its suffix, such as \"multi-user.target\"";
-                self.error(&at, format!("{unit:?} is not the name of a unit"), remedy);
-            }
+            self.unit_name(&path!["install", "wanted_by", index], unit, KINDS, "multi-user.target");
         }
         units
+    }
+
+    /// Checks that a text is the name of a unit of one of these kinds, systemd.unit(5).
+    fn unit_name(&mut self, at: &Path, unit: &str, kinds: &[&str], example: &str) {
+        let ok = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        let suffix = unit.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, suffix)| suffix);
+        let is_one = unit.len() <= MAX_UNIT_NAME && unit.chars().all(ok);
+        if !is_one || !suffix.is_some_and(|suffix| kinds.contains(&suffix)) {
+            let remedy = format!("write a unit with its suffix, such as {example:?}");
+            self.error(at, format!("{unit:?} is not the name of a unit"), remedy);
+        }
     }
 }

@@ -12,6 +12,7 @@ use clap_complete::env::Shells;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::out;
+use crate::compile::compile_located;
 use crate::live;
 use crate::names::{GenerationId, ServiceName};
 use crate::service::history;
@@ -74,6 +75,7 @@ fn with_name(arg: Arg) -> Arg {
         "deployment" => arg.add(ArgValueCompleter::new(deployments)),
         "function" => arg.add(ArgValueCompleter::new(functions)),
         "generation" => arg.add(ArgValueCompleter::new(generations)),
+        "command" => arg.add(ArgValueCompleter::new(commands)),
         "of" => arg.add(ArgValueCompleter::new(|word: &OsStr| {
             services(word).into_iter().chain(deployments(word)).collect::<Vec<_>>()
         })),
@@ -111,6 +113,18 @@ fn deployments(word: &OsStr) -> Vec<CompletionCandidate> {
     let of = |name: &ServiceName| crate::deployment::state::list(&context.layout, name).unwrap_or_default();
     let units = names(&context).iter().flat_map(of).map(|deployment| deployment.unit()).collect::<Vec<_>>();
     candidates(word, units)
+}
+
+/// Commands of the services on the command line, as they are declared.
+fn commands(word: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(context) = context() else { return Vec::new() };
+    let words: BTreeSet<_> = std::env::args().skip(1).collect();
+    let named = names(&context).into_iter().filter(|name| words.contains(name.as_str()));
+    let declared = named.filter_map(|name| {
+        let location = context.location(name.as_str()).ok()?;
+        compile_located(&context.layout, &location, &context.target()).ok()
+    });
+    candidates(word, declared.flat_map(|compiled| compiled.service.commands.into_keys()))
 }
 
 /// IDs and aliases.

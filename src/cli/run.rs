@@ -1,5 +1,7 @@
 //! `conductor run`
 
+use std::io;
+
 use clap::Args;
 
 use crate::cli::context::Context;
@@ -8,6 +10,7 @@ use crate::cli::output::outln;
 use crate::cli::table::{self, print_json};
 use crate::directive;
 use crate::model::{CommandScope, RunCommand, Service};
+use crate::service::job::by_hand;
 use crate::service::run::Generation;
 
 #[derive(Args)]
@@ -19,7 +22,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "SERVICE|DEPLOYMENT")]
     of: String,
     /// Command and further arguments for it [default: list the commands]
-    #[arg(value_name = "COMMAND] [ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(id = "command", value_name = "COMMAND] [ARG", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }
 
@@ -29,7 +32,15 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let service = &generation.service;
     let [name, given @ ..] = arguments.words.as_slice() else { return list(service, arguments.json) };
     let command = service.commands.get(name).ok_or_else(|| unknown(service, name))?;
-    match generation.run(&machine, name, command, given)? {
+    let code = match (&command.job, given) {
+        (None, _) => generation.run(&machine, name, command, given)?,
+        (Some(_), []) => by_hand::start(&machine, &service.name, name, &mut io::stdout())?,
+        (Some(_), _) => {
+            let why = format!("{name} is a job, which runs by hand as by its schedule: it takes no arguments");
+            return Err(Failure::Usage(why));
+        }
+    };
+    match code {
         0 => Ok(()),
         code => Err(Failure::Exit(code)),
     }
@@ -53,18 +64,21 @@ fn list(service: &Service, json: bool) -> Outcome {
         outln!("{} has no commands; [commands.NAME] in its service.toml declares one", service.name);
         return Ok(());
     }
-    let rows = service.commands.iter().map(|(name, RunCommand { description, exec, scope })| {
+    let has_jobs = service.jobs().next().is_some();
+    let rows = service.commands.iter().map(|(name, RunCommand { description, exec, scope, job })| {
         let scope = match scope {
             CommandScope::Deployment => "deployment",
             CommandScope::Service => "service",
         };
-        vec![
-            name.clone(),
-            scope.to_owned(),
-            description.clone().unwrap_or_default(),
-            exec.to_string().replace('\n', "\\n"),
-        ]
+        let schedule = job.as_ref().map_or_else(|| "-".to_owned(), |job| job.schedule.join(", "));
+        let mut row = vec![name.clone(), scope.to_owned()];
+        row.extend(has_jobs.then_some(schedule));
+        row.extend([description.clone().unwrap_or_default(), exec.to_string().replace('\n', "\\n")]);
+        row
     });
-    table::print(&["COMMAND", "SCOPE", "DESCRIPTION", "RUNS"], rows.collect());
+    let mut headers = vec!["COMMAND", "SCOPE"];
+    headers.extend(has_jobs.then_some("SCHEDULE"));
+    headers.extend(["DESCRIPTION", "RUNS"]);
+    table::print(&headers, rows.collect());
     Ok(())
 }

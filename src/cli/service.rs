@@ -2,6 +2,7 @@
 
 mod declare;
 mod env;
+pub(crate) mod jobs;
 mod list;
 mod logs;
 mod rollback;
@@ -25,7 +26,7 @@ use crate::names::{GenerationId, ServiceName};
 use crate::service::hook::Hook;
 use crate::service::modify::{self, Installed};
 use crate::service::parts::{group_of, members};
-use crate::service::{lifecycle, liveness, remove};
+use crate::service::{job, lifecycle, liveness, remove};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -41,6 +42,14 @@ pub(crate) enum Verb {
     Status {
         /// Name of the service
         name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show when jobs ran, how they ended, and when they run next
+    Jobs {
+        /// Names of services [default: all]
+        names: Vec<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -147,6 +156,14 @@ pub(crate) enum Verb {
         /// Stored directory of the service
         dir: Utf8PathBuf,
     },
+    /// Run ExecStart= of a job: its command, of the generation that serves
+    #[command(name = "_job", hide = true)]
+    JobHook {
+        /// Stored directory of the service
+        dir: Utf8PathBuf,
+        /// Name of the job
+        job: String,
+    },
     /// Run ExecStart= of a queue: wait until a deployment serves, then become a command that connects to it
     #[command(name = "_queue", hide = true)]
     QueueHook {
@@ -205,6 +222,7 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
     match verb {
         Verb::List { json } => list::run(context, json),
         Verb::Status { name, json } => status::run(context, &words::service(&name)?, json),
+        Verb::Jobs { names, json } => jobs::run(context, &names, json),
         Verb::Show { name, sources } => show::run(context, &name, sources),
         Verb::Env { name, json } => env::run(context, &words::service(&name)?, json),
         Verb::Logs { name, generation, options } => {
@@ -223,6 +241,13 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::AnnounceHook { slot } => {
             let Err(error) = announce::relay(&slot);
             Err(error.into())
+        }
+        Verb::JobHook { dir, job } => {
+            let name = context.layout.service_of(&dir).map_err(Failure::Usage)?;
+            match job::run(&context.machine(), &name, &job)? {
+                0 => Ok(()),
+                code => Err(Failure::Exit(code)),
+            }
         }
         Verb::UnqueueHook { dir, number } => unqueue(context, &dir, number),
         verb => change(context, verb),

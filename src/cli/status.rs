@@ -1,7 +1,7 @@
 //! `conductor status`: all services on one page.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
-use crate::cli::{table, words};
+use crate::cli::service::jobs;
+use crate::cli::{asked, table, words};
 use crate::compile;
 use crate::compile::host::Host;
 use crate::deployment::{slot, state};
@@ -22,8 +23,8 @@ use crate::names::{Deployment, ServiceName};
 use crate::proxy::driver::Driver;
 use crate::proxy::publish;
 use crate::service::condition::held_back;
+use crate::service::job::timetable::{self, Entry};
 use crate::service::notes;
-use crate::service::parts::members;
 use crate::service::record::{self, Record};
 use crate::systemd::Listing;
 
@@ -49,6 +50,7 @@ struct Page {
     /// Whether the proxy has the declared routes.
     published: bool,
     services: Vec<Row>,
+    jobs: Vec<Entry>,
 }
 
 #[derive(Serialize)]
@@ -63,8 +65,9 @@ struct Row {
     /// Number of slots that deployments hold.
     held: usize,
     slots: u32,
+    /// As declared or, if that does not compile, as it runs.
     #[serde(skip)]
-    slice: Option<String>,
+    service: Option<Service>,
     /// Memory of its slice, in bytes; null where systemd does not count it.
     memory: Option<u64>,
     /// CPU time of its slice, in nanoseconds; null where systemd does not count it.
@@ -77,30 +80,19 @@ struct Row {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let Context { layout, manager } = context;
     let host = compile::compile(layout, &context.target());
-    let asked = words::services(&arguments.names)?;
-    let mut names: BTreeSet<ServiceName> = host.services.keys().cloned().collect();
-    names.extend(host.errors.keys().flatten().cloned());
-    names.extend(live::all(layout)?.into_keys());
-    for name in &asked {
-        if !members(layout, name)?.iter().any(|member| names.contains(member)) {
-            context.location(name.as_str())?;
-        }
-    }
-    let mut wanted = BTreeSet::new();
-    for name in &asked {
-        wanted.extend(members(layout, name)?);
-    }
-    names.retain(|name| wanted.is_empty() || wanted.contains(name));
+    let names = asked::services(context, &host, &arguments.names)?;
     let (listing, there) = (manager.listing()?, state::all(layout)?);
     let services = names.into_iter().map(|name| row(context, &host, &there, &listing, name));
     let mut services = services.collect::<Result<Vec<_>, Failure>>()?;
     add_usage(context, &mut services);
+    let jobs = timetable::of_services(*manager, services.iter().filter_map(|row| row.service.as_ref()))?;
     let is_system = layout.scope == Scope::System;
     let page = Page {
         systemd: context.systemd(),
         proxy: if is_system { Some(manager.property(Driver::of_host().unit(), "ActiveState")?) } else { None },
         published: publish::is_published(layout, &host.proxy),
         services,
+        jobs,
     };
     if arguments.json {
         table::print_json(&page)?;
@@ -112,8 +104,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
 
 /// Adds what systemd counts for the services that run.
 fn add_usage(context: &Context, rows: &mut [Row]) {
-    let mut running: Vec<_> = rows.iter_mut().filter(|row| row.generation.is_some() && row.slice.is_some()).collect();
-    let slices: Vec<_> = running.iter().filter_map(|row| row.slice.clone()).collect();
+    let mut running: Vec<_> = rows.iter_mut().filter(|row| row.generation.is_some() && row.service.is_some()).collect();
+    let services = running.iter().filter_map(|row| row.service.as_ref());
+    let slices: Vec<_> = services.map(|service| service.name.slice(service.declared_as())).collect();
     let shown = context.manager.show_each(&slices, &["MemoryCurrent", "CPUUsageNSec"]).unwrap_or_default();
     for (row, properties) in running.iter_mut().zip(shown) {
         let number = |key: &str| properties.get(key)?.parse().ok().filter(|number| *number != UNKNOWN);
@@ -149,12 +142,12 @@ fn row(
         concurrency,
         held: slot::count(layout, &name)?,
         slots: service.as_ref().map_or(0, |service| service.slots),
-        slice: service.as_ref().map(|service| service.name.slice(service.declared_as())),
         memory: None,
         cpu: None,
         last: record::read(layout, &name),
         failure: broken.or_else(failure),
         name,
+        service,
     })
 }
 
@@ -196,25 +189,26 @@ fn print(page: &Page, is_complete: bool) {
             if row.slots == 0 { "-".to_owned() } else { format!("{}/{}", row.held, row.slots) },
             row.health.clone(),
             row.memory.map_or_else(|| "-".to_owned(), bytes),
-            row.cpu.map_or_else(|| "-".to_owned(), |nanoseconds| span(Duration::from_nanos(nanoseconds))),
+            row.cpu.map_or_else(|| "-".to_owned(), |nanoseconds| words::duration(Duration::from_nanos(nanoseconds))),
             row.last.as_ref().map_or_else(|| "-".to_owned(), last_rollout),
         ]
     });
     table::print(&headers, rows.collect());
+    if !page.jobs.is_empty() {
+        outln!();
+        jobs::print(&page.jobs);
+    }
     for row in &page.services {
         if let Some(failure) = &row.failure {
             outln!("\n{}: {failure}\n  conductor service status {}", row.name, row.name);
         }
     }
+    page.jobs.iter().for_each(jobs::print_failure);
 }
 
 /// Describes a rollout: `2 min ago, 1.4 s: config.LOG_LEVEL, file app`.
 fn last_rollout(last: &Record) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let ago = match now.as_secs().saturating_sub(last.at) {
-        0 => "just now".to_owned(),
-        seconds => format!("{} ago", span(Duration::from_secs(seconds))),
-    };
+    let ago = words::ago(words::now(), last.at);
     let why = match (last.why.as_slice(), &last.from) {
         ([], None) => "started".to_owned(),
         ([], Some(_)) => last.actions.iter().map(|action| action.name()).collect::<Vec<_>>().join(", "),
@@ -222,8 +216,8 @@ fn last_rollout(last: &Record) -> String {
         (why, _) => why.join(", "),
     };
     let failed = if last.failure.is_some() { ", FAILED" } else { "" };
-    let gap = last.gap.map_or_else(String::new, |gap| format!(" (gap {})", span(gap)));
-    format!("{ago}, {}{gap}{failed}: {why}", span(last.took))
+    let gap = last.gap.map_or_else(String::new, |gap| format!(" (gap {})", words::duration(gap)));
+    format!("{ago}, {}{gap}{failed}: {why}", words::duration(last.took))
 }
 
 /// Writes a size as systemd does: `34.5M`.
@@ -234,25 +228,12 @@ fn bytes(bytes: u64) -> String {
     if power == 0 { format!("{bytes}B") } else { format!("{value:.1}{}", units[power]) }
 }
 
-/// Writes a time span in its largest unit.
-fn span(span: Duration) -> String {
-    match span.as_secs() {
-        0 => format!("{}ms", span.as_millis()),
-        seconds @ 1..60 => format!("{seconds}.{}s", span.subsec_millis() / 100),
-        seconds @ 60..3600 => format!("{}min", seconds / 60),
-        seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_spans_are_short() {
+    fn sizes_are_short() {
         assert_eq!([0, 1023, 1024, 36_175_872, 3 << 40].map(bytes), ["0B", "1023B", "1.0K", "34.5M", "3.0T"]);
-        let spans = [5, 1_420, 61_000, 7_200_000, 200_000_000].map(|ms| span(Duration::from_millis(ms)));
-        assert_eq!(spans, ["5ms", "1.4s", "1min", "2h", "2d"]);
     }
 }

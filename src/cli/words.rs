@@ -1,7 +1,7 @@
 //! Words of the command line.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
 
@@ -82,7 +82,43 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// Returns a time span in its largest unit: `1.4s`, `2h`.
+pub(crate) fn duration(span: Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{}ms", span.as_millis()),
+        seconds @ 1..60 => format!("{seconds}.{}s", span.subsec_millis() / 100),
+        seconds @ 60..3600 => format!("{}min", seconds / 60),
+        seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Returns the time since a moment in seconds since 1970, `now` being another.
+pub(crate) fn ago(now: u64, then: u64) -> String {
+    match now.saturating_sub(then) {
+        0 => "just now".to_owned(),
+        seconds => format!("{} ago", duration(Duration::from_secs(seconds))),
+    }
+}
+
+/// Returns the seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// Returns the state of a service for people: an active one of which not all deployments serve is degraded.
 pub(crate) fn state(state: &str, ready: usize, concurrency: u32) -> &str {
     if state == "active" && ready < concurrency as usize { "degraded" } else { state }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short() {
+        let spans = [5, 1_420, 61_000, 7_200_000, 200_000_000].map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(spans, ["5ms", "1.4s", "1min", "2h", "2d"]);
+        assert_eq!([ago(100, 100), ago(100, 90), ago(90, 100)], ["just now", "10.0s ago", "just now"]);
+    }
 }

@@ -215,8 +215,7 @@ pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<Failur
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
-    let forgotten = format!("/run/systemd/units/log-extra-fields:{}", deployment.unit());
-    let _ = fs::remove_file(layout.at(Utf8Path::new(&forgotten)));
+    let _ = fs::remove_file(layout.at(&layout.log_fields(&deployment.unit())));
     atomic::remove_dir(&layout.on_host(&layout.volumes(deployment)))?;
     atomic::remove_dir(&layout.at(&deployment.dir(layout)))
 }

@@ -3,6 +3,7 @@
 use crate::key::description::{Default, Digest, KEY, Key, Kind};
 
 const OF_COMMAND: Key = Key { digest: Some(Digest::Settings), reported_as: "commands.*", ..KEY };
+const OF_JOB: Key = Key { needs: "commands.NAME.schedule = \"daily\"", ..OF_COMMAND };
 
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -31,5 +32,59 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "Whether the command runs beside a deployment that serves, or with the service's environment alone, \
                   also when the service is stopped.",
         ..OF_COMMAND
+    },
+    Key {
+        name: "schedule",
+        kind: Kind::Text("a calendar expression, or a list of them"),
+        example: "\"Mon..Fri *-*-* 03:00\"",
+        meaning: "The times at which systemd starts the command, which makes it [a job](#jobs); systemd.time(7).",
+        systemd: "`OnCalendar=`",
+        ..OF_COMMAND
+    },
+    Key {
+        name: "persistent",
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        example: "true",
+        meaning: "Whether the job starts with the service if it was due while the service or the machine was stopped.",
+        systemd: "`Persistent=`",
+        ..OF_JOB
+    },
+    Key {
+        name: "overlap",
+        kind: Kind::Words(&[
+            ("skip", "A job that is due while it runs does not start again for that."),
+            ("queue", "A job that was due while it ran, once or several times, starts once more when it has ended."),
+        ]),
+        default: Default::Value("\"skip\""),
+        example: "\"queue\"",
+        meaning: "What happens to a job that is due while it runs; it never runs twice at a time.",
+        systemd: "`DeferReactivation=`",
+        ..OF_JOB
+    },
+    Key {
+        name: "randomized_delay",
+        kind: Kind::TimeSpan,
+        example: "\"10min\"",
+        meaning: "Each start is delayed by a random time up to this one, so that machines or jobs do not start together.",
+        systemd: "`RandomizedDelaySec=`",
+        ..OF_JOB
+    },
+    Key {
+        name: "timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Words("no limit"),
+        example: "\"1h\"",
+        meaning: "The time after which systemd stops a job that still runs, which has failed then.",
+        systemd: "`TimeoutStartSec=`",
+        ..OF_JOB
+    },
+    Key {
+        name: "on_failure",
+        kind: Kind::List("units"),
+        example: "[\"alert.service\"]",
+        meaning: "Units that systemd starts when the job fails.",
+        systemd: "`OnFailure=`",
+        ..OF_JOB
     },
 ];

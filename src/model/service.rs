@@ -10,6 +10,7 @@ use crate::model::command::Command;
 use crate::model::deploy::{Deploy, Hooks, RunningHook};
 use crate::model::file::File;
 use crate::model::health::Health;
+use crate::model::job::Job;
 use crate::model::listen::{Listen, Port, Route};
 use crate::model::process::Process;
 use crate::model::setting::Setting;
@@ -72,6 +73,11 @@ impl Service {
         self.group.as_ref().map_or(&self.dependencies, |group| &group.dependencies)
     }
 
+    /// Returns its jobs, by name.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (&str, &RunCommand, &Job)> {
+        self.commands.iter().filter_map(|(name, command)| Some((name.as_str(), command, command.job.as_ref()?)))
+    }
+
     /// Lists the ports whose callers a relay connects to the first slot.
     pub(crate) fn relayed_ports(&self) -> impl Iterator<Item = &Port> {
         self.ports.iter().filter(|port| port.passed.is_none())
@@ -130,6 +136,9 @@ pub struct RunCommand {
     pub(crate) description: Option<String>,
     pub(crate) exec: Command,
     pub(crate) scope: CommandScope,
+    /// When it runs by itself, which makes it a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<Job>,
 }
 
 /// Another service that is declared and started first.

@@ -150,10 +150,10 @@ impl<'a> Hook<'a> {
         let record = Record::new(from, compiled.id.clone(), plan.actions.clone(), &changes);
         let began = Instant::now();
         let (machine, before) = (self.machine, present.target);
-        let open_ports = listing.open_ports(&self.name);
+        let (open_ports, jobs) = (listing.open_ports(&self.name), listing.jobs(&self.name));
         // A release that fails has touched nothing: it is an entry of the history as a rollout that fails is.
         let released = if plan.start.is_empty() { Ok(()) } else { release::before(&machine, compiled) };
-        let rollout = Rollout { machine, compiled, variables, before, open_ports, gap_began: OnceLock::new() };
+        let rollout = Rollout { machine, compiled, variables, before, open_ports, jobs, gap_began: OnceLock::new() };
         let outcome = released.and_then(|()| rollout.run(&plan));
         if !plan.actions.is_empty() {
             let failure = outcome.as_ref().err().map(ToString::to_string);
@@ -167,8 +167,7 @@ impl<'a> Hook<'a> {
         self.remove_stale()?;
         let there = state::list(self.machine.layout, &self.name)?;
         let needed = rollout::in_use(&there);
-        store::forget(self.machine.layout, &self.name, &needed)?;
-        store::collect(self.machine.layout, &self.name, &needed)?;
+        store::remove_unneeded(self.machine.layout, &self.name, &needed)?;
         outcome
     }
 
@@ -227,9 +226,11 @@ impl<'a> Hook<'a> {
 
     fn stop_all(&self) -> Result<()> {
         let _permit = permit::acquire(self.machine.layout);
-        let there = self.machine.manager.deployments(&self.name)?;
+        let listing = self.machine.manager.listing_of(&self.name)?;
+        self.machine.manager.stop(&listing.jobs(&self.name))?;
+        let there = listing.deployments(&self.name).iter();
         let mut running: Vec<Deployment> =
-            there.into_iter().filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment).collect();
+            there.filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment.clone()).collect();
         running.extend(state::resting(self.machine.layout, &self.name)?);
         let relays = ports::close(self.machine.manager, &self.name)?;
         let stopped = rollout::stop(&self.machine, &running);

@@ -4,6 +4,7 @@
 //! may not resolve and file systems may not be mounted.
 
 mod program;
+mod schedule;
 mod search_path;
 
 use camino::Utf8Path;
@@ -80,6 +81,7 @@ pub(crate) fn check(
     check.credentials();
     check.podman();
     check.programs();
+    check.schedules();
     check.ports(machine);
     let mut found = check.found;
     // A service that its conditions hold back does not start here, and a drop-in may give it what it needs.

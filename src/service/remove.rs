@@ -8,7 +8,7 @@ use crate::service::event::Event;
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::service::parts::members;
-use crate::service::{dependencies, lock, notes, overrides, provenance};
+use crate::service::{dependencies, job, lock, notes, overrides, provenance};
 use crate::source::search;
 use crate::{atomic, listing, live};
 
@@ -29,11 +29,15 @@ pub(crate) fn remove(machine: &Machine, name: &ServiceName) -> Result<()> {
     for path in drop_ins.iter().cloned().chain(histories).chain([place.clone()]) {
         atomic::must_be_removable(&path)?;
     }
+    let jobs = names.iter().map(|name| Ok(manager.listing_of(name)?.jobs(name)));
+    let jobs = jobs.collect::<Result<Vec<_>>>()?.concat();
     manager.stop(&units)?;
+    manager.stop(&jobs)?;
     atomic::remove_dir_at_once(&place)?;
     drop_ins.iter().try_for_each(|dir| atomic::remove_dir_at_once(dir))?;
     manager.daemon_reload()?;
     manager.reset_failed(&units);
+    job::forget(machine, &jobs)?;
     for name in &names {
         notes::forget(layout, name)?;
     }

@@ -18,12 +18,14 @@ use crate::deployment::state::{self, State};
 use crate::deployment::{drain, queue, slot};
 use crate::error::{Error, Result};
 use crate::live::Target;
+use crate::log::note;
 use crate::model::{Live, Strategy};
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
 use crate::service::cause::FailedStart;
 use crate::service::event::Event;
 use crate::service::images;
+use crate::service::job;
 use crate::service::machine::Machine;
 use crate::service::plan::Plan;
 use crate::service::ports;
@@ -42,6 +44,8 @@ pub(crate) struct Rollout<'a> {
     pub(crate) before: Option<Target>,
     /// The sockets of its ports that were open before.
     pub(crate) open_ports: Vec<String>,
+    /// The units of its jobs that were in memory before.
+    pub(crate) jobs: Vec<String>,
     /// When the last old deployment left the slots and no new one was there.
     pub(crate) gap_began: OnceLock<SystemTime>,
 }
@@ -96,6 +100,10 @@ impl Rollout<'_> {
         queue::close(self.machine.layout, self.machine.manager, &service.name)?;
         ports::open(self.machine.manager, service, &self.open_ports)?;
         self.machine.manager.start(&Vec::from_iter(service.health.live.as_ref().and_then(Live::timer)))?;
+        // The service serves without its jobs, too: `conductor status` names those that have no timer.
+        if let Err(error) = job::schedule(self.machine.manager, service, &self.jobs) {
+            note!("{error}");
+        }
         Self::show_status(&format!("generation {id} serves with {} deployments", service.concurrency));
         if plan.republishes() {
             publish::republish(self.machine.manager)?;

@@ -2,9 +2,11 @@
 
 use fs_err as fs;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
-use std::io::{self, IsTerminal};
-use std::process::{Child, Command};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,21 +20,25 @@ use crate::escape::Text;
 use crate::expansion::for_systemd;
 use crate::layout::{Layout, Scope};
 use crate::live::{self, Target};
+use crate::log::note;
 use crate::model::{self, CommandScope, Hook, RunCommand, Service, program_path};
 use crate::names::{Deployment, ENVIRONMENT, GenerationId, ServiceName};
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::service::store;
+use crate::systemd::Manager;
 use crate::tree::Tree;
 use crate::{atomic, compile, engine, environment_file, timespan, variable};
 
 /// The number of lines that are quoted of a hook that failed.
 const QUOTED_LINES: usize = 20;
+/// How often a generation is looked for that a rollout removes meanwhile.
+const ATTEMPTS: u32 = 10;
 
 /// The generation of a service whose commands are run.
 pub(crate) struct Generation {
     pub(crate) service: Service,
-    id: GenerationId,
+    pub(crate) id: GenerationId,
     units: Tree,
     /// The deployment that was named.
     deployment: Option<Deployment>,
@@ -67,6 +73,21 @@ impl Generation {
         Ok(Self { service, id, units, deployment: None, is_live: false })
     }
 
+    /// Finds the generation of a service that serves or else is declared, which stays as long as the file is open.
+    ///
+    /// # Errors
+    /// If there is no such service, it does not compile, or its generation has lost its files.
+    pub(crate) fn held(machine: &Machine, name: &ServiceName) -> Result<(Self, File)> {
+        // A rollout may end, and remove what has just been found.
+        for _ in 0..ATTEMPTS {
+            let found = Self::find(machine, name.as_str())?;
+            if let Some(held) = store::hold(machine.layout, name, &found.id)? {
+                return Ok((found, held));
+            }
+        }
+        Err(Failure::Failed(format!("the stored generation of {name} is gone: `conductor service reload {name}`")))
+    }
+
     fn live(layout: &Layout, name: &ServiceName, id: GenerationId, deployment: Option<Deployment>) -> Result<Self> {
         let live = live::Live { name: name.clone(), generations: vec![id.clone()] };
         let (service, units) = (live.service(layout, &id)?, live.units(layout, &id)?);
@@ -92,23 +113,19 @@ impl Generation {
         self.in_unit(machine, &unit, None, || {
             let mut run = self.systemd_run(machine, &unit, &hook.command);
             run.arg(format!("--property=RuntimeMaxSec={}", timespan::format(hook.timeout)));
-            if self.await_end(machine, &unit, run, &hook.command, &[])? == 0 {
-                return Ok(());
+            match self.await_end(machine, &unit, run, &hook.command, &[])? {
+                Some(0) => return Ok(()),
+                None => return Err(interrupted(&unit)),
+                Some(_) => {}
             }
-            let shown = machine.manager.show(&unit, &["ActiveState", "Result", "ExecMainStatus", "InvocationID"])?;
-            let shown = |name: &str| shown.get(name).map_or("", String::as_str);
-            if shown("ActiveState") == "active" {
+            let end = End::of(machine.manager, &unit)?;
+            if end.is_active {
                 // A stop of the service has ended systemd-run(1), and not what it waits for.
                 machine.manager.stop(units)?;
-                return Err(Failure::Failed(format!("interrupted; stopped {unit}")));
+                return Err(interrupted(&unit));
             }
-            let why = match (shown("Result"), shown("ExecMainStatus")) {
-                ("timeout", _) => format!("did not end within {}", timespan::format(hook.timeout)),
-                ("exit-code", status) => format!("exited with status {status}"),
-                ("signal" | "core-dump", signal) => format!("was killed by signal {signal}"),
-                (result, _) => format!("failed: {result}"),
-            };
-            let log = machine.manager.log_of_start(shown("InvocationID"), QUOTED_LINES);
+            let why = end.why(Some(hook.timeout));
+            let log = machine.manager.log_of_start(&end.invocation, QUOTED_LINES);
             machine.manager.reset_failed(units);
             let quoted = log.quoted(&unit);
             let (service, id) = (&self.service.name, &self.id);
@@ -121,17 +138,55 @@ impl Generation {
     /// # Errors
     /// If the command needs a deployment and none runs, or systemd-run(1) fails.
     pub(crate) fn run(&self, machine: &Machine, name: &str, command: &RunCommand, given: &[String]) -> Result<u8> {
-        let deployment = match command.scope {
-            CommandScope::Service => None,
-            CommandScope::Deployment => Some(self.deployment(machine)?),
-        };
+        let deployment = self.beside(machine, command)?;
         let unit = format!("{}-run-{name}-{}.service", self.service.name, std::process::id());
         self.in_unit(machine, &unit, deployment.as_ref(), || {
             let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
             let mut run = self.systemd_run(machine, &unit, &command.exec);
             run.args(["--collect", if is_interactive { "--pty" } else { "--pipe" }]);
-            self.await_end(machine, &unit, run, &command.exec, given)
+            self.await_end(machine, &unit, run, &command.exec, given)?.ok_or_else(|| interrupted(&unit))
         })
+    }
+
+    /// Runs the command of a job, whose unit's process this is, and returns its exit code: 128 and the signal's number if a
+    /// signal has killed it. None if it was stopped because this program was asked to end.
+    ///
+    /// # Errors
+    /// If the command needs a deployment and none runs, or systemd-run(1) fails.
+    pub(crate) fn run_job(&self, machine: &Machine, job: &str, command: &RunCommand) -> Result<Option<u8>> {
+        let deployment = self.beside(machine, command)?;
+        let name = &self.service.name;
+        let unit = name.job_command(job);
+        let units = std::slice::from_ref(&unit);
+        // One that was left by a job that was killed.
+        machine.manager.stop(units)?;
+        self.in_unit(machine, &unit, deployment.as_ref(), || {
+            let mut run = self.systemd_run(machine, &unit, &command.exec);
+            // The command ends with the job, however that ends.
+            run.args(["--pipe", &format!("--property=BindsTo={}.service", name.job(job))]);
+            run.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let code = self.await_end(machine, &unit, run, &command.exec, &[])?;
+            if matches!(code, None | Some(0)) {
+                return Ok(code);
+            }
+            let end = End::of(machine.manager, &unit)?;
+            machine.manager.reset_failed(units);
+            match end.result.as_str() {
+                "exit-code" | "success" => Ok(code),
+                _ => {
+                    note!("error: {} {}", command.exec, end.why(None));
+                    Ok(end.status.parse().ok().map(|signal: u8| signal.saturating_add(128)).or(code))
+                }
+            }
+        })
+    }
+
+    /// Returns the deployment that a command runs beside, None if it runs beside none.
+    fn beside(&self, machine: &Machine, command: &RunCommand) -> Result<Option<Deployment>> {
+        match command.scope {
+            CommandScope::Service => Ok(None),
+            CommandScope::Deployment => self.deployment(machine).map(Some),
+        }
     }
 
     /// Works while a transient unit of this name would be like the deployments' unit.
@@ -213,7 +268,8 @@ impl Generation {
         run
     }
 
-    /// Runs a command with further arguments by systemd-run(1) and returns its exit code.
+    /// Runs a command with further arguments by systemd-run(1) and returns its exit code; None if this program was asked to
+    /// end, and has stopped the command.
     fn await_end(
         &self,
         machine: &Machine,
@@ -221,22 +277,64 @@ impl Generation {
         mut run: Command,
         command: &model::Command,
         given: &[String],
-    ) -> Result<u8> {
+    ) -> Result<Option<u8>> {
         let files = machine.layout.files(&self.service.name, &self.id);
-        let Some((program, arguments)) = command.0.split_first() else { return Ok(0) };
+        let Some((program, arguments)) = command.0.split_first() else { return Ok(Some(0)) };
         run.arg("--")
             .arg(program_path(&files, program))
             .args(arguments.iter().map(|word| for_systemd(word)))
             // systemd expands variables in the declared command, but must not in arguments of the command line.
             .args(given.iter().map(|word| word.replace('$', "$$")));
         let failed = |error: io::Error| Failure::Failed(format!("could not run systemd-run: {error}"));
-        let child = run.spawn().map_err(failed)?;
-        match wait(child).map_err(failed)? {
-            Some(code) => Ok(code),
-            None => {
+        let mut child = run.spawn().map_err(failed)?;
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        // The pipes are there for a job: the journal takes what a process writes itself for its own unit's, and not for the job's.
+        thread::scope(|scope| {
+            scope.spawn(move || output.map(|from| copy_lines(from, io::stdout())));
+            scope.spawn(move || errors.map(|from| copy_lines(from, io::stderr())));
+            let code = wait(child).map_err(failed)?;
+            if code.is_none() {
                 machine.manager.stop(&[unit.to_owned()])?;
-                Err(Failure::Failed(format!("interrupted; stopped {unit}")))
             }
+            Ok(code)
+        })
+    }
+}
+
+/// The end of a transient unit that has failed.
+pub(super) struct End {
+    pub(super) is_active: bool,
+    /// `Result=`, systemd.service(5).
+    pub(super) result: String,
+    /// The exit status of its command, or the signal that killed it.
+    pub(super) status: String,
+    pub(super) invocation: String,
+}
+
+impl End {
+    pub(super) fn of(manager: Manager, unit: &str) -> Result<Self> {
+        let mut shown = manager.show(unit, &["ActiveState", "Result", "ExecMainStatus", "InvocationID"])?;
+        let mut shown = |name: &str| shown.remove(name).unwrap_or_default();
+        Ok(Self {
+            is_active: shown("ActiveState") == "active",
+            result: shown("Result"),
+            status: shown("ExecMainStatus"),
+            invocation: shown("InvocationID"),
+        })
+    }
+
+    /// Describes why it failed: `exited with status 3`.
+    pub(super) fn why(&self, limit: Option<Duration>) -> String {
+        match (self.result.as_str(), &self.status) {
+            ("timeout", _) => {
+                let within =
+                    limit.map_or_else(|| "in time".to_owned(), |limit| format!("within {}", timespan::format(limit)));
+                format!("did not end {within}")
+            }
+            ("exit-code", status) => format!("exited with status {status}"),
+            ("signal" | "core-dump", signal) => format!("was killed by signal {signal}"),
+            ("oom-kill", _) => "was killed by the kernel: out of memory".to_owned(),
+            (result, _) => format!("failed: {result}"),
         }
     }
 }
@@ -257,8 +355,22 @@ pub(crate) fn check(
     generation.in_unit(machine, &unit, Some(deployment), || {
         let mut run = generation.systemd_run(machine, &unit, command);
         run.arg("--collect").arg(format!("--property=RuntimeMaxSec={}", timespan::format(limit)));
-        generation.await_end(machine, &unit, run, command, &[])
+        generation.await_end(machine, &unit, run, command, &[])?.ok_or_else(|| interrupted(&unit))
     })
+}
+
+fn interrupted(unit: &str) -> Failure {
+    Failure::Failed(format!("interrupted; stopped {unit}"))
+}
+
+/// Copies lines, each in one piece. Who writes them goes on when they cannot be written.
+fn copy_lines(from: impl Read, mut to: impl Write) {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while from.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        let _ = to.write_all(&line).and_then(|()| to.flush());
+        line.clear();
+    }
 }
 
 /// Returns the name of the unit in which a hook of a generation runs.
@@ -278,7 +390,7 @@ fn wait(mut child: Child) -> io::Result<Option<u8>> {
 }
 
 /// Waits for a signal that asks this program to end.
-fn interruption() -> io::Result<impl Future<Output = ()>> {
+pub(super) fn interruption() -> io::Result<impl Future<Output = ()>> {
     let mut signals = Vec::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         signals.push(signal(kind)?);

@@ -202,11 +202,56 @@ fn deployment_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
     name.templates(id).iter().flat_map(|template| kinds.map(|kind| format!("{template}.{kind}"))).collect()
 }
 
+/// Keeps a stored generation and its snapshot from `remove_unneeded`, until dropped; None if it has been removed.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn hold(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<Option<std::fs::File>> {
+    atomic::hold(&layout.at(&layout.stored(name, id)))
+}
+
+/// Removes the snapshots of a service's generations that no deployment is of and no job runs of, and what its history no
+/// longer has.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn remove_unneeded(layout: &Layout, name: &ServiceName, in_use: &[GenerationId]) -> io::Result<()> {
+    let (mut needed, mut claims) = (in_use.to_vec(), Vec::new());
+    for id in stored_ids(layout, name)? {
+        if in_use.contains(&id) {
+            continue;
+        }
+        match atomic::claim(&layout.at(&layout.stored(name, &id)))? {
+            Some(claim) => claims.push(claim),
+            None => needed.push(id),
+        }
+    }
+    forget(layout, name, &needed)?;
+    collect(layout, name, &needed)
+}
+
+/// Removes the snapshot of a generation that a job has held, and its files if the history no longer has it. The caller
+/// holds the service's lock.
+///
+/// # Errors
+/// If the file system refuses an operation.
+pub(crate) fn let_go(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
+    let mut others = stored_ids(layout, name)?;
+    others.retain(|other| other != id);
+    remove_unneeded(layout, name, &others)
+}
+
+/// Lists the stored generations of a service.
+fn stored_ids(layout: &Layout, name: &ServiceName) -> io::Result<Vec<GenerationId>> {
+    let names = listing::names(&layout.at(&layout.history(name)))?;
+    Ok(names.iter().filter_map(|name| GenerationId::new(name)).collect())
+}
+
 /// Removes the snapshots of a service's generations, except those that are needed.
 ///
 /// # Errors
 /// If the file system refuses an operation.
-pub(crate) fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
+fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     for id in live::of(layout, name)?.map(|live| live.generations).unwrap_or_default() {
         if !needed.contains(&id) {
             for unit in deployment_units(name, &id) {
@@ -233,7 +278,7 @@ pub(crate) fn forget_all(layout: &Layout, name: &ServiceName) -> io::Result<()> 
 ///
 /// # Errors
 /// If the file system refuses an operation.
-pub(crate) fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
+fn collect(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     let mut stored = Vec::new();
     let dir = layout.at(&layout.history(name));
     for entry in dir.read_dir_utf8().into_iter().flatten() {

@@ -29,6 +29,7 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const SLICE: &str = "org.freedesktop.systemd1.Slice";
+const TIMER: &str = "org.freedesktop.systemd1.Timer";
 const JOB: &str = "org.freedesktop.systemd1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "/run/dbus/system_bus_socket";
@@ -151,6 +152,7 @@ impl Bus {
             let interface = match unit {
                 _ if of_any => UNIT,
                 unit if unit.ends_with(".slice") => SLICE,
+                unit if unit.ends_with(".timer") => TIMER,
                 _ => SERVICE,
             };
             shown.insert((*name).to_owned(), text(&self.property(&path, interface, name).await?));

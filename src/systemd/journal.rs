@@ -125,7 +125,7 @@ impl Manager {
     }
 
     /// Has the journal write what it received a moment ago.
-    fn sync_journal(self) {
+    pub(crate) fn sync_journal(self) {
         let _ = self.journalctl_within(SYNC_LIMIT).arg("--sync").output();
     }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::layout::Scope;
-use crate::names::{Deployment, ServiceName};
+use crate::names::ServiceName;
 use crate::systemd::bus::{self, Bus};
 use crate::systemd::failure::{Error, Failure, Result};
 use crate::systemd::job::Job;
@@ -94,6 +94,11 @@ impl Manager {
         self.run(Job::ReloadOrRestart, &[unit.to_owned()])
     }
 
+    /// Restarts a unit that runs, and waits.
+    pub(crate) fn try_restart(self, unit: &str) -> Result<(), Error> {
+        self.run(Job::TryReloadOrRestart, &[unit.to_owned()])
+    }
+
     /// Asks for a reload of a unit that runs and does not wait: for units that are ordered before it.
     pub(crate) fn ask_reload(self, unit: &str) -> Result<(), Error> {
         let job = Job::TryReloadOrRestart;
@@ -168,11 +173,6 @@ impl Manager {
         Ok(listed.into_iter().map(|one| one.state).collect())
     }
 
-    /// Lists the deployments of a service that systemd has in memory, whatever their state.
-    pub(crate) fn deployments(self, name: &ServiceName) -> Result<Vec<(Deployment, State)>, Error> {
-        Ok(self.deployments_of(std::slice::from_ref(name))?.deployments(name).to_vec())
-    }
-
     /// Lists the deployments of services that systemd has in memory, whatever their state.
     pub(crate) fn deployments_of(self, names: &[ServiceName]) -> Result<Listing, Error> {
         if names.len() > FEW {
@@ -182,10 +182,11 @@ impl Manager {
         self.list(&patterns.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Lists the deployments and the ports of a service that systemd has in memory, in one answer.
+    /// Lists the deployments, ports and jobs of a service that systemd has in memory, in one answer.
     pub(crate) fn listing_of(self, name: &ServiceName) -> Result<Listing, Error> {
-        let [relayed, passed] = name.port_patterns();
-        self.list(&[&format!("{name}-*@*.service"), &format!("{relayed}.socket"), &format!("{passed}.socket")])
+        let [relayed, passed] = name.port_patterns().map(|pattern| format!("{pattern}.socket"));
+        let timers = format!("{}.timer", name.job_pattern());
+        self.list(&[&format!("{name}-*@*.service"), &relayed, &passed, &timers])
     }
 
     /// Lists every service that systemd has in memory, in one answer.

@@ -29,6 +29,8 @@ impl Systemctl {
         let before = self.manager();
         let output = command
             .args(arguments)
+            // For timestamps that need no time zone to be read.
+            .env("TZ", "UTC")
             .output()
             .map_err(|error| Failure::Refused(format!("systemctl cannot be run: {error}")))?;
         if output.status.success() {

@@ -50,6 +50,12 @@ impl Listing {
         self.others.iter().filter(is_open).map(|(unit, _)| unit.clone()).collect()
     }
 
+    /// Returns the units of a service's jobs that are in memory, whatever their state: timers and what they start.
+    pub(crate) fn jobs(&self, name: &ServiceName) -> Vec<String> {
+        let prefix = name.job("");
+        self.others.keys().filter(|unit| unit.starts_with(&prefix)).cloned().collect()
+    }
+
     pub(crate) fn of(listed: Vec<Listed>) -> Self {
         let mut listing = Self::default();
         for Listed { unit, state } in listed {

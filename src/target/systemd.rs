@@ -6,6 +6,7 @@ mod command;
 mod deployment;
 mod engine;
 mod function;
+pub(crate) mod job;
 mod port;
 mod queue;
 mod service;
@@ -36,6 +37,7 @@ impl Target for Units {
         bridge::render(layout, service, id, &mut tree);
         port::render(layout, service, self.0, &mut tree);
         queue::render(layout, service, &mut tree);
+        job::render(layout, service, self.0, &mut tree);
         for DropIn { name, content } in &systemd.drop_ins {
             tree.file(format!("{}.service.d/{name}", service.name.template(id)), content.as_str());
         }

@@ -7,11 +7,13 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
 use crate::cli::row::{self, Row};
+use crate::cli::service::jobs;
 use crate::cli::table;
 use crate::compile;
 use crate::live::{self, Target};
 use crate::names::ServiceName;
 use crate::service::condition::held_back;
+use crate::service::job::timetable::{self, Entry};
 use crate::service::notes;
 use crate::service::parts::members;
 use crate::source::{self, search};
@@ -28,6 +30,7 @@ struct Status {
     description: String,
     source: Option<Utf8PathBuf>,
     deployments: Vec<Row>,
+    jobs: Vec<Entry>,
     /// Why the last start or reload failed, or why the declaration does not compile.
     failure: Option<String>,
 }
@@ -77,6 +80,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
         None => (None, Some("no longer declared; `conductor daemon-reload` stops it".to_owned())),
     };
     let state = manager.property(&name.unit(), "ActiveState")?;
+    let jobs = timetable::of_services(*manager, compiled.as_ref().map(|compiled| &compiled.service))?;
     let held_back = compiled.as_ref().and_then(|compiled| held_back(layout.scope, &compiled.service, &state));
     Ok(Status {
         state: held_back.unwrap_or(state),
@@ -85,6 +89,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
         description: compiled.as_ref().map_or_else(String::new, |compiled| compiled.service.description.clone()),
         source: location.ok().flatten().map(|location| location.dir.join(source::DECLARATION)),
         deployments: row::of_services(context, std::slice::from_ref(name))?,
+        jobs,
         failure: broken.or_else(|| notes::failure(layout, name)),
         name: name.clone(),
     })
@@ -115,6 +120,11 @@ fn print_status(status: &Status) -> Outcome {
         if let Some(missed) = &row.missed {
             outln!("\n{}: {} live checks in a row failed: {}", row.unit, missed.failures, missed.answer);
         }
+    }
+    if !status.jobs.is_empty() {
+        outln!();
+        jobs::print(&status.jobs);
+        status.jobs.iter().for_each(jobs::print_failure);
     }
     if let Some(failure) = &status.failure {
         outln!("\n{failure}");

@@ -20,6 +20,7 @@ mod hooks;
 mod inside;
 mod interrupted;
 mod lifecycle;
+mod jobs;
 mod listeners;
 mod liveness;
 mod long;
@@ -100,6 +101,7 @@ const ALL: &[&[Scenario]] = &[
     liveness::SCENARIOS,
     hooks::SCENARIOS,
     commands::SCENARIOS,
+    jobs::SCENARIOS,
     services::SCENARIOS,
     parts::SCENARIOS,
     faults::SCENARIOS,

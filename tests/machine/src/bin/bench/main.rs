@@ -5,6 +5,7 @@
 //! - A rolling update of a pod against `podman kube play` and `kube down` alone.
 //! - `conductor --help` and `conductor service list` against `systemctl --version` and `systemctl list-units`.
 //! - Live checks against timers of systemd's that start curl.
+//! - systemd's daemon-reload with jobs of services against as many plain timers.
 //! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
 mod build;
@@ -14,6 +15,7 @@ mod command;
 mod declarations;
 mod generator;
 mod installed;
+mod jobs;
 mod live;
 mod liveness;
 mod plain;
@@ -54,6 +56,7 @@ enum Part {
     Pod,
     Reload,
     Liveness,
+    Jobs,
     Command,
 }
 
@@ -98,6 +101,9 @@ fn run(options: &Options, table: &mut Table) -> Outcome {
             }
             if wanted(Part::Command) {
                 command::measure(&host, table)?;
+            }
+            if wanted(Part::Jobs) {
+                jobs::measure(&host, table)?;
             }
             if wanted(Part::Reload) {
                 reload::measure(&host, table)?;

@@ -1,0 +1,71 @@
+//! systemd's daemon-reload with services that have jobs, against as many plain timers beside services without.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+
+use conductor_machine::figure::median;
+use conductor_machine::machine::Machine;
+
+use crate::Outcome;
+use crate::build::{Host, files};
+use crate::clock::milliseconds;
+use crate::declarations::running;
+use crate::table::Table;
+
+/// Rounds, after a first one that does not count.
+const ROUNDS: usize = 15;
+const SERVICES: usize = 100;
+const JOBS: usize = 5;
+
+/// Two machines take turns: the same services run on both, and as many timers wait.
+pub(crate) fn measure(host: &Host, table: &mut Table) -> Outcome {
+    let (ours, plain) = (with_jobs(host)?, with_plain_timers(host)?);
+    for machine in [&ours, &plain] {
+        let waiting = machine
+            .run("systemctl list-units --plain --no-legend --state=active '*.timer' | grep -c -e -job@ -e ^plain-");
+        assert_eq!(waiting.trim(), (SERVICES * JOBS).to_string());
+    }
+    let (mut with_ours, mut with_plain) = (Vec::new(), Vec::new());
+    for _ in 0..=ROUNDS {
+        with_ours.push(milliseconds(&ours, "systemctl daemon-reload"));
+        with_plain.push(milliseconds(&plain, "systemctl daemon-reload"));
+    }
+    let figure =
+        format!("daemon-reload, {SERVICES} services with {JOBS} jobs each, {host}, against as many plain timers");
+    table.compare(&figure, median(&with_ours[1..]), median(&with_plain[1..]), 1.1);
+    Ok(())
+}
+
+fn with_jobs(host: &Host) -> io::Result<Machine> {
+    let machine = running(host, SERVICES)?;
+    let jobs = (1..=JOBS).fold(String::new(), |mut text, job| {
+        let _ = write!(text, "[commands.job-{job}]\nexec = [\"/bin/true\"]\nschedule = \"*-*-* 0{job}:00\"\n");
+        text
+    });
+    for number in 0..SERVICES {
+        let path = files(&machine).join(format!("etc/conductor/services/service-{number:04}/service.toml"));
+        let declared = fs::read_to_string(&path)?;
+        fs::write(path, format!("{declared}{jobs}"))?;
+    }
+    machine.run("conductor daemon-reload");
+    Ok(machine)
+}
+
+fn with_plain_timers(host: &Host) -> io::Result<Machine> {
+    let machine = running(host, SERVICES)?;
+    let units = files(&machine).join("etc/systemd/system");
+    for number in 0..SERVICES * JOBS {
+        let hour = number % JOBS + 1;
+        let timer =
+            format!("[Unit]\nDescription=Timer {number}\n[Timer]\nOnCalendar=*-*-* 0{hour}:00\nAccuracySec=1s\n");
+        let service = format!("[Unit]\nDescription=Job {number}\n[Service]\nType=oneshot\nExecStart=/bin/true\n");
+        fs::write(units.join(format!("plain-{number}.timer")), timer)?;
+        fs::write(units.join(format!("plain-{number}.service")), service)?;
+    }
+    machine.run(&format!(
+        "systemctl daemon-reload; systemctl start $(printf 'plain-%s.timer ' $(seq 0 {}))",
+        SERVICES * JOBS - 1
+    ));
+    Ok(machine)
+}
