@@ -275,6 +275,7 @@ pub(crate) struct Deploy {
     pub(crate) strategy: Strategy,
     pub(crate) max_surge: Option<u32>,
     pub(crate) drain_timeout: Option<TimeSpan>,
+    pub(crate) abandoned_timeout: Option<TimeSpan>,
     pub(crate) health_timeout: Option<TimeSpan>,
     pub(crate) restarted_at: Option<String>,
 }

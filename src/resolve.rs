@@ -27,6 +27,7 @@ use crate::expansion::is_name;
 use crate::key::File;
 use crate::key::mismatch::{self, example};
 use crate::layout::Scope;
+use crate::model::deploy::abandoned_timeout as abandoned_default;
 use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Model, RunCommand, RunningHook, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
@@ -348,12 +349,14 @@ impl Resolver<'_> {
     }
 
     fn deploy(&mut self, deploy: declaration::Deploy) -> Deploy {
-        let declaration::Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
+        let declaration::Deploy { strategy, max_surge, drain_timeout, abandoned_timeout, health_timeout, restarted_at } =
+            deploy;
         let at = path!["deploy"];
         Deploy {
             strategy,
             max_surge: self.number(&at.join("max_surge"), max_surge, 1, 1, MAX_SLOTS),
             drain_timeout: self.span(&at.join("drain_timeout"), drain_timeout, Duration::from_secs(30)),
+            abandoned_timeout: self.span(&at.join("abandoned_timeout"), abandoned_timeout, abandoned_default()),
             health_timeout: self.span(&at.join("health_timeout"), health_timeout, Duration::from_secs(60)),
             restarted_at: restarted_at.map(|time| self.timestamp(&at.join("restarted_at"), time)),
         }

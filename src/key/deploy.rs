@@ -34,6 +34,15 @@ pub(crate) const KEYS: &[Key] = &[
         ..SETTING
     },
     Key {
+        name: "abandoned_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"5s\""),
+        example: "\"1min\"",
+        meaning: "The time within `drain_timeout` for which a deployment that stops waits for a connection [after its caller \
+                  has closed it](#callers-that-have-gone).",
+        ..SETTING
+    },
+    Key {
         name: "health_timeout",
         kind: Kind::TimeSpan,
         default: Default::Value("\"60s\""),

@@ -14,9 +14,17 @@ pub(crate) struct Deploy {
     /// New deployments that start at a time, with the rolling strategy.
     pub(crate) max_surge: u32,
     pub(crate) drain_timeout: Duration,
+    /// The time for which a drain waits for a connection after its caller has closed it.
+    #[serde(default = "abandoned_timeout")]
+    pub(crate) abandoned_timeout: Duration,
     pub(crate) health_timeout: Duration,
     /// Part of the generation, so that the same configuration rolls: RFC 3339, UTC.
     pub(crate) restarted_at: Option<String>,
+}
+
+/// Returns the default of `deploy.abandoned_timeout`.
+pub(crate) fn abandoned_timeout() -> Duration {
+    Duration::from_secs(5)
 }
 
 /// Commands that run once for a generation, and those around the process of each deployment.

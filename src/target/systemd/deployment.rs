@@ -295,8 +295,9 @@ fn stop_lines(names: &Names) -> Vec<Line<'static>> {
     let service = names.service;
     let own = |verb: &str, options: &str| own_command(names, verb, options);
     let Hooks { pre_stop, drain, post_stop, .. } = &service.hooks;
-    let Deploy { drain_timeout, .. } = &service.deploy;
+    let Deploy { drain_timeout, abandoned_timeout, .. } = &service.deploy;
     let drained = format!(" --timeout={}", timespan::format(*drain_timeout));
+    let abandoned = format!(" --abandoned={}", timespan::format(*abandoned_timeout));
 
     let mut lines = Vec::new();
     // A hook that fails must not keep the deployment from leaving its slots and draining.
@@ -304,7 +305,7 @@ fn stop_lines(names: &Names) -> Vec<Line<'static>> {
     // Nothing of the declaration's comes between: one command less, and each takes 10 ms before systemd 254.
     let removes = service.process.engine.is_privileged() && drain.is_none();
     let remove = if removes { " --remove" } else { "" };
-    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", &format!("{drained}{remove}")))));
+    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", &format!("{drained}{abandoned}{remove}")))));
     lines.extend(drain.iter().map(|drain| {
         let waits = own("_drain", &drained);
         match service.runs_inside(RunningHook::Drain) {

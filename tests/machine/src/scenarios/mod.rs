@@ -13,6 +13,7 @@ mod faults;
 mod function;
 mod functions;
 mod gaps;
+mod gone;
 mod guarantees;
 mod harness;
 mod health;
@@ -75,6 +76,7 @@ const ALL: &[&[Scenario]] = &[
     environment::SCENARIOS,
     listeners::SCENARIOS,
     gaps::SCENARIOS,
+    gone::SCENARIOS,
     wakes::SCENARIOS,
     passed::SCENARIOS,
     attacks::proxy::SCENARIOS,
