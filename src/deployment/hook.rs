@@ -90,7 +90,9 @@ pub(crate) fn start(
 /// Lists the connections that nobody but the health checks can have made, which have closed them; what the kernel does not
 /// tell is left out.
 fn left_by_checks(layout: &Layout, deployment: &Deployment, model: &Service) -> BTreeSet<u32> {
-    let Some(bound) = bound_name(layout, deployment, model) else { return BTreeSet::new() };
+    // Behind a bridge they connect to the process itself.
+    let is_asked = !matches!(model.health.check, Check::Notify | Check::Start { .. }) && !model.listen.is_bridged();
+    let Some(bound) = bound_name(layout, deployment, model).filter(|_| is_asked) else { return BTreeSet::new() };
     connections::list(&layout.at(&bound)).map(|found| found.abandoned).unwrap_or_default()
 }
 

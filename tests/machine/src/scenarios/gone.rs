@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
-use super::service::write_declaration;
 use super::shop::{self, Engine, Listen, Shop};
 use crate::scenario::scenarios;
 
@@ -98,6 +97,15 @@ while read := caller.recv(100000):
 print(length)
 "#;
 
+/// Asks the shop for its health, and leaves the connection to the kernel.
+const CHECK: &str = r#"#!/usr/bin/python3
+import os, socket
+asking = socket.socket(socket.AF_UNIX)
+asking.connect(os.environ["CONDUCTOR_SOCKET"])
+asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n")
+assert asking.recv(100).startswith(b"HTTP/1.1 200")
+"#;
+
 /// Declares the server above as `slow`.
 fn declare(m: &Machine, flag: &str, extra: &str) {
     m.write_executable("/root/server", SERVER);
@@ -151,16 +159,12 @@ fn checks(m: &mut Machine) {
         m.run("conductor service rm shop");
     }
     // A command that asks by itself, as the service's user.
-    m.copy_app("/usr/local/bin/app");
-    write_declaration(m, "asked", "1", &deploy);
-    let check = "import socket, os; s = socket.socket(socket.AF_UNIX); s.connect(os.environ['CONDUCTOR_SOCKET']); \
-                 s.sendall(b'GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'); s.recv(9) or exit(1)";
-    let text = m.read("/etc/conductor/services/asked/service.toml");
-    let text =
-        text.replace("http = \"/healthz\"", &format!("exec = [\"/usr/bin/python3\", \"-c\", \"\"\"{check}\"\"\"]"));
-    let text = text.replace("\"1\"]", "\"1\", \"--never-close\", \"--unix\", \"${CONDUCTOR_SOCKET}\"]");
-    m.write("/etc/conductor/services/asked/service.toml", &format!("listen.type = \"unix\"\n{text}"));
-    m.run("conductor daemon-reload; systemctl stop asked");
+    let shop = Shop::new(2).engine(Engine::Exec(Listen::Unix)).flags("--never-close").extra(&deploy);
+    m.write_executable("/root/shop/check", CHECK);
+    shop.write(m);
+    m.run("sed -i 's/^http = .*/exec = [\".\\/check\"]/' /root/shop/service.toml");
+    m.run(&shop::command("1"));
+    m.run("conductor service stop shop");
     assert_eq!(told(m), "");
 }
 
