@@ -1,6 +1,7 @@
 //! One deployment: an instance of a generation's template.
 
 pub(crate) mod announce;
+pub(crate) mod arrival;
 pub(crate) mod connections;
 pub(crate) mod context;
 pub(crate) mod drain;

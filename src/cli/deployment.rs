@@ -132,6 +132,12 @@ pub(crate) enum Verb {
         /// Limit the time to wait for a connection that its caller has closed, systemd.time(7)
         #[arg(long, default_value = "5s", value_parser = span)]
         abandoned: Duration,
+        /// Send this signal to the process once the slots are released
+        #[arg(long)]
+        signal: Option<String>,
+        /// Do only this step
+        #[arg(long)]
+        only: Option<StopStep>,
         /// Then have podman stop and remove it
         #[arg(long)]
         remove: bool,
@@ -166,6 +172,12 @@ pub(crate) enum Only {
     Address,
     Health,
     Slots,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum StopStep {
+    Leave,
+    Drain,
 }
 
 #[derive(Args)]
@@ -254,9 +266,15 @@ fn run_hook(context: &Context, verb: Verb) -> Outcome {
             let Err(error) = podman::host::become_command(layout, pod.as_deref(), &program, &arguments);
             return Err(error.into());
         }
-        Verb::StopHook { abandoned, remove, common } => {
+        Verb::StopHook { abandoned, signal, only, remove, common } => {
             let deployment = deployment(&common)?;
-            stop::stop(layout, *manager, &deployment, common.timeout, abandoned, main_pid())?;
+            let part = match only {
+                None => stop::Part::All,
+                Some(StopStep::Leave) => stop::Part::Leave,
+                Some(StopStep::Drain) => stop::Part::Drain,
+            };
+            let drain = stop::Drain { timeout: common.timeout, abandoned, signal };
+            stop::stop(layout, *manager, &deployment, part, &drain, main_pid())?;
             if remove {
                 stop::remove(layout, &deployment);
             }

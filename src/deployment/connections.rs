@@ -12,8 +12,8 @@
 //! An accepted connection belongs to the network namespace of the client, not of the listener: requests of a proxy with
 //! a namespace of its own, such as one in a container, are visible only while they are queued.
 
+use std::io;
 use std::os::fd::AsFd;
-use std::{io, thread};
 
 use camino::Utf8Path;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST};
@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::deployment::in_flight::{Connections, InFlight};
-use crate::deployment::namespace::{HOST_NETWORK, enter_network, other_network};
+use crate::deployment::namespace::{self, HOST_NETWORK};
 use crate::inode::Inode;
 
 /// The size of the buffer in bytes: the kernel sends at most 32 KiB at a time, netlink(7).
@@ -76,8 +76,40 @@ pub(super) fn is_accepted(client: impl AsFd) -> io::Result<bool> {
     Ok(accepted)
 }
 
+/// The connections of a listener in any network namespace.
+pub(super) struct Watched<'a> {
+    socket: &'a Utf8Path,
+    host: Diagnostics,
+    other: Option<Diagnostics>,
+}
+
+impl<'a> Watched<'a> {
+    /// Opens what shows the connections of the unix socket at `socket`. `network` is the network namespace of the listener, if
+    /// that is not the host's: the kernel shows queued connections in the listener's namespace, and accepted ones in that of
+    /// the clients, the host's.
+    ///
+    /// # Errors
+    /// If sock_diag(7) is missing, or a network namespace cannot be entered.
+    pub(super) fn open(socket: &'a Utf8Path, network: Option<&str>) -> io::Result<Self> {
+        let other = network.map(Diagnostics::of_other).transpose()?.flatten();
+        Ok(Self { socket, host: Diagnostics::of_host()?, other })
+    }
+
+    /// Lists its connections.
+    ///
+    /// # Errors
+    /// Those of [`list`].
+    pub(super) fn connections(&self) -> io::Result<Connections> {
+        let Self { socket, host, other } = self;
+        match other {
+            Some(other) => Ok(host.find(socket)?.unwrap_or_default() + other.find(socket)?.unwrap_or_default()),
+            None => host.connections(socket),
+        }
+    }
+}
+
 /// A netlink socket to sock_diag(7). It shows the network namespace in which it was opened, from any thread.
-pub(super) struct Diagnostics(Socket);
+struct Diagnostics(Socket);
 
 impl Diagnostics {
     /// Opens a socket in the calling thread's network namespace.
@@ -87,32 +119,24 @@ impl Diagnostics {
 
     /// Opens a socket in the network namespace of PID 1, or, without the privilege to enter it, in the calling
     /// thread's.
-    pub(super) fn of_host() -> io::Result<Self> {
+    fn of_host() -> io::Result<Self> {
         Self::of_network(HOST_NETWORK)
     }
 
     /// Opens a socket in a network namespace; None if the namespace no longer exists, nor any listener in it.
-    pub(super) fn of_other(namespace: &str) -> io::Result<Option<Self>> {
+    fn of_other(namespace: &str) -> io::Result<Option<Self>> {
         if std::path::Path::new(namespace).exists() { Self::of_network(namespace).map(Some) } else { Ok(None) }
     }
 
     fn of_network(namespace: &str) -> io::Result<Self> {
-        let Some(namespace) = other_network(namespace)? else { return Self::here() };
-        // A thread of its own enters the namespace: the caller stays in its namespace, where it runs commands.
-        thread::scope(|scope| {
-            let opening = thread::Builder::new().spawn_scoped(scope, || {
-                enter_network(&namespace)?;
-                Self::here()
-            })?;
-            opening.join().unwrap_or_else(|_| Err(io::Error::other("the thread that opens sock_diag panicked")))
-        })
+        namespace::within(namespace, Self::here)
     }
 
     /// Lists the connections of `socket`; none without a listener.
     ///
     /// # Errors
     /// If sock_diag(7) fails, or does not show a socket that listens.
-    pub(super) fn connections(&self, socket: &Utf8Path) -> io::Result<Connections> {
+    fn connections(&self, socket: &Utf8Path) -> io::Result<Connections> {
         match self.find(socket)? {
             Some(connections) => Ok(connections),
             None if is_listened_to(socket)? => Err(io::Error::other(format!(
@@ -128,7 +152,7 @@ impl Diagnostics {
     ///
     /// The kernel lists all unix sockets: sock_diag filters by state but not by name, and the inodes of accepted
     /// connections are unknown.
-    pub(super) fn find(&self, socket: &Utf8Path) -> io::Result<Option<Connections>> {
+    fn find(&self, socket: &Utf8Path) -> io::Result<Option<Connections>> {
         let request = UnixRequest {
             state_flags: StateFlags::ESTABLISHED | StateFlags::LISTEN,
             inode: 0,
@@ -293,6 +317,7 @@ mod tests {
     use crate::deployment::sockets::{Place, accept, connect};
     use rustix::fs::stat;
     use std::os::unix::net::UnixListener;
+    use std::thread;
 
     /// Runs `what` in a thread with a new, empty network namespace.
     fn in_new_network<T: Send>(what: impl FnOnce() -> T + Send) -> T {

@@ -6,7 +6,7 @@ use std::{error, fmt, io, thread};
 
 use camino::Utf8Path;
 
-use crate::deployment::connections::Diagnostics;
+use crate::deployment::connections::Watched;
 use crate::deployment::in_flight::{Connections, InFlight};
 
 /// The pause between two counts; it doubles up to the longest.
@@ -58,8 +58,7 @@ pub(crate) struct Limits {
 /// Waits until no connection is in flight on the unix socket at `socket`, and returns how many are left whose callers have
 /// closed them.
 ///
-/// `network` is the network namespace of the listener, if that is not the host's: the kernel shows queued connections
-/// in the listener's namespace, and accepted ones in that of the clients, the host's.
+/// `network` is the network namespace of the listener, if that is not the host's.
 ///
 /// Two counts in a row must be zero: a count may miss a connection that is accepted while the kernel lists its sockets,
 /// but the next count sees it as established.
@@ -67,17 +66,12 @@ pub(crate) struct Limits {
 /// # Errors
 /// [`DrainError::TimedOut`] at the deadline; [`DrainError::Unknown`] at once if connections cannot be counted.
 pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, limits: &Limits) -> Result<InFlight, DrainError> {
-    let host = Diagnostics::of_host().map_err(DrainError::Unknown)?;
-    let other = network.map(Diagnostics::of_other).transpose().map_err(DrainError::Unknown)?.flatten();
-    let list = || match &other {
-        Some(other) => Ok(host.find(socket)?.unwrap_or_default() + other.find(socket)?.unwrap_or_default()),
-        None => host.connections(socket),
-    };
+    let watched = Watched::open(socket, network).map_err(DrainError::Unknown)?;
     let mut callers = Callers { limits, gone: BTreeMap::new() };
     let mut pause = PAUSE;
     let mut was_over = false;
     loop {
-        let mut connections = list().map_err(DrainError::Unknown)?;
+        let mut connections = watched.connections().map_err(DrainError::Unknown)?;
         connections.abandoned.retain(|inode| !limits.checks.contains(inode));
         let is_over = callers.are_gone(&connections, Instant::now());
         let remaining = limits.deadline.saturating_duration_since(Instant::now());

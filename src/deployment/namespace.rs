@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::thread;
 
 use rustix::fs::{Stat, fstat, stat};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -17,8 +18,24 @@ pub(crate) fn network_of(pid: u32) -> Option<String> {
     is_other.then_some(path)
 }
 
+/// Does something in a network namespace; in the calling thread's if that is the one, or if it may not enter the other.
+///
+/// # Errors
+/// If the namespace cannot be entered, and those of `work`.
+pub(super) fn within<T: Send>(namespace: &str, work: impl Fn() -> io::Result<T> + Sync) -> io::Result<T> {
+    let Some(namespace) = other_network(namespace)? else { return work() };
+    // A thread of its own enters the namespace: the caller stays in its namespace, where it runs commands.
+    thread::scope(|scope| {
+        let working = thread::Builder::new().spawn_scoped(scope, || {
+            enter_network(&namespace)?;
+            work()
+        })?;
+        working.join().unwrap_or_else(|_| Err(io::Error::other("the thread in another network namespace panicked")))
+    })
+}
+
 /// Opens a network namespace; None if the calling thread is in it or may not enter it.
-pub(super) fn other_network(namespace: &str) -> io::Result<Option<File>> {
+fn other_network(namespace: &str) -> io::Result<Option<File>> {
     let other = match File::open(namespace) {
         // Without privileges, as in a user's own services, a process may not enter it. `is_listened_to` then finds
         // listeners that sock_diag does not show.
@@ -37,7 +54,7 @@ pub(super) fn identity(namespace: &Stat) -> (u64, u64) {
 }
 
 /// Moves the calling thread into a network namespace.
-pub(super) fn enter_network(namespace: &File) -> io::Result<()> {
+fn enter_network(namespace: &File) -> io::Result<()> {
     Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 

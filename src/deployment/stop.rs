@@ -4,16 +4,18 @@ use std::os::unix::process::CommandExt;
 use std::process;
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::atomic;
 use crate::deployment;
 use crate::deployment::drain::{self, DrainError, Limits};
-use crate::deployment::slot;
+use crate::deployment::endpoint::Endpoint;
 use crate::deployment::state::{self, State};
+use crate::deployment::{arrival, slot};
 use crate::engine::pod;
 use crate::engine::podman::arguments::{removal, stop_of_pods};
 use crate::engine::podman::host;
+use crate::engine::signal;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::log::note;
@@ -32,9 +34,30 @@ pub(crate) fn leave_namespace(layout: &Layout, deployment: &Deployment) {
     }
 }
 
-/// `ExecStop=`: releases the slots and waits until no request is in flight, and for connections whose callers have closed
-/// them as long as `abandoned`. Requests in flight after `timeout` are logged and are no error: the process has to stop.
-/// systemd passes the main process in `$MAINPID`, if it still runs.
+/// A part of `_stop`: a declared pre-drain hook runs between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Leaves the slots, and waits until the process has accepted all who have connected.
+    Leave,
+    /// Waits until no request is in flight.
+    Drain,
+    All,
+}
+
+/// How a deployment drains.
+#[derive(Debug, Clone)]
+pub(crate) struct Drain {
+    /// The time that requests in flight have.
+    pub(crate) timeout: Duration,
+    /// The time for which a connection is waited for after its caller has closed it.
+    pub(crate) abandoned: Duration,
+    /// The signal that tells the process to close its connections.
+    pub(crate) signal: Option<String>,
+}
+
+/// `ExecStop=`: releases the slots, tells the process to close its connections, and waits until no request is in flight.
+/// Requests in flight after the time limit are logged and are no error: the process has to stop. systemd passes the main
+/// process in `$MAINPID`, if it still runs.
 ///
 /// # Errors
 /// If the slots cannot be released.
@@ -42,21 +65,60 @@ pub(crate) fn stop(
     layout: &Layout,
     manager: Manager,
     deployment: &Deployment,
-    timeout: Duration,
-    abandoned: Duration,
+    part: Part,
+    drain: &Drain,
     main_pid: Option<u32>,
 ) -> Result<()> {
-    let deadline = Instant::now() + timeout;
+    let start = Instant::now();
     leave_namespace(layout, deployment);
+    let before = state::read(layout, deployment);
+    let leaves = match part {
+        // Without a record, for which there was no space, it has left all the same.
+        Part::Drain => before.as_ref().is_none_or(|runtime| runtime.state == State::Leaving),
+        Part::Leave | Part::All => leave(layout, manager, deployment, main_pid)?,
+    };
+    if !leaves {
+        return Ok(());
+    }
+    let (network, checks) = before.map(|runtime| (runtime.network, runtime.checks)).unwrap_or_default();
+    let (model, network) = (deployment::model(layout, deployment).ok(), network.as_deref());
+    let bound = match &model {
+        Some(model) => bound_name(layout, deployment, model).map(|bound| layout.at(&bound)),
+        None => Some(layout.at(&deployment.socket(layout))),
+    };
+    if part == Part::Leave || drain.signal.is_some() {
+        let behind = model.as_ref().filter(|model| model.listen.is_bridged());
+        let behind = behind.and_then(|model| Endpoint::of(layout, deployment, &model.listen).ok());
+        bound.iter().for_each(|bound| await_arrival(deployment, bound, network, behind.as_ref()));
+    }
+    if part == Part::Leave {
+        return Ok(());
+    }
+    if let (Some(signal), Some(model)) = (&drain.signal, &model) {
+        tell(layout, manager, deployment, model, signal);
+    }
+    if part == Part::Drain {
+        // Requests and the drain hook have their time from now on.
+        if let Err(error) = state::set_state(layout, deployment, State::Leaving) {
+            note!("{}: the drain hook has less time: {error}", deployment.unit());
+        }
+    }
+    let limits = Limits { deadline: start + drain.timeout, abandoned: drain.abandoned, checks };
+    bound.iter().for_each(|bound| wait_for_callers(deployment, bound, network, (drain.timeout, &limits)));
+    Ok(())
+}
+
+/// Releases the slots of a deployment that stops for good; returns false for one that does not.
+fn leave(layout: &Layout, manager: Manager, deployment: &Deployment, main_pid: Option<u32>) -> Result<bool> {
     if main_pid.is_none() && !manager.is_to_stop(&deployment.unit()) {
         // The process has exited by itself: systemd restarts it, and callers wait as after a crash.
-        return Ok(());
+        return Ok(false);
     }
     if is_idle(layout, manager, deployment) {
         // It keeps its slots: a connection to its socket starts it again.
-        return Ok(state::set_state(layout, deployment, State::Resting)?);
+        state::set_state(layout, deployment, State::Resting)?;
+        return Ok(false);
     }
-    let (network, checks) = state::read(layout, deployment).map(|runtime| (runtime.network, runtime.checks)).unzip();
     if let Err(error) = state::set_state(layout, deployment, State::Leaving) {
         // Without space for the record, its directory goes, so that it cannot hold slots. It has to drain all the same.
         note!("{}: {error}", deployment.unit());
@@ -65,31 +127,45 @@ pub(crate) fn stop(
     if service_stops(layout, manager, deployment) {
         // The siblings stop, too: they would pass the slots on at once.
         slot::withdraw(layout, deployment)?;
-    } else {
-        slot::pass_on(layout, &deployment.service)?;
-        if slot::held(layout, &deployment.service).iter().any(|(_, holder)| holder == deployment) {
-            enqueue(layout, manager, deployment);
-            slot::withdraw(layout, deployment)?;
-        }
+        return Ok(true);
     }
-    let limits = Limits { deadline, abandoned, checks: checks.unwrap_or_default() };
-    wait_for_callers(layout, deployment, network.flatten().as_deref(), (timeout, &limits));
-    Ok(())
+    slot::pass_on(layout, &deployment.service)?;
+    if slot::held(layout, &deployment.service).iter().any(|(_, holder)| holder == deployment) {
+        enqueue(layout, manager, deployment);
+        slot::withdraw(layout, deployment)?;
+    }
+    Ok(true)
+}
+
+/// Waits until the process has accepted all who have connected, and logs if it may not have.
+fn await_arrival(deployment: &Deployment, socket: &Utf8Path, network: Option<&str>, behind: Option<&Endpoint>) {
+    match arrival::wait(socket, network, behind) {
+        Ok(true) => {}
+        Ok(false) => note!("{}: its process has not accepted all who have connected", deployment.unit()),
+        Err(error) => note!("{}: whether callers wait to be accepted is unknown: {error}", deployment.unit()),
+    }
+}
+
+/// Sends the process the signal that it closes its connections on; an error is logged.
+fn tell(layout: &Layout, manager: Manager, deployment: &Deployment, model: &Service, signal: &str) {
+    let engine = &model.process.engine;
+    let sent = match engine.is_privileged() {
+        true => signal::send(layout, deployment, engine, signal).map_err(|error| error.to_string()),
+        false => manager.signal_main(&deployment.unit(), signal).map_err(|error| error.to_string()),
+    };
+    if let Err(error) = sent {
+        note!("{}: could not send {signal}: {error}", deployment.unit());
+    }
 }
 
 /// Waits until no request is in flight, and logs if there may be some.
 fn wait_for_callers(
-    layout: &Layout,
     deployment: &Deployment,
+    socket: &Utf8Path,
     network: Option<&str>,
     (timeout, limits): (Duration, &Limits),
 ) {
-    let bound = match deployment::model(layout, deployment) {
-        Ok(model) => bound_name(layout, deployment, &model),
-        Err(_) => Some(deployment.socket(layout)),
-    };
-    let Some(bound) = bound else { return };
-    match drain::wait(&layout.at(&bound), network, limits) {
+    match drain::wait(socket, network, limits) {
         Ok(left) if left.is_zero() => {}
         Ok(left) => {
             let since = timespan::format(limits.abandoned);

@@ -43,6 +43,15 @@ pub(crate) const KEYS: &[Key] = &[
         ..SETTING
     },
     Key {
+        name: "drain_signal",
+        kind: Kind::Text("a signal"),
+        example: "\"SIGWINCH\"",
+        meaning: "The signal that a deployment's main process gets when it has left its slots, to close [connections that would \
+                  not end](how-to/realtime.md); of a pod the first process of each container.",
+        systemd: "named as in `KillSignal=`",
+        ..SETTING
+    },
+    Key {
         name: "health_timeout",
         kind: Kind::TimeSpan,
         default: Default::Value("\"60s\""),
