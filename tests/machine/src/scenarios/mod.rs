@@ -20,6 +20,7 @@ mod health;
 mod hooks;
 mod inside;
 mod interrupted;
+mod leaving;
 mod lifecycle;
 mod listeners;
 mod liveness;
@@ -36,6 +37,7 @@ mod pods;
 mod power;
 mod proxy;
 mod queries;
+mod realtime;
 mod rollback;
 mod servers;
 mod service;
@@ -79,6 +81,7 @@ const ALL: &[&[Scenario]] = &[
     gone::SCENARIOS,
     wakes::SCENARIOS,
     passed::SCENARIOS,
+    leaving::SCENARIOS,
     attacks::proxy::SCENARIOS,
     attacks::ports::SCENARIOS,
     attacks::routes::SCENARIOS,
@@ -88,6 +91,7 @@ const ALL: &[&[Scenario]] = &[
     guarantees::SCENARIOS,
     lifecycle::SCENARIOS,
     servers::SCENARIOS,
+    realtime::SCENARIOS,
     stacks::SCENARIOS,
     proxy::SCENARIOS,
     strategies::SCENARIOS,
