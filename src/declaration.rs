@@ -275,6 +275,8 @@ pub(crate) struct Deploy {
     pub(crate) strategy: Strategy,
     pub(crate) max_surge: Option<u32>,
     pub(crate) drain_timeout: Option<TimeSpan>,
+    pub(crate) abandoned_timeout: Option<TimeSpan>,
+    pub(crate) drain_signal: Option<String>,
     pub(crate) health_timeout: Option<TimeSpan>,
     pub(crate) restarted_at: Option<String>,
 }
@@ -300,6 +302,7 @@ pub struct Hooks {
     pub pre_start: Hook,
     pub(crate) post_start: Hook,
     pub(crate) pre_stop: Hook,
+    pub(crate) pre_drain: Hook,
     pub(crate) drain: Vec<String>,
     pub(crate) post_stop: Hook,
     pub(crate) inside: Vec<String>,

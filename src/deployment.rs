@@ -1,6 +1,7 @@
 //! One deployment: an instance of a generation's template.
 
 pub(crate) mod announce;
+pub(crate) mod arrival;
 pub(crate) mod connections;
 pub(crate) mod context;
 pub(crate) mod drain;
@@ -8,8 +9,10 @@ pub(crate) mod endpoint;
 pub(crate) mod exit_status;
 pub mod health;
 pub(crate) mod hook;
+pub(crate) mod in_flight;
 pub(crate) mod listener;
 pub(crate) mod liveness;
+pub(crate) mod namespace;
 pub(crate) mod own_dir;
 pub(crate) mod port;
 pub(crate) mod prepare;
@@ -18,6 +21,7 @@ pub(crate) mod state;
 pub(crate) mod slot;
 #[cfg(test)]
 mod sockets;
+pub(crate) mod stop;
 pub(crate) mod wake;
 
 use crate::directive::systemd_version;

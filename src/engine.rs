@@ -12,4 +12,6 @@ pub(crate) mod network;
 pub(crate) mod pod;
 pub mod podman;
 #[cfg(feature = "cli")]
+pub(crate) mod signal;
+#[cfg(feature = "cli")]
 pub(crate) mod start_templates;

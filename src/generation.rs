@@ -51,7 +51,15 @@ impl Digests {
             source,
         } = service;
         let Systemd { unit, service, socket, slice, group_slice, wanted_by, drop_ins } = systemd;
-        let Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
+        let Deploy {
+            strategy,
+            max_surge,
+            drain_timeout,
+            abandoned_timeout,
+            drain_signal,
+            health_timeout,
+            restarted_at,
+        } = deploy;
         let listens: Vec<_> = ports.iter().map(|port| &port.listen).collect();
         let generation = GenerationInput {
             format: FORMAT,
@@ -74,7 +82,7 @@ impl Digests {
                 "settings",
                 &(
                     (description, resources, source, listens),
-                    (strategy, max_surge, drain_timeout, health_timeout),
+                    (strategy, max_surge, drain_timeout, abandoned_timeout, drain_signal, health_timeout),
                     (commands, dependencies, after, conditions, display, group),
                     (slice, group_slice, wanted_by),
                 ),

@@ -22,12 +22,13 @@ use camino::Utf8PathBuf;
 
 use crate::declaration::{self, Declaration, ListenKind, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
-use crate::directive::{self, Section};
+use crate::directive::{self, Kind, Section};
 use crate::document::{Node, Path};
 use crate::expansion::is_name;
 use crate::key::File;
 use crate::key::mismatch::{self, example};
 use crate::layout::Scope;
+use crate::model::deploy::abandoned_timeout as abandoned_default;
 use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Model, RunningHook, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
@@ -349,15 +350,35 @@ impl Resolver<'_> {
     }
 
     fn deploy(&mut self, deploy: declaration::Deploy) -> Deploy {
-        let declaration::Deploy { strategy, max_surge, drain_timeout, health_timeout, restarted_at } = deploy;
+        let declaration::Deploy {
+            strategy,
+            max_surge,
+            drain_timeout,
+            abandoned_timeout,
+            drain_signal,
+            health_timeout,
+            restarted_at,
+        } = deploy;
         let at = path!["deploy"];
         Deploy {
             strategy,
             max_surge: self.number(&at.join("max_surge"), max_surge, 1, 1, MAX_SLOTS),
             drain_timeout: self.span(&at.join("drain_timeout"), drain_timeout, Duration::from_secs(30)),
+            abandoned_timeout: self.span(&at.join("abandoned_timeout"), abandoned_timeout, abandoned_default()),
+            drain_signal: drain_signal.map(|signal| self.signal(&at.join("drain_signal"), signal)),
             health_timeout: self.span(&at.join("health_timeout"), health_timeout, Duration::from_secs(60)),
             restarted_at: restarted_at.map(|time| self.timestamp(&at.join("restarted_at"), time)),
         }
+    }
+
+    /// Resolves a signal that a process can handle.
+    fn signal(&mut self, at: &Path, signal: String) -> String {
+        if directive::check(Kind::Signal, &signal).is_err() {
+            self.error(at, format!("{signal:?} is not a signal"), self.example(at));
+        } else if matches!(signal.trim_start_matches("SIG"), "KILL" | "9" | "STOP" | "19") {
+            self.error(at, format!("no process can handle {signal}: it would not drain"), self.example(at));
+        }
+        signal
     }
 
     fn timestamp(&mut self, at: &Path, time: String) -> String {
@@ -374,6 +395,7 @@ impl Resolver<'_> {
             pre_start,
             post_start,
             pre_stop,
+            pre_drain,
             drain,
             post_stop,
             inside,
@@ -390,6 +412,7 @@ impl Resolver<'_> {
             pre_start: hook("pre_start", pre_start),
             post_start: hook("post_start", post_start),
             pre_stop: hook("pre_stop", pre_stop),
+            pre_drain: hook("pre_drain", pre_drain),
             post_stop: hook("post_stop", post_stop),
             drain: self.command_at(&path!["hooks", "drain"], drain, is_inside("drain")),
             inside: self.inside(&path!["hooks", "inside"], &inside),
@@ -408,7 +431,7 @@ impl Resolver<'_> {
                     self.error(&at, format!("there is no hook {name}"), remedy);
                 }
                 None => {
-                    let remedy = "write one of \"post_start\", \"pre_stop\" and \"drain\"";
+                    let remedy = "write one of \"post_start\", \"pre_stop\", \"pre_drain\" and \"drain\"";
                     self.error(&at, format!("no container runs at the time of {name:?}"), remedy);
                 }
             }

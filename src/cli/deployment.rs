@@ -12,7 +12,7 @@ use crate::cli::failure::{Failure, Outcome};
 use crate::cli::words::span;
 use crate::cli::{environment, journal, row};
 use crate::deployment::hook::{self, Part};
-use crate::deployment::{prepare, wake};
+use crate::deployment::{prepare, stop, wake};
 use crate::engine::podman;
 use crate::model::{Check, Command, Health};
 use crate::names::Deployment;
@@ -129,6 +129,15 @@ pub(crate) enum Verb {
     /// Run ExecStop= of a deployment: release its slots and drain it
     #[command(name = "_stop", hide = true)]
     StopHook {
+        /// Limit the time to wait for a connection that its caller has closed, systemd.time(7)
+        #[arg(long, default_value = "5s", value_parser = span)]
+        abandoned: Duration,
+        /// Send this signal to the process once the slots are released
+        #[arg(long)]
+        signal: Option<String>,
+        /// Do only this step
+        #[arg(long)]
+        only: Option<StopStep>,
         /// Then have podman stop and remove it
         #[arg(long)]
         remove: bool,
@@ -163,6 +172,12 @@ pub(crate) enum Only {
     Address,
     Health,
     Slots,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum StopStep {
+    Leave,
+    Drain,
 }
 
 #[derive(Args)]
@@ -251,15 +266,21 @@ fn run_hook(context: &Context, verb: Verb) -> Outcome {
             let Err(error) = podman::host::become_command(layout, pod.as_deref(), &program, &arguments);
             return Err(error.into());
         }
-        Verb::StopHook { remove, common } => {
+        Verb::StopHook { abandoned, signal, only, remove, common } => {
             let deployment = deployment(&common)?;
-            hook::stop(layout, *manager, &deployment, common.timeout, main_pid())?;
+            let part = match only {
+                None => stop::Part::All,
+                Some(StopStep::Leave) => stop::Part::Leave,
+                Some(StopStep::Drain) => stop::Part::Drain,
+            };
+            let drain = stop::Drain { timeout: common.timeout, abandoned, signal };
+            stop::stop(layout, *manager, &deployment, part, &drain, main_pid())?;
             if remove {
-                hook::remove(layout, &deployment);
+                stop::remove(layout, &deployment);
             }
         }
-        Verb::RemoveHook { common } => hook::remove(layout, &deployment(&common)?),
-        Verb::DrainHook { common, command } => hook::drain(layout, &deployment(&common)?, common.timeout, &command)?,
+        Verb::RemoveHook { common } => stop::remove(layout, &deployment(&common)?),
+        Verb::DrainHook { common, command } => stop::drain(layout, &deployment(&common)?, common.timeout, &command)?,
         Verb::CleanupHook { common } => {
             let result = std::env::var("SERVICE_RESULT").unwrap_or_default();
             hook::cleanup(layout, *manager, &deployment(&common)?, &result)?;

@@ -12,9 +12,8 @@
 //! An accepted connection belongs to the network namespace of the client, not of the listener: requests of a proxy with
 //! a namespace of its own, such as one in a container, are visible only while they are queued.
 
-use std::ops::Add;
+use std::io;
 use std::os::fd::AsFd;
-use std::{fmt, fs::File, io, thread};
 
 use camino::Utf8Path;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST};
@@ -23,15 +22,14 @@ use netlink_packet_sock_diag::unix::nlas::{Nla, UnixDiagName, Vfs};
 use netlink_packet_sock_diag::unix::{ShowFlags, StateFlags, UnixRequest, UnixResponse};
 use netlink_packet_sock_diag::{SockDiagMessage, TCP_LISTEN};
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
-use rustix::fs::{Stat, fstat, lstat, major, minor, stat};
+use rustix::fs::{Stat, fstat, lstat, major, minor};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::deployment::in_flight::{Connections, InFlight};
+use crate::deployment::namespace::{self, HOST_NETWORK};
 use crate::inode::Inode;
 
-/// The network namespace of PID 1, where the proxies run.
-const HOST_NETWORK: &str = "/proc/1/ns/net";
 /// The size of the buffer in bytes: the kernel sends at most 32 KiB at a time, netlink(7).
 const BUFFER: usize = 32 * 1024;
 /// The number of dumps that may be interrupted by changes of other sockets.
@@ -41,52 +39,23 @@ const NO_COOKIE: [u8; 8] = [0xff; 8];
 /// The flag that makes recv(2) return the full length of a truncated message; it has this value on each architecture.
 const MSG_TRUNC: i32 = 0x20;
 
-/// The numbers of connections of one listening unix socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct InFlight {
-    /// Connections that the process has accepted and not closed, even if the client has closed them.
-    pub(crate) established: u32,
-    /// Connections in the listener's queue, which the process has not accepted, even if the client has closed them.
-    pub(crate) queued: u32,
-}
-
-impl InFlight {
-    /// Returns whether no connection is in flight.
-    pub(crate) fn is_zero(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl Add for InFlight {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { established: self.established + other.established, queued: self.queued + other.queued }
-    }
-}
-
-impl fmt::Display for InFlight {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} accepted and {} queued", self.established, self.queued)
-    }
-}
-
 /// Counts the connections of the unix socket at `socket` in the network namespace of PID 1.
 ///
 /// Without a listener and connections the count is zero. The calling thread stays in its own network namespace.
 ///
 /// # Errors
-/// If sock_diag(7) is missing or fails, if the network namespace of PID 1 cannot be entered, or if a socket listens at
-/// `socket` that sock_diag does not show: it is in another network namespace.
+/// Those of [`list`].
 pub(crate) fn in_flight(socket: &Utf8Path) -> io::Result<InFlight> {
-    Diagnostics::of_host()?.in_flight(socket)
+    Ok(list(socket)?.all())
 }
 
-/// Returns the path of a process' network namespace; None if it is that of PID 1.
-pub(crate) fn network_of(pid: u32) -> Option<String> {
-    let path = format!("/proc/{pid}/ns/net");
-    let is_other = identity(&stat(path.as_str()).ok()?) != identity(&stat(HOST_NETWORK).ok()?);
-    is_other.then_some(path)
+/// Lists the connections of the unix socket at `socket` in the network namespace of PID 1.
+///
+/// # Errors
+/// If sock_diag(7) is missing or fails, if the network namespace of PID 1 cannot be entered, or if a socket listens at
+/// `socket` that sock_diag does not show: it is in another network namespace.
+pub(crate) fn list(socket: &Utf8Path) -> io::Result<Connections> {
+    Diagnostics::of_host()?.connections(socket)
 }
 
 /// Returns whether the listener has accepted the connection of `client`, a connected unix socket in the calling
@@ -107,8 +76,40 @@ pub(super) fn is_accepted(client: impl AsFd) -> io::Result<bool> {
     Ok(accepted)
 }
 
+/// The connections of a listener in any network namespace.
+pub(super) struct Watched<'a> {
+    socket: &'a Utf8Path,
+    host: Diagnostics,
+    other: Option<Diagnostics>,
+}
+
+impl<'a> Watched<'a> {
+    /// Opens what shows the connections of the unix socket at `socket`. `network` is the network namespace of the listener, if
+    /// that is not the host's: the kernel shows queued connections in the listener's namespace, and accepted ones in that of
+    /// the clients, the host's.
+    ///
+    /// # Errors
+    /// If sock_diag(7) is missing, or a network namespace cannot be entered.
+    pub(super) fn open(socket: &'a Utf8Path, network: Option<&str>) -> io::Result<Self> {
+        let other = network.map(Diagnostics::of_other).transpose()?.flatten();
+        Ok(Self { socket, host: Diagnostics::of_host()?, other })
+    }
+
+    /// Lists its connections.
+    ///
+    /// # Errors
+    /// Those of [`list`].
+    pub(super) fn connections(&self) -> io::Result<Connections> {
+        let Self { socket, host, other } = self;
+        match other {
+            Some(other) => Ok(host.find(socket)?.unwrap_or_default() + other.find(socket)?.unwrap_or_default()),
+            None => host.connections(socket),
+        }
+    }
+}
+
 /// A netlink socket to sock_diag(7). It shows the network namespace in which it was opened, from any thread.
-pub(super) struct Diagnostics(Socket);
+struct Diagnostics(Socket);
 
 impl Diagnostics {
     /// Opens a socket in the calling thread's network namespace.
@@ -118,67 +119,96 @@ impl Diagnostics {
 
     /// Opens a socket in the network namespace of PID 1, or, without the privilege to enter it, in the calling
     /// thread's.
-    pub(super) fn of_host() -> io::Result<Self> {
+    fn of_host() -> io::Result<Self> {
         Self::of_network(HOST_NETWORK)
     }
 
     /// Opens a socket in a network namespace; None if the namespace no longer exists, nor any listener in it.
-    pub(super) fn of_other(namespace: &str) -> io::Result<Option<Self>> {
+    fn of_other(namespace: &str) -> io::Result<Option<Self>> {
         if std::path::Path::new(namespace).exists() { Self::of_network(namespace).map(Some) } else { Ok(None) }
     }
 
     fn of_network(namespace: &str) -> io::Result<Self> {
-        let Some(namespace) = other_network(namespace)? else { return Self::here() };
-        // A thread of its own enters the namespace: the caller stays in its namespace, where it runs commands.
-        thread::scope(|scope| {
-            let opening = thread::Builder::new().spawn_scoped(scope, || {
-                enter_network(&namespace)?;
-                Self::here()
-            })?;
-            opening.join().unwrap_or_else(|_| Err(io::Error::other("the thread that opens sock_diag panicked")))
-        })
+        namespace::within(namespace, Self::here)
     }
 
-    /// Counts the connections of `socket`; zero without a listener.
+    /// Lists the connections of `socket`; none without a listener.
     ///
     /// # Errors
     /// If sock_diag(7) fails, or does not show a socket that listens.
-    pub(super) fn in_flight(&self, socket: &Utf8Path) -> io::Result<InFlight> {
-        match self.count(socket)? {
-            Some(count) => Ok(count),
+    fn connections(&self, socket: &Utf8Path) -> io::Result<Connections> {
+        match self.find(socket)? {
+            Some(connections) => Ok(connections),
             None if is_listened_to(socket)? => Err(io::Error::other(format!(
                 "something listens at {socket} that sock_diag does not show: it is in another network namespace"
             ))),
-            None => Ok(InFlight::default()),
+            None => Ok(Connections::default()),
         }
     }
 
-    /// Counts the connections of `socket`; None if sock_diag(7) shows no socket with this name or file.
+    /// Lists the connections of `socket`; None if sock_diag(7) shows no socket with this name or file.
     ///
     /// `HAProxy` and others bind another name and rename the file. What was bound at the name before has another file.
     ///
     /// The kernel lists all unix sockets: sock_diag filters by state but not by name, and the inodes of accepted
     /// connections are unknown.
-    pub(super) fn count(&self, socket: &Utf8Path) -> io::Result<Option<InFlight>> {
+    fn find(&self, socket: &Utf8Path) -> io::Result<Option<Connections>> {
         let request = UnixRequest {
             state_flags: StateFlags::ESTABLISHED | StateFlags::LISTEN,
             inode: 0,
-            show_flags: ShowFlags::NAME | ShowFlags::RQLEN | ShowFlags::VFS,
+            show_flags: ShowFlags::NAME | ShowFlags::RQLEN | ShowFlags::VFS | ShowFlags::PEER,
             cookie: NO_COOKIE,
         };
         let file = lstat(socket.as_std_path()).ok().as_ref().and_then(bound_to);
         for _ in 0..REPEATS {
-            let mut count = None;
+            let (mut connections, mut listeners) = (None, Vec::new());
             let consistent = self.ask(&request, NLM_F_DUMP, |found| {
-                if has_name(&found, socket) || file.as_ref().is_some_and(|file| found.nlas.contains(file)) {
-                    count_in(count.get_or_insert_default(), &found);
+                if !has_name(&found, socket) && !file.as_ref().is_some_and(|file| found.nlas.contains(file)) {
+                    return;
+                }
+                let connections: &mut Connections = connections.get_or_insert_default();
+                if found.header.state == TCP_LISTEN {
+                    // A missing length counts as one connection.
+                    listeners.push((found.header.inode, found.number_of_pending_connection().unwrap_or(1)));
+                } else {
+                    add_accepted(connections, &found);
                 }
             })?;
             if consistent {
-                return Ok(count);
+                return Ok(connections.map(|connections| self.with_queues(connections, &listeners)));
             }
         }
         Err(io::Error::new(io::ErrorKind::Interrupted, "sock_diag: every listing of the sockets was interrupted"))
+    }
+
+    /// Adds the connections in the queues of listeners, which are given with the length of each queue.
+    fn with_queues(&self, mut connections: Connections, listeners: &[(u32, u32)]) -> Connections {
+        for (listener, length) in listeners.iter().filter(|(_, length)| *length > 0) {
+            let abandoned = self.abandoned_in_queue(*listener).min(*length);
+            connections.with_caller.queued += length - abandoned;
+            connections.abandoned_in_queue += abandoned;
+        }
+        connections
+    }
+
+    /// Counts the connections in a listener's queue whose callers have closed them. Where the kernel cannot list the queue,
+    /// which has to fit a page of memory, all count as those of a caller.
+    fn abandoned_in_queue(&self, listener: u32) -> u32 {
+        let request = UnixRequest {
+            state_flags: StateFlags::LISTEN,
+            inode: listener,
+            show_flags: ShowFlags::ICONS,
+            cookie: NO_COOKIE,
+        };
+        let mut abandoned = 0;
+        let listed = self.ask(&request, 0, |found| {
+            for nla in &found.nlas {
+                if let Nla::PendingConnections(callers) = nla {
+                    abandoned += callers.iter().filter(|caller| **caller == 0).count() as u32;
+                }
+            }
+        });
+        listed.map_or(0, |_| abandoned)
     }
 
     /// Sends one request and passes each socket of the answer to `each`. Returns false if the kernel reports that its
@@ -242,6 +272,15 @@ fn from_code(code: i32) -> io::Error {
     io::Error::new(error.kind(), format!("sock_diag: {error}"))
 }
 
+/// Adds an accepted connection: the socket of a caller that has closed it has no inode any more.
+fn add_accepted(connections: &mut Connections, found: &UnixResponse) {
+    if found.peer() == Some(0) {
+        connections.abandoned.insert(found.header.inode);
+    } else {
+        connections.with_caller.established += 1;
+    }
+}
+
 fn has_name(found: &UnixResponse, socket: &Utf8Path) -> bool {
     matches!(found.name(), Some(UnixDiagName::Pathname(name)) if name == socket.as_str())
 }
@@ -251,14 +290,6 @@ fn has_name(found: &UnixResponse, socket: &Utf8Path) -> bool {
 fn bound_to(file: &Stat) -> Option<Nla> {
     let device = major(file.st_dev) << 20 | minor(file.st_dev);
     Vfs::parse(&[(file.st_ino as u32).to_ne_bytes(), device.to_ne_bytes()].concat()).ok().map(Nla::Vfs)
-}
-
-fn count_in(count: &mut InFlight, found: &UnixResponse) {
-    if found.header.state == TCP_LISTEN {
-        count.queued += found.number_of_pending_connection().unwrap_or(1); // a missing length counts as one connection
-    } else {
-        count.established += 1;
-    }
 }
 
 /// Returns whether a process listens at `socket`, by connecting to it. Nothing does where there is a link: a service may
@@ -279,35 +310,14 @@ fn is_listened_to(socket: &Utf8Path) -> io::Result<bool> {
     }
 }
 
-/// Opens a network namespace; None if the calling thread is in it or may not enter it.
-fn other_network(namespace: &str) -> io::Result<Option<File>> {
-    let other = match File::open(namespace) {
-        // Without privileges, as in a user's own services, a process may not enter it. `is_listened_to` then finds
-        // listeners that sock_diag does not show.
-        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => {
-            return Ok(None);
-        }
-        opened => opened?,
-    };
-    let own = identity(&stat("/proc/thread-self/ns/net")?);
-    Ok((identity(&fstat(&other)?) != own).then_some(other))
-}
-
-/// Returns device and inode, which identify a namespace, namespaces(7).
-fn identity(namespace: &Stat) -> (u64, u64) {
-    (namespace.st_dev, namespace.st_ino)
-}
-
-/// Moves the calling thread into a network namespace.
-fn enter_network(namespace: &File) -> io::Result<()> {
-    Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::namespace::identity;
     use crate::deployment::sockets::{Place, accept, connect};
+    use rustix::fs::stat;
     use std::os::unix::net::UnixListener;
+    use std::thread;
 
     /// Runs `what` in a thread with a new, empty network namespace.
     fn in_new_network<T: Send>(what: impl FnOnce() -> T + Send) -> T {
@@ -331,6 +341,38 @@ mod tests {
         assert_eq!(in_flight(&place.socket).unwrap(), InFlight { established: 2, queued: 3 });
         drop((accepted, accept(&listener, 3)));
         assert!(in_flight(&place.socket).unwrap().is_zero());
+    }
+
+    #[test]
+    fn callers_that_have_gone_are_told_from_those_that_only_have_nothing_more_to_say() {
+        let place = Place::new();
+        let listener = UnixListener::bind(&place.socket).unwrap();
+        let connections = || Diagnostics::here().unwrap().connections(&place.socket).unwrap();
+        let mut clients = connect(&place.socket, 6);
+        let accepted = accept(&listener, 3);
+        clients.iter().for_each(|client| client.shutdown(std::net::Shutdown::Write).unwrap());
+        assert_eq!(connections().with_caller, InFlight { established: 3, queued: 3 });
+        drop((clients.remove(0), clients.remove(2), clients.remove(2)));
+        let inode = fstat(&accepted[0]).unwrap().st_ino as u32;
+        let expected = Connections {
+            with_caller: InFlight { established: 2, queued: 1 },
+            abandoned: [inode].into(),
+            abandoned_in_queue: 2,
+        };
+        assert_eq!(connections(), expected);
+        assert_eq!(connections().all(), InFlight { established: 3, queued: 3 });
+        drop((accepted, accept(&listener, 3)));
+        assert_eq!(connections(), Connections::default());
+    }
+
+    #[test]
+    fn a_queue_that_may_be_too_long_to_be_listed_is_counted() {
+        let place = Place::new();
+        let listener = UnixListener::bind(&place.socket).unwrap();
+        rustix::net::listen(&listener, 4000).unwrap();
+        (0..4000).for_each(|_| drop(connect(&place.socket, 1)));
+        let connections = Diagnostics::here().unwrap().connections(&place.socket).unwrap();
+        assert_eq!(connections.all(), InFlight { established: 0, queued: 4000 });
     }
 
     #[test]
@@ -382,7 +424,7 @@ mod tests {
             let before = own();
             // The main thread takes the place of PID 1, which a container may hide.
             let main = Diagnostics::of_network("/proc/self/ns/net").unwrap();
-            assert_eq!(main.in_flight(&place.socket).unwrap(), InFlight { established: 2, queued: 3 });
+            assert_eq!(main.connections(&place.socket).unwrap().all(), InFlight { established: 2, queued: 3 });
             assert_eq!(own(), before, "the caller stays where it was");
         });
     }
@@ -392,15 +434,8 @@ mod tests {
     fn a_listener_in_another_network_is_an_error_not_zero() {
         let place = Place::new();
         let _listener = UnixListener::bind(&place.socket).unwrap();
-        let error = in_new_network(|| Diagnostics::here().unwrap().in_flight(&place.socket)).unwrap_err();
+        let error = in_new_network(|| Diagnostics::here().unwrap().connections(&place.socket)).unwrap_err();
         assert!(error.to_string().contains("another network namespace"), "{error}");
-    }
-
-    #[test]
-    fn a_network_that_may_not_be_looked_at_is_left_alone() {
-        assert!(other_network("/proc/nonexistent/ns/net").unwrap().is_none());
-        assert!(other_network("/proc/self/ns/net").unwrap().is_none(), "the own one needs no entering");
-        assert!(other_network("/proc/self/status/x").is_err());
     }
 
     #[test]
@@ -428,6 +463,6 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         // NETLINK_ROUTE does not know the request: as good as a kernel without unix_diag.
         let route = Diagnostics(Socket::new(netlink_sys::protocols::NETLINK_ROUTE).unwrap());
-        assert!(route.in_flight(Utf8Path::new("/nonexistent")).is_err());
+        assert!(route.connections(Utf8Path::new("/nonexistent")).is_err());
     }
 }

@@ -1,11 +1,13 @@
 //! Draining: waiting until no request is in flight on a deployment's socket.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use std::{error, fmt, io, thread};
 
 use camino::Utf8Path;
 
-use crate::deployment::connections::{Diagnostics, InFlight};
+use crate::deployment::connections::Watched;
+use crate::deployment::in_flight::{Connections, InFlight};
 
 /// The pause between two counts; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -43,39 +45,70 @@ impl error::Error for DrainError {
     }
 }
 
-/// Waits until no connection is in flight on the unix socket at `socket`.
+/// How long a drain waits, and for which connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) deadline: Instant,
+    /// The time for which a connection is waited for after its caller has closed it.
+    pub(crate) abandoned: Duration,
+    /// The inodes of connections that are not waited for once their callers have closed them: those of health checks.
+    pub(crate) checks: BTreeSet<u32>,
+}
+
+/// Waits until no connection is in flight on the unix socket at `socket`, and returns how many are left whose callers have
+/// closed them.
 ///
-/// `network` is the network namespace of the listener, if that is not the host's: the kernel shows queued connections
-/// in the listener's namespace, and accepted ones in that of the clients, the host's.
+/// `network` is the network namespace of the listener, if that is not the host's.
 ///
 /// Two counts in a row must be zero: a count may miss a connection that is accepted while the kernel lists its sockets,
 /// but the next count sees it as established.
 ///
 /// # Errors
-/// [`DrainError::TimedOut`] at `deadline`; [`DrainError::Unknown`] at once if connections cannot be counted.
-pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) -> Result<(), DrainError> {
-    let host = Diagnostics::of_host().map_err(DrainError::Unknown)?;
-    let other = network.map(Diagnostics::of_other).transpose().map_err(DrainError::Unknown)?.flatten();
-    let count = || match &other {
-        Some(other) => Ok(host.count(socket)?.unwrap_or_default() + other.count(socket)?.unwrap_or_default()),
-        None => host.in_flight(socket),
-    };
+/// [`DrainError::TimedOut`] at the deadline; [`DrainError::Unknown`] at once if connections cannot be counted.
+pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, limits: &Limits) -> Result<InFlight, DrainError> {
+    let watched = Watched::open(socket, network).map_err(DrainError::Unknown)?;
+    let mut callers = Callers { limits, gone: BTreeMap::new() };
     let mut pause = PAUSE;
-    let mut was_zero = false;
+    let mut was_over = false;
     loop {
-        let left = count().map_err(DrainError::Unknown)?;
-        let remaining = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() && was_zero {
-            return Ok(());
-        } else if left.is_zero() {
+        let mut connections = watched.connections().map_err(DrainError::Unknown)?;
+        connections.abandoned.retain(|inode| !limits.checks.contains(inode));
+        let is_over = callers.are_gone(&connections, Instant::now());
+        let remaining = limits.deadline.saturating_duration_since(Instant::now());
+        if is_over && was_over {
+            return Ok(connections.without_caller());
+        } else if is_over {
             thread::sleep(CONFIRM);
         } else if remaining.is_zero() {
-            return Err(DrainError::TimedOut { left });
+            return Err(DrainError::TimedOut { left: connections.all() });
         } else {
             thread::sleep(pause.min(remaining));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        was_zero = left.is_zero();
+        was_over = is_over;
+    }
+}
+
+/// The key of all connections in the queue whose callers have closed them: they have no inodes.
+const QUEUE: u32 = 0;
+
+/// The callers that have closed their connections, and when that was seen first.
+struct Callers<'a> {
+    limits: &'a Limits,
+    gone: BTreeMap<u32, Instant>,
+}
+
+impl Callers<'_> {
+    /// Returns whether no connection is left but those whose callers have closed them for long enough.
+    fn are_gone(&mut self, connections: &Connections, now: Instant) -> bool {
+        let queue = (connections.abandoned_in_queue > 0).then_some(QUEUE);
+        let present: BTreeSet<_> = connections.abandoned.iter().copied().chain(queue).collect();
+        self.gone.retain(|inode, _| present.contains(inode));
+        for inode in present {
+            self.gone.entry(inode).or_insert(now);
+        }
+        let is_long_gone = |since: &Instant| now.duration_since(*since) >= self.limits.abandoned;
+        connections.with_caller.is_zero() && self.gone.values().all(is_long_gone)
     }
 }
 
@@ -83,10 +116,13 @@ pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, deadline: Instant) 
 mod tests {
     use super::*;
     use crate::deployment::sockets::{Place, accept, connect};
+    use rustix::fs::fstat;
     use std::os::unix::net::UnixListener;
 
-    fn soon(milliseconds: u64) -> Instant {
-        Instant::now() + Duration::from_millis(milliseconds)
+    /// With time for abandoned connections that outlasts each test.
+    fn soon(milliseconds: u64) -> Limits {
+        let deadline = Instant::now() + Duration::from_millis(milliseconds);
+        Limits { deadline, abandoned: Duration::from_secs(3600), checks: BTreeSet::new() }
     }
 
     #[test]
@@ -95,7 +131,7 @@ mod tests {
         let listener = UnixListener::bind(&place.socket).unwrap();
         let clients = connect(&place.socket, 2);
         let accepted = accept(&listener, 1);
-        let timed_out = wait(&place.socket, None, soon(30)).unwrap_err();
+        let timed_out = wait(&place.socket, None, &soon(30)).unwrap_err();
         let DrainError::TimedOut { left } = timed_out else { panic!("{timed_out}") };
         assert_eq!(left, InFlight { established: 1, queued: 1 });
 
@@ -106,16 +142,42 @@ mod tests {
             listener
         });
         let started = Instant::now();
-        wait(&place.socket, None, soon(5_000)).unwrap();
+        wait(&place.socket, None, &soon(5_000)).unwrap();
         assert!(started.elapsed() >= Duration::from_millis(60), "{:?}", started.elapsed());
         drop(closing.join().unwrap());
+    }
+
+    #[test]
+    fn connections_without_a_caller_have_their_time_and_those_of_checks_none() {
+        let place = Place::new();
+        let listener = UnixListener::bind(&place.socket).unwrap();
+        let mut clients = connect(&place.socket, 4);
+        let accepted = accept(&listener, 3);
+        let checks = [fstat(&accepted[0]).unwrap().st_ino as u32].into();
+        let limits = Limits { abandoned: Duration::from_millis(40), checks, ..soon(100) };
+        // One that a check has open counts as long as it does.
+        let left = InFlight { established: 3, queued: 1 };
+        assert!(matches!(wait(&place.socket, None, &limits), Err(DrainError::TimedOut { left: all }) if all == left));
+        let staying = clients.remove(1);
+        drop(clients);
+        let left = InFlight { established: 2, queued: 1 };
+        let limits = Limits { deadline: Instant::now() + Duration::from_millis(100), ..limits };
+        assert!(matches!(wait(&place.socket, None, &limits), Err(DrainError::TimedOut { left: all }) if all == left));
+        drop(staying);
+        let (started, limits) =
+            (Instant::now(), Limits { deadline: Instant::now() + Duration::from_secs(60), ..limits });
+        assert_eq!(wait(&place.socket, None, &limits).unwrap(), left);
+        assert!((40..30_000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+        drop(accept(&listener, 1));
+        drop(accepted.into_iter().skip(1));
+        assert_eq!(wait(&place.socket, None, &limits).unwrap(), InFlight::default());
     }
 
     #[test]
     fn what_is_idle_needs_no_time_to_drain() {
         let place = Place::new();
         let _listener = UnixListener::bind(&place.socket).unwrap();
-        wait(&place.socket, None, Instant::now()).unwrap();
+        wait(&place.socket, None, &soon(0)).unwrap();
     }
 
     /// No connection may be missed while a server accepts, answers and closes.
@@ -133,7 +195,7 @@ mod tests {
                         drop(taken);
                     }
                 });
-                wait(&place.socket, None, soon(10_000)).unwrap();
+                wait(&place.socket, None, &soon(10_000)).unwrap();
                 for client in &clients {
                     client.set_nonblocking(true).unwrap();
                     let answered = io::Read::read(&mut &*client, &mut [0]);

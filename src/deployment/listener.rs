@@ -6,16 +6,21 @@ use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 
+use crate::deployment::in_flight::InFlight;
 use crate::model::Protocol;
 use camino::Utf8Path;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-/// States of the kernel's tcp_states.h: of a TCP socket that listens, TCP_LISTEN, and of a UDP socket that takes datagrams
-/// from anybody, TCP_CLOSE.
+/// The kernel's lists of sockets in the calling thread's network.
+const STREAMS: [&str; 2] = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+const DATAGRAMS: [&str; 2] = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"];
+/// States of the kernel's tcp_states.h: of a TCP socket that listens, TCP_LISTEN, of a connection that neither side has
+/// closed, TCP_ESTABLISHED, and of a UDP socket that takes datagrams from anybody, TCP_CLOSE.
 const LISTEN: &str = "0A";
+const ESTABLISHED: &str = "01";
 const UNCONNECTED: &str = "07";
 
-/// A socket that takes callers in the network of the calling process.
+/// A socket that takes callers in the network of the calling thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
@@ -39,8 +44,8 @@ impl Listener {
 pub(crate) fn all(protocol: Protocol) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     let (tables, state) = match protocol {
-        Protocol::Stream => (["/proc/net/tcp", "/proc/net/tcp6"], LISTEN),
-        Protocol::Datagram => (["/proc/net/udp", "/proc/net/udp6"], UNCONNECTED),
+        Protocol::Stream => (STREAMS, LISTEN),
+        Protocol::Datagram => (DATAGRAMS, UNCONNECTED),
     };
     for table in tables {
         let file = match fs::File::open(table) {
@@ -64,6 +69,38 @@ pub(crate) fn all(protocol: Protocol) -> io::Result<Vec<Listener>> {
         }
     }
     Ok(listeners)
+}
+
+/// Counts the connections to a port in the calling thread's network that neither side has closed.
+///
+/// # Errors
+/// If the kernel's list cannot be read.
+pub(crate) fn connections_to(port: u16) -> io::Result<InFlight> {
+    let mut count = InFlight::default();
+    for table in STREAMS {
+        let text = match fs::read_to_string(table) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a kernel without IPv6
+            text => text?,
+        };
+        for line in text.lines().skip(1) {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let [_, own, _, state, queues, _, _, _, _, inode, ..] = words.as_slice() else { continue };
+            if address(own).is_none_or(|own| own.port() != port) {
+                continue;
+            }
+            match *state {
+                LISTEN => count.queued += queues.split_once(':').map_or(0, |(_, length)| hex(length)),
+                // One that nobody has accepted has no inode.
+                ESTABLISHED if *inode != "0" => count.established += 1,
+                _ => {}
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn hex(number: &str) -> u32 {
+    u32::from_str_radix(number, 16).unwrap_or(0)
 }
 
 /// Parses `0100007F:1F90`: words of 32 bits as this machine has them in memory.
@@ -180,6 +217,18 @@ mod tests {
             assert!(of_process(own).unwrap().contains(&listener.local_addr().unwrap()), "{at}");
             drop(listener);
             assert_eq!(stranger(to, &[]).unwrap(), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn connections_are_counted_once_they_are_accepted() {
+        for at in ["127.0.0.1:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(at) else { continue }; // without IPv6
+            let port = listener.local_addr().unwrap().port();
+            let callers: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+            let accepted = listener.accept().unwrap();
+            assert_eq!(connections_to(port).unwrap(), InFlight { established: 1, queued: 2 }, "{at}");
+            drop((callers, accepted));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A deployment's runtime data, in its DEPLOYMENTDIR.
 
 use fs_err as fs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,6 +47,9 @@ pub(crate) struct Runtime {
     pub(crate) started_at: u64,
     /// The time from its process's start until it was ready.
     pub(crate) took: Option<Duration>,
+    /// The inodes of connections that health checks have closed and the process has not: a drain does not wait for them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) checks: BTreeSet<u32>,
 }
 
 /// Why a start of a deployment failed.
@@ -115,7 +118,7 @@ impl Runtime {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let endpoint = Endpoint::of(layout, deployment, listen).ok().filter(|endpoint| *endpoint != Endpoint::Nowhere);
         let endpoint = endpoint.map(|endpoint| endpoint.to_string());
-        Self { state: State::Starting, endpoint, network, main_pid, started_at, took: None }
+        Self { state: State::Starting, endpoint, network, main_pid, started_at, took: None, checks: BTreeSet::new() }
     }
 }
 
@@ -166,15 +169,15 @@ pub(crate) fn set_state(layout: &Layout, deployment: &Deployment, state: State) 
     }
 }
 
-/// Records that a deployment is ready, and how long that took.
+/// Records that a deployment is ready, how long that took, and the connections that its health checks have left.
 ///
 /// # Errors
 /// If the file system refuses an operation.
-pub(crate) fn set_ready(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
+pub(crate) fn set_ready(layout: &Layout, deployment: &Deployment, checks: BTreeSet<u32>) -> io::Result<()> {
     let Some(runtime) = read(layout, deployment) else { return Ok(()) };
     forget_failure(layout, deployment)?;
     let took = runtime.main_pid.and_then(process_age);
-    write(layout, deployment, &Runtime { state: State::Ready, took, ..runtime })
+    write(layout, deployment, &Runtime { state: State::Ready, took, checks, ..runtime })
 }
 
 /// Returns how long a process has been running, proc(5).

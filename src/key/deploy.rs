@@ -34,6 +34,24 @@ pub(crate) const KEYS: &[Key] = &[
         ..SETTING
     },
     Key {
+        name: "abandoned_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"5s\""),
+        example: "\"1min\"",
+        meaning: "The time within `drain_timeout` for which a deployment that stops waits for a connection [after its caller \
+                  has closed it](#callers-that-have-gone).",
+        ..SETTING
+    },
+    Key {
+        name: "drain_signal",
+        kind: Kind::Text("a signal"),
+        example: "\"SIGWINCH\"",
+        meaning: "The signal that a deployment's main process gets when it has left its slots, to close [connections that would \
+                  not end](how-to/realtime.md); of a pod the first process of each container.",
+        systemd: "named as in `KillSignal=`",
+        ..SETTING
+    },
+    Key {
         name: "health_timeout",
         kind: Kind::TimeSpan,
         default: Default::Value("\"60s\""),

@@ -53,6 +53,13 @@ pub(crate) const KEYS: &[Key] = &[
         ..HOOK
     },
     Key {
+        name: "pre_drain",
+        example: "[\"./close-connections\"]",
+        meaning: "Runs when the deployment has left its slots, before requests in flight are waited for.",
+        systemd: "`ExecStop=`",
+        ..HOOK
+    },
+    Key {
         name: "drain",
         kind: Kind::Command,
         example: "[\"./wait-for-jobs\"]",
@@ -70,7 +77,7 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "inside",
-        kind: Kind::List("`\"post_start\"`, `\"pre_stop\"` and `\"drain\"`"),
+        kind: Kind::List("`\"post_start\"`, `\"pre_stop\"`, `\"pre_drain\"` and `\"drain\"`"),
         example: "[\"pre_stop\"]",
         needs: "hooks.pre_stop = [\"./say-goodbye\"]",
         meaning: "The hooks of a container or pod that podman-exec(1) runs [in the container](#the-pods-file), instead of \

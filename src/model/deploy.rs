@@ -14,9 +14,20 @@ pub(crate) struct Deploy {
     /// New deployments that start at a time, with the rolling strategy.
     pub(crate) max_surge: u32,
     pub(crate) drain_timeout: Duration,
+    /// The time for which a drain waits for a connection after its caller has closed it.
+    #[serde(default = "abandoned_timeout")]
+    pub(crate) abandoned_timeout: Duration,
+    /// The signal that tells a process to close its connections, by a name of signal(7).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) drain_signal: Option<String>,
     pub(crate) health_timeout: Duration,
     /// Part of the generation, so that the same configuration rolls: RFC 3339, UTC.
     pub(crate) restarted_at: Option<String>,
+}
+
+/// Returns the default of `deploy.abandoned_timeout`.
+pub(crate) fn abandoned_timeout() -> Duration {
+    Duration::from_secs(5)
 }
 
 /// Commands that run once for a generation, and those around the process of each deployment.
@@ -29,6 +40,9 @@ pub struct Hooks {
     pub pre_start: Option<Hook>,
     pub(crate) post_start: Option<Hook>,
     pub(crate) pre_stop: Option<Hook>,
+    /// When a deployment has left its slots, before requests in flight are waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pre_drain: Option<Hook>,
     /// Has what requests in flight leave of `drain_timeout`.
     pub(crate) drain: Option<Command>,
     pub(crate) post_stop: Option<Hook>,
@@ -43,12 +57,17 @@ pub struct Hooks {
 pub(crate) enum RunningHook {
     PostStart,
     PreStop,
+    PreDrain,
     Drain,
 }
 
 impl RunningHook {
-    pub(crate) const ALL: &[(&str, Self)] =
-        &[("post_start", Self::PostStart), ("pre_stop", Self::PreStop), ("drain", Self::Drain)];
+    pub(crate) const ALL: &[(&str, Self)] = &[
+        ("post_start", Self::PostStart),
+        ("pre_stop", Self::PreStop),
+        ("pre_drain", Self::PreDrain),
+        ("drain", Self::Drain),
+    ];
 }
 
 /// A command that is ended when its time is over.

@@ -24,11 +24,11 @@ impl Service {
 
     /// Returns the limit of one command of a deployment's stop: room for the longest.
     pub(crate) fn stop_limit(&self) -> Duration {
-        let Hooks { pre_stop, post_stop, .. } = &self.hooks;
+        let Hooks { pre_stop, pre_drain, post_stop, .. } = &self.hooks;
         // podman gives a container ten seconds to end, in the same command.
         let removal = if self.process.engine.is_privileged() { MARGIN } else { Duration::ZERO };
         let drain = self.deploy.drain_timeout + MARGIN + removal;
-        [pre_stop, post_stop].into_iter().flatten().map(hook_limit).fold(drain, Duration::max)
+        [pre_stop, pre_drain, post_stop].into_iter().flatten().map(hook_limit).fold(drain, Duration::max)
     }
 
     /// Returns the time limit of a rollout, which starts and stops each deployment twice if it is rolled back.
@@ -63,8 +63,8 @@ impl Service {
 
     /// Returns the time of a deployment's drain, of the end of its processes, and of each hook.
     fn stop_time(&self) -> Duration {
-        let Hooks { pre_stop, drain: _, post_stop, .. } = &self.hooks;
-        let hooks = [pre_stop, post_stop].into_iter().flatten();
+        let Hooks { pre_stop, pre_drain, drain: _, post_stop, .. } = &self.hooks;
+        let hooks = [pre_stop, pre_drain, post_stop].into_iter().flatten();
         hooks.map(hook_limit).sum::<Duration>() + self.deploy.drain_timeout + MARGIN + self.stop_limit()
     }
 }

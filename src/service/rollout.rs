@@ -13,13 +13,14 @@ use sd_notify::NotifyState;
 use crate::atomic;
 use crate::compile::host::Compiled;
 use crate::deployment;
+use crate::deployment::drain::{self, Limits};
 use crate::deployment::health::named;
 use crate::deployment::state::{self, State};
-use crate::deployment::{drain, queue, slot};
+use crate::deployment::{queue, slot};
 use crate::error::{Error, Result};
 use crate::live::Target;
 use crate::log::note;
-use crate::model::{Live, Strategy};
+use crate::model::{Deploy, Live, Strategy};
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
 use crate::service::cause::FailedStart;
@@ -295,14 +296,16 @@ impl Rollout<'_> {
 
     /// Drains deployments in a state in which systemd may stop them without their ExecStop=.
     fn drain(&self, deployments: &[Deployment], state: State) {
-        let deadline = Instant::now() + self.compiled.service.deploy.drain_timeout;
+        let Deploy { drain_timeout, abandoned_timeout, .. } = self.compiled.service.deploy;
+        let deadline = Instant::now() + drain_timeout;
         for deployment in deployments {
             let Some(runtime) = state::read(self.machine.layout, deployment).filter(|runtime| runtime.state == state)
             else {
                 continue;
             };
             let socket = self.machine.layout.at(&deployment.socket(self.machine.layout));
-            if let Err(error) = drain::wait(&socket, runtime.network.as_deref(), deadline) {
+            let limits = Limits { deadline, abandoned: abandoned_timeout, checks: runtime.checks };
+            if let Err(error) = drain::wait(&socket, runtime.network.as_deref(), &limits) {
                 let (deployment, why) = (deployment.clone(), error.to_string());
                 self.machine.report(Event::NotDrained { deployment, why });
             }

@@ -135,6 +135,12 @@ impl Manager {
         }
     }
 
+    /// Sends a signal to the main process of a unit, by a name that `KillSignal=` takes.
+    pub(crate) fn signal_main(self, unit: &str, signal: &str) -> Result<(), Error> {
+        let signalled = Systemctl(self.scope).signal_main(unit, signal);
+        signalled.map_err(|failure| Error(format!("kill: {}", failure.into_text())))
+    }
+
     /// Removes the `RuntimeDirectory=` of a unit that has stopped.
     pub(crate) fn clean_runtime(self, unit: &str) -> Result<(), Error> {
         self.ask("clean", async |bus| bus.clean_runtime(unit).await, |systemctl| systemctl.clean_runtime(unit))

@@ -74,6 +74,11 @@ impl Systemctl {
         self.call(&["kill", "--signal=KILL", "--", unit]).map(drop)
     }
 
+    /// Sends a signal to the main process of a unit.
+    pub(crate) fn signal_main(self, unit: &str, signal: &str) -> Result<()> {
+        self.call(&["kill", "--kill-whom=main", &format!("--signal={signal}"), "--", unit]).map(drop)
+    }
+
     /// Removes the `RuntimeDirectory=` of a unit that has stopped.
     pub(crate) fn clean_runtime(self, unit: &str) -> Result<()> {
         self.call(&["clean", "--what=runtime", "--", unit]).map(drop)

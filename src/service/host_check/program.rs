@@ -60,6 +60,8 @@ impl HostCheck<'_> {
         post_start.for_each(|hook| self.program(&at("post_start"), &hook.command, of_process));
         let pre_stop = hooks.pre_stop.iter().filter(|_| on_host(RunningHook::PreStop));
         pre_stop.for_each(|hook| self.program(&at("pre_stop"), &hook.command, Need::Later));
+        let pre_drain = hooks.pre_drain.iter().filter(|_| on_host(RunningHook::PreDrain));
+        pre_drain.for_each(|hook| self.program(&at("pre_drain"), &hook.command, Need::Later));
         hooks.post_stop.iter().for_each(|hook| self.program(&at("post_stop"), &hook.command, Need::Later));
         let drain = hooks.drain.iter().filter(|_| on_host(RunningHook::Drain));
         drain.for_each(|command| self.program(&at("drain"), command, Need::Later));

@@ -179,12 +179,13 @@ fn passed_through<'a>(passed: &'a Systemd, deployments: &Utf8Path) -> Vec<Line<'
 /// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one
 /// that an administrator has put into a drop-in.
 fn runs_declared(service: &Service, passed: &Systemd) -> bool {
-    let Hooks { release: _, post_release: _, pre_start, post_start, pre_stop, drain, post_stop, inside: _ } =
+    let Hooks { release: _, post_release: _, pre_start, post_start, pre_stop, pre_drain, drain, post_stop, inside: _ } =
         &service.hooks;
     let on_host = |hook, is_declared| is_declared && !service.runs_inside(hook);
     let hooks = pre_start.is_some()
         || on_host(RunningHook::PostStart, post_start.is_some())
         || on_host(RunningHook::PreStop, pre_stop.is_some())
+        || on_host(RunningHook::PreDrain, pre_drain.is_some())
         || on_host(RunningHook::Drain, drain.is_some())
         || post_stop.is_some();
     let added = passed.drop_ins.iter().flat_map(|drop_in| unitfile::lines(&drop_in.content)).any(|line| runs(&line));
@@ -294,9 +295,11 @@ fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> 
 fn stop_lines(names: &Names) -> Vec<Line<'static>> {
     let service = names.service;
     let own = |verb: &str, options: &str| own_command(names, verb, options);
-    let Hooks { pre_stop, drain, post_stop, .. } = &service.hooks;
-    let Deploy { drain_timeout, .. } = &service.deploy;
+    let Hooks { pre_stop, pre_drain, drain, post_stop, .. } = &service.hooks;
+    let Deploy { drain_timeout, abandoned_timeout, drain_signal, .. } = &service.deploy;
     let drained = format!(" --timeout={}", timespan::format(*drain_timeout));
+    let abandoned = format!(" --abandoned={}", timespan::format(*abandoned_timeout));
+    let signal = drain_signal.as_ref().map_or_else(String::new, |signal| format!(" --signal={signal}"));
 
     let mut lines = Vec::new();
     // A hook that fails must not keep the deployment from leaving its slots and draining.
@@ -304,7 +307,13 @@ fn stop_lines(names: &Names) -> Vec<Line<'static>> {
     // Nothing of the declaration's comes between: one command less, and each takes 10 ms before systemd 254.
     let removes = service.process.engine.is_privileged() && drain.is_none();
     let remove = if removes { " --remove" } else { "" };
-    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", &format!("{drained}{remove}")))));
+    if let Some(hook) = pre_drain {
+        lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", " --only=leave"))));
+        lines.push(hook_line(names, "ExecStop", "-", hook, RunningHook::PreDrain));
+    }
+    let only = if pre_drain.is_some() { " --only=drain" } else { "" };
+    let options = format!("{only}{drained}{abandoned}{signal}{remove}");
+    lines.push(Line::new("ExecStop", Prefixed("+", own("_stop", &options))));
     lines.extend(drain.iter().map(|drain| {
         let waits = own("_drain", &drained);
         match service.runs_inside(RunningHook::Drain) {

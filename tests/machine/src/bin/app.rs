@@ -11,6 +11,7 @@ use std::future::pending;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,9 @@ struct Options {
     /// Keep every connection open, whatever the client does
     #[arg(long)]
     never_close: bool,
+    /// Accept nobody any more and close upgraded connections on SIGUSR1
+    #[arg(long)]
+    close_on_usr1: bool,
     /// Append a line to this file every 50 ms (relative to $STATE_DIRECTORY), and die when that fails
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -94,6 +98,9 @@ async fn main() -> io::Result<()> {
     }
     if let Some(delay) = options.stop_delay {
         stop_after(delay)?;
+    }
+    if options.close_on_usr1 {
+        drop(signal(SignalKind::user_defined1())?); // from now on it does not end the process
     }
     if let Some(delay) = options.exit_after {
         tokio::spawn(async move {
@@ -120,10 +127,19 @@ async fn main() -> io::Result<()> {
 }
 
 async fn serve_tcp(socket: TcpListener, options: Arc<Options>) -> io::Result<()> {
+    let mut closing = pin!(closing(options.clone()));
     loop {
-        let (stream, _) = socket.accept().await?;
+        let (stream, _) = tokio::select! {
+            accepted = socket.accept() => accepted?,
+            () = &mut closing => break,
+        };
         tokio::spawn(serve_connection(stream, options.clone()));
+        if !options.accept_delay.is_zero() {
+            sleep(options.accept_delay).await; // even sleeping for no time costs a millisecond
+        }
     }
+    drop(socket);
+    pending().await
 }
 
 /// The first of LISTEN_FDS, sd_listen_fds(3).
@@ -151,8 +167,12 @@ fn stop_after(delay: Duration) -> io::Result<()> {
 }
 
 async fn serve(socket: UnixListener, options: Arc<Options>) -> io::Result<()> {
+    let mut closing = pin!(closing(options.clone()));
     loop {
-        let (stream, _) = socket.accept().await?;
+        let (stream, _) = tokio::select! {
+            accepted = socket.accept() => accepted?,
+            () = &mut closing => break,
+        };
         if options.single {
             serve_connection(stream, options.clone()).await;
         } else {
@@ -162,6 +182,8 @@ async fn serve(socket: UnixListener, options: Arc<Options>) -> io::Result<()> {
             sleep(options.accept_delay).await; // even sleeping for no time costs a millisecond
         }
     }
+    drop(socket);
+    pending().await
 }
 
 async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, options: Arc<Options>) {
@@ -177,12 +199,24 @@ async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + '
     }
 }
 
+/// Returns when upgraded connections are to be closed.
+async fn closing(options: Arc<Options>) {
+    match signal(SignalKind::user_defined1()) {
+        Ok(mut closing) if options.close_on_usr1 => drop(closing.recv().await),
+        _ => pending().await,
+    }
+}
+
 /// Answers with 101, and then gives back what it gets.
-fn upgrade(request: Request<Incoming>, options: &Options) -> Response<Full<Bytes>> {
+fn upgrade(request: Request<Incoming>, options: &Arc<Options>) -> Response<Full<Bytes>> {
+    let closing = closing(options.clone());
     tokio::spawn(async move {
         if let Ok(connection) = hyper::upgrade::on(request).await {
             let (mut from, mut to) = tokio::io::split(TokioIo::new(connection));
-            let _ = tokio::io::copy(&mut from, &mut to).await; // a client that went away
+            tokio::select! {
+                _ = tokio::io::copy(&mut from, &mut to) => {} // a client that went away
+                () = closing => {}
+            }
         }
     });
     let answer = Response::builder().status(101).header("connection", "Upgrade").header("upgrade", "websocket");

@@ -27,7 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// that answered, how many lines came back, and how it ended.
 const CLIENT: &str = r#"#!/usr/bin/python3
 import socket, sys, time
-s = socket.create_connection(("127.0.0.1", 80), 5)
+s = socket.create_connection(("127.0.0.1", int(sys.argv[3])), 5)
 s.sendall(b"GET /upgrade HTTP/1.1\r\nHost: shop.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 f = s.makefile("rb")
 status = f.readline()
@@ -51,16 +51,21 @@ print(status.split()[1].decode(), headers[b"x-version"].decode(), lines, how)
 "#;
 
 fn open(m: &Machine, name: &str, seconds: u32) -> Background {
+    open_at(m, 80, name, seconds)
+}
+
+/// Opens a connection to Caddy, or to a port of the shop's own.
+pub(super) fn open_at(m: &Machine, port: u16, name: &str, seconds: u32) -> Background {
     m.write_executable("/root/client", CLIENT);
-    let client = m.spawn(&format!("/root/client {seconds} {name}"));
-    m.until("the connection is upgraded", 2 * SECOND, || {
+    let client = m.spawn(&format!("/root/client {seconds} {name} {port}"));
+    m.until("the connection is upgraded", 60 * SECOND, || {
         m.try_run(&format!("test -e /run/connected-{name}")).success()
     });
     client
 }
 
 /// Status, version, lines, how it ended.
-fn told(client: Background) -> (String, u32, String) {
+pub(super) fn told(client: Background) -> (String, u32, String) {
     let told = client.finish();
     let words: Vec<_> = told.split_whitespace().collect();
     assert_eq!(words[0], "101", "{told}");

@@ -13,12 +13,14 @@ mod faults;
 mod function;
 mod functions;
 mod gaps;
+mod gone;
 mod guarantees;
 mod harness;
 mod health;
 mod hooks;
 mod inside;
 mod interrupted;
+mod leaving;
 mod lifecycle;
 mod jobs;
 mod listeners;
@@ -36,6 +38,7 @@ mod pods;
 mod power;
 mod proxy;
 mod queries;
+mod realtime;
 mod rollback;
 mod servers;
 mod service;
@@ -76,8 +79,10 @@ const ALL: &[&[Scenario]] = &[
     environment::SCENARIOS,
     listeners::SCENARIOS,
     gaps::SCENARIOS,
+    gone::SCENARIOS,
     wakes::SCENARIOS,
     passed::SCENARIOS,
+    leaving::SCENARIOS,
     attacks::proxy::SCENARIOS,
     attacks::ports::SCENARIOS,
     attacks::routes::SCENARIOS,
@@ -87,6 +92,7 @@ const ALL: &[&[Scenario]] = &[
     guarantees::SCENARIOS,
     lifecycle::SCENARIOS,
     servers::SCENARIOS,
+    realtime::SCENARIOS,
     stacks::SCENARIOS,
     proxy::SCENARIOS,
     strategies::SCENARIOS,

@@ -1,0 +1,267 @@
+//! `conductor deployment _stop|_drain|_remove DEPLOYMENTDIR`: the steps of a deployment's stop, `ExecStop=`.
+
+use std::os::unix::process::CommandExt;
+use std::process;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::atomic;
+use crate::deployment;
+use crate::deployment::drain::{self, DrainError, Limits};
+use crate::deployment::endpoint::Endpoint;
+use crate::deployment::state::{self, State};
+use crate::deployment::{arrival, slot};
+use crate::engine::pod;
+use crate::engine::podman::arguments::{removal, stop_of_pods};
+use crate::engine::podman::host;
+use crate::engine::signal;
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Scope};
+use crate::log::note;
+use crate::model::Service;
+use crate::names::Deployment;
+use crate::systemd::{self, Manager};
+use crate::timespan;
+
+/// Leaves the mount namespace of the unit, in which the directory of the service's user is a mount: there it cannot be
+/// removed, rmdir(2).
+pub(crate) fn leave_namespace(layout: &Layout, deployment: &Deployment) {
+    if layout.scope == Scope::System
+        && let Err(error) = host::enter()
+    {
+        note!("{}: could not leave the mount namespace: {error}", deployment.unit());
+    }
+}
+
+/// A part of `_stop`: a declared pre-drain hook runs between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Leaves the slots, and waits until the process has accepted all who have connected.
+    Leave,
+    /// Waits until no request is in flight.
+    Drain,
+    All,
+}
+
+/// How a deployment drains.
+#[derive(Debug, Clone)]
+pub(crate) struct Drain {
+    /// The time that requests in flight have.
+    pub(crate) timeout: Duration,
+    /// The time for which a connection is waited for after its caller has closed it.
+    pub(crate) abandoned: Duration,
+    /// The signal that tells the process to close its connections.
+    pub(crate) signal: Option<String>,
+}
+
+/// `ExecStop=`: releases the slots, tells the process to close its connections, and waits until no request is in flight.
+/// Requests in flight after the time limit are logged and are no error: the process has to stop. systemd passes the main
+/// process in `$MAINPID`, if it still runs.
+///
+/// # Errors
+/// If the slots cannot be released.
+pub(crate) fn stop(
+    layout: &Layout,
+    manager: Manager,
+    deployment: &Deployment,
+    part: Part,
+    drain: &Drain,
+    main_pid: Option<u32>,
+) -> Result<()> {
+    let start = Instant::now();
+    leave_namespace(layout, deployment);
+    let before = state::read(layout, deployment);
+    let leaves = match part {
+        // Without a record, for which there was no space, it has left all the same.
+        Part::Drain => before.as_ref().is_none_or(|runtime| runtime.state == State::Leaving),
+        Part::Leave | Part::All => leave(layout, manager, deployment, main_pid)?,
+    };
+    if !leaves {
+        return Ok(());
+    }
+    let (network, checks) = before.map(|runtime| (runtime.network, runtime.checks)).unwrap_or_default();
+    let (model, network) = (deployment::model(layout, deployment).ok(), network.as_deref());
+    let bound = match &model {
+        Some(model) => bound_name(layout, deployment, model).map(|bound| layout.at(&bound)),
+        None => Some(layout.at(&deployment.socket(layout))),
+    };
+    if part == Part::Leave || drain.signal.is_some() {
+        let behind = model.as_ref().filter(|model| model.listen.is_bridged());
+        let behind = behind.and_then(|model| Endpoint::of(layout, deployment, &model.listen).ok());
+        bound.iter().for_each(|bound| await_arrival(deployment, bound, network, behind.as_ref()));
+    }
+    if part == Part::Leave {
+        return Ok(());
+    }
+    if let (Some(signal), Some(model)) = (&drain.signal, &model) {
+        tell(layout, manager, deployment, model, signal);
+    }
+    if part == Part::Drain {
+        // Requests and the drain hook have their time from now on.
+        if let Err(error) = state::set_state(layout, deployment, State::Leaving) {
+            note!("{}: the drain hook has less time: {error}", deployment.unit());
+        }
+    }
+    let limits = Limits { deadline: start + drain.timeout, abandoned: drain.abandoned, checks };
+    bound.iter().for_each(|bound| wait_for_callers(deployment, bound, network, (drain.timeout, &limits)));
+    Ok(())
+}
+
+/// Releases the slots of a deployment that stops for good; returns false for one that does not.
+fn leave(layout: &Layout, manager: Manager, deployment: &Deployment, main_pid: Option<u32>) -> Result<bool> {
+    if main_pid.is_none() && !manager.is_to_stop(&deployment.unit()) {
+        // The process has exited by itself: systemd restarts it, and callers wait as after a crash.
+        return Ok(false);
+    }
+    if is_idle(layout, manager, deployment) {
+        // It keeps its slots: a connection to its socket starts it again.
+        state::set_state(layout, deployment, State::Resting)?;
+        return Ok(false);
+    }
+    if let Err(error) = state::set_state(layout, deployment, State::Leaving) {
+        // Without space for the record, its directory goes, so that it cannot hold slots. It has to drain all the same.
+        note!("{}: {error}", deployment.unit());
+        state::remove(layout, deployment)?;
+    }
+    if service_stops(layout, manager, deployment) {
+        // The siblings stop, too: they would pass the slots on at once.
+        slot::withdraw(layout, deployment)?;
+        return Ok(true);
+    }
+    slot::pass_on(layout, &deployment.service)?;
+    if slot::held(layout, &deployment.service).iter().any(|(_, holder)| holder == deployment) {
+        enqueue(layout, manager, deployment);
+        slot::withdraw(layout, deployment)?;
+    }
+    Ok(true)
+}
+
+/// Waits until the process has accepted all who have connected, and logs if it may not have.
+fn await_arrival(deployment: &Deployment, socket: &Utf8Path, network: Option<&str>, behind: Option<&Endpoint>) {
+    match arrival::wait(socket, network, behind) {
+        Ok(true) => {}
+        Ok(false) => note!("{}: its process has not accepted all who have connected", deployment.unit()),
+        Err(error) => note!("{}: whether callers wait to be accepted is unknown: {error}", deployment.unit()),
+    }
+}
+
+/// Sends the process the signal that it closes its connections on; an error is logged.
+fn tell(layout: &Layout, manager: Manager, deployment: &Deployment, model: &Service, signal: &str) {
+    let engine = &model.process.engine;
+    let sent = match engine.is_privileged() {
+        true => signal::send(layout, deployment, engine, signal).map_err(|error| error.to_string()),
+        false => manager.signal_main(&deployment.unit(), signal).map_err(|error| error.to_string()),
+    };
+    if let Err(error) = sent {
+        note!("{}: could not send {signal}: {error}", deployment.unit());
+    }
+}
+
+/// Waits until no request is in flight, and logs if there may be some.
+fn wait_for_callers(
+    deployment: &Deployment,
+    socket: &Utf8Path,
+    network: Option<&str>,
+    (timeout, limits): (Duration, &Limits),
+) {
+    match drain::wait(socket, network, limits) {
+        Ok(left) if left.is_zero() => {}
+        Ok(left) => {
+            let since = timespan::format(limits.abandoned);
+            note!("{}: not waiting for connections that callers closed {since} ago: {left}", deployment.unit());
+        }
+        Err(DrainError::TimedOut { left }) => {
+            note!("{}: stopping although {left} after {timeout:?}", deployment.unit());
+        }
+        Err(DrainError::Unknown(error)) => {
+            // Unknown is not zero: requests get all the time that they may take.
+            let rest = limits.deadline.saturating_duration_since(Instant::now());
+            note!("{}: requests in flight are unknown ({error}); waiting {rest:?}", deployment.unit());
+            std::thread::sleep(rest);
+        }
+    }
+}
+
+/// Has callers wait for the next deployment if none is ready. Without a queue they are refused.
+pub(crate) fn enqueue(layout: &Layout, manager: Manager, deployment: &Deployment) {
+    if let Err(error) = slot::enqueue(layout, manager, &deployment.service, false) {
+        note!("{}: callers do not wait until a deployment serves: {error}", deployment.unit());
+    }
+}
+
+/// `ExecStop=`, as the service's user: becomes the declared drain hook, under timeout(1) with the time that requests in
+/// flight have left of `timeout`.
+///
+/// # Errors
+/// If no time is left, or timeout(1) cannot be run.
+pub(crate) fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration, command: &[String]) -> Result<()> {
+    let left = timeout.saturating_sub(state::age(layout, deployment)); // since draining began
+    let hook = command.join(" ");
+    if left.is_zero() {
+        return Err(Error(format!("{}: the drain hook ({hook}) is not run: {timeout:?} are over", deployment.unit())));
+    }
+    let limit = format!("{}s", left.as_secs_f64());
+    let error = process::Command::new("timeout").args(["--verbose", "--kill-after=1s", &limit]).args(command).exec();
+    Err(Error(format!("could not run timeout(1): {error}")))
+}
+
+/// Returns the name that bind(2) got for the socket that callers reach: the kernel lists sockets by it. None if there are
+/// no callers.
+pub(crate) fn bound_name(layout: &Layout, deployment: &Deployment, model: &Service) -> Option<Utf8PathBuf> {
+    match &model.listen {
+        listen if !listen.has_callers() => None,
+        listen if !listen.has_socket() => Some(deployment.own_socket(layout)),
+        _ => Some(deployment.socket(layout)),
+    }
+}
+
+/// Returns whether a deployment stops because it was idle for long enough: its callers' socket stays active then.
+fn is_idle(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
+    let model = deployment::model(layout, deployment);
+    model.is_ok_and(|model| model.listen.idle_timeout.is_some())
+        && state_and_job(manager, &deployment.socket_unit())
+            .is_some_and(|(state, has_job)| state == "active" && !has_job)
+}
+
+/// Returns `ActiveState=` of a unit, and whether it has a job.
+fn state_and_job(manager: Manager, unit: &str) -> Option<(systemd::State, bool)> {
+    let mut properties = manager.show(unit, &["ActiveState", "Job"]).ok()?;
+    let has_job = properties.get("Job").is_some_and(|job| !job.is_empty() && job != "0");
+    Some((properties.remove("ActiveState")?, has_job))
+}
+
+/// Returns whether the service is being stopped, from systemd's job queue.
+fn service_stops(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
+    if atomic::is_locked(&layout.at(&layout.lock(&deployment.service))) {
+        // A rollout stops deployments one by one. To ask systemd would take longer than the rest of this hook.
+        return false;
+    }
+    let unit = format!("{}.service", deployment.service);
+    let Some((state, has_job)) = state_and_job(manager, &unit) else { return false };
+    // While it is active its only jobs are to stop, to restart and to reload; a reload rolls from
+    // `reloading`, and stops deployments one by one.
+    state == "deactivating" || state == "active" && has_job || state == "inactive"
+}
+
+/// Makes podman stop and remove a deployment; an error is logged.
+pub(crate) fn remove(layout: &Layout, deployment: &Deployment) {
+    // Of another engine there is no record.
+    let pods = pod::prepared(layout, deployment).map_or_else(|_| Vec::new(), |prepared| prepared.pods);
+    ask_podman(deployment, stop_of_pods(&pods));
+    remove_leftovers(layout, deployment);
+}
+
+/// Makes podman remove what is left of a deployment whose process has ended; an error is logged.
+pub(crate) fn remove_leftovers(layout: &Layout, deployment: &Deployment) {
+    let Ok(model) = deployment::model(layout, deployment) else { return };
+    let dir = deployment.dir(layout);
+    ask_podman(deployment, removal(&model.process.engine, &deployment.to_string(), dir.as_str()));
+}
+
+/// Runs podman, if it has anything to do.
+fn ask_podman(deployment: &Deployment, arguments: Option<Vec<String>>) {
+    if let Some(error) = arguments.and_then(|arguments| host::podman(&arguments).err()) {
+        note!("{}: {error}", deployment.unit());
+    }
+}
