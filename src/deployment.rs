@@ -14,6 +14,7 @@ pub(crate) mod listener;
 pub(crate) mod liveness;
 pub(crate) mod namespace;
 pub(crate) mod own_dir;
+pub(crate) mod passed;
 pub(crate) mod port;
 pub(crate) mod prepare;
 pub(crate) mod queue;

@@ -67,11 +67,19 @@ pub(crate) struct Limits {
 /// [`DrainError::TimedOut`] at the deadline; [`DrainError::Unknown`] at once if connections cannot be counted.
 pub(crate) fn wait(socket: &Utf8Path, network: Option<&str>, limits: &Limits) -> Result<InFlight, DrainError> {
     let watched = Watched::open(socket, network).map_err(DrainError::Unknown)?;
+    wait_by(limits, || watched.connections())
+}
+
+/// Waits until no connection is in flight by this `count`, and returns how many are left whose callers have closed them.
+///
+/// # Errors
+/// As [`wait`].
+pub(crate) fn wait_by(limits: &Limits, count: impl Fn() -> io::Result<Connections>) -> Result<InFlight, DrainError> {
     let mut callers = Callers { limits, gone: BTreeMap::new() };
     let mut pause = PAUSE;
     let mut was_over = false;
     loop {
-        let mut connections = watched.connections().map_err(DrainError::Unknown)?;
+        let mut connections = count().map_err(DrainError::Unknown)?;
         connections.abandoned.retain(|inode| !limits.checks.contains(inode));
         let is_over = callers.are_gone(&connections, Instant::now());
         let remaining = limits.deadline.saturating_duration_since(Instant::now());

@@ -1,12 +1,12 @@
 //! Sockets of TCP that listen, those of UDP that are bound, and the processes that hold them, proc_pid_net(5) and proc_pid_fd(5).
 
 use fs_err as fs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 
-use crate::deployment::in_flight::InFlight;
+use crate::deployment::in_flight::{Connections, InFlight};
 use crate::model::Protocol;
 use camino::Utf8Path;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -15,9 +15,10 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 const STREAMS: [&str; 2] = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
 const DATAGRAMS: [&str; 2] = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"];
 /// States of the kernel's tcp_states.h: of a TCP socket that listens, TCP_LISTEN, of a connection that neither side has
-/// closed, TCP_ESTABLISHED, and of a UDP socket that takes datagrams from anybody, TCP_CLOSE.
+/// closed, TCP_ESTABLISHED, of one that its caller has closed, TCP_CLOSE_WAIT, and of a UDP socket that takes datagrams from anybody, TCP_CLOSE.
 const LISTEN: &str = "0A";
 const ESTABLISHED: &str = "01";
+const CLOSE_WAIT: &str = "08";
 const UNCONNECTED: &str = "07";
 
 /// A socket that takes callers in the network of the calling thread.
@@ -99,6 +100,37 @@ pub(crate) fn connections_to(port: u16) -> io::Result<InFlight> {
     Ok(count)
 }
 
+/// Lists the connections to some ports in the calling thread's network, of those `sockets`, by inode; and whether one of them
+/// listens there.
+///
+/// # Errors
+/// If the kernel's list cannot be read.
+pub(crate) fn connections_of(sockets: &BTreeSet<u64>, ports: &[u16]) -> io::Result<(Connections, bool)> {
+    let (mut found, mut listens) = (Connections::default(), false);
+    for table in STREAMS {
+        let text = match fs::read_to_string(table) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a kernel without IPv6
+            text => text?,
+        };
+        for line in text.lines().skip(1) {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let [_, own, _, state, _, _, _, _, _, inode, ..] = words.as_slice() else { continue };
+            let inode = inode.parse().unwrap_or(0);
+            if !sockets.contains(&inode) || !address(own).is_some_and(|own| ports.contains(&own.port())) {
+                continue;
+            }
+            match *state {
+                ESTABLISHED => found.with_caller.established += 1,
+                // sock_diag(7) has inodes of 32 bits, too.
+                CLOSE_WAIT => drop(found.abandoned.insert(inode as u32)),
+                LISTEN => listens = true,
+                _ => {}
+            }
+        }
+    }
+    Ok((found, listens))
+}
+
 fn hex(number: &str) -> u32 {
     u32::from_str_radix(number, 16).unwrap_or(0)
 }
@@ -139,7 +171,7 @@ pub(crate) fn processes(group: &Utf8Path) -> io::Result<Vec<u32>> {
 ///
 /// # Errors
 /// If its descriptors may not be read.
-fn sockets_of(pid: u32) -> io::Result<BTreeMap<u64, RawFd>> {
+pub(super) fn sockets_of(pid: u32) -> io::Result<BTreeMap<u64, RawFd>> {
     let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         entries => entries?,

@@ -152,7 +152,10 @@ fn address(layout: &Layout, deployment: &Deployment, model: &Service) -> io::Res
 }
 
 /// Lists the processes of the unit that this process is in.
-fn processes() -> io::Result<Vec<u32>> {
+///
+/// # Errors
+/// If the unit or its control group cannot be read.
+pub(super) fn processes() -> io::Result<Vec<u32>> {
     let group = runtime::unit_group()?.map(|group| runtime::group_dir(&group));
     Ok(group.map(|group| listener::processes(&group)).transpose()?.unwrap_or_default())
 }

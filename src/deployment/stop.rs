@@ -10,8 +10,9 @@ use crate::atomic;
 use crate::deployment;
 use crate::deployment::drain::{self, DrainError, Limits};
 use crate::deployment::endpoint::Endpoint;
+use crate::deployment::in_flight::InFlight;
 use crate::deployment::state::{self, State};
-use crate::deployment::{arrival, slot};
+use crate::deployment::{arrival, passed, slot};
 use crate::engine::pod;
 use crate::engine::podman::arguments::{removal, stop_of_pods};
 use crate::engine::podman::host;
@@ -104,7 +105,13 @@ pub(crate) fn stop(
         }
     }
     let limits = Limits { deadline: start + drain.timeout, abandoned: drain.abandoned, checks };
-    bound.iter().for_each(|bound| wait_for_callers(deployment, bound, network, (drain.timeout, &limits)));
+    let told = |outcome| tell_outcome(deployment, outcome, drain.timeout, &limits);
+    bound.iter().for_each(|bound| told(drain::wait(bound, network, &limits)));
+    // A process that nobody has told to stop accepting would go on: other deployments take callers of the same socket.
+    let stops_accepting = part == Part::Drain || drain.signal.is_some();
+    if let Some(model) = model.filter(|_| stops_accepting) {
+        told(passed::wait(&model, &limits));
+    }
     Ok(())
 }
 
@@ -158,14 +165,14 @@ fn tell(layout: &Layout, manager: Manager, deployment: &Deployment, model: &Serv
     }
 }
 
-/// Waits until no request is in flight, and logs if there may be some.
-fn wait_for_callers(
+/// Logs if requests may be in flight after a wait.
+fn tell_outcome(
     deployment: &Deployment,
-    socket: &Utf8Path,
-    network: Option<&str>,
-    (timeout, limits): (Duration, &Limits),
+    outcome: std::result::Result<InFlight, DrainError>,
+    timeout: Duration,
+    limits: &Limits,
 ) {
-    match drain::wait(socket, network, limits) {
+    match outcome {
         Ok(left) if left.is_zero() => {}
         Ok(left) => {
             let since = timespan::format(limits.abandoned);

@@ -10,6 +10,8 @@ scenarios!("passed":
     sockets_are_shared: "a server of TCP and UDP is updated, scaled, killed and rolled back while callers come"
         => "no caller and no datagram is lost; the server sees its callers' addresses",
     taken_port: "a port that processes are to take belongs to somebody else" => "`declare` says whose it is; what served before serves on",
+    own_connections_drain: "a server of long connections is told to stop accepting when it is updated"
+        => "each process answers those that it has accepted, and no new caller is refused",
     beside_a_listener,
     follows_its_service,
 );
@@ -221,4 +223,59 @@ fn follows_its_service(m: &mut Machine) {
     m.run("conductor service rm echo");
     assert_eq!(m.run("ss -lnHtu 'sport = 7007'; systemctl list-units --all --plain --no-legend 'echo*'"), "");
     assert_eq!(m.failed_units(), Vec::<String>::new());
+}
+
+/// Accepts until SIGUSR1; a caller who says "long" is answered after two seconds, and one who says "ping" at once. SIGTERM ends
+/// it whatever it does.
+const LONG: &str = r#"#!/usr/bin/python3
+import os, signal, socket, threading, time
+listener = socket.socket(fileno=3)
+wake, told = os.pipe()
+signal.signal(signal.SIGUSR1, lambda *_: os.write(told, b"x"))
+def serve(caller):
+    word = caller.recv(100)
+    if word == b"long": time.sleep(2)
+    caller.sendall(os.environ["VERSION"].encode())
+    caller.close()
+import select
+while True:
+    ready, _, _ = select.select([listener, wake], [], [])
+    if wake in ready: break
+    threading.Thread(target=serve, args=(listener.accept()[0],)).start()
+listener.close()
+threading.Event().wait()
+"#;
+
+/// Makes calls, half of them long, until there is a file; prints the calls and what failed.
+const LONG_CALLER: &str = r#"import os, socket, threading
+calls, failed = [0], []
+def call(word):
+    while not os.path.exists("/run/over"):
+        try:
+            with socket.create_connection(("127.0.0.1", 7007), timeout=60) as caller:
+                caller.sendall(word)
+                if not caller.recv(100): failed.append("closed")
+        except OSError as error:
+            failed.append(repr(error))
+        calls[0] += 1
+threads = [threading.Thread(target=call, args=(word,)) for word in (b"long", b"ping") for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(calls[0], *failed[:10], sep="\n")
+"#;
+
+fn own_connections_drain(m: &mut Machine) {
+    let port = "[[port]]\nlisten = \"127.0.0.1:7007\"\npass = true\n";
+    write(m, &declaration(port, &format!("{WORKER}\n[deploy]\ndrain_signal = \"SIGUSR1\"\ndrain_timeout = \"1min\"")));
+    m.write_executable(&format!("{DIR}/server"), LONG);
+    m.write("/root/long.py", LONG_CALLER);
+    declare(m, "1");
+    let caller = m.spawn("python3 /root/long.py");
+    for version in ["2", "3", "4"] {
+        declare(m, version);
+    }
+    m.run("touch /run/over");
+    let told = caller.finish();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    m.note(format!("{} calls, 0 failed", told.trim()));
 }
