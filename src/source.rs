@@ -1,5 +1,6 @@
 //! Reading declarations: the search path, drop-ins, parts and files.
 
+pub(crate) mod address;
 pub(crate) mod files;
 pub(crate) mod functions;
 pub(crate) mod ignored;

@@ -19,7 +19,7 @@ use crate::names::ServiceName;
 use crate::parallel::in_parallel;
 use crate::path;
 use crate::source::part::Group;
-use crate::source::{part, settings};
+use crate::source::{address, part, settings};
 
 /// The declaration of one service, with drop-ins and defaults merged, but untyped.
 #[derive(Debug)]
@@ -336,27 +336,43 @@ pub(crate) fn written(
         return Ok(vec![(location.name.clone(), Ok(written))]);
     }
     let together = over(location.defaults()?.map(part::defaults_of_group), part::of_group(&document));
-    let mut services = Vec::new();
+    let parts: PerService<_> =
+        names.iter().map(|name| (name.clone(), part_in(layout, location, name, &document))).collect();
+    let known = parts.iter().filter_map(|(name, part)| Some((name.clone(), part.as_ref().ok()?.1.clone())));
+    let addresses = address::all(&document, &known.collect::<Vec<_>>())?;
     let is_selected = |name: &ServiceName| location.group.is_none() || *name == location.name;
-    for name in names.iter().filter(|name| is_selected(name)) {
-        let others = names.iter().filter(|other| *other != name);
-        let of_part = || {
-            let location =
-                if location.group.is_some() { location.clone() } else { location.part(layout, name.clone())? };
-            Ok(Written {
-                document: of_part(layout, &location, &document)?,
-                location,
-                group: Some(Group {
-                    name: group.name.clone(),
-                    document: together.clone(),
-                    after: part::after(&document, name, &group.name),
-                }),
-                foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
-            })
-        };
-        services.push((name.clone(), of_part()));
-    }
-    Ok(services)
+    let selected = parts.into_iter().filter(|(name, _)| is_selected(name)).map(|(name, part)| {
+        let others = names.iter().filter(|other| **other != name);
+        let written = part.map(|(location, own)| Written {
+            document: own,
+            location,
+            group: Some(Group {
+                name: group.name.clone(),
+                document: together.clone(),
+                after: part::after(&document, &name, &group.name),
+                addresses: addresses.clone(),
+            }),
+            foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
+        });
+        (name, written)
+    });
+    Ok(selected.collect())
+}
+
+/// Returns the location and the document of a part, whose declaration's `location` may be the part's own.
+fn part_in(
+    layout: &Layout,
+    location: &Location,
+    name: &ServiceName,
+    document: &Node,
+) -> Result<(Location, Node), Diagnostics> {
+    let own = match &location.group {
+        Some(_) if *name == location.name => location.clone(),
+        Some(group) => group.part(layout, name.clone())?,
+        None => location.part(layout, name.clone())?,
+    };
+    let document = of_part(layout, &own, document)?;
+    Ok((own, document))
 }
 
 /// Reads the drop-ins and files of a service. The files are in `dir`; errors name them below `shown`.
