@@ -32,6 +32,8 @@ struct DeploymentUnit<'a> {
     /// The unit by which containers reach other parts.
     names: Option<&'static str>,
     rests: bool,
+    /// Whether it is to be seen in `systemctl --failed` once it has crashed too often.
+    fails: bool,
     passthrough_unit: Vec<Line<'a>>,
     kind: &'static str,
     of_engine: Vec<Line<'a>>,
@@ -107,6 +109,7 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         passed_sockets: service.passed_ports().map(|port| format!("{}.socket", port.unit(&service.name))).collect(),
         names: (!process.parts.is_empty()).then_some(NAMES_UNIT),
         rests: service.listen.idle_timeout.is_some(),
+        fails: passed.has_start_limit(),
         passthrough_unit: lines(&passed.unit),
         kind: engine::service_type(service),
         of_engine: if process.engine.is_privileged() {
