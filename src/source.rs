@@ -8,6 +8,7 @@ pub(crate) mod part;
 pub(crate) mod read;
 pub mod search;
 pub(crate) mod settings;
+mod variables;
 
 /// The file that makes a directory a declaration.
 pub const DECLARATION: &str = "service.toml";

@@ -4,22 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 
+use super::DECLARATION;
 use super::files::files;
 use super::ignored::is_left_behind;
 use super::read::{entries, exists, is_mask, read};
-use super::{DECLARATION, PROVENANCE};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Node;
 use crate::layout::{Layout, Scope};
-use crate::listing;
 use crate::model::{DropIn, File};
 use crate::names::ServiceName;
 use crate::parallel::in_parallel;
 use crate::path;
 use crate::source::part::Group;
-use crate::source::{address, part, settings};
+use crate::source::{address, part, settings, variables};
 
 /// The declaration of one service, with drop-ins and defaults merged, but untyped.
 #[derive(Debug)]
@@ -399,35 +397,11 @@ pub(crate) fn load(
         source: location.dir.join(DECLARATION),
         name: location.name,
         // The generator does not read the record of services without templates.
-        variables: if has_templates(&document) { variables(dir, shown)? } else { BTreeMap::new() },
+        variables: if variables::are_used(&document) { variables::read(dir, shown)? } else { BTreeMap::new() },
         document,
         group,
         drop_ins,
         files,
-    })
-}
-
-/// Returns whether files of a declaration are rendered when a deployment starts.
-fn has_templates(document: &Node) -> bool {
-    [path!["pod"], path!["exec", "start_templates"]].iter().any(|path| document.get(path).is_some())
-}
-
-/// Reads the variables of `service declare`; a declaration that was written by hand has none.
-///
-/// # Errors
-/// If the record cannot be read: with other variables the service would be another one.
-fn variables(dir: &Utf8Path, shown: &Utf8Path) -> Result<BTreeMap<String, String>, Diagnostic> {
-    #[derive(Deserialize)]
-    struct Record {
-        variables: BTreeMap<String, String>,
-    }
-    let record = listing::read(&dir.join(PROVENANCE)).and_then(|text| match text {
-        None => Ok(BTreeMap::new()),
-        Some(text) => Ok(serde_json::from_slice(&text).map(|Record { variables }| variables)?),
-    });
-    record.map_err(|error| {
-        let message = format!("the variables of the declaration cannot be read: {error}");
-        Diagnostic::of_file(&shown.join(PROVENANCE), message, "declare the service again, with its variables")
     })
 }
 
