@@ -64,6 +64,11 @@ impl<'a> FailedStart<'a> {
                 // What conductor asks podman of a container that has ended says less than how it ended.
                 let ended = exit.as_ref().filter(|_| service.process.engine.is_privileged());
                 let ended = ended.map(|exit| format!("{unit} did not start: its process {exit}"));
+                // A check that is a command cannot know how the process has ended.
+                let of_hooks = of_hooks.map(|why| match &exit {
+                    Some(exit) if why.contains("the main process exited") => format!("{why}; it {exit}"),
+                    _ => why,
+                });
                 ended.or(of_hooks).or_else(of_process)
             }
         }

@@ -29,9 +29,8 @@ fn memory_max_holds_in_an_emulated_machine(m: &mut Machine) {
     for (name, engine) in [("exec", EXEC), ("container", CONTAINER), ("pod", POD)] {
         m.note(holds(&vm, name, engine));
     }
-    for (name, engine) in [("glutton", GLUTTON), ("boxed", BOXED_GLUTTON)] {
-        tells(&vm, name, engine);
-    }
+    tells(&vm, "glutton", &format!("[exec]\ncommand = {GLUTTON}\n"));
+    tells(&vm, "boxed", &format!("[container]\nimage = \"{IMAGE}\"\nexec = {GLUTTON}\n"));
 }
 
 const EXEC: &str = "[exec]\ncommand = [\"/usr/local/bin/app\"]\n";
@@ -66,10 +65,8 @@ memory_max = "64M"
     vm.run(&format!("conductor service declare /root/{name}"));
 }
 
-/// Reads zeros until it has no memory left.
-const GLUTTON: &str = "[exec]\ncommand = [\"/bin/busybox\", \"tail\", \"/dev/zero\"]\n";
-const BOXED_GLUTTON: &str =
-    "[container]\nimage = \"localhost/app:1\"\nexec = [\"/bin/busybox\", \"tail\", \"/dev/zero\"]\n";
+/// Doubles a text for as long as it has memory.
+const GLUTTON: &str = r#"["/bin/busybox", "awk", "BEGIN { s = \"x\"; while (1) s = s s }"]"#;
 
 /// Declares a service that takes too much memory before it is ready: the error says so.
 fn tells(vm: &Vm, name: &str, engine: &str) {
