@@ -38,7 +38,7 @@ install:
 	install -m 0644 'units/conductor-live@.timer' $(DESTDIR)$(LIBDIR)/systemd/system/
 	install -d $(DESTDIR)$(LIBDIR)/systemd/user
 	ln -sf '../system/conductor-live@.service' '../system/conductor-live@.timer' $(DESTDIR)$(LIBDIR)/systemd/user/
-	install -m 0644 units/conductor.slice units/conductor-cgi.slice $(DESTDIR)$(LIBDIR)/systemd/system/
+	install -m 0644 units/conductor-names.service units/conductor.slice units/conductor-cgi.slice $(DESTDIR)$(LIBDIR)/systemd/system/
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d
 	sed 's|@BINDIR@|$(BINDIR)|g; s|@LIBDIR@|$(LIBDIR)/conductor|g' units/caddy.service.d/conductor.conf.in > $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d/conductor.conf
 	install -D -m 0644 units/Caddyfile $(DESTDIR)$(LIBDIR)/conductor/Caddyfile

@@ -23,6 +23,7 @@ pub(crate) use self::command::{Command, program_path};
 pub(crate) use self::deploy::{Deploy, Hook, Hooks, RunningHook};
 pub use self::engine::{Container, Engine, Pod, Readiness, without_tag};
 pub(crate) use self::file::{File, FileKind};
+pub(crate) use self::footprint::Claim;
 pub use self::footprint::Footprint;
 pub(crate) use self::health::{Check, Health, Live, START_TIME};
 pub use self::job::Job;

@@ -4,6 +4,8 @@
 //! for users, unix(7) for the length of paths.
 
 use std::fmt::{self, Display, Formatter};
+use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -18,6 +20,14 @@ pub(crate) const BRIDGE_USER: &str = "conductor-bridge";
 pub(crate) const PROXY_UNIT: &str = "conductor-proxy.service";
 /// The prefix of the units that ask whether deployments live, before the time between two checks.
 pub(crate) const LIVE_UNITS: &str = "conductor-live@";
+/// The unit that sets up the network namespace of the parts' addresses.
+pub(crate) const NAMES_UNIT: &str = "conductor-names.service";
+/// The network namespace in which the sockets of the parts' addresses are.
+pub(crate) const NAMES_NAMESPACE: &str = "/run/netns/conductor";
+/// The third bytes of the parts' addresses, out of 169.254.0.0/16 of RFC 3927: `units/conductor-names.service` routes them.
+/// Others serve metadata in clouds (169, 170, 172), volumes (0 to 5), names in Kubernetes (20), gateways (1), or nobody
+/// (255).
+const ADDRESS_BLOCKS: [Range<u8>; 2] = [64..160, 192..255];
 /// The prefix of functions' units, before their IDs.
 pub(crate) const FUNCTION_UNITS: &str = "conductor-cgi-";
 /// The slice of all functions.
@@ -104,6 +114,14 @@ impl ServiceName {
     /// Returns what is left of a part's name after its group's and the dot, None if it is not one of the group's.
     pub(crate) fn part_of(&self, group: &Self) -> Option<&str> {
         self.0.strip_prefix(group.as_str())?.strip_prefix('.')
+    }
+
+    /// Returns the address at which the other parts reach this one, unless another one is declared.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        let digest = Sha256::digest(self.0.as_bytes());
+        let blocks = || ADDRESS_BLOCKS.into_iter().flatten();
+        let block = usize::from(u16::from_be_bytes([digest[0], digest[1]])) % blocks().count();
+        Ipv4Addr::new(169, 254, blocks().nth(block).expect("a block"), digest[2])
     }
 
     /// Returns the slice of the service's deployments; that of a part is a child of its group's slice.
@@ -211,6 +229,12 @@ impl ServiceName {
     pub(crate) fn slots_lock(&self) -> String {
         format!("slots/{self}")
     }
+}
+
+/// Returns whether an address may be that of a part.
+pub(crate) fn is_address_of_part(address: Ipv4Addr) -> bool {
+    let [first, second, block, _] = address.octets();
+    (first, second) == (169, 254) && ADDRESS_BLOCKS.iter().any(|blocks| blocks.contains(&block))
 }
 
 impl Display for ServiceName {

@@ -1,5 +1,6 @@
 //! Reading declarations: the search path, drop-ins, parts and files.
 
+pub(crate) mod address;
 pub(crate) mod files;
 pub(crate) mod functions;
 pub(crate) mod ignored;
@@ -7,6 +8,7 @@ pub(crate) mod part;
 pub(crate) mod read;
 pub mod search;
 pub(crate) mod settings;
+mod variables;
 
 /// The file that makes a directory a declaration.
 pub const DECLARATION: &str = "service.toml";

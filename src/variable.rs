@@ -53,6 +53,10 @@ pub(crate) fn remedy(name: &str) -> Option<&'static str> {
     Some(match name {
         "PORT" => "write type = \"tcp\" in [listen]",
         "CONDUCTOR_SOCKET" => "remove the type = \"none\" in [listen]",
+        "CONDUCTOR_SERVICE_DIR" => "mount the files at a path of the container's: volume = [\"./conf:/etc/app:ro\"]",
+        "CONDUCTOR_DEPLOYMENT_DIR" => {
+            "mount memory: tmpfs = [\"/tmp\"] in [container], or an emptyDir in the pod's file"
+        }
         "POD_NAME" => "remove it, because there is no pod",
         "POD_IP_ADDRESS" => "read $POD_IP_ADDRESS in hooks, because the address is known once the pod runs",
         CREDENTIALS => "add credentials = { … }",
@@ -135,6 +139,8 @@ pub(crate) fn meaning(service: &Service, systemd: &Systemd, scope: Scope, name: 
         CREDENTIALS if process.has_credentials() => Some(Meaning::Unit("%d".to_owned())),
         HOME => home(service, systemd, scope),
         "CONDUCTOR_SOCKET" if !service.listen.has_callers() => None,
+        // Paths of the host, which containers do not see.
+        "CONDUCTOR_SERVICE_DIR" | "CONDUCTOR_DEPLOYMENT_DIR" if process.engine.is_privileged() => None,
         _ => VARIABLES.iter().find(|own| **own == name && own.starts_with("CONDUCTOR_")).map(|own| Meaning::Own(own)),
     }
 }

@@ -1,7 +1,7 @@
 //! The generator's directories: first what runs gets its units back, then each declaration's are laid over them as soon
 //! as it has compiled. No more than one declaration a thread is in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -146,7 +146,9 @@ impl<'a> Output<'a> {
             let live = self.families.get(name).map_or(&[][..], Vec::as_slice);
             let (stay, lost): (Vec<_>, Vec<_>) = laid.iter().partition(|it| host.services.contains_key(&it.name));
             let is_declared = |path: &Utf8PathBuf| stay.iter().any(|it| it.units.contains(path));
-            for path in lost.iter().flat_map(|it| &it.units).filter(|path| !is_declared(path)) {
+            // Parts that have all lost have the units of their group in common.
+            let lost: BTreeSet<_> = lost.iter().flat_map(|it| &it.units).filter(|path| !is_declared(path)).collect();
+            for path in lost {
                 self.take_back(live, path).map_err(|error| write::named(path, &error))?;
             }
             let compiled = |restored: &&Restored| stay.iter().any(|it| it.name == restored.live.name);

@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Node;
 use crate::layout::Layout;
 use crate::live::{self, Live};
-use crate::model::{Footprint, Service};
+use crate::model::{Claim, Footprint, Service};
 use crate::names::ServiceName;
 use crate::path;
 use crate::proxy::routing::RouteConflict;
@@ -112,28 +112,36 @@ fn live_model(layout: &Layout, live: &BTreeMap<ServiceName, Live>, name: &Servic
     live.service(layout, live.current(layout)).ok()
 }
 
-/// Two services that listen on the same port: the one that has it already keeps it, else the first by name.
+/// Lists the ports, and the address of a part, that a service has while it runs.
+fn live_claims(layout: &Layout, live: &BTreeMap<ServiceName, Live>, name: &ServiceName) -> Vec<Claim> {
+    live_model(layout, live, name).map_or_else(Vec::new, |model| Footprint::of(&model).claims().collect())
+}
+
+/// Two services that listen on the same port, or two parts with the same address: the one that has it already keeps it, else
+/// the first by name.
 fn refuse_taken_ports(layout: &Layout, host: &mut Host<Footprint>, live: &BTreeMap<ServiceName, Live>) {
     let mut owners = PortOwners::default();
     // What runs although its declaration is broken keeps its ports.
     for name in broken(host, live) {
-        let ports = live_model(layout, live, name).map(|model| model.ports).unwrap_or_default();
-        ports.iter().for_each(|port| owners.give(port, name));
+        live_claims(layout, live, name).iter().for_each(|port| owners.give(port, name));
     }
-    for (name, Footprint { ports, .. }) in &host.services {
-        for port in ports {
+    for (name, footprint) in &host.services {
+        for port in footprint.claims() {
             // The live model is read for services in a conflict only.
-            let has_it = || live_model(layout, live, name).is_some_and(|model| model.ports.contains(port));
-            if !owners.is_taken(port, name) || has_it() {
-                owners.give(port, name);
+            if !owners.is_taken(&port, name) || live_claims(layout, live, name).contains(&port) {
+                owners.give(&port, name);
             }
         }
     }
     let conflicts: Vec<_> =
         host.services.values().filter_map(|it| Some((it.name.clone(), owners.conflict(it)?))).collect();
     for (name, conflict) in conflicts {
-        let error = search::stored_error(layout, &name, |document| conflict.error(document));
-        host.refuse(name, error.unwrap_or_default());
+        let error = search::stored_error(layout, &name, |document| conflict.error(document)).unwrap_or_default();
+        // Of a part without its address, the other parts would reach another service's by its name.
+        let group = host.services.get(&name).filter(|_| conflict.is_of_address()).map(|it| it.declared_as().clone());
+        let parts: Vec<_> = group.iter().flat_map(|group| declared_as(host, group)).map(|it| it.name.clone()).collect();
+        parts.into_iter().filter(|part| *part != name).for_each(|part| host.refuse(part, error.clone()));
+        host.refuse(name, error);
     }
 }
 

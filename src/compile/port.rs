@@ -1,72 +1,94 @@
-//! Ports that two services cannot both listen on.
+//! Ports that two services cannot both listen on, and addresses that two parts cannot both have.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::diagnostic::Diagnostic;
 use crate::document::Node;
-use crate::model::{Footprint, Port};
+use crate::model::{Claim, Footprint};
 use crate::names::ServiceName;
 use crate::path;
 
 /// A port of a service that another has already.
 pub(crate) struct PortConflict {
     pub(crate) owner: ServiceName,
-    /// The owner's port.
-    taken: String,
-    /// The index of the port in the declaration that loses.
+    /// The owner's.
+    taken: Claim,
+    /// The index of the port among the claims of the declaration that loses.
     index: usize,
 }
 
 /// Ports and the services that have them; no two of these overlap.
 #[derive(Default)]
-pub(crate) struct PortOwners(Vec<(Port, ServiceName)>);
+pub(crate) struct PortOwners(Vec<(Claim, ServiceName)>);
 
 impl PortOwners {
     /// Collects the ports of services.
     pub(crate) fn of(services: impl Iterator<Item = Footprint>) -> Self {
         let mut owners = Self::default();
-        for Footprint { name, ports, .. } in services {
-            ports.iter().for_each(|port| owners.give(port, &name));
+        for service in services {
+            service.claims().for_each(|claim| owners.give(&claim, &service.name));
         }
         owners
     }
 
     /// Gives a port to a service, and takes those that overlap it from others.
-    pub(crate) fn give(&mut self, port: &Port, name: &ServiceName) {
+    pub(crate) fn give(&mut self, port: &Claim, name: &ServiceName) {
         self.0.retain(|(taken, owner)| owner == name || !collide(taken, port));
         self.0.push((port.clone(), name.clone()));
     }
 
     /// Returns whether a service other than `name` has a port that overlaps this one.
-    pub(crate) fn is_taken(&self, port: &Port, name: &ServiceName) -> bool {
+    pub(crate) fn is_taken(&self, port: &Claim, name: &ServiceName) -> bool {
         self.owner(port, name).is_some()
     }
 
     /// Finds the first port of a service that another has.
     pub(crate) fn conflict(&self, service: &Footprint) -> Option<PortConflict> {
-        service.ports.iter().enumerate().find_map(|(index, port)| {
-            let (taken, owner) = self.owner(port, &service.name)?;
-            Some(PortConflict { owner: owner.clone(), taken: taken.listen.clone(), index })
+        service.claims().enumerate().find_map(|(index, port)| {
+            let (taken, owner) = self.owner(&port, &service.name)?;
+            Some(PortConflict { owner: owner.clone(), taken: taken.clone(), index })
         })
     }
 
-    fn owner(&self, port: &Port, name: &ServiceName) -> Option<&(Port, ServiceName)> {
+    fn owner(&self, port: &Claim, name: &ServiceName) -> Option<&(Claim, ServiceName)> {
         self.0.iter().find(|(taken, owner)| owner != name && collide(taken, port))
     }
 }
 
 impl PortConflict {
+    /// Returns whether it is the address of a part that another has.
+    pub(crate) fn is_of_address(&self) -> bool {
+        matches!(self.taken, Claim::Address(_))
+    }
+
     /// Returns the error of the service that loses, at the port in its document.
     pub(crate) fn error(&self, document: &Node) -> Diagnostic {
-        let message = format!("the service {} already listens on {}", self.owner, self.taken);
-        let remedy = "write another address, or remove it from the other service";
-        document.error(&path!["port", self.index, "listen"], message, remedy)
+        let owner = &self.owner;
+        match &self.taken {
+            Claim::Port(taken) => {
+                let message = format!("the service {owner} already listens on {}", taken.listen);
+                let remedy = "write another address, or remove it from the other service";
+                document.error(&path!["port", self.index, "listen"], message, remedy)
+            }
+            Claim::Address(taken) => {
+                let [first, second, block, last] = taken.octets();
+                let other = Ipv4Addr::new(first, second, block, last.wrapping_add(1));
+                let message = format!("the part {owner} already has the address {taken}");
+                let remedy = format!("give one of the two another: address = \"{other}\"");
+                document.error(&path![], message, remedy)
+            }
+        }
     }
 }
 
-/// Returns whether two ports cannot both be bound: TCP and UDP have numbers of their own.
-fn collide(one: &Port, other: &Port) -> bool {
-    one.protocol == other.protocol && overlap(&one.listen, &other.listen)
+/// Returns whether two services cannot both have these: of ports, TCP and UDP have numbers of their own; addresses of parts
+/// are in a network namespace without ports of the host.
+fn collide(one: &Claim, other: &Claim) -> bool {
+    match (one, other) {
+        (Claim::Port(one), Claim::Port(other)) => one.protocol == other.protocol && overlap(&one.listen, &other.listen),
+        (Claim::Address(one), Claim::Address(other)) => one == other,
+        (Claim::Port(_), Claim::Address(_)) | (Claim::Address(_), Claim::Port(_)) => false,
+    }
 }
 
 /// Returns whether two addresses of `ListenStream=`, systemd.socket(5), cannot both be bound: a port without an address

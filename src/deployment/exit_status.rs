@@ -3,7 +3,10 @@
 use std::env;
 use std::fmt;
 
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
+
+use crate::engine::podman::runtime;
 
 /// The statuses with which systemd itself ends before it executes a program, "Process Exit Codes" of systemd.exec(5),
 /// and those of a shell.
@@ -32,6 +35,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ("243", "243/CREDENTIALS: systemd could not load a credential"),
 ];
 
+/// The words for a process that the kernel has killed for want of memory.
+pub(crate) const OUT_OF_MEMORY: &str = "it took more memory than it may";
+/// What podman's monitor returns for a container whose process SIGKILL has ended.
+const KILLED_INSIDE: &str = "137";
+
 /// The exit status of a process, or the signal that ended it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExitStatus {
@@ -48,9 +56,25 @@ impl ExitStatus {
     /// Reads the variables of `ExecStopPost=`; None if no main process ran.
     pub(crate) fn from_environment() -> Option<Self> {
         let (code, status) = (env::var("EXIT_CODE").ok()?, env::var("EXIT_STATUS").ok()?);
-        let is_out_of_memory = env::var("SERVICE_RESULT").is_ok_and(|result| result == "oom-kill");
+        let was_killed = match code.as_str() {
+            "exited" => status == KILLED_INSIDE,
+            _ => status == "KILL",
+        };
+        // With `OOMPolicy=continue` systemd passes no other result than that of a kill.
+        let is_out_of_memory = was_killed && kills_for_memory().is_some_and(|kills| kills > 0);
         Some(Self { code, status, is_out_of_memory })
     }
+}
+
+/// Returns how many processes the kernel has killed for want of memory in the unit of the caller, a hook, since it started,
+/// cgroups(7); None if the kernel does not count them.
+fn kills_for_memory() -> Option<u32> {
+    let group = runtime::group_dir(&runtime::unit_group().ok()??);
+    kills_in(&fs::read_to_string(group.join("memory.events")).ok()?)
+}
+
+fn kills_in(events: &str) -> Option<u32> {
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
 }
 
 impl fmt::Display for ExitStatus {
@@ -59,10 +83,11 @@ impl fmt::Display for ExitStatus {
         let meaning = MEANINGS.iter().find(|(number, _)| number == status).map(|(_, meaning)| *meaning);
         match (code.as_str(), status.as_str(), meaning) {
             ("exited", "0", _) => out.write_str("exited with status 0: does it go into the background?"),
+            ("exited", KILLED_INSIDE, _) if *is_out_of_memory => write!(out, "was killed by SIGKILL: {OUT_OF_MEMORY}"),
             ("exited", "126" | "127", Some(meaning)) => write!(out, "exited with status {status}: {meaning}"),
             ("exited", _, Some(meaning)) => write!(out, "exited with status {meaning}"),
             ("exited", ..) => write!(out, "exited with status {status}"),
-            _ if *is_out_of_memory => write!(out, "was killed by SIG{status}: out of memory"),
+            _ if *is_out_of_memory => write!(out, "was killed by SIG{status}: {OUT_OF_MEMORY}"),
             (_, "SYS", _) => out.write_str("was killed by SIGSYS: the sandbox forbids a system call that it made"),
             ("dumped", ..) => write!(out, "was killed by SIG{status} and dumped core"),
             _ => write!(out, "was killed by SIG{status}"),
@@ -83,8 +108,16 @@ mod tests {
         assert_eq!(told("exited", "3", false), "exited with status 3");
         assert_eq!(told("exited", "127", false), "exited with status 127: a shell did not find a program");
         assert_eq!(told("exited", "217", false), "exited with status 217/USER: there is no such user");
-        assert_eq!(told("killed", "KILL", true), "was killed by SIGKILL: out of memory");
+        assert_eq!(told("killed", "KILL", true), "was killed by SIGKILL: it took more memory than it may");
+        assert_eq!(told("exited", "137", true), "was killed by SIGKILL: it took more memory than it may");
         assert_eq!(told("killed", "KILL", false), "was killed by SIGKILL");
         assert_eq!(told("dumped", "SEGV", false), "was killed by SIGSEGV and dumped core");
+    }
+
+    #[test]
+    fn kills_for_memory_are_counted_as_the_kernel_writes_them() {
+        let events = "low 0\nhigh 0\nmax 20\noom 1\noom_kill 2\noom_group_kill 0\n";
+        assert_eq!(kills_in(events), Some(2));
+        assert_eq!(kills_in("low 0\n"), None);
     }
 }

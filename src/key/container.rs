@@ -140,5 +140,11 @@ pub(crate) const ELSEWHERE: &[(&str, &str, &str)] = &[
         "write port = 8080 here for where it listens, and [[route]] for HTTP or [[port]] for TCP",
     ),
     ("notify", "[health] determines when a deployment is ready", "write notify = true in [health]"),
+    (
+        "start_templates",
+        "a container has no variables that are known only when a deployment starts",
+        "name the file *.j2, which `service declare` renders, and mount it: volume = [\"./app.conf:/etc/app.conf:ro\"]; \
+         PORT is the port written here",
+    ),
     ("container_name", "a container has the name of its deployment", "remove it"),
 ];

@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::directive;
 use crate::document::{Error, Node, Path, Problem};
 use crate::key::description::{Entries, Key, Kind};
-use crate::key::{File, container};
+use crate::key::{File, container, pod};
 
 /// Mismatches of one file that are reported: each costs another reading.
 const MOST: usize = 20;
@@ -88,7 +88,11 @@ fn mismatch(file: File, document: &Node, error: Error) -> Diagnostic {
 
 fn unknown(file: File, document: &Node, path: &Path, key: &str, expected: &[&str]) -> Diagnostic {
     let names = path.keys();
-    let elsewhere = || container::ELSEWHERE.iter().find(|(name, ..)| names == ["container", name]);
+    let elsewhere = || match names.as_slice() {
+        ["container", name] => container::ELSEWHERE.iter().find(|(known, ..)| known == name),
+        ["pod", name] => pod::ELSEWHERE.iter().find(|(known, ..)| known == name),
+        _ => None,
+    };
     if file.later().contains(&names.join(".")) {
         document.key_error(path, "not supported yet", "remove it")
     } else if let Some((_, message, remedy)) = elsewhere() {

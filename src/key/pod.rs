@@ -61,3 +61,14 @@ pub(crate) const KEYS: &[Key] = &[
     },
     CREDENTIALS_ENCRYPTED,
 ];
+
+/// Keys of other engines that a pod has no use for: why, and what to write instead.
+pub(crate) const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "start_templates",
+        "the pod's file is itself rendered when a deployment starts",
+        "write the file as a ConfigMap, in the template or in config_map, and mount that",
+    ),
+    ("volume", "the pod's file has its volumes", "write volumes and volumeMounts in the template"),
+    ("image", "the pod's file names its images", "write image: in the template's containers"),
+];

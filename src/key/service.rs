@@ -1,6 +1,6 @@
 //! service.toml above its sections.
 
-use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind, Parts, SETTING};
+use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind, Parts, ROLLS, SETTING};
 
 const SECTION: Key = Key { kind: Kind::Section, default: Default::Words(""), ..KEY };
 const ENGINE: Key = Key { default: Default::Words("one of the three"), parts: Parts::OnlyInside, ..SECTION };
@@ -145,5 +145,15 @@ pub(crate) const PART: &[Key] = &[
         meaning: "Parts that are ready, or have failed, before this one starts or rolls.",
         systemd: "`After=`",
         ..SETTING
+    },
+    Key {
+        name: "address",
+        kind: Kind::Text("an IPv4 address"),
+        default: Default::Words("derived from the part's name"),
+        example: "\"169.254.64.1\"",
+        meaning: "The address at which [other parts in containers](#names-of-parts) reach the `port` of this one's container \
+                  or pod by its name: 169.254.64.0 to 169.254.159.255, or 169.254.192.0 to 169.254.254.255.",
+        systemd: "`ListenStream=`",
+        ..ROLLS
     },
 ];

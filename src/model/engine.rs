@@ -84,6 +84,15 @@ impl Engine {
         }
     }
 
+    /// Returns the declared options of podman.
+    pub(crate) fn podman_args(&self) -> &[String] {
+        match self {
+            Self::Exec { .. } => &[],
+            Self::Container(container) => &container.podman_args,
+            Self::Pod(pod) => &pod.podman_args,
+        }
+    }
+
     /// Returns the port that the processes listen on in their own network, where they listen on TCP.
     pub(crate) fn port(&self) -> Option<u16> {
         match self {

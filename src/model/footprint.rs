@@ -1,5 +1,7 @@
 //! The footprint of a service on its host: what may conflict with other services, and what the proxy routes to it.
 
+use std::net::Ipv4Addr;
+
 use camino::Utf8PathBuf;
 
 use crate::model::listen::{Port, Route};
@@ -20,8 +22,18 @@ pub struct Footprint {
     pub(crate) slots: u32,
     /// Addresses at which it is reached without a reverse proxy.
     pub(crate) ports: Vec<Port>,
+    /// The address at which other parts reach it.
+    pub(crate) address: Option<Ipv4Addr>,
     /// Services that are declared and started before what is declared.
     pub(crate) dependencies: Vec<ServiceName>,
+}
+
+/// What two services of a host cannot both have, besides routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Claim {
+    Port(Port),
+    /// The address of a part.
+    Address(Ipv4Addr),
 }
 
 impl Footprint {
@@ -34,8 +46,15 @@ impl Footprint {
             routes: service.routes.clone(),
             slots: service.slots,
             ports: service.ports.clone(),
+            address: service.address().map(|address| *address.ip()),
             dependencies: service.dependencies().iter().map(|dependency| dependency.name.clone()).collect(),
         }
+    }
+
+    /// Lists what no other service may have too.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
+        let ports = self.ports.iter().cloned().map(Claim::Port);
+        ports.chain(self.address.map(Claim::Address))
     }
 
     /// Returns the service that people declare: this one, or its group.

@@ -61,9 +61,7 @@ enum StoredPort {
 impl From<StoredPort> for Port {
     fn from(stored: StoredPort) -> Self {
         match stored {
-            StoredPort::Plain(listen) => {
-                Self { listen, protocol: Protocol::Stream, passed: None, proxy_protocol: false }
-            }
+            StoredPort::Plain(listen) => Self::plain(listen),
             StoredPort::Other { listen, protocol, passed, proxy_protocol } => {
                 Self { listen, protocol, passed, proxy_protocol }
             }
@@ -82,6 +80,11 @@ impl From<Port> for StoredPort {
 }
 
 impl Port {
+    /// Returns the port at an address whose callers a relay connects.
+    pub(crate) fn plain(listen: String) -> Self {
+        Self { listen, protocol: Protocol::Stream, passed: None, proxy_protocol: false }
+    }
+
     /// Returns whether processes see neither its socket nor its callers.
     pub(crate) fn is_plain(&self) -> bool {
         self.passed.is_none() && !self.proxy_protocol

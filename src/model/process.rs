@@ -1,6 +1,7 @@
 //! The processes of a service: their engine, user, environment and credentials.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct Process {
     /// Where the processes start, absolute or among the service's files; None for the directory of the files itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) working_dir: Option<Utf8PathBuf>,
+    /// The parts of the service's group that containers reach by their names, itself included, and their addresses.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) parts: BTreeMap<String, Ipv4Addr>,
     /// The user of the processes, or of the hooks beside a container or pod.
     pub(crate) user: User,
     /// Paths of secrets by the name that the processes know them by.
@@ -37,6 +41,16 @@ pub struct Process {
 }
 
 impl Process {
+    /// Returns the parts that containers of the service know by name: none if their `/etc/hosts` is not podman's or is
+    /// that of another container, and none that is declared as an option of podman's.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&String, &Ipv4Addr)> {
+        let (networks, arguments) = (self.engine.networks(), self.engine.podman_args());
+        let is_given = |argument: &String| argument == "--no-hosts" || argument.starts_with("--network=container:");
+        let has_own = !arguments.iter().any(is_given) && !networks.iter().any(|it| it.starts_with("container:"));
+        let is_declared = move |name: &str| arguments.iter().any(|one| one.starts_with(&format!("--add-host={name}:")));
+        self.parts.iter().filter(move |(name, _)| has_own && !is_declared(name))
+    }
+
     /// Returns whether there are secrets, encrypted or not.
     pub(crate) fn has_credentials(&self) -> bool {
         !self.credentials.is_empty() || !self.credentials_encrypted.is_empty()

@@ -1,6 +1,7 @@
 //! A service: its engine, its addresses, and how its deployments replace each other.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -88,11 +89,23 @@ impl Service {
         self.ports.iter().filter(|port| port.passed.is_some())
     }
 
+    /// Returns the address at which parts in containers reach this one by its name.
+    pub(crate) fn address(&self) -> Option<SocketAddrV4> {
+        let (_, part) = self.name.split_part()?;
+        let address = self.process.parts.get(part)?;
+        Some(SocketAddrV4::new(*address, self.process.engine.port()?))
+    }
+
+    /// Returns the port that other parts reach by the name of this one.
+    pub(crate) fn named_port(&self) -> Option<Port> {
+        Some(Port::plain(self.address()?.to_string()))
+    }
+
     /// Returns whether callers wait in a queue while no deployment serves: those of relays would be accepted and
     /// disconnected, and with the recreate strategy there is such a gap in each rollout.
     pub(crate) fn has_queue(&self) -> bool {
         let recreates = self.listen.has_callers() && self.deploy.strategy == Strategy::Recreate;
-        self.relayed_ports().next().is_some() || recreates
+        self.relayed_ports().next().is_some() || self.address().is_some() || recreates
     }
 
     /// Returns whether a hook runs in a container of a deployment.

@@ -70,6 +70,7 @@ impl Resolver<'_> {
                     start_templates: Vec::new(),
                     variables: BTreeMap::new(),
                     working_dir: None,
+                    parts: BTreeMap::new(),
                     user: User::Static(String::new()),
                     credentials: BTreeMap::new(),
                     credentials_encrypted: BTreeMap::new(),
@@ -103,6 +104,7 @@ impl Resolver<'_> {
             variables: if start_templates.is_empty() { BTreeMap::new() } else { self.declared.variables.clone() },
             start_templates: self.start_templates(&path!["exec", "start_templates"], start_templates),
             working_dir: working_dir.map(|dir| self.working_dir(&path!["exec", "working_dir"], &dir)),
+            parts: BTreeMap::new(),
             user: match user {
                 Some(user) => User::Static(self.user(user)),
                 None => self.own_user(),
@@ -198,6 +200,7 @@ impl Resolver<'_> {
             start_templates: Vec::new(),
             variables: BTreeMap::new(),
             working_dir: None,
+            parts: self.declared.group.as_ref().map(|group| group.addresses.clone()).unwrap_or_default(),
             user: self.own_user(),
             credentials: self.credentials(&at.join("credentials"), credentials),
             credentials_encrypted: self.credentials(&at.join("credentials_encrypted"), encrypted),

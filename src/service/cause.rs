@@ -1,9 +1,9 @@
 //! Why a deployment did not start: the last lines of its processes, then the cause, then what to do.
 
-use crate::deployment::exit_status::ExitStatus;
+use crate::deployment::exit_status::{ExitStatus, OUT_OF_MEMORY};
 use crate::deployment::state::{self, Failure};
 use crate::error::Error;
-use crate::model::{Check, Engine, ListenKind, Sandbox, Service};
+use crate::model::{Check, Engine, ListenKind, Sandbox, Service, Setting};
 use crate::names::Deployment;
 use crate::service::machine::Machine;
 use crate::systemd;
@@ -64,6 +64,11 @@ impl<'a> FailedStart<'a> {
                 // What conductor asks podman of a container that has ended says less than how it ended.
                 let ended = exit.as_ref().filter(|_| service.process.engine.is_privileged());
                 let ended = ended.map(|exit| format!("{unit} did not start: its process {exit}"));
+                // A check that is a command cannot know how the process has ended.
+                let of_hooks = of_hooks.map(|why| match &exit {
+                    Some(exit) if why.contains("the main process exited") => format!("{why}; it {exit}"),
+                    _ => why,
+                });
                 ended.or(of_hooks).or_else(of_process)
             }
         }
@@ -106,6 +111,9 @@ fn help(service: &Service, why: &str, log: &StartLog) -> Option<String> {
             "if another process than the main one sends READY=1, write NotifyAccess = \"all\" in [systemd.service]";
         return Some(help.to_owned());
     }
+    if why.contains(OUT_OF_MEMORY) {
+        return Some(of_memory(service));
+    }
     if let Some(told) = of_listener(service, why) {
         return Some(told);
     }
@@ -130,6 +138,20 @@ fn help(service: &Service, why: &str, log: &StartLog) -> Option<String> {
         return Some(help.to_owned());
     }
     None
+}
+
+/// Returns what to write for a process that took more memory than it may.
+fn of_memory(service: &Service) -> String {
+    let of =
+        |settings: &[Setting]| settings.iter().find(|setting| setting.key == "memory_max").map(|it| it.value.clone());
+    let of_group = || of(&service.group.as_ref()?.resources);
+    match of(&service.resources).or_else(of_group) {
+        Some(limit) => format!(
+            "raise memory_max = \"{limit}\" in [resources], which all deployments share, or let it take less memory"
+        ),
+        None => "the service has no memory_max: the machine or a limit of a deployment's own has no memory left for it"
+            .to_owned(),
+    }
 }
 
 /// Returns what to write for a process that is not at the address that it was given.

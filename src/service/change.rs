@@ -284,6 +284,7 @@ impl Inputs {
             start_templates,
             variables,
             working_dir,
+            parts,
             user,
             credentials,
             credentials_encrypted,
@@ -318,6 +319,9 @@ impl Inputs {
         }
         if !environment_files.is_empty() {
             self.key(path![section, "environment_file"], environment_files);
+        }
+        if !parts.is_empty() {
+            self.key(path!["part", "address"], parts);
         }
         if !start_templates.is_empty() {
             self.key(path![section, "start_templates"], start_templates);

@@ -130,15 +130,17 @@ impl HostCheck<'_> {
         }
     }
 
+    /// Looks for the programs that run containers, and that set up their names.
     fn podman(&mut self) {
-        let engine = &self.service.process.engine;
-        if engine.has_images() && find_in_path("podman", None).is_none() {
-            let at = path![engine.section()];
-            self.found.errors.0.push(self.document.key_error(
-                &at,
-                "there is no podman on this host",
-                "apt-get install podman",
-            ));
+        let Process { engine, parts, .. } = self.process();
+        let at = path![engine.section()];
+        let needed = [("podman", "podman", engine.has_images()), ("ip", "iproute2", !parts.is_empty())];
+        for (program, package, _) in needed.into_iter().filter(|(.., is_needed)| *is_needed) {
+            if find_in_path(program, None).is_none() {
+                let message = format!("there is no {program} on this host");
+                let error = self.document.key_error(&at, message, format!("apt-get install {package}"));
+                self.found.errors.0.push(error);
+            }
         }
     }
 

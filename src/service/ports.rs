@@ -1,4 +1,4 @@
-//! `[[port]]`: sockets of a service that its callers reach without a reverse proxy.
+//! `[[port]]`, and the address of a part: sockets of a service that its callers reach without a reverse proxy.
 
 use crate::deployment::listener;
 use crate::error::{Error, Result};
@@ -15,11 +15,13 @@ const SOCKET: &str = ".socket";
 /// # Errors
 /// If systemd cannot start a port, for example because it is in use.
 pub(crate) fn open(manager: Manager, service: &Service, before: &[String]) -> Result<()> {
+    let named = service.named_port();
+    let wanted: Vec<_> = service.ports.iter().chain(&named).collect();
     let mut gone = before.to_vec();
-    gone.retain(|unit| !service.ports.iter().any(|port| *unit == socket(service, port)));
+    gone.retain(|unit| !wanted.iter().any(|port| *unit == socket(service, port)));
     manager.stop(&gone)?;
     manager.stop(&relays(&gone))?;
-    start(manager, service, &service.ports.iter().collect::<Vec<_>>())
+    start(manager, service, &wanted)
 }
 
 /// Opens the declared ports whose sockets the deployments take, before they start. Open ports stay open.

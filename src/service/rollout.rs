@@ -30,7 +30,7 @@ use crate::service::job;
 use crate::service::machine::Machine;
 use crate::service::plan::Plan;
 use crate::service::ports;
-use crate::systemd;
+use crate::systemd::{self, Manager};
 
 /// Starts of deployments whose ports somebody else takes.
 const PORT_ATTEMPTS: u32 = 5;
@@ -367,17 +367,26 @@ pub(crate) fn stop(machine: &Machine, deployments: &[Deployment]) -> Result<()> 
     }
     let bridged: Vec<_> = deployments.iter().filter(|one| deployment::is_bridged(layout, one)).collect();
     let sockets = bridged.iter().map(|one| one.inner_socket_unit());
-    let units = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit()]).chain(sockets);
-    let stopped = manager.stop(&units.collect::<Vec<_>>());
+    let units: Vec<_> = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit()]).chain(sockets).collect();
+    let stopped = manager.stop(&units);
     // Bridges carry the requests in flight until the deployments have drained.
     let bridges: Vec<_> = bridged.iter().map(|one| one.bridge_unit()).collect();
     let stopped = stopped.and(manager.stop(&bridges));
+    forget_failures(manager, units);
     for deployment in deployments {
         // A deployment that was waiting for a restart ran no hook when it was stopped.
         slot::withdraw(layout, deployment)?;
         state::remove(layout, deployment)?;
     }
     Ok(stopped?)
+}
+
+/// Makes systemd forget units that have failed because a deployment has crashed too often: it would list them for good.
+fn forget_failures(manager: Manager, units: Vec<String>) {
+    // One that is unknown has not failed.
+    let states = manager.states(&units).unwrap_or_default();
+    let failed = units.into_iter().zip(states).filter(|(_, state)| state == "failed");
+    manager.reset_failed(&failed.map(|(unit, _)| unit).collect::<Vec<_>>());
 }
 
 /// Waits until a batch of old deployments has stopped.

@@ -4,6 +4,7 @@
 //! or inside of one, and whether it holds there for a part or for the group.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Path, Value};
@@ -21,6 +22,8 @@ pub(crate) struct Group {
     pub(crate) document: Node,
     /// The parts that the part is after.
     pub(crate) after: Vec<ServiceName>,
+    /// The parts that containers reach by their names, and their addresses.
+    pub(crate) addresses: BTreeMap<String, Ipv4Addr>,
 }
 
 /// Reads the names of a declaration's parts, each after those that it is to follow; none if the declaration has no parts.
@@ -64,7 +67,7 @@ pub(crate) fn names(document: &Node, group: &ServiceName) -> Result<Vec<ServiceN
     errors.sort();
     errors.into_result()?;
     in_order(names, &after).map_err(|cycle| {
-        let index = document.get(&path![KEY]).map_or(0, |parts| position(parts, &cycle));
+        let index = position(document, &cycle);
         let message = format!("{cycle} is after itself, by way of other parts");
         document.error(&path![KEY, index, AFTER], message, "remove one of them").into()
     })
@@ -120,8 +123,10 @@ fn in_order(
     Ok(sorted)
 }
 
-fn position(parts: &Node, name: &ServiceName) -> usize {
-    parts.items().iter().position(|part| text(part, "name").is_some_and(|own| is_called(name, own))).unwrap_or(0)
+/// Returns the index of a part among those of its group.
+pub(super) fn position(document: &Node, name: &ServiceName) -> usize {
+    let parts = document.get(&path![KEY]).map_or(&[][..], Node::items);
+    parts.iter().position(|part| text(part, "name").is_some_and(|own| is_called(name, own))).unwrap_or(0)
 }
 
 fn is_called(part: &ServiceName, name: &str) -> bool {
@@ -158,8 +163,7 @@ pub(crate) fn of_part(document: &Node, part: &str) -> Option<Node> {
     let called = |node: &&Node| matches!(node.get(&path!["name"]).map(|name| &name.value), Some(Value::String(name)) if name == part);
     let mut own = document.get(&path![KEY])?.items().iter().find(called)?.clone();
     if let Value::Table(entries) = &mut own.value {
-        entries.remove("name");
-        entries.remove(AFTER);
+        entries.retain(|key, _| File::Service.key(&[KEY, key]).is_none());
     }
     let mut common = document.clone();
     retain(&mut common, &[], Parts::holds_for_parts);

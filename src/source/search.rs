@@ -4,22 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 
+use super::DECLARATION;
 use super::files::files;
 use super::ignored::is_left_behind;
 use super::read::{entries, exists, is_mask, read};
-use super::{DECLARATION, PROVENANCE};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::document::Node;
 use crate::layout::{Layout, Scope};
-use crate::listing;
 use crate::model::{DropIn, File};
 use crate::names::ServiceName;
 use crate::parallel::in_parallel;
 use crate::path;
 use crate::source::part::Group;
-use crate::source::{part, settings};
+use crate::source::{address, part, settings, variables};
 
 /// The declaration of one service, with drop-ins and defaults merged, but untyped.
 #[derive(Debug)]
@@ -336,27 +334,43 @@ pub(crate) fn written(
         return Ok(vec![(location.name.clone(), Ok(written))]);
     }
     let together = over(location.defaults()?.map(part::defaults_of_group), part::of_group(&document));
-    let mut services = Vec::new();
+    let parts: PerService<_> =
+        names.iter().map(|name| (name.clone(), part_in(layout, location, name, &document))).collect();
+    let known = parts.iter().filter_map(|(name, part)| Some((name.clone(), part.as_ref().ok()?.1.clone())));
+    let addresses = address::all(&document, &known.collect::<Vec<_>>())?;
     let is_selected = |name: &ServiceName| location.group.is_none() || *name == location.name;
-    for name in names.iter().filter(|name| is_selected(name)) {
-        let others = names.iter().filter(|other| *other != name);
-        let of_part = || {
-            let location =
-                if location.group.is_some() { location.clone() } else { location.part(layout, name.clone())? };
-            Ok(Written {
-                document: of_part(layout, &location, &document)?,
-                location,
-                group: Some(Group {
-                    name: group.name.clone(),
-                    document: together.clone(),
-                    after: part::after(&document, name, &group.name),
-                }),
-                foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
-            })
-        };
-        services.push((name.clone(), of_part()));
-    }
-    Ok(services)
+    let selected = parts.into_iter().filter(|(name, _)| is_selected(name)).map(|(name, part)| {
+        let others = names.iter().filter(|other| **other != name);
+        let written = part.map(|(location, own)| Written {
+            document: own,
+            location,
+            group: Some(Group {
+                name: group.name.clone(),
+                document: together.clone(),
+                after: part::after(&document, &name, &group.name),
+                addresses: addresses.clone(),
+            }),
+            foreign: others.filter_map(|other| Some(other.split_part()?.1.to_owned())).collect(),
+        });
+        (name, written)
+    });
+    Ok(selected.collect())
+}
+
+/// Returns the location and the document of a part, whose declaration's `location` may be the part's own.
+fn part_in(
+    layout: &Layout,
+    location: &Location,
+    name: &ServiceName,
+    document: &Node,
+) -> Result<(Location, Node), Diagnostics> {
+    let own = match &location.group {
+        Some(_) if *name == location.name => location.clone(),
+        Some(group) => group.part(layout, name.clone())?,
+        None => location.part(layout, name.clone())?,
+    };
+    let document = of_part(layout, &own, document)?;
+    Ok((own, document))
 }
 
 /// Reads the drop-ins and files of a service. The files are in `dir`; errors name them below `shown`.
@@ -383,35 +397,11 @@ pub(crate) fn load(
         source: location.dir.join(DECLARATION),
         name: location.name,
         // The generator does not read the record of services without templates.
-        variables: if has_templates(&document) { variables(dir, shown)? } else { BTreeMap::new() },
+        variables: if variables::are_used(&document) { variables::read(dir, shown)? } else { BTreeMap::new() },
         document,
         group,
         drop_ins,
         files,
-    })
-}
-
-/// Returns whether files of a declaration are rendered when a deployment starts.
-fn has_templates(document: &Node) -> bool {
-    [path!["pod"], path!["exec", "start_templates"]].iter().any(|path| document.get(path).is_some())
-}
-
-/// Reads the variables of `service declare`; a declaration that was written by hand has none.
-///
-/// # Errors
-/// If the record cannot be read: with other variables the service would be another one.
-fn variables(dir: &Utf8Path, shown: &Utf8Path) -> Result<BTreeMap<String, String>, Diagnostic> {
-    #[derive(Deserialize)]
-    struct Record {
-        variables: BTreeMap<String, String>,
-    }
-    let record = listing::read(&dir.join(PROVENANCE)).and_then(|text| match text {
-        None => Ok(BTreeMap::new()),
-        Some(text) => Ok(serde_json::from_slice(&text).map(|Record { variables }| variables)?),
-    });
-    record.map_err(|error| {
-        let message = format!("the variables of the declaration cannot be read: {error}");
-        Diagnostic::of_file(&shown.join(PROVENANCE), message, "declare the service again, with its variables")
     })
 }
 

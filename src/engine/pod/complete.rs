@@ -1,6 +1,9 @@
 //! What every deployment's pod has: variables, directories, and volumes with names of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
 
 use super::manifest::{Container, Mount, PodSpec, Variable, Volume};
 use crate::engine::podman::arguments::CREDENTIALS;
@@ -13,6 +16,8 @@ pub(crate) struct Completion {
     deployment: String,
     variables: BTreeMap<String, String>,
     directories: Vec<Directory>,
+    /// Parts of the group, by name.
+    parts: BTreeMap<String, Ipv4Addr>,
 }
 
 /// A directory of the host in a container.
@@ -45,7 +50,8 @@ impl Completion {
             directories.push(Directory { name: "conductor-credentials", path, from, read_only: true });
             variables.insert("CREDENTIALS_DIRECTORY".to_owned(), CREDENTIALS.to_owned());
         }
-        Self { deployment: deployment.to_string(), variables, directories }
+        let parts = model.process.names().map(|(name, address)| (name.clone(), *address)).collect();
+        Self { deployment: deployment.to_string(), variables, directories, parts }
     }
 
     pub(crate) fn complete(&self, spec: &mut PodSpec) {
@@ -54,8 +60,24 @@ impl Completion {
             let volume = Volume::of_host((*name).to_owned(), from, "Directory");
             spec.volumes.get_or_insert_default().push(volume);
         }
+        self.name_parts(spec);
         for container in spec.all_mut() {
             self.complete_container(container);
+        }
+    }
+
+    /// Adds the parts of the group to the names that the pod knows. Names of the file override these.
+    fn name_parts(&self, spec: &mut PodSpec) {
+        let given = spec.rest.get("hostAliases").and_then(Value::as_array).cloned().unwrap_or_default();
+        let is_free = |name: &str| {
+            given
+                .iter()
+                .all(|alias| !alias["hostnames"].as_array().is_some_and(|names| names.iter().any(|one| one == name)))
+        };
+        let parts = self.parts.iter().filter(|(name, _)| is_free(name));
+        let parts: Vec<_> = parts.map(|(name, address)| json!({ "ip": address, "hostnames": [name] })).collect();
+        if !parts.is_empty() {
+            spec.rest.insert("hostAliases".to_owned(), Value::Array([given, parts].concat()));
         }
     }
 

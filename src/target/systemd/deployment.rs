@@ -9,7 +9,7 @@ use crate::model::{
     Check, Command, Deploy, Health, Hook, Hooks, ListenKind, Live, Model, RunningHook, Sandbox, Service, Systemd,
     program_path,
 };
-use crate::names::{DECLARED, ENVIRONMENT, GenerationId, OWN_DIR};
+use crate::names::{DECLARED, ENVIRONMENT, GenerationId, NAMES_UNIT, OWN_DIR};
 use crate::target::systemd::command::{argument_command, limit, limited_command, words};
 use crate::target::systemd::engine::{self, Names};
 use crate::target::systemd::unit::{
@@ -29,7 +29,11 @@ struct DeploymentUnit<'a> {
     socket_units: Vec<String>,
     /// Units of sockets that all deployments take.
     passed_sockets: Vec<String>,
+    /// The unit by which containers reach other parts.
+    names: Option<&'static str>,
     rests: bool,
+    /// Whether it is to be seen in `systemctl --failed` once it has crashed too often.
+    fails: bool,
     passthrough_unit: Vec<Line<'a>>,
     kind: &'static str,
     of_engine: Vec<Line<'a>>,
@@ -103,7 +107,9 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
         id,
         socket_units: socket_units(service, id),
         passed_sockets: service.passed_ports().map(|port| format!("{}.socket", port.unit(&service.name))).collect(),
+        names: (!process.parts.is_empty()).then_some(NAMES_UNIT),
         rests: service.listen.idle_timeout.is_some(),
+        fails: passed.has_start_limit(),
         passthrough_unit: lines(&passed.unit),
         kind: engine::service_type(service),
         of_engine: if process.engine.is_privileged() {

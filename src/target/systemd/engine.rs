@@ -165,6 +165,7 @@ fn container(names: &Names, container: &Container) -> Vec<String> {
         let from = format!("{deployments}%i/credentials/files");
         words.push(format!("--volume={from}:{CREDENTIALS}:ro --env=CREDENTIALS_DIRECTORY={CREDENTIALS}"));
     }
+    words.extend(service.process.names().map(|(name, address)| format!("--add-host={name}:{address}")));
     words.extend(container.entrypoint.iter().map(|entrypoint| word(&format!("--entrypoint={entrypoint}"))));
     words.extend(options(container, files).iter().map(|option| word(option)));
     words.push(word(&container.reference()));

@@ -1,4 +1,4 @@
-//! `[[port]]`: an address that callers reach without a reverse proxy, through systemd-socket-proxyd(8) or by a socket that
+//! `[[port]]`, and the address of a part: what callers reach without a reverse proxy, through systemd-socket-proxyd(8) or by a socket that
 //! the processes take, `Sockets=` of systemd.service(5).
 
 use askama::Template;
@@ -6,6 +6,7 @@ use askama::Template;
 use crate::escape::{Text, Word};
 use crate::layout::Layout;
 use crate::model::{Port, Protocol, Service};
+use crate::names::{NAMES_NAMESPACE, NAMES_UNIT};
 use crate::target::systemd::unit::{Common, RELAY, finish, polls_without_limit};
 use crate::tree::Tree;
 
@@ -14,6 +15,8 @@ use crate::tree::Tree;
 struct PortSocket<'a> {
     common: Common<'a>,
     listen: &'a str,
+    /// The network namespace of the socket, and the unit that sets it up; None for that of the host.
+    namespace: Option<(&'static str, &'static str)>,
     polls_without_limit: bool,
 }
 
@@ -67,10 +70,12 @@ pub(super) fn render(layout: &Layout, service: &Service, systemd: Option<u16>, t
 /// Adds each port's socket, and what connects its callers to the first slot.
 fn render_relayed(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mut Tree) {
     let slot = layout.slots(&service.name).join("1");
-    for port in service.relayed_ports() {
+    let named = service.named_port();
+    let of_name = named.iter().map(|port| (port, Some((NAMES_NAMESPACE, NAMES_UNIT))));
+    for (port, namespace) in service.relayed_ports().map(|port| (port, None)).chain(of_name) {
         let (unit, listen) = (port.unit(&service.name), &port.listen);
         let polls_without_limit = polls_without_limit(systemd);
-        let socket = PortSocket { common: Common::new(layout, service), listen, polls_without_limit };
+        let socket = PortSocket { common: Common::new(layout, service), listen, namespace, polls_without_limit };
         let (common, families) = (Common::new(layout, service), "AF_UNIX AF_INET AF_INET6 AF_VSOCK");
         let relay = match port.proxy_protocol {
             true => format!("{} service _announce", layout.program()),

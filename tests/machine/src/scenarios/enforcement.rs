@@ -11,7 +11,7 @@ use crate::scenario::scenarios;
 
 scenarios!("enforcement":
     memory_max_holds_in_an_emulated_machine: "a process takes more memory than its service may have (on an emulated Debian 13)"
-        => "the kernel kills it and nothing else; systemd starts it again and it serves",
+        => "the kernel kills it and nothing else; systemd starts it again and it serves; one that does so at its start fails, and the error names the limit",
 );
 
 const LIMIT: u64 = 64 << 20;
@@ -29,6 +29,8 @@ fn memory_max_holds_in_an_emulated_machine(m: &mut Machine) {
     for (name, engine) in [("exec", EXEC), ("container", CONTAINER), ("pod", POD)] {
         m.note(holds(&vm, name, engine));
     }
+    tells(&vm, "glutton", &format!("[exec]\ncommand = {GLUTTON}\n"));
+    tells(&vm, "boxed", &format!("[container]\nimage = \"{IMAGE}\"\nexec = {GLUTTON}\n"));
 }
 
 const EXEC: &str = "[exec]\ncommand = [\"/usr/local/bin/app\"]\n";
@@ -61,6 +63,23 @@ memory_max = "64M"
         ),
     );
     vm.run(&format!("conductor service declare /root/{name}"));
+}
+
+/// Doubles a text for as long as it has memory.
+const GLUTTON: &str = r#"["/bin/busybox", "awk", "BEGIN { s = \"x\"; while (1) s = s s }"]"#;
+
+/// Declares a service that takes too much memory before it is ready: the error says so.
+fn tells(vm: &Vm, name: &str, engine: &str) {
+    vm.write(
+        &format!("/root/{name}/service.toml"),
+        &format!(
+            "{engine}[listen]\ntype = \"none\"\n[health]\nexec = [\"/bin/sh\", \"-c\", \"exit 1\"]\n[resources]\nmemory_max = \"64M\"\n\
+             [deploy]\nhealth_timeout = \"170s\"\n"
+        ),
+    );
+    let output = vm.try_run(&format!("conductor service declare /root/{name}"));
+    assert!(!output.success() && output.stderr.contains("it took more memory than it may"), "{name}: {output}");
+    assert!(output.stderr.contains("help: raise memory_max = \"64M\" in [resources]"), "{name}: {output}");
 }
 
 /// Declares a service with one deployment and 64 MiB, and sends it a body of 96 MiB, which it keeps until it has all

@@ -200,25 +200,55 @@ fn crash_loop_fails_if_that_is_declared(m: &mut Machine) {
     let unit = format!("shop-{generation}@2.service");
     let load = m.load(shop::load());
     // Each has served for longer than a crash at the start takes.
-    for _ in 0..3 {
-        m.until("it runs", SECOND * 30, || m.prop(&unit, "ActiveState") == "active");
-        sleep(SECOND * 3 / 2);
-        m.run(&format!("systemctl kill --signal=KILL --kill-whom=main {unit}"));
-        m.until("it is gone", SECOND * 10, || m.prop(&unit, "ActiveState") != "active");
-    }
+    crash_too_often(m, &unit, SECOND * 3 / 2);
     m.until("the alert comes", SECOND * 30, || m.try_run("test -s /run/alerts").success());
     // A caller who knocks at its socket may make systemd refuse one more start.
     assert!(m.read("/run/alerts").lines().all(|of| of == unit), "{}", m.read("/run/alerts"));
     sleep(SECOND * 3);
-    assert_ne!(m.prop(&unit, "ActiveState"), "active");
-    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=1));
+    let socket = unit.replace(".service", ".socket");
+    // The socket fails, too, if somebody calls it then.
+    let failed = m.failed_units();
+    assert!(failed.contains(&unit) && failed.iter().all(|one| *one == unit || *one == socket), "{failed:?}");
+    let serving = || {
+        let all = shop::deployments(m).into_iter();
+        all.filter(|line| line.contains(" active")).collect::<Vec<_>>()
+    };
+    assert_eq!(serving(), shop::active(&generation, 1..=1));
     assert!(m.run("conductor service list").contains("degraded"));
+    let told = m.run("conductor service status shop");
+    let line = told.lines().find(|line| line.starts_with(&unit));
+    assert!(line.is_some_and(|line| line.contains("failed")), "{told}");
     m.run("conductor service start shop");
     assert_eq!(shop::deployments(m), shop::active(&generation, 1..=2));
+    assert_eq!(m.failed_units(), Vec::<String>::new());
     let seen = load.stop();
     m.note(&seen);
     m.run(&format!("systemctl kill --signal=KILL --kill-whom=main {unit}"));
     m.until("it is back", SECOND * 30, || shop::deployments(m) == shop::active(&generation, 1..=2));
+
+    // A rollout replaces it, and a removal leaves nothing of it.
+    crash_too_often(m, &unit, Duration::ZERO);
+    m.run("conductor service restart shop");
+    let generation = shop::generation(m);
+    assert_eq!(shop::deployments(m), shop::active(&generation, 1..=2));
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    crash_too_often(m, &format!("shop-{generation}@1.service"), Duration::ZERO);
+    m.run("conductor service rm shop");
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+}
+
+/// Kills a deployment, each time once it has served for a while, until systemd does not start it any more.
+fn crash_too_often(m: &Machine, unit: &str, served: Duration) {
+    m.until("it has failed", SECOND * 120, || {
+        let state = m.prop(unit, "ActiveState");
+        if state == "active" {
+            sleep(served);
+            let pid = m.prop(unit, "MainPID");
+            m.run(&format!("systemctl kill --signal=KILL --kill-whom=main {unit}"));
+            m.until("it is gone", SECOND * 10, || m.prop(unit, "MainPID") != pid);
+        }
+        state == "failed"
+    });
 }
 
 fn conductor_daemon_reload_does_what_is_due(m: &mut Machine) {

@@ -28,6 +28,7 @@ mod liveness;
 mod long;
 mod manager;
 mod manual;
+mod names;
 mod newcomer;
 mod overrides;
 mod package;
@@ -80,6 +81,7 @@ const ALL: &[&[Scenario]] = &[
     listeners::SCENARIOS,
     gaps::SCENARIOS,
     gone::SCENARIOS,
+    names::SCENARIOS,
     wakes::SCENARIOS,
     passed::SCENARIOS,
     leaving::SCENARIOS,
