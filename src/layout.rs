@@ -368,7 +368,7 @@ impl Layout {
     }
 
     /// Returns the file in which systemd keeps `LogExtraFields=` of a unit for the journal.
-    pub(crate) fn log_fields(&self, unit: &str) -> Utf8PathBuf {
+    pub(crate) fn log_fields(unit: &str) -> Utf8PathBuf {
         format!("/run/systemd/units/log-extra-fields:{unit}").into()
     }
 

@@ -218,7 +218,7 @@ pub(crate) fn failure(layout: &Layout, deployment: &Deployment) -> Option<Failur
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn remove(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
-    let _ = fs::remove_file(layout.at(&layout.log_fields(&deployment.unit())));
+    let _ = fs::remove_file(layout.at(&Layout::log_fields(&deployment.unit())));
     atomic::remove_dir(&layout.on_host(&layout.volumes(deployment)))?;
     atomic::remove_dir(&layout.at(&deployment.dir(layout)))
 }

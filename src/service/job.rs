@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use crate::atomic;
 use crate::deployment::state;
 use crate::error;
+use crate::layout::Layout;
 use crate::live::Target;
 use crate::log::note;
 use crate::model::{Job, Overlap, RunCommand, Service};
@@ -46,7 +47,7 @@ pub(super) fn forget(machine: &Machine, units: &[String]) -> Result<()> {
     machine.manager.reset_failed(units);
     for unit in units {
         atomic::remove_file(&layout.at(&layout.timer_stamp(unit)))?;
-        atomic::remove_file(&layout.at(&layout.log_fields(unit)))?;
+        atomic::remove_file(&layout.at(&Layout::log_fields(unit)))?;
     }
     Ok(())
 }
