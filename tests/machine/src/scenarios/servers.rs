@@ -33,7 +33,7 @@ scenarios!("servers" with Servers:
     lighttpd(|m| Server::web("static").at("/version.txt").tried(m)): WEB => NO_REQUEST_FAILS,
     apache(|m| Server::web("apache").at("/version.txt").tried(m)): WEB => NO_REQUEST_FAILS,
     caddy(|m| Server::web("files").at("/version.txt").tried(m)): WEB => NO_REQUEST_FAILS,
-    nginx(|m| Server::web("nginx").at("/version.txt").tried(m)): WEB => NO_REQUEST_FAILS,
+    nginx(|m| Server::web("pages").at("/version.txt").tried(m)): WEB => NO_REQUEST_FAILS,
     busybox(|m| Server::web("busybox").at("/version.txt").tried(m)): WEB => NO_REQUEST_FAILS,
     redis(|m| Server::port("redis-data", REDIS).keeping_data().tried(m)): PORT => NO_CALL_FAILS,
     postgresql(|m| Server { before: PASSWORD, variables: PG, ..Server::port("pg", PSQL) }.keeping_data().tried(m)): PORT => NO_CALL_FAILS,
