@@ -229,7 +229,8 @@ fn idle_part_is_woken(m: &mut Machine) {
         m.until("db rests", LIMIT, || container(m, "stack.db").is_empty());
         assert_eq!(call(m, "stack.web", "db:5432"), "db");
     }
-    m.reboot();
+    m.poweroff(LIMIT);
+    m.power_on();
     m.run("systemctl is-system-running --wait || true");
     m.until("web runs", LIMIT, || !container(m, "stack.web").is_empty());
     assert_eq!(call(m, "stack.web", "db:5432"), "db", "after a boot");
