@@ -122,7 +122,7 @@ async fn main() -> io::Result<()> {
     match (options.tcp, options.unix.clone()) {
         (Some(port), _) => serve_tcp(TcpListener::bind((options.address, port)).await?, options).await,
         (_, Some(path)) => serve(UnixListener::bind(path)?, options).await,
-        _ => serve(socket()?, options).await,
+        _ => serve_passed(options).await,
     }
 }
 
@@ -142,12 +142,17 @@ async fn serve_tcp(socket: TcpListener, options: Arc<Options>) -> io::Result<()>
     pending().await
 }
 
-/// The first of LISTEN_FDS, sd_listen_fds(3).
-fn socket() -> io::Result<UnixListener> {
-    let socket = ListenFd::from_env().take_unix_listener(0)?;
-    let socket = socket.ok_or_else(|| io::Error::other("no unix socket was passed (LISTEN_FDS)"))?;
+/// Serves the first socket of LISTEN_FDS, sd_listen_fds(3).
+async fn serve_passed(options: Arc<Options>) -> io::Result<()> {
+    let mut passed = ListenFd::from_env();
+    if let Ok(Some(socket)) = passed.take_unix_listener(0) {
+        socket.set_nonblocking(true)?;
+        return serve(UnixListener::from_std(socket)?, options).await;
+    }
+    let socket = ListenFd::from_env().take_tcp_listener(0)?;
+    let socket = socket.ok_or_else(|| io::Error::other("no socket was passed (LISTEN_FDS)"))?;
     socket.set_nonblocking(true)?;
-    UnixListener::from_std(socket)
+    serve_tcp(TcpListener::from_std(socket)?, options).await
 }
 
 /// sd_notify(3)

@@ -54,7 +54,7 @@ while True:
 
 /// Calls a port one after the other, by TCP and UDP, until there is a file /run/over; prints the calls, and what failed. With another
 /// argument it calls once each.
-const CALLER: &str = r#"import os, socket, sys, threading
+const CALLER: &str = r#"import os, socket, sys, threading, time
 calls, failed, versions = [0], [], set()
 
 def answer_to(kind, port):
@@ -73,6 +73,7 @@ def call(kind):
         except Exception as error:
             failed.append(f"{kind.name}: {error!r}")
         calls[0] += 1
+        time.sleep(0.005)
 
 if sys.argv[2:]:
     sys.exit(print(*(answer_to(kind, int(sys.argv[1])) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM))))
@@ -247,7 +248,7 @@ threading.Event().wait()
 "#;
 
 /// Makes calls, half of them long, until there is a file; prints the calls and what failed.
-const LONG_CALLER: &str = r#"import os, socket, threading
+const LONG_CALLER: &str = r#"import os, socket, threading, time
 calls, failed = [0], []
 def call(word):
     while not os.path.exists("/run/over"):
@@ -258,6 +259,7 @@ def call(word):
         except OSError as error:
             failed.append(repr(error))
         calls[0] += 1
+        time.sleep(0.005)
 threads = [threading.Thread(target=call, args=(word,)) for word in (b"long", b"ping") for _ in range(3)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()

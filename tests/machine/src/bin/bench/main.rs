@@ -6,6 +6,7 @@
 //! - `conductor --help` and `conductor service list` against `systemctl --version` and `systemctl list-units`.
 //! - Live checks against timers of systemd's that start curl.
 //! - systemd's daemon-reload with jobs of services against as many plain timers.
+//! - Requests to passed sockets and over relays against the server alone.
 //! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
 mod build;
@@ -20,6 +21,7 @@ mod live;
 mod liveness;
 mod plain;
 mod pod;
+mod ports;
 mod reload;
 mod rollout;
 mod table;
@@ -56,6 +58,7 @@ enum Part {
     Pod,
     Reload,
     Liveness,
+    Ports,
     Jobs,
     Command,
 }
@@ -95,6 +98,9 @@ fn run(options: &Options, table: &mut Table) -> Outcome {
             }
             if wanted(Part::Pod) {
                 pod::measure(&host, table)?;
+            }
+            if wanted(Part::Ports) {
+                ports::measure(&host, table)?;
             }
             if wanted(Part::Liveness) {
                 liveness::measure(&host, table)?;
