@@ -59,10 +59,12 @@ fn with_plain_timers(host: &Host) -> io::Result<Machine> {
     declare(&files(&machine), SERVICES)?;
     let units = files(&machine).join("etc/systemd/system");
     for number in 0..SERVICES * JOBS {
-        let hour = number % JOBS + 1;
-        let timer =
-            format!("[Unit]\nDescription=Timer {number}\n[Timer]\nOnCalendar=*-*-* 0{hour}:00\nAccuracySec=1s\n");
-        let service = format!("[Unit]\nDescription=Job {number}\n[Service]\nType=oneshot\nExecStart=/bin/true\n");
+        let (owner, hour) = (number / JOBS, number % JOBS + 1);
+        // They belong to the services as jobs do: their units, and their slices, are in systemd's memory in both cases.
+        let owned = format!("PartOf=service-{owner:04}.service\n");
+        let timer = format!("[Unit]\n{owned}[Timer]\nOnCalendar=*-*-* 0{hour}:00\nAccuracySec=1s\n");
+        let slice = format!("Slice=conductor-service\\x2d{owner:04}.slice\n");
+        let service = format!("[Unit]\n{owned}[Service]\nType=oneshot\nExecStart=/bin/true\n{slice}");
         fs::write(units.join(format!("plain-{number}.timer")), timer)?;
         fs::write(units.join(format!("plain-{number}.service")), service)?;
     }
