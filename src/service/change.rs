@@ -10,8 +10,8 @@ use crate::document::{Node, Path};
 use crate::generation::FORMAT;
 use crate::live::Target;
 use crate::model::{
-    Check, Dependency, Directive, DropIn, Engine, File, FileKind, Group, Listen, Model, Process, Route, Service,
-    Setting, Systemd, Tls, User,
+    Check, Dependency, Directive, DropIn, Engine, File, FileKind, Group, Listen, Model, Port, Process, Protocol, Route,
+    Service, Setting, Systemd, Tls, User,
 };
 use crate::service::action::Action;
 use crate::{key, path, timespan};
@@ -117,6 +117,13 @@ struct Input {
     value: String,
 }
 
+/// Describes a port whose socket the processes take: `53 (datagrams, named dns)`.
+fn passed(port: &Port) -> Option<String> {
+    let name = port.passed.as_ref()?.name.as_ref().map(|name| format!(", named {name}")).unwrap_or_default();
+    let kind = if port.protocol == Protocol::Datagram { "datagrams" } else { "streams" };
+    Some(format!("{} ({kind}{name})", port.listen))
+}
+
 /// All inputs of a service. A new field of the service does not compile until it is placed here; fields of a section
 /// are placed by the section's keys.
 struct Inputs(BTreeMap<(Kind, String), Input>);
@@ -158,7 +165,7 @@ impl Inputs {
         let routes: Vec<_> = routes.iter().map(route).collect();
         inputs.key(path!["route"], &routes);
         let listens: Vec<_> = ports.iter().map(|port| &port.listen).collect();
-        let passed: Vec<_> = ports.iter().filter(|port| port.passed.is_some()).collect();
+        let passed: Vec<_> = ports.iter().filter_map(passed).collect();
         inputs.key(path!["port"], &listens);
         if !passed.is_empty() {
             inputs.key(path!["port", "pass"], &passed);

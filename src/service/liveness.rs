@@ -183,21 +183,23 @@ fn is_settled(layout: &Layout, service: &ServiceName, deployments: &[Deployment]
     !atomic::is_locked(&layout.at(&layout.lock(service))) && deployments.iter().all(is_ready)
 }
 
-/// Restarts a deployment: one that still answers callers is drained first.
+/// Restarts a deployment. Callers of one that still answers are waited for, and a worker may end what it does; one that answers
+/// nobody is killed.
 fn restart(machine: &Machine, one: &Asked, missed: &Missed) -> Result<()> {
     let unit = one.deployment.unit();
-    let still_answers = answers_callers(machine.layout, one)?;
-    let how = if still_answers {
-        "restarting it when its callers have been answered"
-    } else {
-        "killing it: it answers nobody"
+    let has_callers = one.service.listen.has_callers();
+    let is_killed = has_callers && !answers_callers(machine.layout, one)?;
+    let how = match (has_callers, is_killed) {
+        (_, true) => "killing it: it answers nobody",
+        (true, false) => "restarting it when its callers have been answered",
+        (false, false) => "restarting it",
     };
     let (failures, answer, check) = (missed.failures, &missed.answer, named(&one.live.check));
     let text = format!("{unit} does not live: {failures} checks in a row failed ({check}: {answer}); {how}");
     log::warning_of_deployment(&one.deployment, &text);
-    match still_answers {
-        true => Ok(machine.manager.ask_restart(&unit)?),
-        false => Ok(machine.manager.kill(&unit)?),
+    match is_killed {
+        true => Ok(machine.manager.kill(&unit)?),
+        false => Ok(machine.manager.ask_restart(&unit)?),
     }
 }
 
@@ -205,7 +207,6 @@ fn restart(machine: &Machine, one: &Asked, missed: &Missed) -> Result<()> {
 /// and is another one, or its process accepts a connection.
 fn answers_callers(layout: &Layout, one: &Asked) -> io::Result<bool> {
     let check = match &one.service.health.check {
-        _ if !one.service.listen.has_callers() => return Ok(false),
         check if *check == one.live.check => return Ok(false),
         check @ (Check::Http { .. } | Check::Tcp) => check.clone(),
         _ if one.live.check == Check::Tcp => return Ok(false),

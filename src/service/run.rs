@@ -355,6 +355,8 @@ pub(crate) fn check(
     generation.in_unit(machine, &unit, Some(deployment), || {
         let mut run = generation.systemd_run(machine, &unit, command);
         run.arg("--collect").arg(format!("--property=RuntimeMaxSec={}", timespan::format(limit)));
+        // Of each run systemd would log a start and an end.
+        run.args(["--property=LogLevelMax=notice", "--property=SyslogLevel=notice"]);
         generation.await_end(machine, &unit, run, command, &[])?.ok_or_else(|| interrupted(&unit))
     })
 }
