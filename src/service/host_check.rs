@@ -79,6 +79,7 @@ pub(crate) fn check(
     };
     check.user();
     check.credentials();
+    check.environment_files();
     check.podman();
     check.programs();
     check.schedules();
@@ -126,6 +127,19 @@ impl HostCheck<'_> {
                     let remedy = format!("create the file: `install -D -m 600 /dev/stdin {file}` reads the secret");
                     self.error(&path![section, key, name.as_str()], format!("there is no file {file}"), remedy);
                 }
+            }
+        }
+    }
+
+    /// Looks for the files with variables that are not the declaration's own; `-` is before one that may be missing.
+    fn environment_files(&mut self) {
+        let section = self.process().engine.section();
+        for (index, file) in self.process().environment_files.clone().into_iter().enumerate() {
+            // A directory that may not be searched proves nothing.
+            if file.starts_with('/') && matches!(Utf8Path::new(&file).as_std_path().try_exists(), Ok(false)) {
+                let at = path![section, "environment_file", index];
+                let remedy = format!("create the file, or write \"-{file}\" if it may be missing");
+                self.error(&at, format!("there is no file {file}"), remedy);
             }
         }
     }

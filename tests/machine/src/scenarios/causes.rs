@@ -182,6 +182,12 @@ const MISSING: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "variables",
+        toml: "[exec]\ncommand = ['./app']\nenvironment_file = ['-/etc/default/maybe', '/etc/default/none']\n",
+        says: &["variables/service.toml:3:44: exec.environment_file[1]: there is no file /etc/default/none"],
+        ..ROW
+    },
+    Row {
         name: "interpreter",
         app: "#!/opt/venv/bin/python\n",
         says: &["./app cannot run: there is no program /opt/venv/bin/python", "#!/opt/venv/bin/python"],

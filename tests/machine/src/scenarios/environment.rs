@@ -193,13 +193,20 @@ fn environment_file_is_missing(m: &mut Machine) {
     write(m, "files", &format!("{}{release}", with("/etc/default/shup")));
     let refused = m.try_run("conductor service declare /root/files 2>&1");
     assert!(
-        refused.status == 1 && refused.stdout.contains("environment file /etc/default/shup is missing"),
+        refused.status == 3 && refused.stdout.contains("environment_file[0]: there is no file /etc/default/shup"),
+        "{refused}"
+    );
+    // One that goes later is missing when a new process is to start.
+    m.run("mv /etc/default/shop /etc/default/shup");
+    let refused = m.try_run("conductor service restart files 2>&1");
+    assert!(
+        !refused.success() && refused.stdout.contains("environment file /etc/default/shop is missing"),
         "{refused}"
     );
     assert_eq!(ask(m, "files")["environment"]["RELEASE"], "1");
     assert!(!m.try_run("test -e /var/lib/files/ran").success());
     // Without the file what runs still drains and stops in order.
-    m.run("rm /etc/default/shop; conductor service stop files");
+    m.run("conductor service stop files");
     assert_eq!(m.failed_units(), Vec::<String>::new());
 }
 
