@@ -18,9 +18,9 @@ scenarios!("wakes":
 
 const DEPLOYMENTS: u32 = 4;
 /// Wakes of each engine; `CONDUCTOR_MACHINE_WAKES` has others.
-const WAKES: u32 = 40;
+const WAKES: u32 = 20;
 /// Calls of each deployment between two looks at the journal.
-const CALLS: u32 = 20;
+const CALLS: u32 = 10;
 
 /// Calls each socket after pauses around the time in which its deployment comes to rest. Prints the failures.
 const CALLER: &str = r#"import random, socket, sys, threading, time
