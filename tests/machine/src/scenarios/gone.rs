@@ -35,10 +35,11 @@ fn told(m: &Machine) -> String {
 
 /// Who would be waited for until drain_timeout is over would exceed the limit of any command here.
 fn rolls(m: &mut Machine, engine: Engine) {
-    let deploy = format!("[deploy]\n{HOUR}\nabandoned_timeout = \"1s\"");
+    // It keeps a descriptor for each request.
+    let deploy = format!("[deploy]\n{HOUR}\nabandoned_timeout = \"1s\"\n[systemd.service]\nLimitNOFILE = 500000");
     let shop = Shop::new(2).engine(engine).flags("--never-close").extra(&deploy);
     shop.declare(m, "1");
-    let load = m.load(Load { clients: 8, pause_ms: 5, ..shop::load() });
+    let load = m.load(Load { clients: 8, pause_ms: 20, ..shop::load() });
     let start = Instant::now();
     shop.declare(m, "2");
     let took = start.elapsed();
