@@ -18,7 +18,7 @@ scenarios!("wakes":
 
 const DEPLOYMENTS: u32 = 4;
 /// Wakes of each engine; `CONDUCTOR_MACHINE_WAKES` has others.
-const WAKES: u32 = 20;
+const WAKES: u32 = 10;
 /// Calls of each deployment between two looks at the journal.
 const CALLS: u32 = 10;
 
