@@ -3,7 +3,7 @@
 use fs_err as fs;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,11 +12,13 @@ use crate::deployment;
 use crate::deployment::endpoint::{self, ENDPOINT};
 use crate::deployment::state::{self, Failure, FailureKind};
 use crate::deployment::{own_dir, port};
+use crate::engine::podman::bridge;
 use crate::engine::podman::network::Network;
 use crate::engine::{self, podman};
 use crate::error::{Error, Result};
 use crate::inode::Inode;
 use crate::layout::{Layout, Scope};
+use crate::log::note;
 use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
 use crate::names::{DECLARED, Deployment, PROXY_GROUP, VARIABLE_NAMES};
 use crate::resolve::OF_PASSED_SOCKETS;
@@ -192,6 +194,12 @@ pub(crate) fn find_address(layout: &Layout, deployment: &Deployment, model: &Ser
     let Network { address, namespace } = engine::network::find(layout, deployment, engine)?;
     let mut variables = endpoint::variables(layout, deployment)?;
     if let Some(address) = address {
+        if layout.scope == Scope::System
+            && let IpAddr::V4(address) = address
+            && let Err(error) = bridge::keep_address(address)
+        {
+            note!("{deployment}: the gateway of its network may change its address: {error}");
+        }
         if matches!(engine, Engine::Pod(_)) {
             variables.insert("POD_IP_ADDRESS".to_owned(), address.to_string());
         }

@@ -2,6 +2,8 @@
 
 pub(crate) mod arguments;
 #[cfg(feature = "cli")]
+pub(crate) mod bridge;
+#[cfg(feature = "cli")]
 pub(crate) mod host;
 #[cfg(feature = "cli")]
 pub(crate) mod image;
