@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
@@ -47,7 +47,7 @@ pub(crate) fn relay(slot: &Utf8Path) -> Result<Infallible> {
 
 /// Announces a caller and passes on what both sides send, until both have ended. An error ends both connections: there
 /// is nobody to tell.
-async fn connect(mut caller: TcpStream, slot: camino::Utf8PathBuf) -> io::Result<()> {
+async fn connect(mut caller: TcpStream, slot: Utf8PathBuf) -> io::Result<()> {
     caller.set_nodelay(true)?;
     let line = announcement(caller.peer_addr()?, caller.local_addr()?);
     let mut server = UnixStream::connect(slot.as_std_path()).await?;

@@ -78,25 +78,13 @@ pub(crate) fn all(protocol: Protocol) -> io::Result<Vec<Listener>> {
 /// If the kernel's list cannot be read.
 pub(crate) fn connections_to(port: u16) -> io::Result<InFlight> {
     let mut count = InFlight::default();
-    for table in STREAMS {
-        let text = match fs::read_to_string(table) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a kernel without IPv6
-            text => text?,
-        };
-        for line in text.lines().skip(1) {
-            let words: Vec<_> = line.split_whitespace().collect();
-            let [_, own, _, state, queues, _, _, _, _, inode, ..] = words.as_slice() else { continue };
-            if address(own).is_none_or(|own| own.port() != port) {
-                continue;
-            }
-            match *state {
-                LISTEN => count.queued += queues.split_once(':').map_or(0, |(_, length)| hex(length)),
-                // One that nobody has accepted has no inode.
-                ESTABLISHED if *inode != "0" => count.established += 1,
-                _ => {}
-            }
-        }
-    }
+    each_stream(|Stream { own, state, queued, inode }| match state {
+        _ if own.port() != port => {}
+        LISTEN => count.queued += queued,
+        // One that nobody has accepted has no inode.
+        ESTABLISHED if inode != 0 => count.established += 1,
+        _ => {}
+    })?;
     Ok(count)
 }
 
@@ -107,6 +95,29 @@ pub(crate) fn connections_to(port: u16) -> io::Result<InFlight> {
 /// If the kernel's list cannot be read.
 pub(crate) fn connections_of(sockets: &BTreeSet<u64>, ports: &[u16]) -> io::Result<(Connections, bool)> {
     let (mut found, mut listens) = (Connections::default(), false);
+    each_stream(|Stream { own, state, queued: _, inode }| match state {
+        _ if !sockets.contains(&inode) || !ports.contains(&own.port()) => {}
+        ESTABLISHED => found.with_caller.established += 1,
+        // sock_diag(7) has inodes of 32 bits, too.
+        CLOSE_WAIT => drop(found.abandoned.insert(inode as u32)),
+        LISTEN => listens = true,
+        _ => {}
+    })?;
+    Ok((found, listens))
+}
+
+/// A socket of TCP in the kernel's list.
+struct Stream<'a> {
+    own: SocketAddr,
+    state: &'a str,
+    /// The length of the queue of one that listens.
+    queued: u32,
+    /// 0 without a process.
+    inode: u64,
+}
+
+/// Visits all sockets of TCP in the calling thread's network.
+fn each_stream(mut visit: impl FnMut(Stream)) -> io::Result<()> {
     for table in STREAMS {
         let text = match fs::read_to_string(table) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a kernel without IPv6
@@ -114,21 +125,13 @@ pub(crate) fn connections_of(sockets: &BTreeSet<u64>, ports: &[u16]) -> io::Resu
         };
         for line in text.lines().skip(1) {
             let words: Vec<_> = line.split_whitespace().collect();
-            let [_, own, _, state, _, _, _, _, _, inode, ..] = words.as_slice() else { continue };
-            let inode = inode.parse().unwrap_or(0);
-            if !sockets.contains(&inode) || !address(own).is_some_and(|own| ports.contains(&own.port())) {
-                continue;
-            }
-            match *state {
-                ESTABLISHED => found.with_caller.established += 1,
-                // sock_diag(7) has inodes of 32 bits, too.
-                CLOSE_WAIT => drop(found.abandoned.insert(inode as u32)),
-                LISTEN => listens = true,
-                _ => {}
-            }
+            let [_, own, _, state, queues, _, _, _, _, inode, ..] = words.as_slice() else { continue };
+            let Some(own) = address(own) else { continue };
+            let queued = queues.split_once(':').map_or(0, |(_, length)| hex(length));
+            visit(Stream { own, state, queued, inode: inode.parse().unwrap_or(0) });
         }
     }
-    Ok((found, listens))
+    Ok(())
 }
 
 fn hex(number: &str) -> u32 {
