@@ -246,6 +246,7 @@ fn rounded(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::sockets::becomes;
     use crate::model;
     use camino::{Utf8Path, Utf8PathBuf};
     use std::collections::BTreeMap;
@@ -355,12 +356,13 @@ mod tests {
     #[test]
     fn a_server_that_is_never_ready_fails_with_its_last_answer() {
         let place = place();
-        let (failed, _) =
-            serving(&place.socket, &[STARTING], || wait(&http("/h", &[]), &place.socket, None, soon(300)).unwrap_err());
+        let (failed, _) = serving(&place.socket, &[STARTING], || {
+            wait(&http("/h", &[]), &place.socket, None, soon(1_000)).unwrap_err()
+        });
         assert_eq!(failed.last, "503 Service Unavailable: no [1mdb up");
         assert_eq!(failed.cause, Cause::TimedOut);
-        assert!((300..1_000).contains(&failed.elapsed.as_millis()), "{:?}", failed.elapsed);
-        assert!((2..=11).contains(&failed.attempts), "after 2, 4, 8, 16 and 32 ms, then every 50 ms: {failed}");
+        assert!((1_000..30_000).contains(&failed.elapsed.as_millis()), "{:?}", failed.elapsed);
+        assert!((2..=25).contains(&failed.attempts), "after 2, 4, 8, 16 and 32 ms, then every 50 ms: {failed}");
         let text = failed.to_string();
         assert!(text.starts_with("health check (GET /h) did not pass within "), "{text}");
         assert!(text.ends_with(" attempts): 503 Service Unavailable: no [1mdb up"), "{text}");
@@ -383,7 +385,7 @@ mod tests {
         let (failed, _) =
             serving(&place.socket, &[STARTING], || wait(&three, &place.socket, None, soon(5_000)).unwrap_err());
         assert_eq!((failed.cause, failed.attempts), (Cause::OutOfRetries, 3));
-        assert!((100..1_000).contains(&failed.elapsed.as_millis()), "two pauses of 50 ms: {failed}");
+        assert!((100..30_000).contains(&failed.elapsed.as_millis()), "two pauses of 50 ms: {failed}");
         let text = failed.to_string();
         assert!(text.starts_with("health check (GET /h) failed 3 attempts within "), "{text}");
         assert!(text.ends_with(": 503 Service Unavailable: no [1mdb up"), "{text}");
@@ -401,7 +403,8 @@ mod tests {
         }
         drop(UnixListener::bind(&place.socket).unwrap());
         for check in [http("/", &[]), health(Check::Tcp)] {
-            assert_eq!(wait(&check, &place.socket, None, soon(60)).unwrap_err().last, "connection refused");
+            let refused = "connection refused".to_owned();
+            becomes(refused, || wait(&check, &place.socket, None, soon(60)).unwrap_err().last);
         }
     }
 
@@ -411,12 +414,12 @@ mod tests {
         let _silent = UnixListener::bind(&place.socket).unwrap();
         for check in [http("/", &[]), health(Check::Tcp), exec("sleep 60")] {
             let hasty = Health { timeout: Duration::from_millis(40), ..check.clone() };
-            let failed = wait(&hasty, &place.socket, None, soon(200)).unwrap_err();
+            let failed = wait(&hasty, &place.socket, None, soon(1_000)).unwrap_err();
             assert_eq!(failed.last, "no answer within 40ms", "{failed}");
-            assert!((2..=5).contains(&failed.attempts), "{failed}");
+            assert!((2..=25).contains(&failed.attempts), "{failed}");
 
             let failed = wait(&check, &place.socket, None, soon(100)).unwrap_err();
-            assert!((100..900).contains(&failed.elapsed.as_millis()), "{failed}");
+            assert!((100..30_000).contains(&failed.elapsed.as_millis()), "{failed}");
             assert!(failed.last.starts_with("no answer within "), "{failed}");
             assert_eq!((failed.attempts, failed.cause), (1, Cause::TimedOut));
         }
@@ -431,7 +434,7 @@ mod tests {
         for check in [http("/", &[]), health(Check::Tcp), exec("sleep 60")] {
             let mut main = Command::new("sleep").arg("0.1").spawn().unwrap();
             let failed = wait(&check, &place.socket, Some(main.id()), soon(5_000)).unwrap_err();
-            assert!((50..1_000).contains(&failed.elapsed.as_millis()), "{failed}");
+            assert!((50..30_000).contains(&failed.elapsed.as_millis()), "{failed}");
             assert_eq!(
                 (failed.cause, failed.attempts, failed.last.as_str()),
                 (Cause::ProcessExited, 1, "no answer yet")

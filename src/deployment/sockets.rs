@@ -1,6 +1,9 @@
 //! Sockets and connections for tests.
 
+use std::fmt::Debug;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -24,4 +27,16 @@ pub(super) fn connect(socket: &Utf8Path, number: usize) -> Vec<UnixStream> {
 
 pub(super) fn accept(listener: &UnixListener, number: usize) -> Vec<UnixStream> {
     (0..number).map(|_| listener.accept().unwrap().0).collect()
+}
+
+/// Asserts that `look` returns `expected` within a minute.
+///
+/// A socket that a test has dropped may be open a little longer: a process that another test starts shares all
+/// descriptors until it runs its own program.
+pub(super) fn becomes<T: PartialEq + Debug>(expected: T, look: impl Fn() -> T) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while look() != expected && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(look(), expected);
 }

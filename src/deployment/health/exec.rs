@@ -144,7 +144,7 @@ mod tests {
             let script = format!("sleep 60 & echo $! $$ > {}; {rest}", pids.display());
             let started = Instant::now();
             let _ = wait(&exec(&script), &place.socket, None, soon(milliseconds));
-            assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
             thread::sleep(Duration::from_millis(50));
             for pid in std::fs::read_to_string(&pids).unwrap().split_whitespace() {
                 let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
