@@ -2,12 +2,15 @@
 
 pub mod function;
 pub mod host;
+mod listen;
 mod value;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use listen::Listener;
+pub use listen::{Listen, ListenKind};
 pub(crate) use value::{Hook, OneOrMany, Scalar, TimeSpan};
 
 /// The file `service.toml`, with drop-ins merged.
@@ -175,28 +178,6 @@ pub struct Pod {
     pub(crate) credentials_encrypted: BTreeMap<String, String>,
 }
 
-/// `[listen]`
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Listen {
-    #[serde(rename = "type")]
-    pub kind: Option<ListenKind>,
-    pub(crate) idle_timeout: Option<TimeSpan>,
-}
-
-/// The way in which a process gets its listening socket.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum ListenKind {
-    #[default]
-    Activation,
-    Unix,
-    Tcp,
-    None,
-}
-
 /// `[[port]]`
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -207,6 +188,7 @@ pub(crate) struct Port {
     pub(crate) datagram: Option<bool>,
     pub(crate) proxy_protocol: Option<bool>,
     pub(crate) name: Option<String>,
+    pub(crate) listener: Option<String>,
 }
 
 /// `[health]`
@@ -226,6 +208,7 @@ pub(crate) struct Health {
     pub(crate) interval: Option<TimeSpan>,
     pub(crate) timeout: Option<TimeSpan>,
     pub(crate) retries: Option<u32>,
+    pub(crate) listener: Option<String>,
     pub(crate) live: Option<Live>,
 }
 
@@ -242,6 +225,7 @@ pub(crate) struct Live {
     pub(crate) interval: Option<TimeSpan>,
     pub(crate) timeout: Option<TimeSpan>,
     pub(crate) failures: Option<u32>,
+    pub(crate) listener: Option<String>,
 }
 
 /// `[[route]]`
@@ -254,6 +238,7 @@ pub(crate) struct Route {
     pub(crate) path: Option<String>,
     #[serde(default)]
     pub(crate) tls: Tls,
+    pub(crate) listener: Option<String>,
 }
 
 /// Whether the proxy serves a host over HTTPS.

@@ -60,7 +60,7 @@ impl Digests {
             health_timeout,
             restarted_at,
         } = deploy;
-        let listens: Vec<_> = ports.iter().map(|port| &port.listen).collect();
+        let listens: Vec<_> = ports.iter().map(|port| (&port.listen, &port.listener)).collect();
         let generation = GenerationInput {
             format: FORMAT,
             name: name.as_str(),

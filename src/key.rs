@@ -50,6 +50,7 @@ const SERVICE: &[Section] = &[
     section("container", container::KEYS),
     section("pod", pod::KEYS),
     section("listen", listen::KEYS),
+    section("listen.*", listen::FURTHER),
     section("health", health::KEYS),
     section("health.live", health::LIVE),
     section("route", route::ROUTE),

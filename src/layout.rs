@@ -3,7 +3,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::model::Service;
-use crate::names::{Deployment, FUNCTIONS_LOCK, GenerationId, OWN_DIR, PORTS_LOCK, ServiceName};
+use crate::names::{
+    Deployment, FUNCTIONS_LOCK, GenerationId, ListenerName, OWN_DIR, PORTS_LOCK, ServiceName, listener,
+};
 
 /// The path of the `conductor` program, which units name. Set by `make PREFIX=…`.
 pub(crate) const PROGRAM: &str = match option_env!("CONDUCTOR_PROGRAM") {
@@ -298,8 +300,14 @@ impl Layout {
         self.sockets(name, id).join(format!("{instance}.d"))
     }
 
+    /// Returns the directory of a service's slots.
     pub(crate) fn slots(&self, name: &ServiceName) -> Utf8PathBuf {
         self.runtime.join("slots").join(name.as_str())
+    }
+
+    /// Returns a slot of a service for callers of one of its listeners; the first slot has the number 1.
+    pub(crate) fn slot(&self, name: &ServiceName, number: u32, listener: Option<&ListenerName>) -> Utf8PathBuf {
+        self.slots(name).join(listener::numbered(number, listener))
     }
 
     /// Returns the directory of the sockets in which a service's callers wait while no deployment serves.
@@ -409,19 +417,21 @@ impl Deployment {
         Self::from_name(dir.file_name()?)
     }
 
-    /// Returns its unix socket, as callers reach it: held by systemd, or a name of root's for what it has bound itself.
-    pub(crate) fn socket(&self, layout: &Layout) -> Utf8PathBuf {
-        layout.sockets(&self.service, &self.generation).join(self.instance.to_string())
+    /// Returns the unix socket of one of its listeners, as callers reach it: held by systemd, or a name of root's for what it has bound itself.
+    pub(crate) fn socket(&self, layout: &Layout, listener: Option<&ListenerName>) -> Utf8PathBuf {
+        layout.sockets(&self.service, &self.generation).join(listener::numbered(self.instance, listener))
     }
 
     /// Reads the path of the socket that callers reach.
     pub(crate) fn from_socket(socket: &Utf8Path) -> Option<Self> {
-        Self::from_parts(socket.parent()?.file_name()?, socket.file_name()?)
+        let (instance, _) = listener::from_numbered(socket.file_name()?)?;
+        Self::from_parts(socket.parent()?.file_name()?, &instance.to_string())
     }
 
     /// Returns the socket that it binds itself, or takes behind a bridge.
-    pub(crate) fn own_socket(&self, layout: &Layout) -> Utf8PathBuf {
-        layout.socket_dir(&self.service, &self.generation, self.instance).join("socket")
+    pub(crate) fn own_socket(&self, layout: &Layout, listener: Option<&ListenerName>) -> Utf8PathBuf {
+        let name = listener.map_or("socket", ListenerName::as_str);
+        layout.socket_dir(&self.service, &self.generation, self.instance).join(name)
     }
 
     /// Returns the name of root's by which a bridge reaches what the deployment has bound itself.
@@ -459,6 +469,9 @@ mod tests {
         let id = GenerationId::new("0123456789ab").expect("an id");
         let deployment = Deployment::new(&name, &id, 12);
         assert_eq!(Deployment::from_dir(&deployment.dir(&layout)), Some(deployment.clone()));
-        assert_eq!(Deployment::from_socket(&deployment.socket(&layout)), Some(deployment));
+        let metrics = ListenerName::new("metrics").ok();
+        for listener in [None, metrics.as_ref()] {
+            assert_eq!(Deployment::from_socket(&deployment.socket(&layout, listener)), Some(deployment.clone()));
+        }
     }
 }

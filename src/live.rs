@@ -17,7 +17,7 @@ use crate::generation::{Digests, FORMAT};
 use crate::layout::Layout;
 use crate::listing;
 use crate::model::{Model, Service, Strategy};
-use crate::names::{GenerationId, ServiceName};
+use crate::names::{GenerationId, ListenerName, ServiceName};
 use crate::parallel::in_parallel;
 use crate::tree::{Entry, Tree};
 use crate::write::named;
@@ -33,6 +33,9 @@ pub struct Target {
     pub(crate) generation: GenerationId,
     pub(crate) concurrency: u32,
     pub(crate) slots: u32,
+    /// The listeners that slots lead to, None for that of `[listen]` itself.
+    #[serde(default = "main_alone", skip_serializing_if = "is_main_alone")]
+    pub(crate) listeners: Vec<Option<ListenerName>>,
     pub(crate) strategy: Strategy,
     pub(crate) digests: Digests,
     /// The format of its units, `generation::FORMAT` of the conductor that rendered them.
@@ -48,6 +51,7 @@ impl Target {
             generation: digests.id(),
             concurrency: service.concurrency,
             slots: service.slots,
+            listeners: service.listen.names(),
             strategy: service.deploy.strategy,
             digests: digests.clone(),
             format: FORMAT,
@@ -77,6 +81,7 @@ impl Target {
             generation,
             concurrency: service.concurrency,
             slots: service.slots,
+            listeners: service.listen.names(),
             strategy: service.deploy.strategy,
             digests: Digests::default(),
             format: FORMAT,
@@ -90,6 +95,16 @@ impl Target {
         let target = listing::read(&layout.at(&path)).and_then(|content| content.map(parse).transpose());
         target.map_err(|error| named(&path, &error))
     }
+}
+
+/// Returns the listeners of most services: that of `[listen]`, and no further one.
+pub(crate) fn main_alone() -> Vec<Option<ListenerName>> {
+    vec![None]
+}
+
+/// Returns whether listeners are those of most services.
+pub(crate) fn is_main_alone(listeners: &[Option<ListenerName>]) -> bool {
+    matches!(listeners, [None])
 }
 
 /// The generations of one service that have a snapshot.
@@ -187,13 +202,13 @@ impl Live {
     /// A snapshot that cannot be read.
     pub fn deployment_units(&self, layout: &Layout, id: &GenerationId) -> io::Result<Tree> {
         let mut tree = self.units(layout, id)?;
-        tree.retain(|path| is_of_deployments(&self.name, id, path));
+        tree.retain(|path| self.name.is_of_deployments(id, path.as_str()));
         Ok(tree)
     }
 
     /// Whether a unit, or what lies below it, is of one of the generations' deployments.
     pub fn is_of_deployments(&self, path: &Utf8Path) -> bool {
-        self.generations.iter().any(|id| is_of_deployments(&self.name, id, path))
+        self.generations.iter().any(|id| self.name.is_of_deployments(id, path.as_str()))
     }
 
     /// Says that a snapshot cannot be read.
@@ -202,10 +217,6 @@ impl Live {
         let remedy = "restart the service: its running deployments have lost their configuration";
         Diagnostic::of_file(&path, format!("the snapshot cannot be read: {error}"), remedy).into()
     }
-}
-
-fn is_of_deployments(name: &ServiceName, id: &GenerationId, path: &Utf8Path) -> bool {
-    name.templates(id).iter().any(|name| path.as_str().starts_with(name))
 }
 
 /// A unit in a snapshot.

@@ -27,7 +27,7 @@ pub(crate) use self::footprint::Claim;
 pub use self::footprint::Footprint;
 pub(crate) use self::health::{Check, Health, Live, START_TIME};
 pub use self::job::Job;
-pub(crate) use self::listen::{Listen, Passed, Port, Protocol, Route};
+pub(crate) use self::listen::{Further, Listen, Listener, Passed, Port, Protocol, Route};
 pub(crate) use self::process::{Process, User};
 pub use self::service::{Dependency, Group, Model, RunCommand, Service};
 pub(crate) use self::setting::Setting;

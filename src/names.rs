@@ -3,6 +3,8 @@
 //! Names are made here alone, so that one table shows what can collide. Sources: systemd.unit(5) for units, useradd(8)
 //! for users, unix(7) for the length of paths.
 
+pub(crate) mod listener;
+
 use std::fmt::{self, Display, Formatter};
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::escape::UnitNamePart;
+pub(crate) use listener::ListenerName;
 
 /// The group that may connect to the deployments' sockets: the reverse proxy's.
 pub(crate) const PROXY_GROUP: &str = "conductor-proxy";
@@ -40,6 +43,8 @@ pub(crate) const PORTS_LOCK: &str = "ports";
 pub(crate) const PID_FILE: &str = "pid";
 /// The directory in the DEPLOYMENTDIR that belongs to the service's user, `$CONDUCTOR_DEPLOYMENT_DIR`.
 pub(crate) const OWN_DIR: &str = "own";
+/// The variable with the address that a bridge connects to; that of a further listener has its name appended.
+pub(crate) const ENDPOINT: &str = "CONDUCTOR_ENDPOINT";
 /// The file in the DEPLOYMENTDIR with conductor's own variables: `EnvironmentFile=`.
 pub(crate) const ENVIRONMENT: &str = "environment";
 /// The file in the DEPLOYMENTDIR with declared variables whose values are known only when a deployment starts:
@@ -164,9 +169,17 @@ impl ServiceName {
         format!("{self}-{id}-inner@")
     }
 
-    /// Returns all templates of a generation's units without their suffixes.
-    pub(crate) fn templates(&self, id: &GenerationId) -> [String; 3] {
-        [self.template(id), self.bridge_template(id), self.inner_template(id)]
+    /// Returns the template of the units of a further listener without its suffix: `hello-0123456789ab_listen_metrics@`. The
+    /// deployment comes before it by name, as before a bridge.
+    pub(crate) fn listener_template(&self, id: &GenerationId, listener: &ListenerName) -> String {
+        format!("{self}-{id}_listen_{listener}@")
+    }
+
+    /// Returns whether a unit's file, or a directory of its drop-ins, is that of a generation's deployments.
+    pub(crate) fn is_of_deployments(&self, id: &GenerationId, path: &str) -> bool {
+        let Some(rest) = path.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix('-')) else { return false };
+        let Some(rest) = rest.strip_prefix(id.as_str()) else { return false };
+        ["@", "_bridge@", "-inner@", "_listen_"].iter().any(|kind| rest.starts_with(kind))
     }
 
     /// Returns the units of a port without their suffixes: `hello-port@127.0.0.1-5432`, and `hello-port@127.0.0.1-5432-proxy`
@@ -430,14 +443,22 @@ impl Deployment {
         format!("{}{}.service", self.service.template(&self.generation), self.instance)
     }
 
-    /// Returns the deployment's socket unit, which callers reach.
-    pub(crate) fn socket_unit(&self) -> String {
-        format!("{}{}.socket", self.service.template(&self.generation), self.instance)
+    /// Returns the unit of the socket at which callers reach a listener of the deployment.
+    pub(crate) fn socket_unit(&self, listener: Option<&ListenerName>) -> String {
+        let template = match listener {
+            None => self.service.template(&self.generation),
+            Some(name) => self.service.listener_template(&self.generation, name),
+        };
+        format!("{template}{}.socket", self.instance)
     }
 
     /// Returns the unit that connects callers to where the deployment listens, systemd-socket-proxyd(8).
-    pub(crate) fn bridge_unit(&self) -> String {
-        format!("{}{}.service", self.service.bridge_template(&self.generation), self.instance)
+    pub(crate) fn bridge_unit(&self, listener: Option<&ListenerName>) -> String {
+        let template = match listener {
+            None => self.service.bridge_template(&self.generation),
+            Some(name) => self.service.listener_template(&self.generation, name),
+        };
+        format!("{template}{}.service", self.instance)
     }
 
     /// Returns the unit of the socket that the deployment takes behind a bridge.

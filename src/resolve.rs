@@ -10,6 +10,7 @@ pub(crate) mod function;
 mod health;
 mod live;
 pub(crate) mod links;
+mod listen;
 mod paths;
 mod ports;
 pub(crate) mod request;
@@ -29,7 +30,7 @@ use crate::key::File;
 use crate::key::mismatch::{self, example};
 use crate::layout::Scope;
 use crate::model::deploy::abandoned_timeout as abandoned_default;
-use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Model, RunningHook, Service, Systemd};
+use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Listen, Model, RunningHook, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::variable;
@@ -143,11 +144,9 @@ impl Resolver<'_> {
         let process = self.process(config, exec, container, pod);
         self.links(&process, &systemd);
         let listen = self.listen(listen, &process);
-        if !listen.has_callers() {
-            self.no_callers(slots.is_some(), &route, &port);
-        }
+        self.no_callers(&listen, slots.is_some(), &route, &port);
         self.no_rest(&listen, &port);
-        let announces = self.announces(&port, !route.is_empty());
+        let announced = self.announced(&port, &route);
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let most = if listen.has_callers() { slots } else { MAX_SLOTS };
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, most);
@@ -157,9 +156,9 @@ impl Resolver<'_> {
             concurrency,
             slots: if listen.has_callers() { slots } else { 0 },
             display: self.display(display, &process.environment),
-            health: self.health(health, &listen, &process.engine, deploy.health_timeout, announces),
-            routes: self.routes(route),
-            ports: self.ports(port, &process.engine),
+            health: self.health(health, &listen, &process.engine, deploy.health_timeout, &announced),
+            routes: self.routes(route, &listen),
+            ports: self.ports(port, &process.engine, &listen),
             deploy,
             hooks: self.hooks(hooks, &process.engine),
             listen,
@@ -180,13 +179,27 @@ impl Resolver<'_> {
         Model { service, systemd }
     }
 
-    /// Refuses what leads callers to a service that listens nowhere.
-    fn no_callers(&mut self, has_slots: bool, routes: &[declaration::Route], ports: &[declaration::Port]) {
-        let routes = (0..routes.len()).map(|index| path!["route", index]);
-        let relayed = ports.iter().enumerate().filter(|(_, port)| port.pass != Some(true));
+    /// Refuses what leads callers to a service that listens nowhere, or not by `[listen]` itself.
+    fn no_callers(
+        &mut self,
+        listen: &Listen,
+        has_slots: bool,
+        routes: &[declaration::Route],
+        ports: &[declaration::Port],
+    ) {
+        if listen.main().is_some() {
+            return;
+        }
+        let to_main = routes.iter().enumerate().filter(|(_, route)| route.listener.is_none());
+        let routes = to_main.map(|(index, _)| path!["route", index]);
+        let relayed = ports.iter().enumerate().filter(|(_, port)| port.pass != Some(true) && port.listener.is_none());
         let ports = relayed.map(|(index, _)| path!["port", index]);
-        for at in routes.chain(ports).chain(has_slots.then(|| path!["slots"])) {
-            let remedy = "remove it, or the type = \"none\" in [listen]";
+        let slots = (has_slots && !listen.has_callers()).then(|| path!["slots"]);
+        for at in routes.chain(ports).chain(slots) {
+            let remedy = match listen.further.keys().next() {
+                None => "remove it, or the type = \"none\" in [listen]".to_owned(),
+                Some(name) => format!("add listener = \"{name}\", or remove the type = \"none\" in [listen]"),
+            };
             self.key_error(&at, "the service listens nowhere", remedy);
         }
     }
@@ -194,7 +207,7 @@ impl Resolver<'_> {
     /// Refuses a `RuntimeDirectory=` beside a socket that the process binds. The directory is kept when a deployment
     /// stops, and the socket's own, which is another, with it: the next process could not bind.
     fn runtime_directory(&mut self, service: &Service, systemd: &Systemd) {
-        let binds = service.listen.kind == ListenKind::Unix && !service.process.engine.is_privileged();
+        let binds = service.listen.has(ListenKind::Unix) && !service.process.engine.is_privileged();
         if binds && systemd.has_runtime_directory() {
             let remedy = "use $CONDUCTOR_DEPLOYMENT_DIR or StateDirectory, or another type of [listen]";
             let message = "RuntimeDirectory= cannot stand beside a socket of type = \"unix\"";

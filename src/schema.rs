@@ -56,6 +56,8 @@ fn locations(root: &Value, path: &str) -> Vec<String> {
             let named = |name: &str| format!("{at}/properties/{name}");
             let schema = &root.pointer(&at).unwrap_or(&Value::Null);
             match (step, schema["properties"].as_object()) {
+                // The keys beside such tables have sections of their own.
+                ("*", _) if schema["additionalProperties"].is_object() => vec![format!("{at}/additionalProperties")],
                 ("*", Some(all)) => all.keys().map(|name| named(name)).collect(),
                 ("*", None) => vec![format!("{at}/additionalProperties")],
                 _ => vec![named(step)],

@@ -7,8 +7,8 @@ use camino::Utf8PathBuf;
 use crate::escape::Text;
 use crate::expansion::{Part, parts};
 use crate::layout::{Layout, Scope};
-use crate::model::{Engine, ListenKind, Service, Systemd, User};
-use crate::names::{GenerationId, OWN_DIR};
+use crate::model::{Engine, ListenKind, Listener, Service, Systemd, User};
+use crate::names::{GenerationId, ListenerName, OWN_DIR, listener};
 use crate::unitfile;
 
 /// The variables that conductor sets for each process.
@@ -34,6 +34,8 @@ const DIRECTORIES: &[(&str, &str, &str, &str)] = &[
     ("RUNTIME_DIRECTORY", "RuntimeDirectory", "/run", "%t"),
     ("CONFIGURATION_DIRECTORY", "ConfigurationDirectory", "/etc", "%E"),
 ];
+/// Variables of which each further listener has one of its own, with its name appended.
+const OF_LISTENERS: [&str; 2] = ["PORT", "CONDUCTOR_SOCKET"];
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 pub(crate) const HOME: &str = "HOME";
 
@@ -45,7 +47,7 @@ pub(crate) fn known() -> impl Iterator<Item = &'static str> {
 
 /// Returns whether a value may refer to a variable.
 pub(crate) fn is_known(name: &str) -> bool {
-    known().any(|known| known == name)
+    known().any(|known| known == name) || OF_LISTENERS.iter().any(|of_main| name.starts_with(&format!("{of_main}_")))
 }
 
 /// Says what to declare so that a service's processes have a variable; None if it is none that they may have.
@@ -61,6 +63,9 @@ pub(crate) fn remedy(name: &str) -> Option<&'static str> {
         "POD_IP_ADDRESS" => "read $POD_IP_ADDRESS in hooks, because the address is known once the pod runs",
         CREDENTIALS => "add credentials = { … }",
         HOME => "declare HOME, which the image determines otherwise",
+        name if OF_LISTENERS.iter().any(|of_main| name.starts_with(of_main)) => {
+            "declare the listener with that name: [listen.metrics] for ${PORT_METRICS}"
+        }
         name if is_known(name) => "add the directory to [systemd.service], such as StateDirectory = \"shop\"",
         _ => return None,
     })
@@ -88,26 +93,36 @@ pub(crate) fn own(
     id: &GenerationId,
     instance: &str,
     path: impl Fn(Utf8PathBuf) -> String,
-) -> BTreeMap<&'static str, String> {
+) -> BTreeMap<String, String> {
     let name = &service.name;
     let deployment = format!("{name}-{id}-{instance}");
     let sockets = path(layout.sockets(name, id));
-    // What stands behind another socket, or binds its own, has it in a directory of its own.
-    let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
-    let below = if in_its_own { ".d/socket" } else { "" };
     let own_dir = own_dir(service);
-    let mut own = BTreeMap::from([
+    let own = [
         ("CONDUCTOR_SERVICE", name.to_string()),
         ("CONDUCTOR_SERVICE_DIR", path(layout.files(name, id))),
         ("CONDUCTOR_GENERATION", id.to_string()),
         ("CONDUCTOR_DEPLOYMENT_DIR", format!("{}/{deployment}{own_dir}", path(layout.deployments()))),
         ("CONDUCTOR_DEPLOYMENT", deployment),
         ("CONDUCTOR_INSTANCE", instance.to_owned()),
-    ]);
-    if service.listen.has_callers() {
-        own.insert("CONDUCTOR_SOCKET", format!("{sockets}/{instance}{below}"));
+    ];
+    let socket = |listener: Listener| {
+        let path = format!("{sockets}/{instance}{}", below_instance(listener));
+        (listener::variable("CONDUCTOR_SOCKET", listener.name), path)
+    };
+    let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+    own.chain(service.listen.all().map(socket)).collect()
+}
+
+/// Returns where the socket of a listener is, behind the number of its instance. What stands behind another socket, or is bound
+/// by the process, is in a directory of its own.
+pub(crate) fn below_instance(listener: Listener) -> String {
+    let Listener { name, kind, is_bridged } = listener;
+    match (name, kind == ListenKind::Unix || is_bridged) {
+        (_, true) => format!(".d/{}", name.map_or("socket", ListenerName::as_str)),
+        (None, false) => String::new(),
+        (Some(name), false) => format!("-{name}"),
     }
-    own
 }
 
 /// What a variable stands for in the environment of a service's processes.
@@ -116,7 +131,7 @@ pub(crate) enum Meaning {
     /// A text in a unit's syntax: specifiers are expanded.
     Unit(String),
     /// One of conductor's own variables.
-    Own(&'static str),
+    Own(String),
     /// Known only to the processes of a deployment that starts.
     AtStart,
 }
@@ -130,18 +145,23 @@ pub(crate) fn meaning(service: &Service, systemd: &Systemd, scope: Scope, name: 
         let joined = dirs.iter().map(|dir| format!("{base}/{dir}")).collect::<Vec<_>>().join(":");
         return (!dirs.is_empty()).then_some(Meaning::Unit(joined));
     }
+    let is_of = |of_main: &str, listener: &Listener| name == listener::variable(of_main, listener.name);
+    if let Some(listener) = service.listen.all().find(|listener| is_of("PORT", listener)) {
+        let port = service.port_inside(listener);
+        let at_start = port.map_or(Meaning::AtStart, |port| Meaning::Unit(port.to_string()));
+        return (listener.kind == ListenKind::Tcp).then_some(at_start);
+    }
     match name {
-        "PORT" if service.listen.kind == ListenKind::Tcp => {
-            let port = process.engine.port();
-            Some(port.map_or(Meaning::AtStart, |port| Meaning::Unit(port.to_string())))
-        }
-        "POD_NAME" if matches!(process.engine, Engine::Pod(_)) => Some(Meaning::Own("CONDUCTOR_DEPLOYMENT")),
+        "POD_NAME" if matches!(process.engine, Engine::Pod(_)) => Some(Meaning::Own("CONDUCTOR_DEPLOYMENT".to_owned())),
         CREDENTIALS if process.has_credentials() => Some(Meaning::Unit("%d".to_owned())),
         HOME => home(service, systemd, scope),
-        "CONDUCTOR_SOCKET" if !service.listen.has_callers() => None,
+        _ if name.starts_with("CONDUCTOR_SOCKET") => {
+            let is_there = service.listen.all().any(|listener| is_of("CONDUCTOR_SOCKET", &listener));
+            is_there.then(|| Meaning::Own(name.to_owned()))
+        }
         // Paths of the host, which containers do not see.
         "CONDUCTOR_SERVICE_DIR" | "CONDUCTOR_DEPLOYMENT_DIR" if process.engine.is_privileged() => None,
-        _ => VARIABLES.iter().find(|own| **own == name && own.starts_with("CONDUCTOR_")).map(|own| Meaning::Own(own)),
+        _ => (VARIABLES.contains(&name) && name.starts_with("CONDUCTOR_")).then(|| Meaning::Own(name.to_owned())),
     }
 }
 
@@ -210,7 +230,7 @@ pub(crate) struct ForUnit<'a> {
     service: &'a Service,
     systemd: &'a Systemd,
     scope: Scope,
-    own: BTreeMap<&'static str, String>,
+    own: BTreeMap<String, String>,
 }
 
 impl<'a> ForUnit<'a> {
@@ -236,7 +256,7 @@ impl<'a> ForUnit<'a> {
     fn known(&self, name: &str) -> Option<String> {
         match meaning(self.service, self.systemd, self.scope, name)? {
             Meaning::Unit(text) => Some(text),
-            Meaning::Own(name) => self.own.get(name).cloned(),
+            Meaning::Own(name) => self.own.get(&name).cloned(),
             Meaning::AtStart => None,
         }
     }

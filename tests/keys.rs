@@ -93,6 +93,10 @@ fn described_words_are_accepted_words() {
 /// A value that is neither the example nor the default.
 fn another(key: &Key) -> String {
     let mut value = common::keys::parse(key.example);
+    if let (Kind::Words(words), Some(example)) = (key.kind, value.as_str()) {
+        let other = words.iter().map(|(word, _)| *word).find(|word| *word != example).expect("another word");
+        return Value::from(other).to_string();
+    }
     change(&mut value);
     value.to_string()
 }

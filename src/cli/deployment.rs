@@ -238,7 +238,7 @@ fn run_hook(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::CheckHook { interval, attempt, retries, inside, common, command } => {
             let (deployment, command) = (deployment(&common)?, Command(command));
-            let health = |check| Health { check, interval, timeout: attempt, retries, live: None };
+            let health = |check| Health { check, interval, timeout: attempt, retries, listener: None, live: None };
             if inside {
                 let health = health(Check::Inside { container: hook::container(layout, &deployment)?, command });
                 hook::check_inside(layout, &deployment, &health, common.timeout, main_pid())?;

@@ -172,8 +172,8 @@ pub(crate) enum Verb {
         timeout: Duration,
         /// Stored directory of the service
         dir: Utf8PathBuf,
-        /// Number of the queue
-        number: u32,
+        /// Number of the queue, and its listener
+        queue: String,
         /// Command to become
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -196,8 +196,8 @@ pub(crate) enum Verb {
     UnqueueHook {
         /// Stored directory of the service
         dir: Utf8PathBuf,
-        /// Number of the queue
-        number: u32,
+        /// Number of the queue, and its listener
+        queue: String,
     },
 }
 
@@ -232,9 +232,9 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::ReloadHook { dir } => Ok(Hook::new(context.machine(), &dir)?.reload()?),
         Verb::StopHook { dir } => Ok(Hook::new(context.machine(), &dir)?.stop()?),
         Verb::CleanupHook { dir } => Ok(Hook::new(context.machine(), &dir)?.cleanup()?),
-        Verb::QueueHook { timeout, dir, number, command } => {
-            let name = context.layout.service_of(&dir).map_err(Failure::Usage)?;
-            let Err(error) = queue::relay(&context.layout, &Queue::new(&name, number), timeout, &command);
+        Verb::QueueHook { timeout, dir, queue, command } => {
+            let queue = queue_of(context, &dir, &queue)?;
+            let Err(error) = queue::relay(&context.layout, &queue, timeout, &command);
             Err(error.into())
         }
         Verb::LiveHook { interval } => Ok(liveness::run(&context.machine(), interval)?),
@@ -249,19 +249,24 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
                 code => Err(Failure::Exit(code)),
             }
         }
-        Verb::UnqueueHook { dir, number } => unqueue(context, &dir, number),
+        Verb::UnqueueHook { dir, queue } => unqueue(context, &queue_of(context, &dir, &queue)?),
         verb => change(context, verb),
     }
 }
 
 /// Closes a queue whose relay has failed, by systemd's `$SERVICE_RESULT`. One that was killed starts again with its callers.
-fn unqueue(context: &Context, dir: &Utf8Path, number: u32) -> Outcome {
+fn unqueue(context: &Context, queue: &Queue) -> Outcome {
     let Context { layout, manager } = context;
-    let name = layout.service_of(dir).map_err(Failure::Usage)?;
     if std::env::var("SERVICE_RESULT").is_ok_and(|result| result == "exit-code") {
-        slot::close_queue(layout, *manager, &name, &Queue::new(&name, number)).map_err(crate::error::Error::from)?;
+        slot::close_queue(layout, *manager, queue).map_err(crate::error::Error::from)?;
     }
     Ok(())
+}
+
+/// Returns the queue that its units name.
+fn queue_of(context: &Context, dir: &Utf8Path, instance: &str) -> Result<Queue, Failure> {
+    let name = context.layout.service_of(dir).map_err(Failure::Usage)?;
+    Queue::from_instance(&name, instance).ok_or_else(|| Failure::Usage(format!("{instance:?} is not a queue")))
 }
 
 /// Runs a verb that changes a service.

@@ -9,12 +9,10 @@ use std::net::SocketAddr;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::layout::Layout;
-use crate::model::{Listen, ListenKind};
-use crate::names::{DECLARED, Deployment, ENVIRONMENT};
+use crate::model::{Listen, ListenKind, Listener};
+use crate::names::listener::variable;
+use crate::names::{DECLARED, Deployment, ENDPOINT, ENVIRONMENT, ListenerName};
 use crate::{atomic, environment_file};
-
-/// The variable with the address that the bridge connects to.
-pub(crate) const ENDPOINT: &str = "CONDUCTOR_ENDPOINT";
 
 /// The address where a deployment's process listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,27 +46,47 @@ impl From<&Utf8PathBuf> for Endpoint {
 }
 
 impl Endpoint {
-    /// Finds the endpoint of a deployment.
+    /// Finds the endpoint of one of a deployment's listeners.
     ///
     /// # Errors
     /// If the deployment has no address yet.
-    pub(crate) fn of(layout: &Layout, deployment: &Deployment, listen: &Listen) -> io::Result<Self> {
-        match listen.kind {
-            ListenKind::Tcp => address(layout, deployment).map(Self::Tcp),
-            ListenKind::Unix => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
-            ListenKind::Activation if listen.is_bridged() => Ok(Self::Unix(layout.at(&deployment.own_socket(layout)))),
-            ListenKind::Activation => Ok(Self::Unix(layout.at(&deployment.socket(layout)))),
+    pub(crate) fn of(layout: &Layout, deployment: &Deployment, listener: Listener) -> io::Result<Self> {
+        let Listener { name, kind, is_bridged } = listener;
+        match kind {
+            ListenKind::Tcp => address(layout, deployment, name).map(Self::Tcp),
+            ListenKind::Activation if !is_bridged => Ok(Self::Unix(layout.at(&deployment.socket(layout, name)))),
+            ListenKind::Unix | ListenKind::Activation => {
+                Ok(Self::Unix(layout.at(&deployment.own_socket(layout, name))))
+            }
             ListenKind::None => Ok(Self::Nowhere),
         }
     }
+
+    /// Finds the endpoint of the listener that a check asks; nowhere if there is none.
+    ///
+    /// # Errors
+    /// If the deployment has no address yet.
+    pub(crate) fn asked(
+        layout: &Layout,
+        deployment: &Deployment,
+        listen: &Listen,
+        name: Option<&ListenerName>,
+    ) -> io::Result<Self> {
+        listen.find(name).map_or(Ok(Self::Nowhere), |listener| Self::of(layout, deployment, listener))
+    }
 }
 
-/// Finds the address of a deployment on TCP.
+/// Finds the address of one of a deployment's listeners on TCP.
 ///
 /// # Errors
 /// If it has none yet.
-pub(crate) fn address(layout: &Layout, deployment: &Deployment) -> io::Result<SocketAddr> {
-    let address = variables(layout, deployment)?.remove(ENDPOINT).and_then(|text| text.parse().ok());
+pub(crate) fn address(
+    layout: &Layout,
+    deployment: &Deployment,
+    listener: Option<&ListenerName>,
+) -> io::Result<SocketAddr> {
+    let variable = variable(ENDPOINT, listener);
+    let address = variables(layout, deployment)?.remove(&variable).and_then(|text| text.parse().ok());
     address.ok_or_else(|| io::Error::other(format!("{deployment}: its address is unknown")))
 }
 

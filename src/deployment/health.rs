@@ -284,6 +284,7 @@ mod tests {
             interval: Duration::from_millis(50),
             timeout: Duration::from_secs(5),
             retries: None,
+            listener: None,
             live: None,
         }
     }

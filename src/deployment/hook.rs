@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::live;
 use crate::log::note;
-use crate::model::{Check, Engine, Health, ListenKind, START_TIME, Service};
+use crate::model::{Check, Engine, Health, ListenKind, Listener, START_TIME, Service};
 use crate::names::Deployment;
 use crate::systemd::Manager;
 
@@ -61,20 +61,21 @@ pub(crate) fn start(
     if records {
         let before = state::read(layout, deployment).map(|runtime| runtime.state);
         record(layout, deployment, &model, main_pid)?;
-        if model.listen.is_bridged() && matches!(before, Some(State::Ready | State::Leaving)) {
-            stop_old_bridge(manager, deployment);
+        if matches!(before, Some(State::Ready | State::Leaving)) {
+            stop_old_bridges(manager, deployment, &model);
         }
     }
     if matches!(part, Part::Health | Part::All) {
         wait_until_healthy(layout, deployment, &model, main_pid, deadline)?;
     }
     if matches!(part, Part::Slots | Part::All) {
+        wait_until_bound(layout, deployment, &model, main_pid, deadline)?;
         if let Some(holder) = port::holder(layout, deployment, &model)? {
             return Err(noted(layout, deployment, lost_port(deployment, &holder.to_string())));
         }
-        hold_port(layout, deployment, &model, main_pid);
-        if model.listen.kind == ListenKind::Unix {
-            let opened = prepare::open_to_callers(layout, deployment, &model.listen);
+        hold_ports(layout, deployment, &model, main_pid);
+        for listener in model.listen.all().filter(|listener| listener.kind == ListenKind::Unix) {
+            let opened = prepare::open_to_callers(layout, deployment, listener);
             opened.map_err(|error| noted(layout, deployment, unready(error.to_string())))?;
         }
         state::set_ready(layout, deployment, left_by_checks(layout, deployment, &model))?;
@@ -91,9 +92,22 @@ pub(crate) fn start(
 /// tell is left out.
 fn left_by_checks(layout: &Layout, deployment: &Deployment, model: &Service) -> BTreeSet<u32> {
     // Behind a bridge they connect to the process itself.
-    let is_asked = !matches!(model.health.check, Check::Notify | Check::Start { .. }) && !model.listen.is_bridged();
-    let Some(bound) = bound_name(layout, deployment, model).filter(|_| is_asked) else { return BTreeSet::new() };
-    connections::list(&layout.at(&bound)).map(|found| found.abandoned).unwrap_or_default()
+    let direct = model.listen.all().filter(|listener| !listener.is_bridged && is_asked(model, *listener));
+    let bound = direct.map(|listener| layout.at(&bound_name(layout, deployment, listener)));
+    bound.flat_map(|bound| connections::list(&bound).map(|found| found.abandoned).unwrap_or_default()).collect()
+}
+
+/// Returns whether a check has connected to a listener.
+fn is_asked(model: &Service, listener: Listener) -> bool {
+    let is_of_check = !matches!(model.health.check, Check::Notify | Check::Start { .. });
+    is_bound_late(model, listener) || is_of_check && listener.name == model.health.listener.as_ref()
+}
+
+/// Returns whether a deployment is not ready before the process has bound a listener that its check does not ask.
+fn is_bound_late(model: &Service, listener: Listener) -> bool {
+    let is_of_check = matches!(model.health.check, Check::Http { .. } | Check::Tcp);
+    let is_asked_by_check = is_of_check && listener.name == model.health.listener.as_ref();
+    listener.name.is_some() && listener.kind != ListenKind::Activation && !is_asked_by_check
 }
 
 /// `ExecStartPost=`, as the service's user: waits until the declared command finds the deployment healthy. That user reads
@@ -120,6 +134,23 @@ fn wait_until_healthy(
     Ok(())
 }
 
+/// Waits until the process has bound the further listeners that its check does not ask: callers of theirs come as soon as it is
+/// ready.
+fn wait_until_bound(
+    layout: &Layout,
+    deployment: &Deployment,
+    model: &Service,
+    main_pid: Option<u32>,
+    deadline: Instant,
+) -> Result<()> {
+    let check = Health { check: Check::Tcp, retries: None, ..model.health.clone() };
+    for listener in model.listen.all().filter(|listener| is_bound_late(model, *listener)) {
+        let endpoint = Endpoint::of(layout, deployment, listener)?;
+        wait_for(layout, deployment, model, (&check, endpoint), main_pid, deadline)?;
+    }
+    Ok(())
+}
+
 /// Returns the container in which checks and hooks of a running deployment run.
 ///
 /// # Errors
@@ -133,7 +164,7 @@ pub(crate) fn container(layout: &Layout, deployment: &Deployment) -> Result<Stri
 
 /// Lists the checks that a deployment has to pass: those of its pod's file, if its declaration has none.
 fn checks(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<Vec<(Health, Endpoint)>> {
-    let own = Endpoint::of(layout, deployment, &model.listen)?;
+    let own = Endpoint::asked(layout, deployment, &model.listen, model.health.listener.as_ref())?;
     let probes = match model.health.check {
         Check::Probes => pod::prepared(layout, deployment)?.probes,
         _ => Vec::new(),
@@ -220,20 +251,21 @@ fn noted(layout: &Layout, deployment: &Deployment, failure: Failure) -> Error {
     Error(failure.why.unwrap_or_default())
 }
 
-/// Stops a bridge that leads to the address of the process before: `_cleanup`, which does that, was killed, too. Otherwise a
+/// Stops bridges that lead to the addresses of the process before: `_cleanup`, which does that, was killed, too. Otherwise a
 /// bridge waits for this start.
-fn stop_old_bridge(manager: Manager, deployment: &Deployment) {
-    let bridge = deployment.bridge_unit();
-    if manager.states(std::slice::from_ref(&bridge)).is_ok_and(|states| states.iter().any(|state| state == "active")) {
-        manager.ask_stop(&bridge);
+fn stop_old_bridges(manager: Manager, deployment: &Deployment, model: &Service) {
+    let bridges: Vec<_> = model.listen.bridged().map(|listener| deployment.bridge_unit(listener.name)).collect();
+    let states = manager.states(&bridges).unwrap_or_default();
+    for (bridge, _) in bridges.iter().zip(states).filter(|(_, state)| state == "active") {
+        manager.ask_stop(bridge);
     }
 }
 
-/// Makes systemd hold the port of a deployment that serves. Where it cannot, the deployment serves all the same.
-fn hold_port(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) {
+/// Makes systemd hold the ports of a deployment that serves. Where it cannot, the deployment serves all the same.
+fn hold_ports(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) {
     let Some(main_pid) = main_pid.filter(|_| layout.scope == Scope::System) else { return };
     if let Err(error) = port::hold(layout, deployment, model, main_pid) {
-        note!("{}: its port is not held while it restarts: {error}", deployment.unit());
+        note!("{}: its ports are not held while it restarts: {error}", deployment.unit());
     }
 }
 
@@ -241,7 +273,7 @@ fn hold_port(layout: &Layout, deployment: &Deployment, model: &Service, main_pid
 fn record(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: Option<u32>) -> Result<()> {
     state::prepare(layout, deployment)?;
     let of_podman = prepare::find_address(layout, deployment, model)?;
-    let bound_itself = (model.listen.kind == ListenKind::Unix).then_some(main_pid).flatten();
+    let bound_itself = model.listen.has(ListenKind::Unix).then_some(main_pid).flatten();
     let network = of_podman.or_else(|| bound_itself.and_then(namespace::network_of));
     let runtime = Runtime::new(layout, deployment, &model.listen, network, main_pid);
     Ok(state::write(layout, deployment, &runtime)?)
@@ -293,17 +325,15 @@ fn has_start_limit(layout: &Layout, deployment: &Deployment) -> bool {
     model.is_ok_and(|model| model.systemd.has_start_limit())
 }
 
-/// Stops the bridge, which leads to a process that is gone: new connections wait for the next one. Only after that may others
-/// bind the port that it leads to.
-fn leave_bridge(layout: &Layout, manager: Manager, deployment: &Deployment) {
-    let bridge = deployment.bridge_unit();
+/// Stops the bridges, which lead to a process that is gone: new connections wait for the next one. Only after that may others
+/// bind the ports that they lead to.
+fn leave_bridges(layout: &Layout, manager: Manager, deployment: &Deployment) {
+    let bridges = deployment::bridges(layout, deployment);
     if !deployment::model(layout, deployment).is_ok_and(|model| model.binds_port()) {
-        if deployment::is_bridged(layout, deployment) {
-            manager.ask_stop(&bridge);
-        }
+        bridges.iter().for_each(|bridge| manager.ask_stop(bridge));
         return;
     }
-    let stopped = manager.stop(&[bridge]).map_err(|error| error.to_string());
+    let stopped = manager.stop(&bridges).map_err(|error| error.to_string());
     if let Err(error) = stopped.and_then(|()| port::release().map_err(|error| error.to_string())) {
         note!("{}: {error}", deployment.unit());
     }
@@ -320,7 +350,7 @@ pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment
     if state == Some(State::Resting) {
         return Ok(());
     }
-    leave_bridge(layout, manager, deployment);
+    leave_bridges(layout, manager, deployment);
     if state != Some(State::Leaving) || result != "success" {
         // ExecStop= did not run or did not finish.
         remove_leftovers(layout, deployment);
@@ -339,9 +369,9 @@ pub(crate) fn cleanup(layout: &Layout, manager: Manager, deployment: &Deployment
     }
     state::set_state(layout, deployment, State::Starting)?;
     if state == Some(State::Ready)
-        && deployment::model(layout, deployment).is_ok_and(|model| !model.listen.has_socket())
+        && deployment::model(layout, deployment).is_ok_and(|model| !model.listen.all().all(Listener::has_socket))
     {
-        // Its own socket is gone with its process; in one of systemd's its callers wait.
+        // A socket of its own is gone with its process; in one of systemd's its callers wait.
         enqueue(layout, manager, deployment);
     }
     Ok(slot::pass_on(layout, &deployment.service)?)

@@ -15,13 +15,14 @@ use std::os::fd::AsFd;
 use rustix::net::sockopt::socket_reuseport;
 
 use crate::accounts;
-use crate::deployment::endpoint::Endpoint;
+use crate::deployment::endpoint;
 use crate::deployment::listener::{self, Listener};
 use crate::engine::podman::runtime;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::model::{ListenKind, Protocol, Service};
 use crate::names::Deployment;
+use crate::names::listener::variable;
 use crate::systemd::notify;
 
 /// The range of ports for processes: below that of outgoing connections, `ip_local_port_range` of ip(7), so that no
@@ -79,13 +80,22 @@ fn none_is_free() -> io::Result<Error> {
     Ok(Error(format!("no TCP port is free: the user {name} listens on {count}")))
 }
 
-/// Finds a process outside of a deployment's unit that listens on the deployment's port; the caller is a hook of the unit.
+/// Finds a process outside of a deployment's unit that listens on a port of the deployment; the caller is a hook of the unit.
 ///
 /// # Errors
-/// If the port is unknown, or the kernel's lists cannot be read.
+/// If the ports are unknown, or the kernel's lists cannot be read.
 pub(crate) fn holder(layout: &Layout, deployment: &Deployment, model: &Service) -> io::Result<Option<Holder>> {
-    let Some(address) = address(layout, deployment, model)? else { return Ok(None) };
-    listener::stranger(address, &processes()?)?.map(Holder::new).transpose()
+    let addresses = addresses(layout, deployment, model)?;
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let processes = processes()?;
+    for address in addresses {
+        if let Some(stranger) = listener::stranger(address, &processes)? {
+            return Holder::new(stranger).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// Says at which other addresses the processes of a deployment's unit listen; None if they listen at no other. The caller
@@ -97,43 +107,47 @@ pub(crate) fn elsewhere(layout: &Layout, deployment: &Deployment, model: &Servic
     if model.process.engine.has_own_network() {
         return Ok(None);
     }
-    let own = address(layout, deployment, model)?;
+    let own = addresses(layout, deployment, model)?;
     let mut found = Vec::new();
     for pid in processes()? {
         found.extend(listener::of_process(pid)?);
     }
     found.sort();
     found.dedup();
-    if found.is_empty() || found.iter().any(|one| own.is_some_and(|own| own.port() == one.port())) {
+    if found.is_empty() || found.iter().any(|one| own.iter().any(|own| own.port() == one.port())) {
         return Ok(None);
     }
     let found: Vec<_> = found.iter().map(SocketAddr::to_string).collect();
-    let wanted = match model.listen.kind {
-        ListenKind::Activation => "the socket that systemd passes",
-        ListenKind::Unix => "$CONDUCTOR_SOCKET",
-        ListenKind::Tcp => "$PORT",
-        ListenKind::None => return Ok(None),
-    };
-    Ok(Some(format!("it listens on {}, and not on {wanted}", found.join(" and "))))
+    let wanted = model.listen.all().map(|listener| match listener.kind {
+        ListenKind::Unix => format!("${}", variable("CONDUCTOR_SOCKET", listener.name)),
+        ListenKind::Tcp => format!("${}", variable("PORT", listener.name)),
+        ListenKind::Activation | ListenKind::None => "the socket that systemd passes".to_owned(),
+    });
+    let wanted: Vec<_> = wanted.collect();
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!("it listens on {}, and not on {}", found.join(" and "), wanted.join(" and "))))
 }
 
-/// Makes systemd hold the socket on which a deployment's main process listens, sd_pid_notify_with_fds(3); the caller is a
-/// hook of the unit. Other processes may end before the unit does, and are not to find their port in use when they start
-/// again; nor is one that lets several sockets share the port.
+/// Makes systemd hold the sockets on which a deployment's main process listens, sd_pid_notify_with_fds(3); the caller is a
+/// hook of the unit. Other processes may end before the unit does, and are not to find their ports in use when they start
+/// again; nor is one that lets several sockets share a port.
 ///
 /// # Errors
 /// If the kernel does not give the socket, or systemd does not take it.
 pub(crate) fn hold(layout: &Layout, deployment: &Deployment, model: &Service, main_pid: u32) -> io::Result<()> {
-    let Some(address) = address(layout, deployment, model)? else { return Ok(()) };
-    match listener::socket(address, main_pid)? {
-        Some(socket) if !socket_reuseport(&socket)? => {
-            notify::send("FDSTORE=1\nFDNAME=conductor-port", Some(socket.as_fd()))
+    for address in addresses(layout, deployment, model)? {
+        if let Some(socket) = listener::socket(address, main_pid)?
+            && !socket_reuseport(&socket)?
+        {
+            notify::send("FDSTORE=1\nFDNAME=conductor-port", Some(socket.as_fd()))?;
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
-/// Makes systemd close the socket that it holds: it would pass it on to the next process.
+/// Makes systemd close the sockets that it holds: it would pass them on to the next process.
 ///
 /// # Errors
 /// If systemd does not take the message.
@@ -141,14 +155,13 @@ pub(crate) fn release() -> io::Result<()> {
     notify::send("FDSTOREREMOVE=1\nFDNAME=conductor-port", None)
 }
 
-fn address(layout: &Layout, deployment: &Deployment, model: &Service) -> io::Result<Option<SocketAddr>> {
+/// Lists the addresses of the ports that a deployment's process binds.
+fn addresses(layout: &Layout, deployment: &Deployment, model: &Service) -> io::Result<Vec<SocketAddr>> {
     if !model.binds_port() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    Ok(match Endpoint::of(layout, deployment, &model.listen)? {
-        Endpoint::Tcp(address) => Some(address),
-        Endpoint::Unix(_) | Endpoint::Nowhere => None,
-    })
+    let on_tcp = model.listen.all().filter(|listener| listener.kind == ListenKind::Tcp);
+    on_tcp.map(|listener| endpoint::address(layout, deployment, listener.name)).collect()
 }
 
 /// Lists the processes of the unit that this process is in.

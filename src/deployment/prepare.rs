@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::deployment;
-use crate::deployment::endpoint::{self, ENDPOINT};
+use crate::deployment::endpoint;
 use crate::deployment::state::{self, Failure, FailureKind};
 use crate::deployment::{own_dir, port};
 use crate::engine::podman::bridge;
@@ -19,8 +19,9 @@ use crate::error::{Error, Result};
 use crate::inode::Inode;
 use crate::layout::{Layout, Scope};
 use crate::log::note;
-use crate::model::{Container, Engine, Listen, ListenKind, Pod, Service};
-use crate::names::{DECLARED, Deployment, PROXY_GROUP, VARIABLE_NAMES};
+use crate::model::{Engine, Listen, ListenKind, Listener, Service};
+use crate::names::listener::variable;
+use crate::names::{DECLARED, Deployment, ENDPOINT, PROXY_GROUP, VARIABLE_NAMES};
 use crate::resolve::OF_PASSED_SOCKETS;
 use crate::{accounts, atomic, environment_file, variable};
 
@@ -37,21 +38,11 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     let engine = &model.process.engine;
     // The lock is held until the port is written: two deployments that start together get two ports.
     let _guard = model.binds_port().then(|| atomic::lock(&layout.at(&layout.ports()))).transpose()?;
-    match (model.listen.kind, engine) {
-        // systemd creates the directory of a command's socket.
-        (ListenKind::Activation | ListenKind::None, _) | (ListenKind::Unix, Engine::Exec { .. }) => {}
-        (ListenKind::Unix, _) => create_socket_dir(layout, deployment)?,
-        (ListenKind::Tcp, Engine::Exec { .. }) => {
-            // Unless the last cleanup was killed there is none.
-            port::release()?;
-            let port = port::choose(&ports_of_others(layout, deployment)?)?;
-            variables.insert("PORT".to_owned(), port.to_string());
-            variables.insert(ENDPOINT.to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
-        }
-        (ListenKind::Tcp, Engine::Container(Container { port, .. }) | Engine::Pod(Pod { port, .. })) => {
-            variables.extend(port.map(|port| ("PORT".to_owned(), port.to_string())));
-        }
+    // systemd creates the directory of a command's socket.
+    if engine.is_privileged() && model.listen.has(ListenKind::Unix) {
+        create_socket_dir(layout, deployment, &model.listen)?;
     }
+    variables.extend(ports(layout, deployment, &model)?);
     if engine.is_privileged() {
         engine::container::credentials(layout, deployment)?;
     }
@@ -69,6 +60,28 @@ pub(crate) fn prepare(layout: &Layout, deployment: &Deployment) -> Result<()> {
     Ok(endpoint::set_variables(layout, deployment, &variables)?)
 }
 
+/// Returns the variables of a deployment's ports: those of an image, and free ones for a command.
+fn ports(layout: &Layout, deployment: &Deployment, model: &Service) -> Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    let on_tcp = || model.listen.all().filter(|listener| listener.kind == ListenKind::Tcp);
+    if !model.binds_port() {
+        let port =
+            |listener: Listener| Some((variable("PORT", listener.name), model.port_inside(listener)?.to_string()));
+        return Ok(on_tcp().filter_map(port).collect());
+    }
+    // Unless the last cleanup was killed there are none.
+    port::release()?;
+    let mut taken = ports_of_others(layout, deployment)?;
+    for listener in on_tcp() {
+        let port = port::choose(&taken)?;
+        taken.push(port);
+        variables.insert(variable("PORT", listener.name), port.to_string());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        variables.insert(variable(ENDPOINT, listener.name), address.to_string());
+    }
+    Ok(variables)
+}
+
 /// Notes why a deployment is not prepared.
 fn note_failure(layout: &Layout, deployment: &Deployment, error: &Error) {
     // Only the rollout reads this note; the journal has it, too.
@@ -79,8 +92,7 @@ fn note_failure(layout: &Layout, deployment: &Deployment, error: &Error) {
 /// Returns conductor's own variables that the unit has, too: whatever an environment file sets, these are read after it.
 fn own_variables(layout: &Layout, deployment: &Deployment, model: &Service) -> BTreeMap<String, String> {
     let instance = deployment.instance.to_string();
-    let own = variable::own(layout, model, &deployment.generation, &instance, Utf8PathBuf::into_string);
-    own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    variable::own(layout, model, &deployment.generation, &instance, Utf8PathBuf::into_string)
 }
 
 /// Checks that the environment files are there, which systemd has read, and lists their variables for a container.
@@ -89,7 +101,7 @@ fn take_environment_files(layout: &Layout, deployment: &Deployment, model: &Serv
     let variables = engine::environment::of_files(layout, model, &files)?;
     // systemd sets them only for the process that takes the sockets.
     let is_set = |name: &&&str| std::env::var_os(name).is_some();
-    if let Some(name) = OF_PASSED_SOCKETS.iter().find(is_set).filter(|_| model.listen.kind == ListenKind::Activation) {
+    if let Some(name) = OF_PASSED_SOCKETS.iter().find(is_set).filter(|_| model.listen.has(ListenKind::Activation)) {
         return Err(Error(format!("an environment file sets {name}, which tells the process of its passed sockets")));
     }
     if matches!(model.process.engine, Engine::Container(_)) && !model.process.environment_files.is_empty() {
@@ -127,8 +139,9 @@ fn ports_of_others(layout: &Layout, own: &Deployment) -> Result<Vec<u16>> {
     for entry in atomic::entries(&layout.at(&layout.deployments()))? {
         let Some(other) = Deployment::from_dir(Utf8Path::new(entry.file_name())) else { continue };
         if other != *own {
-            let port = endpoint::variables(layout, &other)?.remove("PORT").and_then(|port| port.parse::<u16>().ok());
-            taken.extend(port);
+            let variables = endpoint::variables(layout, &other)?.into_iter();
+            let ports = variables.filter(|(name, _)| name == "PORT" || name.starts_with("PORT_"));
+            taken.extend(ports.filter_map(|(_, port)| port.parse::<u16>().ok()));
         }
     }
     Ok(taken)
@@ -136,14 +149,17 @@ fn ports_of_others(layout: &Layout, own: &Deployment) -> Result<Vec<u16>> {
 
 /// Creates the directory in which a container's process binds its socket. Any user may write to it, because the image
 /// chooses the user; its parent admits only the proxy.
-fn create_socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
+fn create_socket_dir(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
     let above = layout.at(&layout.sockets(&deployment.service, &deployment.generation));
     let dir = layout.at(&layout.socket_dir(&deployment.service, &deployment.generation, deployment.instance));
     fs::create_dir_all(&dir)?;
     fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o1777))?;
     give_to_proxy(&Inode::open(&above)?, 0o750)?;
     // A killed process leaves its socket, on which bind(2) would fail.
-    Ok(atomic::remove_file(&layout.at(&deployment.own_socket(layout)))?)
+    for listener in listen.all().filter(|listener| listener.kind == ListenKind::Unix) {
+        atomic::remove_file(&layout.at(&deployment.own_socket(layout, listener.name)))?;
+    }
+    Ok(())
 }
 
 /// Lets callers reach a socket that a process has bound itself: it gets a name in a directory of root's, because the
@@ -151,8 +167,8 @@ fn create_socket_dir(layout: &Layout, deployment: &Deployment) -> Result<()> {
 ///
 /// # Errors
 /// If there is no socket or it is another user's, or if its group, mode or name cannot be set.
-pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listen: &Listen) -> Result<()> {
-    let own = deployment.own_socket(layout);
+pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listener: Listener) -> Result<()> {
+    let own = deployment.own_socket(layout, listener.name);
     let open = || {
         let place = layout.on_host(&own);
         Ok((Inode::socket(&place)?, Inode::open(place.parent().unwrap_or(&place))?.owner()))
@@ -166,8 +182,10 @@ pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listen: 
         give_to_proxy(&socket, 0o660)?;
     }
     // With a bridge, its socket has the path that slots lead to.
-    let is_bridged = listen.is_bridged();
-    let name = if is_bridged { deployment.bound_socket(layout) } else { deployment.socket(layout) };
+    let name = match listener.is_bridged {
+        true => deployment.bound_socket(layout),
+        false => deployment.socket(layout, listener.name),
+    };
     Ok(socket.link(&layout.on_host(&name))?)
 }
 
@@ -203,10 +221,12 @@ pub(crate) fn find_address(layout: &Layout, deployment: &Deployment, model: &Ser
         if matches!(engine, Engine::Pod(_)) {
             variables.insert("POD_IP_ADDRESS".to_owned(), address.to_string());
         }
-        if let Some(port) = variables.get("PORT").and_then(|port| port.parse().ok()) {
-            variables.insert(ENDPOINT.to_owned(), SocketAddr::from((address, port)).to_string());
+        for listener in model.listen.all() {
+            if let Some(port) = variables.get(&variable("PORT", listener.name)).and_then(|port| port.parse().ok()) {
+                variables.insert(variable(ENDPOINT, listener.name), SocketAddr::from((address, port)).to_string());
+            }
         }
-    } else if model.listen.kind == ListenKind::Tcp {
+    } else if model.listen.has(ListenKind::Tcp) {
         return Err(Error(format!("{deployment}: podman gave it no address to connect to; which network has it?")));
     }
     endpoint::set_variables(layout, deployment, &variables)?;

@@ -22,7 +22,8 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::log::note;
 use crate::model::listen::QUEUE_LENGTH;
-use crate::names::ServiceName;
+use crate::names::listener::{from_numbered, numbered};
+use crate::names::{ListenerName, ServiceName};
 use crate::systemd::Manager;
 
 /// The pause between two looks at a slot, or at the length of a queue.
@@ -36,25 +37,38 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Queue {
     service: ServiceName,
+    /// The listener that its callers wait for, None for that of `[listen]` itself.
+    listener: Option<ListenerName>,
     number: u32,
 }
 
 impl Queue {
-    pub(crate) fn new(service: &ServiceName, number: u32) -> Self {
-        Self { service: service.clone(), number }
+    /// Reads the name of a queue in its units, `2` or `2-metrics`.
+    pub(crate) fn from_instance(service: &ServiceName, instance: &str) -> Option<Self> {
+        let (number, listener) = from_numbered(instance)?;
+        Some(Self { service: service.clone(), listener, number })
+    }
+
+    pub(crate) fn service(&self) -> &ServiceName {
+        &self.service
+    }
+
+    /// Returns its name in its units.
+    fn instance(&self) -> String {
+        numbered(self.number, self.listener.as_ref())
     }
 
     /// Returns the path of its socket.
     pub(crate) fn socket(&self, layout: &Layout) -> Utf8PathBuf {
-        layout.queues(&self.service).join(self.number.to_string())
+        layout.queues(&self.service).join(self.instance())
     }
 
     fn socket_unit(&self) -> String {
-        format!("{}{}.socket", self.service.queue_template(), self.number)
+        format!("{}{}.socket", self.service.queue_template(), self.instance())
     }
 
     fn relay_unit(&self) -> String {
-        format!("{}{}.service", self.service.queue_template(), self.number)
+        format!("{}{}.service", self.service.queue_template(), self.instance())
     }
 }
 
@@ -68,23 +82,27 @@ pub(crate) fn is_queue(layout: &Layout, name: &ServiceName, socket: &Utf8Path) -
     socket.parent() == Some(&layout.queues(name))
 }
 
-/// Opens a queue of a service that is not in use.
+/// Opens a queue for each of some listeners of a service, in their order; none of them is in use.
 ///
 /// # Errors
 /// If systemd refuses the job.
-pub(crate) fn open(manager: Manager, name: &ServiceName) -> Result<Queue> {
+pub(crate) fn open(manager: Manager, name: &ServiceName, listeners: &[Option<ListenerName>]) -> Result<Vec<Queue>> {
     let used = manager.active(&name.queue_pattern())?;
     let is_free = |queue: &Queue| !used.contains(&queue.socket_unit()) && !used.contains(&queue.relay_unit());
-    let queue = (1..=u32::MAX).map(|number| Queue::new(name, number)).find(is_free);
-    let queue = queue.ok_or_else(|| Error(format!("{name}: all queues are in use")))?;
-    manager.start(&[queue.socket_unit()])?;
-    Ok(queue)
+    let mut queues = Vec::new();
+    for listener in listeners {
+        let of = |number| Queue { service: name.clone(), listener: listener.clone(), number };
+        let queue = (1..=u32::MAX).map(of).find(is_free);
+        queues.push(queue.ok_or_else(|| Error(format!("{name}: all queues are in use")))?);
+    }
+    manager.start(&queues.iter().map(Queue::socket_unit).collect::<Vec<_>>())?;
+    Ok(queues)
 }
 
 /// Lists the queues of a service that are open.
 fn all(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Queue>> {
     let entries = atomic::entries(&layout.at(&layout.queues(name)))?;
-    Ok(entries.iter().filter_map(|entry| Some(Queue::new(name, entry.file_name().parse().ok()?))).collect())
+    Ok(entries.iter().filter_map(|entry| Queue::from_instance(name, entry.file_name())).collect())
 }
 
 /// Closes the queues of a service whose slots lead to a deployment, once their relays have taken all callers.
@@ -149,14 +167,14 @@ pub(crate) fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_dir(&layout.at(&layout.queues(name)))
 }
 
-/// Waits until the first slot of the service leads to a deployment, and becomes `command`, systemd-socket-proxyd(8), with
+/// Waits until the first slot of the queue's listener leads to a deployment, and becomes `command`, systemd-socket-proxyd(8), with
 /// the deployment's socket as its last argument.
 ///
 /// # Errors
 /// If no deployment has the slot within `limit`, or the command cannot be run.
 pub(crate) fn relay(layout: &Layout, queue: &Queue, limit: Duration, command: &[String]) -> Result<Infallible> {
     let [program, options @ ..] = command else { return Err(Error("there is no command".to_owned())) };
-    let slot = layout.at(&layout.slots(&queue.service)).join("1");
+    let slot = layout.at(&layout.slot(&queue.service, 1, queue.listener.as_ref()));
     let (own, deadline) = (queue.socket(layout), Instant::now() + limit);
     while Instant::now() < deadline {
         if let Some(socket) = slot.read_link_utf8().ok().filter(|socket| *socket != own) {

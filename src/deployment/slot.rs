@@ -1,13 +1,15 @@
-//! Slots: the proxy's fixed upstreams, each a symlink to the socket of a deployment.
+//! Slots: the proxy's fixed upstreams, each a symlink to the socket of a deployment; a further listener has slots beside those
+//! of `[listen]`.
 //!
 //! The ready deployments determine which slot leads to which deployment; each change of them assigns the slots again,
 //! with one rename(2) a slot, so that no slot is ever missing.
 
 use fs_err as fs;
+use std::collections::BTreeSet;
 use std::io;
 use std::time::SystemTime;
 
-use camino::{Utf8DirEntry, Utf8Path};
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::atomic;
 use crate::deployment::queue::{self, Queue};
@@ -16,7 +18,8 @@ use crate::error::Result;
 use crate::layout::Layout;
 use crate::live::Target;
 use crate::model::Strategy;
-use crate::names::{Deployment, ServiceName};
+use crate::names::listener::from_numbered;
+use crate::names::{Deployment, ListenerName, ServiceName};
 use crate::systemd::Manager;
 
 /// Returns the holder of each slot, the first slot first.
@@ -64,18 +67,24 @@ pub(crate) fn pass_on(layout: &Layout, name: &ServiceName) -> io::Result<()> {
 fn assign_all(layout: &Layout, name: &ServiceName, is_to_change: impl Fn(&Utf8Path) -> bool) -> io::Result<()> {
     let Some(target) = Target::read(layout, name)? else { return Ok(()) };
     let _guard = guard(layout, name)?;
-    let ready = state::ready(layout, name)?;
+    let ready = state::ready_with_listeners(layout, name)?;
     let dir = layout.at(&layout.slots(name));
     fs::create_dir_all(&dir)?;
-    for (index, holder) in assign(&target, &ready).iter().enumerate() {
-        let Some(holder) = holder else { continue };
-        let slot = dir.join((index + 1).to_string());
-        let socket = holder.socket(layout);
-        if !slot.read_link_utf8().is_ok_and(|held| held == socket || !is_to_change(&held)) {
-            atomic::link(&socket, &slot)?;
+    let mut led = BTreeSet::new();
+    for listener in target.listeners.iter().chain(ready.iter().flat_map(|(_, listeners)| listeners)) {
+        let is_new = led.insert(listener);
+        let having = ready.iter().filter(|(_, listeners)| is_new && listeners.contains(listener));
+        let having: Vec<_> = having.map(|(deployment, _)| deployment.clone()).collect();
+        for (index, holder) in assign(&target, &having).iter().enumerate() {
+            let Some(holder) = holder else { continue };
+            let slot = layout.at(&layout.slot(name, index as u32 + 1, listener.as_ref()));
+            let socket = holder.socket(layout, listener.as_ref());
+            if !slot.read_link_utf8().is_ok_and(|held| held == socket || !is_to_change(&held)) {
+                atomic::link(&socket, &slot)?;
+            }
         }
     }
-    unlink(&dir, |slot, _| slot > target.slots)
+    unlink(&dir, |slot, listener, _| slot > target.slots || !led.contains(listener))
 }
 
 /// Leads the slots of a service to a queue: callers wait there for the next deployment that becomes ready. While another one
@@ -87,14 +96,19 @@ pub(crate) fn enqueue(layout: &Layout, manager: Manager, name: &ServiceName, all
     let Some(target) = Target::read(layout, name)?.filter(|_| queue::is_declared(layout, name)) else { return Ok(()) };
     let _guard = guard(layout, name)?;
     let dir = layout.at(&layout.slots(name));
-    let is_queued = dir.join("1").read_link_utf8().is_ok_and(|socket| queue::is_queue(layout, name, &socket));
-    if is_queued || !all_leave && !state::ready(layout, name)?.is_empty() {
+    let is_queued = |listener: &Option<ListenerName>| {
+        let slot = layout.at(&layout.slot(name, 1, listener.as_ref()));
+        slot.read_link_utf8().is_ok_and(|socket| queue::is_queue(layout, name, &socket))
+    };
+    let served: Vec<_> = target.listeners.iter().filter(|listener| !is_queued(listener)).cloned().collect();
+    if served.is_empty() || !all_leave && !state::ready(layout, name)?.is_empty() {
         return Ok(());
     }
-    let socket = queue::open(manager, name)?.socket(layout);
     fs::create_dir_all(&dir)?;
-    for slot in 1..=target.slots {
-        atomic::link(&socket, &dir.join(slot.to_string()))?;
+    for (listener, queue) in served.iter().zip(queue::open(manager, name, &served)?) {
+        for slot in 1..=target.slots {
+            atomic::link(&queue.socket(layout), &layout.at(&layout.slot(name, slot, listener.as_ref())))?;
+        }
     }
     Ok(())
 }
@@ -103,17 +117,26 @@ pub(crate) fn enqueue(layout: &Layout, manager: Manager, name: &ServiceName, all
 ///
 /// # Errors
 /// If the file system refuses a change.
-pub(crate) fn close_queue(layout: &Layout, manager: Manager, name: &ServiceName, queue: &Queue) -> io::Result<()> {
+pub(crate) fn close_queue(layout: &Layout, manager: Manager, queue: &Queue) -> io::Result<()> {
+    let name = queue.service();
     let _guard = guard(layout, name)?;
     let socket = queue.socket(layout);
-    unlink(&layout.at(&layout.slots(name)), |_, held| held == socket)?;
+    unlink(&layout.at(&layout.slots(name)), |_, _, held| held == socket)?;
     queue::ask_close(manager, queue);
     Ok(())
 }
 
-/// Returns when the first slot of a service was led to where it leads; None if there is none.
+/// Lists the first slots of a service's listeners.
+pub(crate) fn first(layout: &Layout, name: &ServiceName) -> Vec<Utf8PathBuf> {
+    let entries = atomic::entries(&layout.at(&layout.slots(name))).unwrap_or_default();
+    let first = entries.iter().filter(|slot| from_numbered(slot.file_name()).is_some_and(|(number, _)| number == 1));
+    first.map(|slot| slot.path().to_owned()).collect()
+}
+
+/// Returns when the first slots of a service were led to where they lead; None if there is none.
 pub(crate) fn led_at(layout: &Layout, name: &ServiceName) -> Option<SystemTime> {
-    fs::symlink_metadata(layout.at(&layout.slots(name)).join("1")).and_then(|slot| slot.modified()).ok()
+    // Those of all listeners are led together.
+    fs::symlink_metadata(first(layout, name).first()?).and_then(|slot| slot.modified()).ok()
 }
 
 /// Removes a deployment's slots without giving them to another.
@@ -122,8 +145,9 @@ pub(crate) fn led_at(layout: &Layout, name: &ServiceName) -> Option<SystemTime> 
 /// If the file system refuses a change.
 pub(crate) fn withdraw(layout: &Layout, deployment: &Deployment) -> io::Result<()> {
     let _guard = guard(layout, &deployment.service)?;
-    let socket = deployment.socket(layout);
-    unlink(&layout.at(&layout.slots(&deployment.service)), |_, held| held == socket)
+    unlink(&layout.at(&layout.slots(&deployment.service)), |_, _, held| {
+        Deployment::from_socket(held).is_some_and(|holder| holder == *deployment)
+    })
 }
 
 /// Removes all slots of a service.
@@ -135,15 +159,17 @@ pub(crate) fn clear(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     atomic::remove_dir(&layout.at(&layout.slots(name)))
 }
 
-/// Counts the slots of a service, whoever holds them; those that lead to a queue are nobody's.
+/// Counts the slots of a service, whoever holds them; those that lead to a queue are nobody's. Those of its listeners are
+/// counted once.
 ///
 /// # Errors
 /// A directory that cannot be listed.
 pub(crate) fn count(layout: &Layout, name: &ServiceName) -> io::Result<usize> {
     let entries = atomic::entries(&layout.at(&layout.slots(name)))?;
     let is_queued = |slot: &Utf8Path| slot.read_link_utf8().is_ok_and(|socket| queue::is_queue(layout, name, &socket));
-    let is_held = |entry: &&Utf8DirEntry| entry.file_name().parse::<u32>().is_ok() && !is_queued(entry.path());
-    Ok(entries.iter().filter(is_held).count())
+    let held = entries.iter().filter(|entry| !is_queued(entry.path()));
+    let numbers: BTreeSet<_> = held.filter_map(|entry| Some(from_numbered(entry.file_name())?.0)).collect();
+    Ok(numbers.len())
 }
 
 /// Lists the slots that lead to a deployment, by number.
@@ -151,11 +177,12 @@ pub(crate) fn held(layout: &Layout, name: &ServiceName) -> Vec<(u32, Deployment)
     let dir = layout.at(&layout.slots(name));
     let mut held = Vec::new();
     for entry in dir.read_dir_utf8().into_iter().flatten().flatten() {
-        let Ok(slot) = entry.file_name().parse() else { continue };
+        let Some((slot, _)) = from_numbered(entry.file_name()) else { continue };
         let holder = entry.path().read_link_utf8().ok().and_then(|socket| Deployment::from_socket(&socket));
         held.extend(holder.map(|holder| (slot, holder)));
     }
     held.sort();
+    held.dedup();
     held
 }
 
@@ -163,13 +190,14 @@ fn guard(layout: &Layout, name: &ServiceName) -> io::Result<std::fs::File> {
     atomic::lock(&layout.at(&layout.slots_lock(name)))
 }
 
-fn unlink(dir: &Utf8Path, is_stale: impl Fn(u32, &Utf8Path) -> bool) -> io::Result<()> {
+/// Removes the slots that are stale, by their numbers, their listeners, and where they lead.
+fn unlink(dir: &Utf8Path, is_stale: impl Fn(u32, &Option<ListenerName>, &Utf8Path) -> bool) -> io::Result<()> {
     for entry in atomic::entries(dir)? {
         let held = entry.path().read_link_utf8();
         // Any other file is left over from a process that was killed while it made a slot; this process holds the lock.
-        let is_removed = match (entry.file_name().parse(), held) {
-            (Ok(slot), Ok(held)) => is_stale(slot, &held),
-            (parsed, _) => parsed.is_err(),
+        let is_removed = match (from_numbered(entry.file_name()), held) {
+            (Some((slot, listener)), Ok(held)) => is_stale(slot, &listener, &held),
+            (parsed, _) => parsed.is_none(),
         };
         if is_removed {
             fs::remove_file(entry.path())?;
@@ -201,8 +229,16 @@ mod tests {
         let none = String::new;
         let digests = Digests { generation: none(), routes: none(), scale: none(), settings: none() };
         let generation = GenerationId::new(NEW).expect("an id");
-        let target =
-            Target { generation, concurrency, slots, strategy, digests, format: 1, variables: Default::default() };
+        let target = Target {
+            generation,
+            concurrency,
+            slots,
+            listeners: vec![None],
+            strategy,
+            digests,
+            format: 1,
+            variables: Default::default(),
+        };
         let held = assign(&target, &ready);
         held.iter()
             .map(|d| d.map_or("-".into(), |d| format!("{}{}", &d.generation.as_str()[11..], d.instance)))

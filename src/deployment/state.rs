@@ -12,8 +12,9 @@ use crate::atomic;
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::exit_status::ExitStatus;
 use crate::layout::Layout;
+use crate::live::{is_main_alone, main_alone};
 use crate::model::Listen;
-use crate::names::{Deployment, ServiceName};
+use crate::names::{Deployment, ListenerName, ServiceName};
 use crate::systemd::Listing;
 use crate::write::named;
 
@@ -40,6 +41,9 @@ pub(crate) struct Runtime {
     pub(crate) state: State,
     /// Where it listens: the path of a unix socket, or an address with a port.
     pub(crate) endpoint: Option<String>,
+    /// Its listeners, None for that of `[listen]` itself.
+    #[serde(default = "main_alone", skip_serializing_if = "is_main_alone")]
+    pub(crate) listeners: Vec<Option<ListenerName>>,
     /// The network namespace in which it listens, if that is not the host's.
     pub(crate) network: Option<String>,
     pub(crate) main_pid: Option<u32>,
@@ -116,9 +120,17 @@ impl Runtime {
         main_pid: Option<u32>,
     ) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let endpoint = Endpoint::of(layout, deployment, listen).ok().filter(|endpoint| *endpoint != Endpoint::Nowhere);
-        let endpoint = endpoint.map(|endpoint| endpoint.to_string());
-        Self { state: State::Starting, endpoint, network, main_pid, started_at, took: None, checks: BTreeSet::new() }
+        let endpoint = listen.all().next().and_then(|listener| Endpoint::of(layout, deployment, listener).ok());
+        Self {
+            state: State::Starting,
+            endpoint: endpoint.map(|endpoint| endpoint.to_string()),
+            listeners: listen.names(),
+            network,
+            main_pid,
+            started_at,
+            took: None,
+            checks: BTreeSet::new(),
+        }
     }
 }
 
@@ -253,11 +265,6 @@ pub(crate) fn is_resting(layout: &Layout, deployment: &Deployment) -> bool {
     read(layout, deployment).is_some_and(|runtime| runtime.state == State::Resting)
 }
 
-/// Tells whether a deployment may hold slots.
-pub(crate) fn is_ready(layout: &Layout, deployment: &Deployment) -> bool {
-    read(layout, deployment).is_some_and(|runtime| matches!(runtime.state, State::Ready | State::Resting))
-}
-
 /// Counts those of some deployments that serve: ready ones that systemd runs, if it was asked, and those that rest until
 /// somebody connects.
 pub(crate) fn count_ready(layout: &Layout, deployments: &[Deployment], listing: Option<&Listing>) -> usize {
@@ -287,7 +294,20 @@ pub(crate) fn resting(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Dep
 /// # Errors
 /// A directory that cannot be listed.
 pub(crate) fn ready(layout: &Layout, name: &ServiceName) -> io::Result<Vec<Deployment>> {
-    let mut deployments = list(layout, name)?;
-    deployments.retain(|deployment| is_ready(layout, deployment));
-    Ok(deployments)
+    Ok(ready_with_listeners(layout, name)?.into_iter().map(|(deployment, _)| deployment).collect())
+}
+
+/// Lists the deployments of a service that may hold slots, each with its listeners.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub(crate) fn ready_with_listeners(
+    layout: &Layout,
+    name: &ServiceName,
+) -> io::Result<Vec<(Deployment, Vec<Option<ListenerName>>)>> {
+    let with_listeners = |deployment: Deployment| {
+        let runtime = read(layout, &deployment)?;
+        matches!(runtime.state, State::Ready | State::Resting).then_some((deployment, runtime.listeners))
+    };
+    Ok(list(layout, name)?.into_iter().filter_map(with_listeners).collect())
 }

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process;
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use crate::atomic;
 use crate::deployment;
@@ -20,7 +20,7 @@ use crate::engine::signal;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::log::note;
-use crate::model::Service;
+use crate::model::{Listener, Service};
 use crate::names::Deployment;
 use crate::systemd::{self, Manager};
 use crate::timespan;
@@ -83,14 +83,10 @@ pub(crate) fn stop(
     }
     let (network, checks) = before.map(|runtime| (runtime.network, runtime.checks)).unwrap_or_default();
     let (model, network) = (deployment::model(layout, deployment).ok(), network.as_deref());
-    let bound = match &model {
-        Some(model) => bound_name(layout, deployment, model).map(|bound| layout.at(&bound)),
-        None => Some(layout.at(&deployment.socket(layout))),
-    };
     if part == Part::Leave || drain.signal.is_some() {
-        let behind = model.as_ref().filter(|model| model.listen.is_bridged());
-        let behind = behind.and_then(|model| Endpoint::of(layout, deployment, &model.listen).ok());
-        bound.iter().for_each(|bound| await_arrival(deployment, bound, network, behind.as_ref()));
+        // Without its model nothing tells what stands behind its socket.
+        let listeners = model.iter().flat_map(|model| model.listen.all());
+        listeners.for_each(|listener| await_arrival(layout, deployment, listener, network));
     }
     if part == Part::Leave {
         return Ok(());
@@ -106,7 +102,9 @@ pub(crate) fn stop(
     }
     let limits = Limits { deadline: start + drain.timeout, abandoned: drain.abandoned, checks };
     let told = |outcome| tell_outcome(deployment, outcome, drain.timeout, &limits);
-    bound.iter().for_each(|bound| told(drain::wait(bound, network, &limits)));
+    for bound in bound_names(layout, deployment, model.as_ref()) {
+        told(drain::wait(&layout.at(&bound), network, &limits));
+    }
     // A process that nobody has told to stop accepting would go on: other deployments take callers of the same socket.
     let stops_accepting = part == Part::Drain || drain.signal.is_some();
     if let Some(model) = model.filter(|_| stops_accepting) {
@@ -144,9 +142,11 @@ fn leave(layout: &Layout, manager: Manager, deployment: &Deployment, main_pid: O
     Ok(true)
 }
 
-/// Waits until the process has accepted all who have connected, and logs if it may not have.
-fn await_arrival(deployment: &Deployment, socket: &Utf8Path, network: Option<&str>, behind: Option<&Endpoint>) {
-    match arrival::wait(socket, network, behind) {
+/// Waits until the process has accepted all who have connected to a listener, and logs if it may not have.
+fn await_arrival(layout: &Layout, deployment: &Deployment, listener: Listener, network: Option<&str>) {
+    let bound = layout.at(&bound_name(layout, deployment, listener));
+    let behind = listener.is_bridged.then(|| Endpoint::of(layout, deployment, listener).ok()).flatten();
+    match arrival::wait(&bound, network, behind.as_ref()) {
         Ok(true) => {}
         Ok(false) => note!("{}: its process has not accepted all who have connected", deployment.unit()),
         Err(error) => note!("{}: whether callers wait to be accepted is unknown: {error}", deployment.unit()),
@@ -213,13 +213,20 @@ pub(crate) fn drain(layout: &Layout, deployment: &Deployment, timeout: Duration,
     Err(Error(format!("could not run timeout(1): {error}")))
 }
 
-/// Returns the name that bind(2) got for the socket that callers reach: the kernel lists sockets by it. None if there are
-/// no callers.
-pub(crate) fn bound_name(layout: &Layout, deployment: &Deployment, model: &Service) -> Option<Utf8PathBuf> {
-    match &model.listen {
-        listen if !listen.has_callers() => None,
-        listen if !listen.has_socket() => Some(deployment.own_socket(layout)),
-        _ => Some(deployment.socket(layout)),
+/// Returns the name that bind(2) got for the socket at which callers reach a listener: the kernel lists sockets by it.
+pub(crate) fn bound_name(layout: &Layout, deployment: &Deployment, listener: Listener) -> Utf8PathBuf {
+    match listener.has_socket() {
+        true => deployment.socket(layout, listener.name),
+        false => deployment.own_socket(layout, listener.name),
+    }
+}
+
+/// Lists the names that bind(2) got for the sockets that callers reach; where the model is not known, that of a socket of
+/// systemd's.
+pub(crate) fn bound_names(layout: &Layout, deployment: &Deployment, model: Option<&Service>) -> Vec<Utf8PathBuf> {
+    match model {
+        Some(model) => model.listen.all().map(|listener| bound_name(layout, deployment, listener)).collect(),
+        None => vec![deployment.socket(layout, None)],
     }
 }
 
@@ -227,7 +234,7 @@ pub(crate) fn bound_name(layout: &Layout, deployment: &Deployment, model: &Servi
 fn is_idle(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
     let model = deployment::model(layout, deployment);
     model.is_ok_and(|model| model.listen.idle_timeout.is_some())
-        && state_and_job(manager, &deployment.socket_unit())
+        && state_and_job(manager, &deployment.socket_unit(None))
             .is_some_and(|(state, has_job)| state == "active" && !has_job)
 }
 

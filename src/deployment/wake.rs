@@ -41,7 +41,7 @@ pub(crate) fn relay(
     command: &[String],
 ) -> Result<Infallible> {
     wait(layout, manager, deployment);
-    let address = if adds_address { Some(endpoint::address(layout, deployment)?.to_string()) } else { None };
+    let address = if adds_address { Some(endpoint::address(layout, deployment, None)?.to_string()) } else { None };
     let [program, options @ ..] = command else { return Err(Error("there is no command".to_owned())) };
     let error = Command::new(program).args(options).args(address).exec();
     Err(Error(format!("{program} cannot be run: {error}")))

@@ -40,6 +40,7 @@ use crate::error::Result;
 use crate::layout::Layout;
 use crate::model::{ListenKind, Pod, Service};
 use crate::names::Deployment;
+use crate::names::listener::variable as of_listener;
 use crate::source::read;
 use crate::template::{self, Piece};
 use crate::{atomic, path, variable};
@@ -237,12 +238,17 @@ impl Setting<'_> {
             ("CONDUCTOR_INSTANCE".to_owned(), instance.to_string()),
             ("POD_NAME".to_owned(), name),
         ]);
-        match (self.model.listen.kind, self.pod.port) {
-            (ListenKind::Tcp, Some(port)) => drop(own.insert("PORT".to_owned(), port.to_string())),
-            (ListenKind::Tcp, None) | (ListenKind::Activation | ListenKind::None, _) => {}
-            (ListenKind::Unix, _) => {
-                let socket = self.deployment.own_socket(self.layout);
-                own.insert("CONDUCTOR_SOCKET".to_owned(), socket.to_string());
+        for listener in self.model.listen.all() {
+            match listener.kind {
+                ListenKind::Tcp => {
+                    let port = self.model.port_inside(listener);
+                    own.extend(port.map(|port| (of_listener("PORT", listener.name), port.to_string())));
+                }
+                ListenKind::Unix => {
+                    let socket = self.deployment.own_socket(self.layout, listener.name);
+                    own.insert(of_listener("CONDUCTOR_SOCKET", listener.name), socket.to_string());
+                }
+                ListenKind::Activation | ListenKind::None => {}
             }
         }
         own

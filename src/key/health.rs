@@ -94,6 +94,14 @@ pub(crate) const KEYS: &[Key] = &[
         ..ROLLS
     },
     Key {
+        name: "listener",
+        needs: "listen.metrics = { type = \"tcp\" }",
+        default: Default::Words("that of `[listen]` itself"),
+        example: "\"metrics\"",
+        meaning: "The [further listener](#listenname) that `http` or `tcp` asks.",
+        ..ROLLS
+    },
+    Key {
         name: "live",
         kind: Kind::Section,
         meaning: "[What is asked as long as a deployment runs](#healthlive).",
@@ -172,6 +180,14 @@ pub(crate) const LIVE: &[Key] = &[
         example: "5",
         needs: "health.live.http = \"/healthz\"",
         meaning: "The number of checks that fail in a row before the deployment is restarted.",
+        ..OF_LIVE
+    },
+    Key {
+        name: "listener",
+        default: Default::Words("that of `[listen]` itself"),
+        example: "\"metrics\"",
+        needs: "listen.metrics = { type = \"tcp\" }\nhealth.live.http = \"/healthz\"",
+        meaning: "The [further listener](#listenname) that `http` or `tcp` asks.",
         ..OF_LIVE
     },
 ];

@@ -29,6 +29,14 @@ pub(crate) const ROUTE: &[Key] = &[
         meaning: "The proxy's automatic HTTPS, or plain HTTP; all routes of a host have the same.",
         ..OF_ROUTE
     },
+    Key {
+        name: "listener",
+        needs: "listen.metrics = { type = \"tcp\" }",
+        default: Default::Words("that of `[listen]` itself"),
+        example: "\"metrics\"",
+        meaning: "The [further listener](#listenname) that the route leads to.",
+        ..OF_ROUTE
+    },
 ];
 
 /// Keys of `[[route]]` that conductor does not support yet.
@@ -90,5 +98,14 @@ pub(crate) const PORT: &[Key] = &[
                   Without one it is the socket unit's.",
         systemd: "`FileDescriptorName=`",
         ..OF_PASSED_PORT
+    },
+    Key {
+        name: "listener",
+        needs: "listen.metrics = { type = \"tcp\" }",
+        default: Default::Words("that of `[listen]` itself"),
+        example: "\"metrics\"",
+        meaning: "The [further listener](#listenname) that the port leads to.",
+        reported_as: "port.listener",
+        ..OF_PORT
     },
 ];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::command::Command;
-use crate::names::LIVE_UNITS;
+use crate::names::{LIVE_UNITS, ListenerName};
 use crate::timespan;
 
 /// The time for which the process of a worker has to run, unless another check is declared.
@@ -16,6 +16,9 @@ pub(crate) const START_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
     pub(crate) check: Check,
+    /// The listener that is asked; None for that of `[listen]` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) listener: Option<ListenerName>,
     /// The pause between two attempts.
     pub(crate) interval: Duration,
     /// The time limit of one attempt.
@@ -33,6 +36,9 @@ pub(crate) struct Health {
 pub(crate) struct Live {
     /// HTTP, TCP, a command, or `Notify`: the process reports to systemd's watchdog.
     pub(crate) check: Check,
+    /// The listener that is asked; None for that of `[listen]` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) listener: Option<ListenerName>,
     /// The time between two checks.
     pub(crate) interval: Duration,
     /// The time limit of one check.

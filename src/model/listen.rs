@@ -1,11 +1,12 @@
 //! The listener of a deployment, and the routes of the reverse proxy to it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::declaration::{ListenKind, Tls};
-use crate::names::ServiceName;
+use crate::names::{ListenerName, ServiceName};
 
 /// The callers that may wait while no deployment serves: `Backlog=`, of which the kernel takes no more than
 /// `net.core.somaxconn`, listen(2).
@@ -17,23 +18,76 @@ pub struct Listen {
     pub kind: ListenKind,
     /// The time without a connection after which a deployment stops; the next connection starts it.
     pub(crate) idle_timeout: Option<Duration>,
+    /// Further listeners, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) further: BTreeMap<ListenerName, Further>,
+}
+
+/// A further listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Further {
+    pub(crate) kind: ListenKind,
+    /// The port in the container or pod, for TCP.
+    pub(crate) port: Option<u16>,
+}
+
+/// One of a deployment's listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listener<'a> {
+    /// None: that of `[listen]` itself.
+    pub(crate) name: Option<&'a ListenerName>,
+    pub(crate) kind: ListenKind,
+    /// Whether a bridge connects callers: the process takes no unix socket, or it does not run all the time.
+    pub(crate) is_bridged: bool,
 }
 
 impl Listen {
     /// Returns whether the process has callers.
     pub(crate) fn has_callers(&self) -> bool {
-        self.kind != ListenKind::None
+        self.all().next().is_some()
     }
 
-    /// Returns whether a bridge connects callers to the deployment: it takes no unix socket, or it does not run all the
-    /// time.
-    pub(crate) fn is_bridged(&self) -> bool {
-        self.kind == ListenKind::Tcp || self.idle_timeout.is_some()
+    /// Lists the listeners, that of `[listen]` first if there is one.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Listener<'_>> {
+        let further = self.further.iter().map(|(name, Further { kind, port: _ })| Listener {
+            name: Some(name),
+            kind: *kind,
+            is_bridged: *kind == ListenKind::Tcp,
+        });
+        self.main().into_iter().chain(further)
     }
 
+    /// Returns the listener of `[listen]` itself; None if that is no listener.
+    pub(crate) fn main(&self) -> Option<Listener<'_>> {
+        let is_bridged = self.kind == ListenKind::Tcp || self.idle_timeout.is_some();
+        (self.kind != ListenKind::None).then_some(Listener { name: None, kind: self.kind, is_bridged })
+    }
+
+    /// Finds a listener by its name.
+    pub(crate) fn find(&self, name: Option<&ListenerName>) -> Option<Listener<'_>> {
+        self.all().find(|listener| listener.name == name)
+    }
+
+    /// Lists the listeners whose callers a bridge connects.
+    pub(crate) fn bridged(&self) -> impl Iterator<Item = Listener<'_>> {
+        self.all().filter(|listener| listener.is_bridged)
+    }
+
+    /// Returns whether there is a listener of a kind.
+    pub(crate) fn has(&self, kind: ListenKind) -> bool {
+        self.all().any(|listener| listener.kind == kind)
+    }
+
+    /// Lists the names of the listeners, None for that of `[listen]` itself.
+    pub(crate) fn names(&self) -> Vec<Option<ListenerName>> {
+        self.all().map(|listener| listener.name.cloned()).collect()
+    }
+}
+
+impl Listener<'_> {
     /// Returns whether the socket that callers reach is there before the deployment's process.
-    pub(crate) fn has_socket(&self) -> bool {
-        self.kind == ListenKind::Activation || self.is_bridged()
+    pub(crate) fn has_socket(self) -> bool {
+        self.kind == ListenKind::Activation || self.is_bridged
     }
 }
 
@@ -48,6 +102,8 @@ pub(crate) struct Port {
     pub(crate) passed: Option<Passed>,
     /// Whether the relay announces callers' addresses.
     pub(crate) proxy_protocol: bool,
+    /// The listener that the relay leads to; None for that of `[listen]` itself.
+    pub(crate) listener: Option<ListenerName>,
 }
 
 /// A port in a snapshot: a plain one is its address alone.
@@ -55,15 +111,22 @@ pub(crate) struct Port {
 #[serde(untagged)]
 enum StoredPort {
     Plain(String),
-    Other { listen: String, protocol: Protocol, passed: Option<Passed>, proxy_protocol: bool },
+    Other {
+        listen: String,
+        protocol: Protocol,
+        passed: Option<Passed>,
+        proxy_protocol: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listener: Option<ListenerName>,
+    },
 }
 
 impl From<StoredPort> for Port {
     fn from(stored: StoredPort) -> Self {
         match stored {
             StoredPort::Plain(listen) => Self::plain(listen),
-            StoredPort::Other { listen, protocol, passed, proxy_protocol } => {
-                Self { listen, protocol, passed, proxy_protocol }
+            StoredPort::Other { listen, protocol, passed, proxy_protocol, listener } => {
+                Self { listen, protocol, passed, proxy_protocol, listener }
             }
         }
     }
@@ -71,18 +134,18 @@ impl From<StoredPort> for Port {
 
 impl From<Port> for StoredPort {
     fn from(port: Port) -> Self {
-        if port.is_plain() {
+        if port.is_plain() && port.listener.is_none() {
             return Self::Plain(port.listen);
         }
-        let Port { listen, protocol, passed, proxy_protocol } = port;
-        Self::Other { listen, protocol, passed, proxy_protocol }
+        let Port { listen, protocol, passed, proxy_protocol, listener } = port;
+        Self::Other { listen, protocol, passed, proxy_protocol, listener }
     }
 }
 
 impl Port {
     /// Returns the port at an address whose callers a relay connects.
     pub(crate) fn plain(listen: String) -> Self {
-        Self { listen, protocol: Protocol::Stream, passed: None, proxy_protocol: false }
+        Self { listen, protocol: Protocol::Stream, passed: None, proxy_protocol: false, listener: None }
     }
 
     /// Returns whether processes see neither its socket nor its callers.
@@ -122,4 +185,7 @@ pub(crate) struct Route {
     /// A path prefix, on path boundaries; `/` is everything.
     pub(crate) path: String,
     pub(crate) tls: Tls,
+    /// The listener that it leads to; None for that of `[listen]` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) listener: Option<ListenerName>,
 }

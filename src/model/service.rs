@@ -12,7 +12,7 @@ use crate::model::deploy::{Deploy, Hooks, RunningHook};
 use crate::model::file::File;
 use crate::model::health::Health;
 use crate::model::job::Job;
-use crate::model::listen::{Listen, Port, Route};
+use crate::model::listen::{Listen, Listener, Port, Route};
 use crate::model::process::Process;
 use crate::model::setting::Setting;
 use crate::model::systemd::Systemd;
@@ -115,19 +115,29 @@ impl Service {
 
     /// Returns whether only the engine knows the address of a running deployment.
     pub(crate) fn is_asked_for_address(&self) -> bool {
-        self.process.engine.has_own_network() && self.listen.kind != ListenKind::Activation
+        let listen = &self.listen;
+        let kinds = || listen.further.values().map(|further| further.kind).chain([listen.kind]);
+        self.process.engine.has_own_network() && kinds().any(|kind| kind != ListenKind::Activation)
     }
 
-    /// Returns whether a deployment's process binds a port of the host, which it gets when it starts.
+    /// Returns whether a deployment's process binds ports of the host, which it gets when it starts.
     pub(crate) fn binds_port(&self) -> bool {
-        self.listen.kind == ListenKind::Tcp && !self.process.engine.has_own_network()
+        self.listen.has(ListenKind::Tcp) && !self.process.engine.has_own_network()
+    }
+
+    /// Returns the port of a listener in the deployment's container; None for one that is not on TCP.
+    pub(crate) fn port_inside(&self, listener: Listener) -> Option<u16> {
+        match listener.name {
+            None => self.process.engine.port(),
+            Some(name) => self.listen.further.get(name)?.port,
+        }
     }
 
     /// Returns whether some variables of a deployment are known only when it starts.
     pub(crate) fn has_environment_file(&self) -> bool {
         let process = &self.process;
         process.engine.has_environment_file()
-            || self.listen.kind == ListenKind::Tcp
+            || self.listen.has(ListenKind::Tcp)
             || !process.environment_files.is_empty()
     }
 }

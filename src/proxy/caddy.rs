@@ -5,7 +5,7 @@
 use askama::Template;
 use camino::Utf8PathBuf;
 
-use super::routing::{self, Backend, Match, RoutingTable, Upstreams};
+use super::routing::{self, Backend, Match, Reached, RoutingTable, Upstreams};
 use crate::model::Tls;
 use crate::names::FUNCTION_UNITS;
 
@@ -20,12 +20,10 @@ struct Sites<'a> {
 }
 
 struct Service<'a> {
-    name: &'a str,
-    /// The directory of its slots, which are named 1 to `slots`.
-    dir: &'a str,
-    slots: u32,
+    name: &'a Reached,
+    slots: &'a [Utf8PathBuf],
     /// With round robin, twice around finds a slot that is left.
-    retries: u32,
+    retries: usize,
 }
 
 struct Site<'a> {
@@ -54,12 +52,8 @@ pub(super) fn render(table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
 }
 
 fn service(upstreams: &Upstreams) -> Service<'_> {
-    Service {
-        name: upstreams.service.as_str(),
-        dir: upstreams.dir.as_str(),
-        slots: upstreams.slots,
-        retries: 2 * upstreams.slots,
-    }
+    let Upstreams { reached, slots } = upstreams;
+    Service { name: reached, slots, retries: 2 * slots.len() }
 }
 
 fn site(site: &routing::Site) -> Site<'_> {

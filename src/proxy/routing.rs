@@ -1,7 +1,8 @@
 //! The routing table: which hosts and paths lead to which service or function, whatever the proxy; and its conflicts.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
 
 use camino::Utf8PathBuf;
 
@@ -10,25 +11,42 @@ use crate::document::Node;
 use crate::layout::Layout;
 use crate::model::alias::Alias;
 use crate::model::{Footprint, Route, Tls};
-use crate::names::ServiceName;
+use crate::names::{ListenerName, ServiceName};
 use crate::resolve::routes;
 
 /// The routes of all services and functions.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct RoutingTable {
-    /// Services with routes, by name.
+    /// Listeners of services with routes, by name.
     pub(crate) upstreams: Vec<Upstreams>,
     /// Sites, by host and TLS.
     pub(crate) sites: Vec<Site>,
 }
 
-/// The fixed upstreams of one service.
+/// A listener of a service; as text, its name in a proxy's configuration: `shop`, or `shop@metrics` for a further one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reached {
+    service: ServiceName,
+    /// None: that of `[listen]` itself.
+    listener: Option<ListenerName>,
+}
+
+impl Display for Reached {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self { service, listener } = self;
+        match listener {
+            None => service.fmt(out),
+            Some(listener) => write!(out, "{service}@{listener}"),
+        }
+    }
+}
+
+/// The fixed upstreams of one listener of a service.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Upstreams {
-    pub(crate) service: ServiceName,
-    /// The directory of its slots: unix sockets named 1 to `slots`. A slot that is missing has no deployment.
-    pub(crate) dir: Utf8PathBuf,
-    pub(crate) slots: u32,
+    pub(crate) reached: Reached,
+    /// Its slots: unix sockets. One that is missing has no deployment.
+    pub(crate) slots: Vec<Utf8PathBuf>,
 }
 
 /// The routes of one host.
@@ -54,8 +72,8 @@ pub(crate) struct Match {
 /// A service or a function.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
-    /// A service, over its upstreams.
-    Service(ServiceName),
+    /// A listener of a service, over its upstreams.
+    Service(Reached),
     /// A function, over the path of its socket.
     Function(Utf8PathBuf),
 }
@@ -85,7 +103,7 @@ impl RoutingTable {
         let key = |host: Option<&str>, tls| (host.map(str::to_owned), tls == Tls::Off);
         for &service in services {
             for route in &service.routes {
-                let backend = Backend::Service(service.name.clone());
+                let backend = Backend::Service(Reached::of(service, route));
                 let site = sites.entry(key(route.host.as_deref(), route.tls)).or_default();
                 site.entry(route.path.clone()).or_insert(backend);
             }
@@ -106,16 +124,27 @@ impl RoutingTable {
             matches: longest_first(matches),
         });
         let sites = sites.collect();
-        let routed = services.iter().filter(|service| !service.routes.is_empty());
-        let mut upstreams: Vec<_> = routed.map(|service| Upstreams::of(layout, service)).collect();
-        upstreams.sort_by(|one, other| one.service.cmp(&other.service));
+        let mut upstreams: Vec<_> = services.iter().flat_map(|service| Upstreams::of(layout, service)).collect();
+        upstreams.sort_by(|one, other| one.reached.cmp(&other.reached));
         Self { upstreams, sites }
     }
 }
 
+impl Reached {
+    fn of(service: &Footprint, route: &Route) -> Self {
+        Self { service: service.name.clone(), listener: route.listener.clone() }
+    }
+}
+
 impl Upstreams {
-    fn of(layout: &Layout, service: &Footprint) -> Self {
-        Self { service: service.name.clone(), dir: layout.slots(&service.name), slots: service.slots }
+    /// Lists those of a service that routes lead to.
+    fn of(layout: &Layout, service: &Footprint) -> Vec<Self> {
+        let reached: BTreeSet<_> = service.routes.iter().map(|route| Reached::of(service, route)).collect();
+        let of_listener = |reached: Reached| {
+            let slot = |number| layout.slot(&service.name, number, reached.listener.as_ref());
+            Self { slots: (1..=service.slots).map(slot).collect(), reached }
+        };
+        reached.into_iter().map(of_listener).collect()
     }
 }
 
@@ -188,7 +217,8 @@ impl RouteConflict {
         tls: Tls,
         mut services: impl Iterator<Item = (&'a ServiceName, &'a [Route])>,
     ) -> Option<(ServiceName, usize)> {
-        let route = Route { host: alias.host.clone(), path: alias.path.clone(), tls: alias_tls(alias, tls) };
+        let route =
+            Route { host: alias.host.clone(), path: alias.path.clone(), tls: alias_tls(alias, tls), listener: None };
         let claim = Claim::of(&route);
         services.find_map(|(service, routes)| {
             let index = routes.iter().position(|route| claim.excludes(&Claim::of(route)))?;
@@ -229,7 +259,7 @@ impl RouteConflict {
         let mine = if loser.name == self.owner { &self.taken } else { &self.claim };
         let route = loser.routes.iter().position(|route| Claim::of(route) == *mine).expect("the loser claims it");
         let at = routes::section(document, route);
-        let Route { host, path, tls: _ } = &loser.routes[route];
+        let Route { host, path, .. } = &loser.routes[route];
         let host = host.as_deref().unwrap_or("every host");
         if self.taken.path == self.claim.path {
             let message = format!("{host}, path {path}, is already routed to the service {winner}");

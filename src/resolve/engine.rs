@@ -1,15 +1,14 @@
 //! `[exec]`, `[container]` and `[pod]`: the engine of a service.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::declaration::{self, Declaration, ListenKind, Scalar};
+use crate::declaration::{self, Declaration, Scalar};
 use crate::document::Path;
 use crate::key::File;
 use crate::layout::Scope;
-use crate::model::{Command, Container, Engine, FileKind, Listen, Pod, Process, Sandbox, User};
+use crate::model::{Command, Container, Engine, FileKind, Pod, Process, Sandbox, User};
 use crate::path;
 use crate::resolve::Resolver;
 
@@ -254,7 +253,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn port_number(&mut self, at: &Path, port: Option<u16>) {
+    pub(super) fn port_number(&mut self, at: &Path, port: Option<u16>) {
         if port == Some(0) {
             self.error(at, "0 is not a port", "write the port on which it listens, such as 8080");
         }
@@ -328,47 +327,6 @@ impl Resolver<'_> {
         relative
     }
 
-    /// Resolves `[listen]`, with errors for what the engine does not support.
-    pub(crate) fn listen(&mut self, listen: declaration::Listen, process: &Process) -> Listen {
-        let declaration::Listen { kind, idle_timeout } = listen;
-        let engine = &process.engine;
-        let kind = kind.unwrap_or(engine.default_listener());
-        let at = path!["listen", "type"];
-        let (section, port, networks) = (engine.section(), engine.port(), engine.networks());
-        let of_port = path![section, "port"];
-        if !engine.takes_sockets() && kind == ListenKind::Activation {
-            let remedy = "write \"tcp\" with port = … in [pod], or \"unix\"";
-            self.error(&at, "podman passes no sockets to a pod", remedy);
-        } else if engine.has_own_network() && kind == ListenKind::Tcp && port.is_none() {
-            self.error(
-                &path![section],
-                "`port` is required for type = \"tcp\"",
-                format!("add port = 8080 to [{section}], or [listen] with type = \"unix\""),
-            );
-        } else if port.is_some() && kind != ListenKind::Tcp {
-            let remedy = "remove it, or write type = \"tcp\" in [listen]";
-            self.key_error(&of_port, "`port` applies only to type = \"tcp\"", remedy);
-        }
-        let own = |network: &String| matches!(network.as_str(), "host" | "none") || network.starts_with("container:");
-        if let Some(index) = networks.iter().position(own).filter(|_| kind == ListenKind::Tcp) {
-            let remedy =
-                "name a network that gives each deployment its own address, or write type = \"unix\" in [listen]";
-            self.error(&path![section, "network", index], "parallel deployments would share its ports", remedy);
-        }
-        let idle_timeout =
-            idle_timeout.map(|span| self.span(&path!["listen", "idle_timeout"], Some(span), Duration::ZERO));
-        if kind == ListenKind::Tcp && process.environment.contains_key("PORT") {
-            let remedy = "remove PORT from config and environment, and listen on $PORT";
-            self.key_error(&path!["listen"], "with type = \"tcp\" conductor sets PORT", remedy);
-        }
-        if kind == ListenKind::None && idle_timeout.is_some() {
-            let remedy = "remove it: what has no callers is not woken by one";
-            self.key_error(&path!["listen", "idle_timeout"], "the service listens nowhere", remedy);
-        }
-        Listen { kind, idle_timeout }
-    }
-
-    /// Resolves `[[port]]` to addresses for `ListenStream=`, systemd.socket(5).
     /// Checks keys against the engine: the processes of a pod cannot reach systemd.
     pub(crate) fn check_engine(&mut self, declaration: &Declaration) {
         if declaration.pod.is_some() && declaration.health.notify == Some(true) {

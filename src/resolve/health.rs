@@ -6,19 +6,22 @@ use std::time::Duration;
 use crate::declaration::TimeSpan;
 use crate::document::Path;
 use crate::model::{Check, Command, Engine, Health, Listen, START_TIME};
+use crate::names::ListenerName;
 use crate::resolve::Resolver;
+use crate::resolve::listen::nowhere;
 use crate::resolve::request::{Mistake, mistake_of_name, mistake_of_path, mistake_of_value};
 use crate::{declaration, path};
 
 impl Resolver<'_> {
-    /// Resolves `[health]`. A deployment has `limit` to become healthy; if its callers are `announced`, so are checks.
+    /// Resolves `[health]`. A deployment has `limit` to become healthy; checks of listeners whose callers are `announced` are
+    /// announced, too.
     pub(crate) fn health(
         &mut self,
         health: declaration::Health,
         listen: &Listen,
         engine: &Engine,
         limit: Duration,
-        announced: bool,
+        announced: &[Option<String>],
     ) -> Health {
         let declaration::Health {
             http,
@@ -32,6 +35,7 @@ impl Resolver<'_> {
             interval,
             timeout,
             retries,
+            listener,
             live,
         } = health;
         let at = path!["health"];
@@ -40,8 +44,9 @@ impl Resolver<'_> {
             self.key_error(&at, "more than one check", "keep one of http, tcp, exec, notify and start");
         }
         for (key, _) in [("http", http.is_some()), ("tcp", tcp.is_some())].into_iter().filter(|(_, given)| *given) {
-            if !listen.has_callers() {
-                let remedy = "write exec = [\"./check\"], notify = true or start = \"1s\", or remove it";
+            if listen.main().is_none() && listener.is_none() {
+                let remedy =
+                    nowhere(listen, "write exec = [\"./check\"], notify = true or start = \"1s\", or remove it");
                 self.key_error(&at.join(key), "the service listens nowhere", remedy);
             }
         }
@@ -69,13 +74,15 @@ impl Resolver<'_> {
         if retries == Some(0) {
             self.error(&at.join("retries"), "0 is too small", "write 1 or more, or remove it for no limit");
         }
+        let is_announced = announced.contains(&listener);
+        let listener = self.asked(&at, listener, listen, exec.is_some() || without.iter().any(|(_, given)| *given));
         let check = match (http, exec) {
             (Some(path), _) => Check::Http {
                 path: self.request_path(&at.join("http"), path),
                 status: self.statuses(&at.join("status"), status.unwrap_or_default()),
                 headers: self.headers(&at.join("headers"), headers),
                 body: self.pattern(&at.join("body"), body),
-                announced,
+                announced: is_announced,
             },
             (_, Some(words)) => {
                 if words.is_empty() {
@@ -86,18 +93,34 @@ impl Resolver<'_> {
             }
             (None, None) if notify.is_some() => Check::Notify,
             (None, None) if start.is_none() && tcp.is_none() && matches!(engine, Engine::Pod(_)) => Check::Probes,
-            (None, None) if start.is_some() || !listen.has_callers() => {
+            (None, None) if start.is_some() || listen.main().is_none() && listener.is_none() => {
                 Check::Start { time: self.start_time(&at.join("start"), start, limit) }
             }
             (None, None) => Check::Tcp,
         };
         Health {
             check,
+            listener,
             interval: self.span(&at.join("interval"), interval, Duration::from_millis(200)),
             timeout: self.span(&at.join("timeout"), timeout, Duration::from_secs(30)),
             retries,
             live: live.map(|live| self.live(live, listen, engine, announced)),
         }
+    }
+
+    /// Resolves the listener that a check asks.
+    pub(super) fn asked(
+        &mut self,
+        at: &Path,
+        listener: Option<String>,
+        listen: &Listen,
+        asks_none: bool,
+    ) -> Option<ListenerName> {
+        let at = at.join("listener");
+        if listener.is_some() && asks_none {
+            self.key_error(&at, "listener belongs to http and tcp checks", "remove it");
+        }
+        self.listener(&at, listener, listen)
     }
 
     /// Resolves the time that the main process has to run for.

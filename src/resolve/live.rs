@@ -5,14 +5,21 @@ use std::time::Duration;
 
 use crate::model::{Check, Command, Engine, Listen, Live};
 use crate::resolve::Resolver;
+use crate::resolve::listen::nowhere;
 use crate::{declaration, path};
 
 const CHECKS: &str = "keep one of http, tcp, exec and notify";
 
 impl Resolver<'_> {
     /// Resolves `[health.live]`. Requests are `announced` as callers' connections are.
-    pub(super) fn live(&mut self, live: declaration::Live, listen: &Listen, engine: &Engine, announced: bool) -> Live {
-        let declaration::Live { http, tcp, exec, notify, status, interval, timeout, failures } = live;
+    pub(super) fn live(
+        &mut self,
+        live: declaration::Live,
+        listen: &Listen,
+        engine: &Engine,
+        announced: &[Option<String>],
+    ) -> Live {
+        let declaration::Live { http, tcp, exec, notify, status, interval, timeout, failures, listener } = live;
         let at = path!["health", "live"];
         let given = [http.is_some(), tcp.is_some(), exec.is_some(), notify.is_some()];
         match given.into_iter().filter(|given| *given).count() {
@@ -30,8 +37,8 @@ impl Resolver<'_> {
             }
         }
         for key in ["http", "tcp"].into_iter().zip(&given).filter(|(_, given)| **given).map(|(key, _)| key) {
-            if !listen.has_callers() {
-                let remedy = "write exec = [\"./alive\"] or notify = true";
+            if listen.main().is_none() && listener.is_none() {
+                let remedy = nowhere(listen, "write exec = [\"./alive\"] or notify = true");
                 self.key_error(&at.join(key), "the service listens nowhere", remedy);
             }
         }
@@ -53,13 +60,15 @@ impl Resolver<'_> {
             self.error(&interval_at, "the time between two checks is at least one second", "write \"1s\" or more");
             interval = least;
         }
+        let is_announced = announced.contains(&listener);
+        let listener = self.asked(&at, listener, listen, exec.is_some() || notify.is_some());
         let check = match (http, exec) {
             (Some(path), _) => Check::Http {
                 path: self.request_path(&at.join("http"), path),
                 status: self.statuses(&at.join("status"), status.unwrap_or_default()),
                 headers: BTreeMap::new(),
                 body: None,
-                announced,
+                announced: is_announced,
             },
             (_, Some(words)) => {
                 let at = at.join("exec");
@@ -74,6 +83,7 @@ impl Resolver<'_> {
         };
         Live {
             check,
+            listener,
             interval,
             timeout: self.span(&at.join("timeout"), timeout, Duration::from_secs(5)),
             failures: self.number(&at.join("failures"), failures, 3, 1, 1000),

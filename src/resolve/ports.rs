@@ -11,10 +11,10 @@ use crate::resolve::Resolver;
 const MAX_NAME: usize = 255;
 
 impl Resolver<'_> {
-    pub(crate) fn ports(&mut self, ports: Vec<declaration::Port>, engine: &Engine) -> Vec<Port> {
+    pub(crate) fn ports(&mut self, ports: Vec<declaration::Port>, engine: &Engine, listen: &Listen) -> Vec<Port> {
         let mut resolved: Vec<Port> = Vec::new();
         for (index, port) in ports.into_iter().enumerate() {
-            let port = self.port(index, port, engine);
+            let port = self.port(index, port, engine, listen);
             let is_twice = |there: &Port| there.listen == port.listen && there.protocol == port.protocol;
             if resolved.iter().any(is_twice) {
                 let message = format!("{:?} is declared twice", port.listen);
@@ -25,8 +25,8 @@ impl Resolver<'_> {
         resolved
     }
 
-    fn port(&mut self, index: usize, port: declaration::Port, engine: &Engine) -> Port {
-        let declaration::Port { listen, pass, datagram, proxy_protocol, name } = port;
+    fn port(&mut self, index: usize, port: declaration::Port, engine: &Engine, listeners: &Listen) -> Port {
+        let declaration::Port { listen, pass, datagram, proxy_protocol, name, listener } = port;
         let at = |key: &str| path!["port", index, key];
         let (is_passed, is_datagram) = (pass == Some(true), datagram == Some(true));
         let proxy_protocol = proxy_protocol == Some(true);
@@ -53,36 +53,51 @@ impl Resolver<'_> {
             self.error(&at("listen"), "callers of this socket have no address that could be announced", remedy);
         }
         if let Some(name) = &name {
-            self.descriptor_name(index, name, is_passed);
+            self.descriptor_name(index, name, is_passed, listeners);
         }
+        if is_passed && listener.is_some() {
+            let remedy = "remove listener, or pass";
+            self.key_error(&at("listener"), "no relay leads to a listener: processes take the socket", remedy);
+        }
+        let listener = self.listener(&at("listener"), listener, listeners);
         Port {
             listen,
             protocol: if is_datagram { Protocol::Datagram } else { Protocol::Stream },
             passed: is_passed.then_some(Passed { name }),
             proxy_protocol,
+            listener,
         }
     }
 
-    fn descriptor_name(&mut self, index: usize, name: &str, is_passed: bool) {
+    fn descriptor_name(&mut self, index: usize, name: &str, is_passed: bool, listen: &Listen) {
         let at = path!["port", index, "name"];
-        let is_plain = |c: char| c.is_ascii_graphic() && c != ':';
+        let is_plain = |c: char| c.is_ascii_graphic() && !":\\".contains(c);
         if !is_passed {
             self.key_error(&at, "no process gets this socket", "add pass = true, or remove name");
         } else if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
             let message = format!("{name:?} is not the name of a socket");
-            self.error(&at, message, "write printable ASCII characters other than `:` and space");
+            self.error(&at, message, "write printable ASCII characters other than `:`, `\\` and space");
+        } else if listen.further.keys().any(|listener| listener.as_str() == name) {
+            self.error(&at, format!("the socket of [listen.{name}] has this name"), "write another name");
         }
     }
 
-    /// Refuses routes beside a port whose callers are announced: the reverse proxy announces none.
-    pub(crate) fn announces(&mut self, ports: &[declaration::Port], has_routes: bool) -> bool {
-        let announced = ports.iter().position(|port| port.proxy_protocol == Some(true));
-        if let Some(index) = announced.filter(|_| has_routes) {
+    /// Refuses routes beside a port whose callers are announced: the reverse proxy announces none. Returns the listeners
+    /// whose callers are announced.
+    pub(crate) fn announced(
+        &mut self,
+        ports: &[declaration::Port],
+        routes: &[declaration::Route],
+    ) -> Vec<Option<String>> {
+        let announced = ports.iter().enumerate().filter(|(_, port)| port.proxy_protocol == Some(true));
+        let announced: Vec<_> = announced.map(|(index, port)| (index, port.listener.clone())).collect();
+        let is_routed = |listener: &Option<String>| routes.iter().any(|route| route.listener == *listener);
+        for (index, _) in announced.iter().filter(|(_, listener)| is_routed(listener)).take(1) {
             let remedy = "remove the routes, or proxy_protocol and read X-Forwarded-For";
             let message = "the process would expect the PROXY protocol of the reverse proxy, too";
-            self.key_error(&path!["port", index, "proxy_protocol"], message, remedy);
+            self.key_error(&path!["port", *index, "proxy_protocol"], message, remedy);
         }
-        announced.is_some()
+        announced.into_iter().map(|(_, listener)| listener).collect()
     }
 
     /// Refuses to pass sockets to deployments that rest: callers would not wake them.

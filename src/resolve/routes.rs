@@ -1,7 +1,7 @@
 //! `[[route]]`: the hosts and paths of a service, each pair once.
 
 use crate::document::{Node, Path};
-use crate::model::Route;
+use crate::model::{Listen, Route};
 use crate::resolve::Resolver;
 use crate::{declaration, path};
 
@@ -15,14 +15,15 @@ pub(crate) fn section(document: &Node, number: usize) -> Path {
 
 impl Resolver<'_> {
     /// Resolves `[[route]]`.
-    pub(crate) fn routes(&mut self, given: Vec<declaration::Route>) -> Vec<Route> {
+    pub(crate) fn routes(&mut self, given: Vec<declaration::Route>, listen: &Listen) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
-        for (index, declaration::Route { host, path, tls }) in given.into_iter().enumerate() {
+        for (index, declaration::Route { host, path, tls, listener }) in given.into_iter().enumerate() {
             let at = path!["route", index];
             let path = match path {
                 Some(path) => self.route_path(&at.join("path"), path),
                 None => "/".to_owned(),
             };
+            let listener = self.listener(&at.join("listener"), listener, listen);
             let hosts = if host.is_empty() { vec![None] } else { host.into_iter().map(Some).collect() };
             for (number, host) in hosts.into_iter().enumerate() {
                 let here = at.join("host").join(number);
@@ -33,7 +34,7 @@ impl Resolver<'_> {
                 }
                 // A route for all hosts has no name for a certificate.
                 let tls = if host.is_none() { declaration::Tls::Off } else { tls };
-                let route = Route { host, path: path.clone(), tls };
+                let route = Route { host, path: path.clone(), tls, listener: listener.clone() };
                 let same_host = |other: &&Route| other.host == route.host;
                 let taken = |other: &Route| other.path.eq_ignore_ascii_case(&route.path);
                 if routes.iter().filter(same_host).any(|other| other.tls != route.tls) {

@@ -10,8 +10,8 @@ use crate::document::{Node, Path};
 use crate::generation::FORMAT;
 use crate::live::Target;
 use crate::model::{
-    Check, Dependency, Directive, DropIn, Engine, File, FileKind, Group, Listen, Model, Port, Process, Protocol, Route,
-    Service, Setting, Systemd, Tls, User,
+    Check, Dependency, Directive, DropIn, Engine, File, FileKind, Further, Group, Listen, Model, Port, Process,
+    Protocol, Route, Service, Setting, Systemd, Tls, User,
 };
 use crate::service::action::Action;
 use crate::{key, path, timespan};
@@ -157,8 +157,14 @@ impl Inputs {
         inputs.key(path!["concurrency"], concurrency);
         inputs.key(path!["slots"], slots);
         inputs.process(process);
-        let Listen { kind, idle_timeout: _ } = listen;
+        let Listen { kind, idle_timeout: _, further } = listen;
         inputs.key(path!["listen", "type"], kind);
+        for (name, Further { kind, port }) in further {
+            inputs.key(path!["listen", name.as_str(), "type"], kind);
+            if let Some(port) = port {
+                inputs.key(path!["listen", name.as_str(), "port"], port);
+            }
+        }
         inputs.section("listen", listen);
         inputs.check(&health.check);
         inputs.section("health", health);
@@ -169,6 +175,10 @@ impl Inputs {
         inputs.key(path!["port"], &listens);
         if !passed.is_empty() {
             inputs.key(path!["port", "pass"], &passed);
+        }
+        let led: Vec<_> = ports.iter().filter_map(|port| Some((&port.listen, port.listener.as_ref()?))).collect();
+        if !led.is_empty() {
+            inputs.key(path!["port", "listener"], &led);
         }
         let announced: Vec<_> = ports.iter().filter(|port| port.proxy_protocol).map(|port| &port.listen).collect();
         if !announced.is_empty() {
@@ -385,9 +395,10 @@ fn json(value: &(impl Serialize + ?Sized)) -> String {
 }
 
 fn route(route: &Route) -> String {
-    let Route { host, path, tls } = route;
+    let Route { host, path, tls, listener } = route;
     let off = if *tls == Tls::Off { " (tls off)" } else { "" };
-    format!("{}{path}{off}", host.as_deref().unwrap_or("*"))
+    let to = listener.as_ref().map_or_else(String::new, |name| format!(" (listener {name})"));
+    format!("{}{path}{off}{to}", host.as_deref().unwrap_or("*"))
 }
 
 fn file(kind: &FileKind) -> String {

@@ -23,7 +23,7 @@ use crate::layout::Layout;
 use crate::live;
 use crate::log::{self, note};
 use crate::model::{Check, Live, Service};
-use crate::names::{Deployment, GenerationId, ServiceName};
+use crate::names::{Deployment, GenerationId, ListenerName, ServiceName};
 use crate::service::failure::Result;
 use crate::service::machine::Machine;
 use crate::service::run;
@@ -100,7 +100,7 @@ fn ask(machine: &Machine, asked: &[Asked]) -> io::Result<Vec<Answer>> {
     let mut answers: Vec<Option<Answer>> = vec![None; asked.len()];
     let (mut requests, mut commands) = (Vec::new(), Vec::new());
     for (index, one) in asked.iter().enumerate() {
-        match (check(machine.layout, one), Endpoint::of(machine.layout, &one.deployment, &one.service.listen)) {
+        match (check(machine.layout, one), endpoint(machine.layout, one, one.live.listener.as_ref())) {
             (Ok(Check::Exec { .. }), _) => commands.push(index),
             (Ok(check), Ok(endpoint)) => requests.push((index, check, endpoint, one.live.timeout)),
             (Err(unknown), _) => answers[index] = Some(Err(unknown)),
@@ -119,6 +119,11 @@ fn ask(machine: &Machine, asked: &[Asked]) -> io::Result<Vec<Answer>> {
         }
     });
     Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err("was not asked".to_owned()))).collect())
+}
+
+/// Finds the endpoint of one of a deployment's listeners.
+fn endpoint(layout: &Layout, one: &Asked, listener: Option<&ListenerName>) -> io::Result<Endpoint> {
+    Endpoint::asked(layout, &one.deployment, &one.service.listen, listener)
 }
 
 /// Returns the check of a deployment: a command of a container or pod runs in it.
@@ -207,12 +212,16 @@ fn restart(machine: &Machine, one: &Asked, missed: &Missed) -> Result<()> {
 /// and is another one, or its process accepts a connection.
 fn answers_callers(layout: &Layout, one: &Asked) -> io::Result<bool> {
     let check = match &one.service.health.check {
-        check if *check == one.live.check => return Ok(false),
+        check if *check == one.live.check && one.service.health.listener == one.live.listener => return Ok(false),
         check @ (Check::Http { .. } | Check::Tcp) => check.clone(),
         _ if one.live.check == Check::Tcp => return Ok(false),
         _ => Check::Tcp,
     };
-    let endpoint = Endpoint::of(layout, &one.deployment, &one.service.listen)?;
+    let listener = match check == Check::Tcp && one.service.health.check != Check::Tcp {
+        true => one.service.listen.all().next().and_then(|first| first.name),
+        false => one.service.health.listener.as_ref(),
+    };
+    let endpoint = endpoint(layout, one, listener)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(within(one.live.timeout, &check, &endpoint)).is_ok())
 }

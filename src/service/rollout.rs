@@ -240,7 +240,7 @@ impl Rollout<'_> {
         let mut units: Vec<_> = deployments.iter().map(Deployment::unit).collect();
         if self.compiled.service.listen.idle_timeout.is_some() {
             // Its bridge keeps a deployment up that would stop when it is idle.
-            units.extend(deployments.iter().map(Deployment::bridge_unit));
+            units.extend(deployments.iter().map(|deployment| deployment.bridge_unit(None)));
         }
         units
     }
@@ -264,7 +264,7 @@ impl Rollout<'_> {
     fn connect_once(&self, deployment: &Deployment) {
         if self.compiled.service.listen.idle_timeout.is_some() {
             // An error shows at the first request.
-            drop(UnixStream::connect(self.machine.layout.at(&deployment.socket(self.machine.layout))));
+            drop(UnixStream::connect(self.machine.layout.at(&deployment.socket(self.machine.layout, None))));
         }
     }
 
@@ -303,11 +303,13 @@ impl Rollout<'_> {
             else {
                 continue;
             };
-            let socket = self.machine.layout.at(&deployment.socket(self.machine.layout));
             let limits = Limits { deadline, abandoned: abandoned_timeout, checks: runtime.checks };
-            if let Err(error) = drain::wait(&socket, runtime.network.as_deref(), &limits) {
-                let (deployment, why) = (deployment.clone(), error.to_string());
-                self.machine.report(Event::NotDrained { deployment, why });
+            for listener in &runtime.listeners {
+                let socket = self.machine.layout.at(&deployment.socket(self.machine.layout, listener.as_ref()));
+                if let Err(error) = drain::wait(&socket, runtime.network.as_deref(), &limits) {
+                    let (deployment, why) = (deployment.clone(), error.to_string());
+                    self.machine.report(Event::NotDrained { deployment, why });
+                }
             }
         }
     }
@@ -365,12 +367,11 @@ pub(crate) fn stop(machine: &Machine, deployments: &[Deployment]) -> Result<()> 
     if deployments.is_empty() {
         return Ok(());
     }
-    let bridged: Vec<_> = deployments.iter().filter(|one| deployment::is_bridged(layout, one)).collect();
-    let sockets = bridged.iter().map(|one| one.inner_socket_unit());
-    let units: Vec<_> = deployments.iter().flat_map(|one| [one.unit(), one.socket_unit()]).chain(sockets).collect();
+    let bridges: Vec<_> = deployments.iter().flat_map(|one| deployment::bridges(layout, one)).collect();
+    let sockets = deployments.iter().flat_map(|one| deployment::sockets(layout, one));
+    let units: Vec<_> = deployments.iter().map(Deployment::unit).chain(sockets).collect();
     let stopped = manager.stop(&units);
     // Bridges carry the requests in flight until the deployments have drained.
-    let bridges: Vec<_> = bridged.iter().map(|one| one.bridge_unit()).collect();
     let stopped = stopped.and(manager.stop(&bridges));
     forget_failures(manager, units);
     for deployment in deployments {

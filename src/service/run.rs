@@ -1,7 +1,6 @@
 //! `[commands]`: runs a declared command as the deployments' processes run, in a transient unit.
 
 use fs_err as fs;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
@@ -220,8 +219,9 @@ impl Generation {
     /// Returns conductor's own variables that are no deployment's, as a file that is read after people's files.
     fn own_variables(&self, layout: &Layout) -> String {
         let mut own = variable::own(layout, &self.service, &self.id, "", Utf8PathBuf::into_string);
-        own.retain(|name, _| ["CONDUCTOR_SERVICE", "CONDUCTOR_SERVICE_DIR", "CONDUCTOR_GENERATION"].contains(name));
-        let own: BTreeMap<_, _> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        own.retain(|name, _| {
+            ["CONDUCTOR_SERVICE", "CONDUCTOR_SERVICE_DIR", "CONDUCTOR_GENERATION"].contains(&name.as_str())
+        });
         environment_file::write(&own)
     }
 

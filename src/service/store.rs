@@ -1,6 +1,7 @@
 //! Stored generations: for as long as a process may need their files, and the last few to roll back to.
 
 use fs_err as fs;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -183,9 +184,7 @@ fn store_snapshot(layout: &Layout, target: &dyn Target, compiled: &Compiled) -> 
 /// ask for a daemon-reload.
 fn install_units(layout: &Layout, name: &ServiceName, id: &GenerationId, units: &Tree) -> io::Result<()> {
     let dir = layout.at(layout.runtime_units());
-    let installed = deployment_units(name, id);
-    let is_installed = |path: &Utf8Path| installed.iter().any(|unit| path.starts_with(unit));
-    for (path, entry) in units.iter().filter(|(path, _)| is_installed(path)) {
+    for (path, entry) in units.iter().filter(|(path, _)| name.is_of_deployments(id, path.as_str())) {
         let Entry::File { content, mode: _ } = entry else { continue };
         let at = dir.join(path);
         if !fs::read(&at).is_ok_and(|there| there == *content) {
@@ -196,10 +195,14 @@ fn install_units(layout: &Layout, name: &ServiceName, id: &GenerationId, units: 
     Ok(())
 }
 
-/// Returns the names of a generation's deployment units, and of the directories of their drop-ins.
-fn deployment_units(name: &ServiceName, id: &GenerationId) -> Vec<String> {
-    let kinds = ["service", "socket", "service.d"];
-    name.templates(id).iter().flat_map(|template| kinds.map(|kind| format!("{template}.{kind}"))).collect()
+/// Lists the files of a generation's deployment units, and the directories of their drop-ins.
+fn deployment_units(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<BTreeSet<String>> {
+    let names: Vec<_> = match live::units(layout, name, id) {
+        Ok(units) => units.iter().filter_map(|(path, _)| Some(path.iter().next()?.to_owned())).collect(),
+        // It is garbled.
+        Err(_) => listing::names(&layout.at(layout.runtime_units()))?,
+    };
+    Ok(names.into_iter().filter(|unit| name.is_of_deployments(id, unit)).collect())
 }
 
 /// Keeps a stored generation and its snapshot from `remove_unneeded`, until dropped; None if it has been removed.
@@ -254,7 +257,7 @@ fn stored_ids(layout: &Layout, name: &ServiceName) -> io::Result<Vec<GenerationI
 fn forget(layout: &Layout, name: &ServiceName, needed: &[GenerationId]) -> io::Result<()> {
     for id in live::of(layout, name)?.map(|live| live.generations).unwrap_or_default() {
         if !needed.contains(&id) {
-            for unit in deployment_units(name, &id) {
+            for unit in deployment_units(layout, name, &id)? {
                 let at = layout.at(layout.runtime_units()).join(unit);
                 if at.is_dir() { atomic::remove_dir(&at)? } else { atomic::remove_file(&at)? }
             }

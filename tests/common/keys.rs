@@ -29,7 +29,7 @@ pub(crate) fn places() -> Vec<Place> {
 
 /// The path of a section, with a name for `*`.
 pub(crate) fn section_path(section: &Section) -> String {
-    section.path.replace("hooks.*", "hooks.pre_start").replace('*', "NAME")
+    section.path.replace("hooks.*", "hooks.pre_start").replace("listen.*", "listen.metrics").replace('*', "NAME")
 }
 
 impl Place {
@@ -72,7 +72,9 @@ impl Place {
 pub(crate) fn least(file: File, section: &Section) -> Table {
     let engines = ["exec", "container", "pod"];
     let mut table = Table::new();
-    let engine = engines.into_iter().find(|engine| *engine == section.path).unwrap_or("exec");
+    // A further listener has a key that only containers and pods take.
+    let default = if section.path == "listen.*" { "container" } else { "exec" };
+    let engine = engines.into_iter().find(|engine| *engine == section.path).unwrap_or(default);
     let needed = ["", engine].into_iter().chain((!engines.contains(&section.path)).then_some(section.path));
     for path in needed {
         let section = file.sections().iter().find(|section| section.path == path).expect("a section");

@@ -8,7 +8,8 @@ use crate::cli::output::outln;
 use crate::cli::row::{self, Row};
 use crate::cli::{display, table, words};
 use crate::deployment::state;
-use crate::live;
+use crate::layout::Layout;
+use crate::live::{self, main_alone};
 use crate::names::Deployment;
 use crate::service::parts::members;
 
@@ -44,6 +45,13 @@ pub(crate) fn list(context: &Context, service: Option<&str>, json: bool) -> Outc
     Ok(())
 }
 
+/// Lists the sockets at which callers reach a deployment.
+fn sockets(layout: &Layout, deployment: &Deployment) -> String {
+    let listeners = state::read(layout, deployment).map_or_else(main_alone, |runtime| runtime.listeners);
+    let paths = listeners.iter().map(|listener| deployment.socket(layout, listener.as_ref()).into_string());
+    paths.collect::<Vec<_>>().join(" ")
+}
+
 fn started(row: &Row) -> String {
     let time = |seconds| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
     row.started_at.map_or_else(|| "-".to_owned(), time)
@@ -71,7 +79,7 @@ pub(crate) fn show(context: &Context, deployment: &Deployment, json: bool) -> Ou
         ("pid", row.pid()),
         ("started", started(&row)),
         ("slots", row.slots()),
-        ("socket", deployment.socket(layout).to_string()),
+        ("socket", sockets(layout, deployment)),
         ("listens", state::read(layout, deployment).and_then(|runtime| runtime.endpoint).unwrap_or_default()),
         ("files", layout.files(&deployment.service, &deployment.generation).to_string()),
         ("directory", deployment.dir(layout).to_string()),

@@ -2,6 +2,7 @@
 
 mod route;
 
+use camino::Utf8PathBuf;
 use fs_err as fs;
 use std::process::{Command, Stdio};
 
@@ -70,7 +71,7 @@ fn slots(context: &Context, driver: Driver, pid: u32) -> Option<Finding> {
     let first = |name| field(name).split_whitespace().next().unwrap_or("0");
     let groups = field("Groups:").split_whitespace().collect::<Vec<_>>().join(",");
     let held = live::known(layout).into_keys().filter(|name| slot::count(layout, name).is_ok_and(|count| count > 0));
-    let paths: Vec<_> = held.map(|name| layout.slots(&name).join("1").into_string()).collect();
+    let paths: Vec<_> = held.flat_map(|name| slot::first(layout, &name)).map(Utf8PathBuf::into_string).collect();
     if paths.is_empty() {
         return None;
     }

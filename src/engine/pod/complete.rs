@@ -39,7 +39,7 @@ impl Completion {
         mut variables: BTreeMap<String, String>,
     ) -> Self {
         let mut directories = Vec::new();
-        if model.listen.kind == ListenKind::Unix {
+        if model.listen.has(ListenKind::Unix) {
             let Deployment { service, generation, instance } = deployment;
             let dir = layout.socket_dir(service, generation, *instance).to_string();
             directories.push(Directory { name: "conductor-socket", path: dir.clone(), from: dir, read_only: false });

@@ -6,10 +6,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::escape::{Assignment, Raw, Specified, Text};
 use crate::layout::{Layout, Scope};
 use crate::model::{
-    Check, Command, Deploy, Health, Hook, Hooks, ListenKind, Live, Model, RunningHook, Sandbox, Service, Systemd,
-    program_path,
+    Check, Command, Deploy, Health, Hook, Hooks, ListenKind, Listener, Live, Model, RunningHook, Sandbox, Service,
+    Systemd, program_path,
 };
-use crate::names::{DECLARED, ENVIRONMENT, GenerationId, NAMES_UNIT, OWN_DIR};
+use crate::names::listener::{self, numbered};
+use crate::names::{DECLARED, ENVIRONMENT, GenerationId, ListenerName, NAMES_UNIT, OWN_DIR};
 use crate::target::systemd::command::{argument_command, limit, limited_command, words};
 use crate::target::systemd::engine::{self, Names};
 use crate::target::systemd::unit::{
@@ -38,8 +39,8 @@ struct DeploymentUnit<'a> {
     kind: &'static str,
     of_engine: Vec<Line<'a>>,
     environment_files: Vec<Line<'a>>,
-    /// systemd holds the socket that the process listens on.
-    holds_port: bool,
+    /// The number of sockets that the process listens on and systemd holds.
+    held_ports: usize,
     exec: Vec<Line<'a>>,
     working_dir: Text<'a>,
     environment: Vec<String>,
@@ -47,8 +48,8 @@ struct DeploymentUnit<'a> {
     deployment_dir: String,
     /// The directory of the service's user, which its sandbox lets it write to.
     own_dir: Option<String>,
-    /// None: it has no callers.
-    socket: Option<String>,
+    /// The variables with the paths of its sockets.
+    sockets: Vec<String>,
     credentials: Vec<Line<'a>>,
     /// Some of its commands are the declaration's own, and not conductor's or podman's.
     runs_declared: bool,
@@ -68,9 +69,11 @@ pub(super) struct DeploymentSocket<'a> {
     pub(super) common: Common<'a>,
     pub(super) id: &'a GenerationId,
     /// For people, before "deployment 1".
-    pub(super) what: &'static str,
+    pub(super) what: String,
     /// Within the directory of the generation's sockets.
     pub(super) path: Raw<'a>,
+    /// Its name in `$LISTEN_FDNAMES`.
+    pub(super) descriptor: &'a str,
     pub(super) sockets: Text<'a>,
     /// The unit that it starts, if that has another name than the socket.
     pub(super) service: Option<String>,
@@ -84,8 +87,9 @@ pub(super) struct DeploymentSocket<'a> {
 pub(super) fn render(layout: &Layout, model: &Model, id: &GenerationId, systemd: Option<u16>, tree: &mut Tree) {
     let template = model.service.name.template(id);
     tree.file(format!("{template}.service"), deployment_unit(layout, model, id, systemd));
-    if model.service.listen.has_socket() {
-        tree.file(format!("{template}.socket"), deployment_socket(layout, model, id, systemd));
+    for listener in model.service.listen.all().filter(|listener| listener.has_socket()) {
+        let template = listener.name.map_or(template.clone(), |name| model.service.name.listener_template(id, name));
+        tree.file(format!("{template}.socket"), deployment_socket(layout, model, id, listener, systemd));
     }
 }
 
@@ -94,11 +98,12 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
     let names = Names::new(layout, model, id);
     let Names { files, deployments, sockets, .. } = &names;
     let process = &service.process;
-    let socket = PerInstance(Assignment { name: "CONDUCTOR_SOCKET", value: &format!("{sockets}/") }).to_string();
-    // What stands behind another socket, or binds its own, has it in a directory of its own.
-    let in_its_own = service.listen.kind == ListenKind::Unix || service.listen.is_bridged();
-    let socket = if in_its_own { format!("{socket}.d/socket") } else { socket };
-    let socket = service.listen.has_callers().then_some(socket);
+    let sockets = service.listen.all().map(|listener| {
+        let (name, value) = (listener::variable("CONDUCTOR_SOCKET", listener.name), format!("{sockets}/"));
+        format!("{}{}", PerInstance(Assignment { name: &name, value: &value }), variable::below_instance(listener))
+    });
+    let sockets = sockets.collect();
+    let on_tcp = service.listen.all().filter(|listener| listener.kind == ListenKind::Tcp);
     let working_dir = names.working_dir();
     let mut user = user_lines(layout.scope, &process.user);
     user.extend(own_files_lines(layout.scope, process, &layout.histories(), Some(files.as_path())));
@@ -118,7 +123,7 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
             directories(service, id)
         },
         environment_files: environment_files(&names, passed),
-        holds_port: layout.scope == Scope::System && service.binds_port(),
+        held_ports: if layout.scope == Scope::System && service.binds_port() { on_tcp.count() } else { 0 },
         exec: exec_lines(&names),
         working_dir: Text(working_dir.as_str()),
         environment: environment(&names),
@@ -128,7 +133,7 @@ fn deployment_unit(layout: &Layout, model: &Model, id: &GenerationId, systemd: O
             format!("{}{}", PerInstance(dir), variable::own_dir(service))
         },
         own_dir: (!process.engine.is_privileged()).then(|| format!("{}%i/{OWN_DIR}", Text(deployments.as_str()))),
-        socket,
+        sockets,
         credentials: credential_lines(process),
         runs_declared: runs_declared(service, passed),
         user,
@@ -206,17 +211,23 @@ fn runs(line: &unitfile::Line) -> bool {
 
 /// Returns the sockets by systemd that the process takes, or that its callers reach.
 fn socket_units(service: &Service, id: &GenerationId) -> Vec<String> {
-    match (service.listen.kind, service.listen.idle_timeout) {
-        (ListenKind::Activation, Some(_)) => vec![format!("{}%i.socket", service.name.inner_template(id))],
-        // Callers' own socket stays when the process rests.
-        (_, Some(_)) | (ListenKind::Unix | ListenKind::None, None) => Vec::new(),
-        (ListenKind::Activation | ListenKind::Tcp, None) => vec![format!("{}%i.socket", service.name.template(id))],
-    }
+    let rests = service.listen.idle_timeout.is_some();
+    let unit = |listener: Listener| {
+        let template = match (listener.name, listener.kind, rests) {
+            (Some(name), ListenKind::Activation | ListenKind::Tcp, _) => service.name.listener_template(id, name),
+            (None, ListenKind::Activation, true) => service.name.inner_template(id),
+            (None, ListenKind::Activation | ListenKind::Tcp, false) => service.name.template(id),
+            // Callers' own socket stays when the process rests.
+            (_, ListenKind::Unix | ListenKind::None, _) | (None, ListenKind::Tcp, true) => return None,
+        };
+        Some(format!("{template}%i.socket"))
+    };
+    service.listen.all().filter_map(unit).collect()
 }
 
-/// Returns the directory where a process may bind a socket.
+/// Returns the directory where a process may bind sockets.
 fn directories(service: &Service, id: &GenerationId) -> Vec<Line<'static>> {
-    if service.listen.kind != ListenKind::Unix {
+    if !service.listen.has(ListenKind::Unix) {
         return Vec::new();
     }
     let dir = format!("conductor/sockets/{}-{id}/%i.d", service.name);
@@ -284,7 +295,7 @@ fn inside(names: &Names, command: &Command) -> String {
 /// Writes conductor's command that repeats a declared check; None if the check is not a command. Its program starts in
 /// the directory of the declaration's files, so that messages have its path as it is declared.
 fn check_command(names: &Names, health: &Health, limit: &str) -> Option<String> {
-    let Health { check: Check::Exec { command }, interval, timeout, retries, live: _ } = health else { return None };
+    let Health { check: Check::Exec { command }, interval, timeout, retries, .. } = health else { return None };
     let [interval, timeout] = [interval, timeout].map(|span| timespan::format(*span));
     let retries = retries.map_or_else(String::new, |most| format!(" --retries={most}"));
     let options = format!("{limit} --interval={interval} --attempt={timeout}{retries}");
@@ -338,18 +349,30 @@ fn stop_lines(names: &Names) -> Vec<Line<'static>> {
     lines
 }
 
-fn deployment_socket(layout: &Layout, model: &Model, id: &GenerationId, systemd: Option<u16>) -> String {
+fn deployment_socket(
+    layout: &Layout,
+    model: &Model,
+    id: &GenerationId,
+    listener: Listener,
+    systemd: Option<u16>,
+) -> String {
     let Model { service, systemd: passed } = model;
+    let Listener { name, kind: _, is_bridged } = listener;
     let sockets = layout.sockets(&service.name, id);
-    let is_bridged = service.listen.is_bridged();
-    let bridge = format!("{}%i.service", service.name.bridge_template(id));
+    let started = match (name, is_bridged) {
+        (None, true) => Some(service.name.bridge_template(id)),
+        (Some(_), false) => Some(service.name.template(id)),
+        // The unit that has its own name.
+        (None, false) | (Some(_), true) => None,
+    };
     finish(&DeploymentSocket {
         common: Common::new(layout, service),
         id,
-        what: "socket of",
+        what: name.map_or_else(|| "socket of".to_owned(), |name| format!("socket {name} of")),
         sockets: Text(sockets.as_str()),
-        path: Raw("%i"),
-        service: is_bridged.then_some(bridge),
+        path: Raw(&numbered("%i", name)),
+        descriptor: name.map_or("listen", ListenerName::as_str),
+        service: started.map(|template| format!("{template}%i.service")),
         outlasts: service.listen.idle_timeout.is_some(),
         polls_without_limit: is_bridged && polls_without_limit(systemd),
         passthrough_socket: lines(&passed.socket),

@@ -11,6 +11,7 @@ use crate::engine::podman::arguments::{CREDENTIALS, options};
 use crate::escape::{DeclaredWord, Specified, Text};
 use crate::layout::Layout;
 use crate::model::{Check, Container, Engine, ListenKind, Model, Pod, Readiness, Service};
+use crate::names::listener::variable;
 use crate::names::{GenerationId, PID_FILE, VARIABLE_NAMES};
 use crate::target::systemd::command::declared_command;
 use crate::target::systemd::unit::{Line, Prefixed};
@@ -154,12 +155,15 @@ fn container(names: &Names, container: &Container) -> Vec<String> {
     if !service.process.environment_files.is_empty() {
         words.push(format!("--env-file={deployments}%i/{VARIABLE_NAMES}"));
     }
-    match service.listen.kind {
-        ListenKind::Activation | ListenKind::None => {}
-        ListenKind::Tcp => words.push("--env=PORT".to_owned()),
-        ListenKind::Unix => {
-            words.push(format!("--env=CONDUCTOR_SOCKET --volume={sockets}/%i.d:{sockets}/%i.d"));
+    for listener in service.listen.all() {
+        match listener.kind {
+            ListenKind::Activation | ListenKind::None => {}
+            ListenKind::Tcp => words.push(format!("--env={}", variable("PORT", listener.name))),
+            ListenKind::Unix => words.push(format!("--env={}", variable("CONDUCTOR_SOCKET", listener.name))),
         }
+    }
+    if service.listen.has(ListenKind::Unix) {
+        words.push(format!("--volume={sockets}/%i.d:{sockets}/%i.d"));
     }
     if service.process.has_credentials() {
         let from = format!("{deployments}%i/credentials/files");

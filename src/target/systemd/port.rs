@@ -67,9 +67,8 @@ pub(super) fn render(layout: &Layout, service: &Service, systemd: Option<u16>, t
     }
 }
 
-/// Adds each port's socket, and what connects its callers to the first slot.
+/// Adds each port's socket, and what connects its callers to the first slot of its listener.
 fn render_relayed(layout: &Layout, service: &Service, systemd: Option<u16>, tree: &mut Tree) {
-    let slot = layout.slots(&service.name).join("1");
     let named = service.named_port();
     let of_name = named.iter().map(|port| (port, Some((NAMES_NAMESPACE, NAMES_UNIT))));
     for (port, namespace) in service.relayed_ports().map(|port| (port, None)).chain(of_name) {
@@ -81,6 +80,7 @@ fn render_relayed(layout: &Layout, service: &Service, systemd: Option<u16>, tree
             true => format!("{} service _announce", layout.program()),
             false => RELAY.to_owned(),
         };
+        let slot = layout.slot(&service.name, 1, port.listener.as_ref());
         let relay = format!("{relay} {}", Word(slot.as_str()));
         let relay = PortService { common, listen, announces: port.proxy_protocol, relay, families };
         tree.file(format!("{unit}.socket"), finish(&socket));

@@ -50,7 +50,7 @@ pub(super) fn check(context: &Context, host: &Host, driver: Driver) -> Option<Fi
 }
 
 fn ask_slot(context: &Context, name: &ServiceName, route: &Route) -> io::Result<String> {
-    let stream = UnixStream::connect(context.layout.at(&context.layout.slots(name).join("1")))?;
+    let stream = UnixStream::connect(context.layout.at(&context.layout.slot(name, 1, route.listener.as_ref())))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     ask(stream, route.host.as_deref().unwrap_or_default(), &route.path)
