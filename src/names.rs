@@ -182,13 +182,15 @@ impl ServiceName {
         ["@", "_bridge@", "-inner@", "_listen_"].iter().any(|kind| rest.starts_with(kind))
     }
 
-    /// Returns the units of a port without their suffixes: `hello-port@127.0.0.1-5432`, and `hello-port@127.0.0.1-5432-proxy`
-    /// if its relay announces callers' addresses. No service's name has an `@`.
+    /// Returns the units of a port without their suffixes: `hello-port@127.0.0.1-5432`, `hello-port@127.0.0.1-5432-proxy` if its
+    /// relay announces callers' addresses, and `hello-port@127.0.0.1-5432-to-metrics` if it leads to a further listener: another
+    /// relay has another name, since one that runs would stay. No service's name has an `@`.
     ///
     /// A colon may be in a unit's name, but systemd-analyze(1) takes what follows it for an alias.
-    pub(crate) fn port(&self, listen: &str, announces: bool) -> String {
+    pub(crate) fn port(&self, listen: &str, announces: bool, listener: Option<&ListenerName>) -> String {
         let suffix = if announces { "/proxy" } else { "" };
-        format!("{self}-port@{}", UnitNamePart(&format!("{}{suffix}", listen.replace(':', "/"))))
+        let to = listener.map_or_else(String::new, |name| format!("/to/{name}"));
+        format!("{self}-port@{}", UnitNamePart(&format!("{}{suffix}{to}", listen.replace(':', "/"))))
     }
 
     /// Returns the units of a port whose socket the processes take, without their suffixes: `hello-passed@53`, and

@@ -146,9 +146,19 @@ fn wait_until_bound(
     let check = Health { check: Check::Tcp, retries: None, ..model.health.clone() };
     for listener in model.listen.all().filter(|listener| is_bound_late(model, *listener)) {
         let endpoint = Endpoint::of(layout, deployment, listener)?;
-        wait_for(layout, deployment, model, (&check, endpoint), main_pid, deadline)?;
+        let holder = || holder(layout, deployment, model);
+        let Err(failed) = health::wait(&check, endpoint, main_pid, deadline, &holder) else { continue };
+        let failure = failure_of(deployment, &failed);
+        let told = port::told(listener);
+        let why = failure.why.map(|why| format!("{why}; its process has to listen on {told}"));
+        return Err(noted(layout, deployment, Failure { why, ..failure }));
     }
     Ok(())
+}
+
+/// Says who else listens on a port of a deployment. An error shows when the ports are looked at for the last time.
+fn holder(layout: &Layout, deployment: &Deployment, model: &Service) -> Option<String> {
+    port::holder(layout, deployment, model).ok().flatten().map(|holder| holder.to_string())
 }
 
 /// Returns the container in which checks and hooks of a running deployment run.
@@ -197,8 +207,7 @@ fn wait_for(
     main_pid: Option<u32>,
     deadline: Instant,
 ) -> Result<()> {
-    // An error shows when the port is looked at for the last time.
-    let holder = || port::holder(layout, deployment, model).ok().flatten().map(|holder| holder.to_string());
+    let holder = || holder(layout, deployment, model);
     let Err(failed) = health::wait(health, endpoint, main_pid, deadline, &holder) else { return Ok(()) };
     let failure = failure_of(deployment, &failed);
     let is_late = matches!(failed.cause, Cause::TimedOut | Cause::OutOfRetries);

@@ -16,11 +16,11 @@ use rustix::net::sockopt::socket_reuseport;
 
 use crate::accounts;
 use crate::deployment::endpoint;
-use crate::deployment::listener::{self, Listener};
+use crate::deployment::listener;
 use crate::engine::podman::runtime;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::model::{ListenKind, Protocol, Service};
+use crate::model::{ListenKind, Listener, Protocol, Service};
 use crate::names::Deployment;
 use crate::names::listener::variable;
 use crate::systemd::notify;
@@ -51,7 +51,7 @@ impl fmt::Display for Holder {
 }
 
 impl Holder {
-    fn new(listener: Listener) -> io::Result<Self> {
+    fn new(listener: listener::Listener) -> io::Result<Self> {
         let user = accounts::user(&listener.user.to_string())?.map_or(listener.user.to_string(), |user| user.name);
         Ok(Self { address: listener.address, user, process: listener::process(&listener) })
     }
@@ -118,16 +118,21 @@ pub(crate) fn elsewhere(layout: &Layout, deployment: &Deployment, model: &Servic
         return Ok(None);
     }
     let found: Vec<_> = found.iter().map(SocketAddr::to_string).collect();
-    let wanted = model.listen.all().map(|listener| match listener.kind {
-        ListenKind::Unix => format!("${}", variable("CONDUCTOR_SOCKET", listener.name)),
-        ListenKind::Tcp => format!("${}", variable("PORT", listener.name)),
-        ListenKind::Activation | ListenKind::None => "the socket that systemd passes".to_owned(),
-    });
-    let wanted: Vec<_> = wanted.collect();
+    let wanted: Vec<_> = model.listen.all().map(told).collect();
     if wanted.is_empty() {
         return Ok(None);
     }
     Ok(Some(format!("it listens on {}, and not on {}", found.join(" and "), wanted.join(" and "))))
+}
+
+/// Says where a process has to listen for callers of a listener.
+pub(crate) fn told(listener: Listener) -> String {
+    match (listener.kind, listener.name) {
+        (ListenKind::Unix, name) => format!("${}", variable("CONDUCTOR_SOCKET", name)),
+        (ListenKind::Tcp, name) => format!("${}", variable("PORT", name)),
+        (ListenKind::Activation | ListenKind::None, None) => "the socket that systemd passes".to_owned(),
+        (ListenKind::Activation | ListenKind::None, Some(name)) => format!("the socket {name} that systemd passes"),
+    }
 }
 
 /// Makes systemd hold the sockets on which a deployment's main process listens, sd_pid_notify_with_fds(3); the caller is a

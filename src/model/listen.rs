@@ -157,7 +157,7 @@ impl Port {
     pub(crate) fn unit(&self, service: &ServiceName) -> String {
         match self.passed {
             Some(_) => service.passed_port(&self.listen, self.protocol == Protocol::Datagram),
-            None => service.port(&self.listen, self.proxy_protocol),
+            None => service.port(&self.listen, self.proxy_protocol, self.listener.as_ref()),
         }
     }
 }

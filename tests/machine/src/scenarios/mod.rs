@@ -12,6 +12,7 @@ mod environment;
 mod faults;
 mod function;
 mod functions;
+mod further;
 mod gaps;
 mod gone;
 mod guarantees;
@@ -84,6 +85,7 @@ const ALL: &[&[Scenario]] = &[
     names::SCENARIOS,
     wakes::SCENARIOS,
     passed::SCENARIOS,
+    further::SCENARIOS,
     leaving::SCENARIOS,
     attacks::proxy::SCENARIOS,
     attacks::ports::SCENARIOS,

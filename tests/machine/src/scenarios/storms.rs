@@ -112,7 +112,7 @@ fn dependencies_in_a_ring(m: &mut Machine) {
     for (index, name) in ring.iter().enumerate() {
         write_link(m, name, ring[(index + 1) % ring.len()]);
     }
-    let commands = ring.map(|name| format!("timeout 60 conductor service declare /root/ring/{name}"));
+    let commands = ring.map(|name| format!("timeout 250 conductor service declare /root/ring/{name}"));
     for said in hammer(m, 10, &commands) {
         let exits: Vec<_> = said.lines().filter(|line| line.starts_with("exit ")).collect();
         assert_eq!(exits, ["exit 3"; 10], "{said}");
@@ -128,7 +128,7 @@ fn dependencies_in_any_order(m: &mut Machine) {
         write_link(m, name, needs);
     }
     let commands = ["zoo", "ant", "man"].map(|name| {
-        format!("(timeout 100 conductor service declare /root/ring/{name} && timeout 100 conductor service rm {name})")
+        format!("(timeout 250 conductor service declare /root/ring/{name} && timeout 250 conductor service rm {name})")
     });
     for said in hammer(m, 5, &commands) {
         assert!(!said.contains("exit 124") && !said.contains("panicked"), "{said}");

@@ -54,10 +54,10 @@ fn locks_are_nobody_elses(m: &mut Machine) {
     let unit = format!("shop-{generation}@1.service");
     m.run(&format!("systemctl kill --signal=KILL {unit}"));
     m.until("it is back", Duration::from_secs(20), || m.prop(&unit, "ActiveState") == "active");
-    m.run("timeout 20 systemctl reload shop");
+    m.run("timeout 250 systemctl reload shop");
     m.run(&format!("timeout 60 {}", shop::command("2")));
     shop::assert_serves(m, "2", 1);
-    m.run("timeout 60 conductor service rm shop");
+    m.run("timeout 250 conductor service rm shop");
 }
 
 /// A service that binds nothing but runs `act` and says that it is ready.
@@ -117,7 +117,7 @@ fn socket_is_a_link(m: &mut Machine) {
         String::new(),
     ] {
         binder(m, "evil", &format!("{act}\nready()"), "");
-        let refused = m.try_run("timeout 60 conductor service declare /root/evil");
+        let refused = m.try_run("timeout 250 conductor service declare /root/evil");
         assert!(!refused.success() && refused.status != 124, "{act}: {refused}");
         assert_eq!(state(), before, "{act}");
         assert_eq!(m.run("find /run/conductor/slots/evil 2>/dev/null || true"), "", "{act}");
@@ -140,7 +140,7 @@ fn socket_becomes_a_link(m: &mut Machine) {
         m.try_run("test -L /run/conductor/sockets/evil-*/1.d/socket").success()
     });
     assert_eq!(ask(m, "evil"), "mine\n");
-    m.run("timeout 60 conductor service rm evil");
+    m.run("timeout 250 conductor service rm evil");
     assert!(shop::get(m).starts_with("1 "));
 }
 
@@ -340,7 +340,7 @@ fn swapped_while_declared(m: &mut Machine) {
     let mut tries = 0;
     while swapping.is_running() {
         // Whether it is refused depends on the moment.
-        let seen = m.try_run("timeout 20 conductor service declare --no-start /home/mallory/evil 2>&1");
+        let seen = m.try_run("timeout 250 conductor service declare --no-start /home/mallory/evil 2>&1");
         assert!(!seen.stdout.contains("root:"), "{seen}");
         let stored = m.run("grep --recursive --files-with-matches '^root:' /etc/conductor /var/lib/conductor || true");
         assert_eq!(stored, "");

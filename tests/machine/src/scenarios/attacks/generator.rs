@@ -85,7 +85,7 @@ fn generator_is_not_held_up(m: &mut Machine) {
             m.run(&format!("{}; {kind}", AROUND.replace("PLACE", place)));
             assert_eq!(generate(m, &what), units, "{what}");
             for command in ["check", "plan", "status", "service list", "cgi list"] {
-                let output = m.try_run(&format!("ulimit -v 2000000; timeout 20 conductor {command}"));
+                let output = m.try_run(&format!("ulimit -v 2000000; timeout 250 conductor {command}"));
                 assert!(output.status <= 4 && !output.stderr.contains("panicked"), "{what}: {command}: {output}");
             }
             m.run(AWAY);
@@ -192,7 +192,7 @@ fn values_are_hostile(m: &mut Machine) {
         assert_eq!(generate(m, &what), units, "{what}");
         let injected = m.run("grep --recursive --no-messages '^[[:space:]]*Injected' /run/generated || true");
         assert_eq!(injected, "", "{what}");
-        let checked = m.try_run("ulimit -v 2000000; timeout 60 conductor check evil 2>&1");
+        let checked = m.try_run("ulimit -v 2000000; timeout 250 conductor check evil 2>&1");
         assert!([0, 1, 3].contains(&checked.status) && !checked.stdout.contains("panicked"), "{what}: {checked}");
         m.run(AWAY);
     }

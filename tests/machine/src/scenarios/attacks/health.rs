@@ -136,7 +136,7 @@ fn checks_that_flood(m: &mut Machine) {
             "/root/flood/service.toml",
             &format!("concurrency = 1\n[exec]\ncommand = [\"./server\"]\n[health]\n{check}\n[deploy]\nhealth_timeout = \"5s\"\n"),
         );
-        let output = m.try_run("ulimit -v 3000000; timeout 100 conductor service declare /root/flood");
+        let output = m.try_run("ulimit -v 3000000; timeout 280 conductor service declare /root/flood");
         match ends {
             Ends::Serves => assert!(output.success(), "{what}: {output}"),
             Ends::Fails => assert_eq!(output.status, 1, "{what}: {output}"),

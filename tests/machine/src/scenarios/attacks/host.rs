@@ -48,7 +48,7 @@ fn read_only(m: &Machine, dir: &str) {
     let before = (files(), m.run("pgrep --exact app"));
     for (command, undo) in CHANGES {
         m.run(&format!("mount --bind {dir} {dir}; mount -o remount,bind,ro {dir}"));
-        let refused = m.try_run(&format!("timeout 60 conductor {command}"));
+        let refused = m.try_run(&format!("timeout 250 conductor {command}"));
         let is_elsewhere = refused.success() && dir.starts_with("/var") && !undo.is_empty();
         let is_told = refused.status == 1 && refused.stderr.contains("Read-only") && refused.stderr.contains(dir);
         assert!(is_elsewhere || is_told, "{command}: {refused}");
@@ -75,7 +75,7 @@ fn no_inodes_on_run(m: &mut Machine) {
     for command in
         ["service declare /root/shop VERSION=2", "service scale shop 3", "service restart shop", "status", "check"]
     {
-        let output = m.try_run(&format!("timeout 100 conductor {command}"));
+        let output = m.try_run(&format!("timeout 250 conductor {command}"));
         assert!([0, 1].contains(&output.status), "{command}: {output}");
         assert!(shop::get(m).starts_with("1 "), "{command}: {output}");
     }
@@ -116,7 +116,7 @@ fn package_replaced_amid_a_rollout(m: &mut Machine) {
 
 fn package_removed_amid_a_rollout(m: &mut Machine) {
     let declare = begin_rollout(m);
-    let removed = m.run("timeout 120 dpkg --remove conductor");
+    let removed = m.run("timeout 250 dpkg --remove conductor");
     let declared = declare.wait();
     assert_eq!(m.run("pgrep --exact app || true"), "", "{removed}\n{declared}");
     assert_eq!(
@@ -133,7 +133,7 @@ fn package_removed_amid_a_rollout(m: &mut Machine) {
     shop::assert_serves(m, version, 2);
     m.note(format!("version {version} after it was installed again"));
 
-    m.run("timeout 120 dpkg --purge conductor");
+    m.run("timeout 250 dpkg --purge conductor");
     assert_eq!(
         m.run("pgrep --exact app || true; ls -d /etc/conductor /var/lib/conductor /run/conductor 2>/dev/null || true"),
         ""

@@ -102,7 +102,7 @@ fn template_ends(m: &mut Machine) {
     ];
     for template in templates.into_iter().chain(chains.iter().map(String::as_str)) {
         m.write(&format!("{}/x.j2", shop::DIR), template);
-        let refused = m.try_run(&format!("ulimit -v 3000000; timeout 60 conductor check {} VERSION=1", shop::DIR));
+        let refused = m.try_run(&format!("ulimit -v 3000000; timeout 250 conductor check {} VERSION=1", shop::DIR));
         assert_eq!(refused.status, 3, "{}: {refused}", &template[..template.len().min(100)]);
         assert!(refused.stderr.contains("x.j2"), "{refused}");
     }

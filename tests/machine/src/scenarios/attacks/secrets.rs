@@ -180,7 +180,7 @@ fn nothing_is_concluded_without_privileges(m: &mut Machine) {
         &format!("cgi rm {id}"),
         &format!("check {id}"),
     ] {
-        let told = as_mallory(m, &format!("timeout 20 conductor {command} 2>&1"));
+        let told = as_mallory(m, &format!("timeout 250 conductor {command} 2>&1"));
         assert!(!told.success() && told.status != 124, "{command}: {told}");
         assert!(told.stdout.contains("run this as root"), "{command}: {told}");
         for wrong in ["is declared", "panicked", "no service", "no function", "there is no", "does not run"] {

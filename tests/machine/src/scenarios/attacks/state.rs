@@ -36,7 +36,7 @@ fn few_descriptors(m: &mut Machine) {
     let processes = m.run("pgrep --exact app");
     let history = m.run("ls /var/lib/conductor/generations/shop");
     for most in 5..=18 {
-        let output = m.try_run(&format!("ulimit -n {most}; timeout 60 conductor daemon-reload"));
+        let output = m.try_run(&format!("ulimit -n {most}; timeout 250 conductor daemon-reload"));
         assert!(!output.success() && !output.stderr.contains("panicked"), "{most}: {output}");
         assert_untouched(m, &format!("{most}: {output}"), &processes);
     }
@@ -149,7 +149,7 @@ fn garbled_history(m: &mut Machine) {
             "daemon-reload",
             "service declare /root/shop VERSION=4",
         ] {
-            let output = m.try_run(&format!("timeout 60 conductor {command}"));
+            let output = m.try_run(&format!("timeout 250 conductor {command}"));
             assert!(output.status <= 4 && !output.stderr.contains("panicked"), "{garble}: {command}: {output}");
             shop::get(m);
         }
