@@ -3,6 +3,8 @@
 //! Names are made here alone, so that one table shows what can collide. Sources: systemd.unit(5) for units, useradd(8)
 //! for users, unix(7) for the length of paths.
 
+mod function;
+mod hex;
 pub(crate) mod listener;
 
 use std::fmt::{self, Display, Formatter};
@@ -13,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::escape::UnitNamePart;
+pub(crate) use function::FUNCTION_UNITS;
+pub use function::FunctionId;
+pub(crate) use hex::{hex, is_hex};
 pub(crate) use listener::ListenerName;
 
 /// The group that may connect to the deployments' sockets: the reverse proxy's.
@@ -31,8 +36,6 @@ pub(crate) const NAMES_NAMESPACE: &str = "/run/netns/conductor";
 /// Others serve metadata in clouds (169, 170, 172), volumes (0 to 5), names in Kubernetes (20), gateways (1), or nobody
 /// (255).
 const ADDRESS_BLOCKS: [Range<u8>; 2] = [64..160, 192..255];
-/// The prefix of functions' units, before their IDs.
-pub(crate) const FUNCTION_UNITS: &str = "conductor-cgi-";
 /// The slice of all functions.
 pub(crate) const FUNCTIONS_SLICE: &str = "conductor-cgi.slice";
 /// The lock for declaring and removing functions.
@@ -325,83 +328,6 @@ impl From<GenerationId> for String {
     }
 }
 
-/// The SHA-256 of a function, 64 lower-case hex digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct FunctionId(String);
-
-impl FunctionId {
-    /// Length in hex digits.
-    pub(crate) const LENGTH: usize = 64;
-    /// The digits that identify a function in names without room for all.
-    const SHORT: usize = 16;
-
-    /// Reads a function's ID, None if it is not 64 lower-case hex digits.
-    pub(crate) fn new(text: &str) -> Option<Self> {
-        (text.len() == Self::LENGTH && is_hex(text)).then(|| Self(text.to_owned()))
-    }
-
-    /// Takes a digest in lower-case hex.
-    pub(crate) fn of_digest(digest: String) -> Self {
-        Self(digest)
-    }
-
-    /// Reads the ID in the name of one of a function's units.
-    pub(crate) fn from_unit(unit: &str) -> Option<Self> {
-        Self::new(unit.strip_prefix(FUNCTION_UNITS)?.get(..Self::LENGTH)?)
-    }
-
-    /// Returns the ID as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the first 12 digits, for listings and logs.
-    pub(crate) fn short(&self) -> &str {
-        &self.0[..12]
-    }
-
-    /// Returns the function's dynamic user, `User=`.
-    pub(crate) fn user(&self) -> String {
-        format!("{FUNCTION_UNITS}{}", &self.0[..Self::SHORT])
-    }
-
-    /// Returns the function's units without their suffixes, and its container: `conductor-cgi-ID`.
-    pub(crate) fn unit(&self) -> String {
-        format!("{FUNCTION_UNITS}{self}")
-    }
-
-    /// Returns the units of an isolated function's requests without their suffixes: `conductor-cgi-ID-request`.
-    pub(crate) fn request_unit(&self) -> String {
-        format!("conductor-cgi-{self}-request")
-    }
-
-    /// Returns the function's container; an isolated function has one for each connection, by the unit's instance.
-    pub(crate) fn container(&self, instance: Option<&str>) -> String {
-        instance.map_or_else(|| self.unit(), |instance| format!("{}-{instance}", self.request_unit()))
-    }
-}
-
-impl Display for FunctionId {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for FunctionId {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::new(&text).ok_or_else(|| format!("{text:?} is not the ID of a function"))
-    }
-}
-
-impl From<FunctionId> for String {
-    fn from(id: FunctionId) -> Self {
-        id.0
-    }
-}
-
 /// A deployment's identity: an instance of a generation's template, `hello-0123456789ab@1.service`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deployment {
@@ -474,17 +400,6 @@ impl Display for Deployment {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         write!(out, "{}-{}-{}", self.service, self.generation, self.instance)
     }
-}
-
-/// Returns whether a text has only lower-case hex digits.
-pub(crate) fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-/// Writes bytes as lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::key::File;
 use crate::key::mismatch::{self, example};
 use crate::layout::Scope;
 use crate::model::deploy::abandoned_timeout as abandoned_default;
-use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Listen, Model, RunningHook, Service, Systemd};
+use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Model, RunningHook, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::variable;
@@ -177,31 +177,6 @@ impl Resolver<'_> {
         self.start_limit(&systemd);
         self.references(&service, &systemd);
         Model { service, systemd }
-    }
-
-    /// Refuses what leads callers to a service that listens nowhere, or not by `[listen]` itself.
-    fn no_callers(
-        &mut self,
-        listen: &Listen,
-        has_slots: bool,
-        routes: &[declaration::Route],
-        ports: &[declaration::Port],
-    ) {
-        if listen.main().is_some() {
-            return;
-        }
-        let to_main = routes.iter().enumerate().filter(|(_, route)| route.listener.is_none());
-        let routes = to_main.map(|(index, _)| path!["route", index]);
-        let relayed = ports.iter().enumerate().filter(|(_, port)| port.pass != Some(true) && port.listener.is_none());
-        let ports = relayed.map(|(index, _)| path!["port", index]);
-        let slots = (has_slots && !listen.has_callers()).then(|| path!["slots"]);
-        for at in routes.chain(ports).chain(slots) {
-            let remedy = match listen.further.keys().next() {
-                None => "remove it, or the type = \"none\" in [listen]".to_owned(),
-                Some(name) => format!("add listener = \"{name}\", or remove the type = \"none\" in [listen]"),
-            };
-            self.key_error(&at, "the service listens nowhere", remedy);
-        }
     }
 
     /// Refuses a `RuntimeDirectory=` beside a socket that the process binds. The directory is kept when a deployment

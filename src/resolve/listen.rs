@@ -99,6 +99,31 @@ impl Resolver<'_> {
         }
     }
 
+    /// Refuses what leads callers to a service that listens nowhere, or not by `[listen]` itself.
+    pub(crate) fn no_callers(
+        &mut self,
+        listen: &Listen,
+        has_slots: bool,
+        routes: &[declaration::Route],
+        ports: &[declaration::Port],
+    ) {
+        if listen.main().is_some() {
+            return;
+        }
+        let to_main = routes.iter().enumerate().filter(|(_, route)| route.listener.is_none());
+        let routes = to_main.map(|(index, _)| path!["route", index]);
+        let relayed = ports.iter().enumerate().filter(|(_, port)| port.pass != Some(true) && port.listener.is_none());
+        let ports = relayed.map(|(index, _)| path!["port", index]);
+        let slots = (has_slots && !listen.has_callers()).then(|| path!["slots"]);
+        for at in routes.chain(ports).chain(slots) {
+            let remedy = match listen.further.keys().next() {
+                None => "remove it, or the type = \"none\" in [listen]".to_owned(),
+                Some(name) => format!("add listener = \"{name}\", or remove the type = \"none\" in [listen]"),
+            };
+            self.key_error(&at, "the service listens nowhere", remedy);
+        }
+    }
+
     /// Resolves a key that names a listener; None for that of `[listen]` itself.
     pub(crate) fn listener(&mut self, at: &Path, name: Option<String>, listen: &Listen) -> Option<ListenerName> {
         let name = name?;
