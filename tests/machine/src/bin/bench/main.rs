@@ -6,9 +6,11 @@
 //! - `conductor --help` and `conductor service list` against `systemctl --version` and `systemctl list-units`.
 //! - Live checks against timers of systemd's that start curl.
 //! - systemd's daemon-reload with jobs of services against as many plain timers.
+//! - The start of a thousand workers with jobs and live checks against as many plain units with timers.
 //! - Requests to passed sockets and over relays against the server alone.
 //! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
+mod boot;
 mod build;
 mod chroot;
 mod clock;
@@ -60,6 +62,7 @@ enum Part {
     Liveness,
     Ports,
     Jobs,
+    Boot,
     Command,
 }
 
@@ -110,6 +113,9 @@ fn run(options: &Options, table: &mut Table) -> Outcome {
             }
             if wanted(Part::Jobs) {
                 jobs::measure(&host, table)?;
+            }
+            if wanted(Part::Boot) {
+                boot::measure(&host, table)?;
             }
             if wanted(Part::Reload) {
                 reload::measure(&host, table)?;
