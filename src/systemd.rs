@@ -11,4 +11,4 @@ mod unit;
 
 pub(crate) use failure::Error;
 pub(crate) use manager::Manager;
-pub(crate) use unit::{Listing, State};
+pub(crate) use unit::{Listing, State, has_job};

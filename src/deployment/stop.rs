@@ -22,7 +22,7 @@ use crate::layout::{Layout, Scope};
 use crate::log::note;
 use crate::model::{Listener, Service};
 use crate::names::Deployment;
-use crate::systemd::{self, Manager};
+use crate::systemd::{self, Manager, has_job};
 use crate::timespan;
 
 /// Leaves the mount namespace of the unit, in which the directory of the service's user is a mount: there it cannot be
@@ -241,7 +241,7 @@ fn is_idle(layout: &Layout, manager: Manager, deployment: &Deployment) -> bool {
 /// Returns `ActiveState=` of a unit, and whether it has a job.
 fn state_and_job(manager: Manager, unit: &str) -> Option<(systemd::State, bool)> {
     let mut properties = manager.show(unit, &["ActiveState", "Job"]).ok()?;
-    let has_job = properties.get("Job").is_some_and(|job| !job.is_empty() && job != "0");
+    let has_job = properties.get("Job").is_some_and(|job| has_job(job));
     Some((properties.remove("ActiveState")?, has_job))
 }
 

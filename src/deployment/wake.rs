@@ -16,7 +16,7 @@ use crate::deployment::state::{self, Runtime, State};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::names::Deployment;
-use crate::systemd::Manager;
+use crate::systemd::{Manager, has_job};
 
 /// The pause between two looks at a deployment's runtime data.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -54,7 +54,7 @@ fn wait(layout: &Layout, manager: Manager, deployment: &Deployment) {
         let shown = manager.show(&deployment.unit(), &PROPERTIES).unwrap_or_default();
         let property = |name: &str| shown.get(name).map_or("", String::as_str);
         // The job that starts it is there before the bridge.
-        let has_job = !["", "0"].contains(&property("Job"));
+        let has_job = has_job(property("Job"));
         let invocation = first.get_or_insert_with(|| property("InvocationID").to_owned());
         match property("ActiveState") {
             "active" | "inactive" | "failed" if !has_job => return,

@@ -19,7 +19,7 @@ use super::published::{self, Files, is_stale};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::names::{PROXY_UNIT, hex};
-use crate::systemd::Manager;
+use crate::systemd::{self, Manager};
 use crate::tree::{Entry, Tree};
 use crate::{accounts, atomic};
 
@@ -250,7 +250,7 @@ pub(crate) fn absent(manager: Manager) -> Result<Option<String>> {
 }
 
 fn has_job(manager: Manager, unit: &str) -> Result<bool> {
-    Ok(!matches!(manager.property(unit, "Job")?.as_str(), "" | "0"))
+    Ok(systemd::has_job(&manager.property(unit, "Job")?))
 }
 
 /// Waits until neither a publication nor a reload of the proxy is under way.

@@ -13,6 +13,11 @@ pub(crate) struct Listed {
     pub(crate) state: State,
 }
 
+/// Returns whether a unit has a job, by the property `Job`.
+pub(crate) fn has_job(job: &str) -> bool {
+    !matches!(job, "" | "0")
+}
+
 /// Tells whether a unit is neither inactive nor failed.
 pub(super) fn is_up(state: &str) -> bool {
     !matches!(state, "inactive" | "failed")
