@@ -303,6 +303,7 @@ pub struct RunCommand {
     pub(crate) exec: Vec<String>,
     #[serde(default)]
     pub(crate) scope: CommandScope,
+    pub(crate) inside: Option<bool>,
     pub(crate) schedule: Option<OneOrMany>,
     pub(crate) persistent: Option<bool>,
     pub(crate) overlap: Option<Overlap>,

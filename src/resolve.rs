@@ -151,6 +151,7 @@ impl Resolver<'_> {
         let most = if listen.has_callers() { slots } else { MAX_SLOTS };
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, most);
         let deploy = self.deploy(deploy);
+        let commands = self.commands(commands, &process.engine);
         let service = Service {
             description: self.description(description, &name),
             concurrency,
@@ -163,7 +164,7 @@ impl Resolver<'_> {
             hooks: self.hooks(hooks, &process.engine),
             listen,
             process,
-            commands: self.commands(commands),
+            commands,
             dependencies: self.dependencies(service),
             conditions: self.conditions(condition),
             resources: self.resources(resources),

@@ -14,6 +14,7 @@ pub(crate) mod history;
 pub(crate) mod hook;
 pub(crate) mod host_check;
 pub(crate) mod images;
+pub(crate) mod inside;
 pub(crate) mod job;
 pub(crate) mod lifecycle;
 pub(crate) mod liveness;

@@ -65,8 +65,9 @@ fn list(service: &Service, json: bool) -> Outcome {
         return Ok(());
     }
     let has_jobs = service.jobs().next().is_some();
-    let rows = service.commands.iter().map(|(name, RunCommand { description, exec, scope, job })| {
+    let rows = service.commands.iter().map(|(name, RunCommand { description, exec, scope, inside, job })| {
         let scope = match scope {
+            _ if *inside => "container",
             CommandScope::Deployment => "deployment",
             CommandScope::Service => "service",
         };

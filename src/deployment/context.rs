@@ -59,9 +59,18 @@ const SECTIONS: &[&str] = &["Service", "X-Processes"];
 /// Copies the directives of a unit's or a drop-in's processes into one section `[Service]`. `%i` becomes the instance;
 /// without an instance, lines with `%i` are left out.
 pub(crate) fn of_processes(unit: &str, instance: Option<u32>) -> String {
+    of_sections(unit, instance, SECTIONS)
+}
+
+/// Copies the directives of podman's own process as [`of_processes`] does, without the sandbox of what runs on the host.
+pub(crate) fn of_podman(unit: &str, instance: Option<u32>) -> String {
+    of_sections(unit, instance, &SECTIONS[..1])
+}
+
+fn of_sections(unit: &str, instance: Option<u32>, sections: &[&str]) -> String {
     let mut context = String::from("[Service]\n");
     for Line { section, key, value } in unitfile::lines(unit) {
-        if SECTIONS.contains(&section.as_str())
+        if sections.contains(&section.as_str())
             && !LIFECYCLE.contains(&key.as_str())
             && let Some(value) = with_instance(&value, instance)
         {
@@ -71,7 +80,8 @@ pub(crate) fn of_processes(unit: &str, instance: Option<u32>) -> String {
     context
 }
 
-fn with_instance(value: &str, instance: Option<u32>) -> Option<String> {
+/// Replaces `%i` in a unit's value by the instance; None if it is needed and there is none. Other specifiers stay.
+pub(crate) fn with_instance(value: &str, instance: Option<u32>) -> Option<String> {
     let mut expanded = String::new();
     let mut characters = value.chars();
     while let Some(c) = characters.next() {

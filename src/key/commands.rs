@@ -34,6 +34,15 @@ pub(crate) const KEYS: &[Key] = &[
         ..OF_COMMAND
     },
     Key {
+        name: "inside",
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        example: "true",
+        meaning: "`true` runs the command in a container of its own, of the image of `[container]` and with its options, instead \
+                  of on the host.",
+        ..OF_COMMAND
+    },
+    Key {
         name: "schedule",
         kind: Kind::Text("a calendar expression, or a list of them"),
         example: "\"Mon..Fri *-*-* 03:00\"",

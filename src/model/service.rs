@@ -159,6 +159,9 @@ pub struct RunCommand {
     pub(crate) description: Option<String>,
     pub(crate) exec: Command,
     pub(crate) scope: CommandScope,
+    /// Whether it runs in a container of its own, of the service's image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) inside: bool,
     /// When it runs by itself, which makes it a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) job: Option<Job>,

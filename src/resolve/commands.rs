@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::declaration::{self, OneOrMany, Scalar, TimeSpan};
 use crate::document::Path;
-use crate::model::{Job, RunCommand};
+use crate::model::{CommandScope, Engine, Job, RunCommand};
 use crate::resolve::Resolver;
 use crate::{calendar, path};
 
@@ -17,6 +17,7 @@ impl Resolver<'_> {
     pub(super) fn commands(
         &mut self,
         commands: BTreeMap<String, declaration::RunCommand>,
+        engine: &Engine,
     ) -> BTreeMap<String, RunCommand> {
         let mut resolved = BTreeMap::new();
         for (name, mut command) in commands {
@@ -29,13 +30,32 @@ impl Resolver<'_> {
                 self.error(&at.join("exec"), "the command is empty", self.example(&at.join("exec")));
             }
             let job = self.job(&at, &name, &mut command);
-            let declaration::RunCommand { description, exec, scope, .. } = command;
+            let declaration::RunCommand { description, exec, scope, inside, .. } = command;
+            let inside = inside == Some(true) && self.may_run_inside(&at, scope, engine);
             let description = description.map(|text| self.line(&at.join("description"), &text));
-            if let Some(exec) = self.command(&at.join("exec"), exec) {
-                resolved.insert(name, RunCommand { description, exec, scope, job });
+            if let Some(exec) = self.command_at(&at.join("exec"), exec, inside) {
+                resolved.insert(name, RunCommand { description, exec, scope, inside, job });
             }
         }
         resolved
+    }
+
+    /// Returns whether a command may run in a container of its own.
+    fn may_run_inside(&mut self, at: &Path, scope: CommandScope, engine: &Engine) -> bool {
+        let at = at.join("inside");
+        match (engine, scope) {
+            (Engine::Container(_), CommandScope::Deployment) => return true,
+            (Engine::Container(_), CommandScope::Service) => {
+                let remedy = "remove it, or scope = \"service\"";
+                self.key_error(&at, "its container has the volumes and credentials of a deployment", remedy);
+            }
+            (Engine::Pod(_), _) => {
+                let remedy = "remove it, or declare a [[part]] with [container] for it";
+                self.key_error(&at, "a pod's file may have several images", remedy);
+            }
+            (Engine::Exec { .. }, _) => self.key_error(&at, "the service runs no container", "remove it"),
+        }
+        false
     }
 
     /// Resolves when a command runs by itself; None without a schedule.
@@ -44,6 +64,7 @@ impl Resolver<'_> {
             description: _,
             exec: _,
             scope: _,
+            inside: _,
             schedule,
             persistent,
             overlap,

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::compile::host::Compiled;
-use crate::deployment::context::of_processes;
+use crate::deployment::context::{of_podman, of_processes};
 use crate::deployment::health::{exit_of, unless};
 use crate::deployment::state;
 use crate::escape::Text;
@@ -23,6 +23,7 @@ use crate::log::note;
 use crate::model::{self, CommandScope, Hook, RunCommand, Service, program_path};
 use crate::names::{Deployment, ENVIRONMENT, GenerationId, ServiceName};
 use crate::service::failure::{Failure, Result};
+use crate::service::inside::{self, Streams};
 use crate::service::machine::Machine;
 use crate::service::store;
 use crate::systemd::Manager;
@@ -33,6 +34,21 @@ use crate::{atomic, compile, engine, environment_file, timespan, variable};
 const QUOTED_LINES: usize = 20;
 /// How often a generation is looked for that a rollout removes meanwhile.
 const ATTEMPTS: u32 = 10;
+
+/// Where a command runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place<'a> {
+    /// In the deployments' sandbox on the host.
+    Host,
+    /// In a container of this name, which podman runs as root.
+    Container(&'a str),
+}
+
+impl<'a> Place<'a> {
+    fn of(command: &RunCommand, container: &'a str) -> Self {
+        if command.inside { Self::Container(container) } else { Self::Host }
+    }
+}
 
 /// The generation of a service whose commands are run.
 pub(crate) struct Generation {
@@ -109,10 +125,10 @@ impl Generation {
         let units = std::slice::from_ref(&unit);
         // One that was left by a hook that was killed.
         machine.manager.stop(units)?;
-        self.in_unit(machine, &unit, None, || {
+        self.in_unit(machine, &unit, None, Place::Host, || {
             let mut run = self.systemd_run(machine, &unit, &hook.command);
             run.arg(format!("--property=RuntimeMaxSec={}", timespan::format(hook.timeout)));
-            match self.await_end(machine, &unit, run, &hook.command, &[])? {
+            match self.await_end(machine, &unit, run, self.on_host(machine, &hook.command, &[]))? {
                 Some(0) => return Ok(()),
                 None => return Err(interrupted(&unit)),
                 Some(_) => {}
@@ -138,12 +154,15 @@ impl Generation {
     /// If the command needs a deployment and none runs, or systemd-run(1) fails.
     pub(crate) fn run(&self, machine: &Machine, name: &str, command: &RunCommand, given: &[String]) -> Result<u8> {
         let deployment = self.beside(machine, command)?;
-        let unit = format!("{}-run-{name}-{}.service", self.service.name, std::process::id());
-        self.in_unit(machine, &unit, deployment.as_ref(), || {
-            let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let stem = format!("{}-run-{name}-{}", self.service.name, std::process::id());
+        let unit = format!("{stem}.service");
+        let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let streams = if is_interactive { Streams::Terminal } else { Streams::Both };
+        let words = self.words(machine, command, given, deployment.as_ref(), (&stem, streams))?;
+        self.in_unit(machine, &unit, deployment.as_ref(), Place::of(command, &stem), || {
             let mut run = self.systemd_run(machine, &unit, &command.exec);
             run.args(["--collect", if is_interactive { "--pty" } else { "--pipe" }]);
-            self.await_end(machine, &unit, run, &command.exec, given)?.ok_or_else(|| interrupted(&unit))
+            self.await_end(machine, &unit, run, words)?.ok_or_else(|| interrupted(&unit))
         })
     }
 
@@ -159,12 +178,14 @@ impl Generation {
         let units = std::slice::from_ref(&unit);
         // One that was left by a job that was killed.
         machine.manager.stop(units)?;
-        self.in_unit(machine, &unit, deployment.as_ref(), || {
+        let container = format!("{name}-job-{job}");
+        let words = self.words(machine, command, &[], deployment.as_ref(), (&container, Streams::Output))?;
+        self.in_unit(machine, &unit, deployment.as_ref(), Place::of(command, &container), || {
             let mut run = self.systemd_run(machine, &unit, &command.exec);
             // The command ends with the job, however that ends.
             run.args(["--pipe", &format!("--property=BindsTo={}.service", name.job(job))]);
             run.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let code = self.await_end(machine, &unit, run, &command.exec, &[])?;
+            let code = self.await_end(machine, &unit, run, words)?;
             if matches!(code, None | Some(0)) {
                 return Ok(code);
             }
@@ -178,6 +199,35 @@ impl Generation {
                 }
             }
         })
+    }
+
+    /// Returns the command line of a command with further arguments; the container of one that runs inside has a name.
+    fn words(
+        &self,
+        machine: &Machine,
+        command: &RunCommand,
+        given: &[String],
+        deployment: Option<&Deployment>,
+        (container, streams): (&str, Streams),
+    ) -> Result<Vec<String>> {
+        match deployment.filter(|_| command.inside) {
+            None => Ok(self.on_host(machine, &command.exec, given)),
+            Some(deployment) => {
+                let generation = (&self.service, &self.id, &self.units);
+                let words = (&command.exec, given);
+                Ok(inside::words(machine.layout, generation, deployment, container, words, streams)?)
+            }
+        }
+    }
+
+    /// Returns the command line of a command with further arguments in the declaration's files.
+    fn on_host(&self, machine: &Machine, command: &model::Command, given: &[String]) -> Vec<String> {
+        let files = machine.layout.files(&self.service.name, &self.id);
+        let Some((program, arguments)) = command.0.split_first() else { return Vec::new() };
+        let declared = arguments.iter().map(|word| for_systemd(word));
+        // systemd expands variables in the declared command, but must not in arguments of the command line.
+        let given = given.iter().map(|word| word.replace('$', "$$"));
+        [program_path(&files, program).into_string()].into_iter().chain(declared).chain(given).collect()
     }
 
     /// Returns the deployment that a command runs beside, None if it runs beside none.
@@ -194,6 +244,7 @@ impl Generation {
         machine: &Machine,
         unit: &str,
         deployment: Option<&Deployment>,
+        place: Place,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let layout = machine.layout;
@@ -202,7 +253,7 @@ impl Generation {
         engine::environment::of_files(layout, &self.service, &files)?;
         // systemd reads drop-ins of transient units, too.
         let drop_in = layout.runtime_units().join(format!("{unit}.d"));
-        let mut text = self.drop_in(deployment);
+        let mut text = self.drop_in(layout, deployment, place);
         if deployment.is_none() && text.contains("EnvironmentFile=") {
             let own = drop_in.join(ENVIRONMENT);
             text.push_str(&format!("[Service]\nEnvironmentFile={}\n", Text(own.as_str())));
@@ -239,17 +290,26 @@ impl Generation {
     }
 
     /// Returns a drop-in with everything that the deployments' unit and its drop-ins set for their processes.
-    fn drop_in(&self, deployment: Option<&Deployment>) -> String {
+    fn drop_in(&self, layout: &Layout, deployment: Option<&Deployment>, place: Place) -> String {
         let template = self.service.name.template(&self.id);
         let texts = self.units.iter().filter(|(path, _)| path.as_str().starts_with(&format!("{template}.service")));
         let instance = deployment.map(|deployment| deployment.instance);
+        let copy = match place {
+            Place::Host => of_processes,
+            Place::Container(_) => of_podman,
+        };
         let mut drop_in: String =
-            texts.filter_map(|(path, _)| self.units.text(path)).map(|text| of_processes(text, instance)).collect();
+            texts.filter_map(|(path, _)| self.units.text(path)).map(|text| copy(text, instance)).collect();
         if self.is_live {
             // The directory is the deployments': it stays when the command ends.
             drop_in.push_str("RuntimeDirectoryPreserve=yes\n");
         }
-        if let Some(deployment) = deployment {
+        if let Place::Container(name) = place {
+            // As long as a deployment's container has; podman removes none whose processes systemd has killed.
+            let remove =
+                format!("{} deployment _host -- podman rm --force --ignore --volumes {name}", layout.program());
+            drop_in.push_str(&format!("TimeoutStopSec=10s\nExecStopPost=-{remove}\n"));
+        } else if let Some(deployment) = deployment {
             drop_in.push_str(&format!("[Unit]\nJoinsNamespaceOf={}\n", deployment.unit()));
         }
         drop_in
@@ -268,23 +328,10 @@ impl Generation {
         run
     }
 
-    /// Runs a command with further arguments by systemd-run(1) and returns its exit code; None if this program was asked to
+    /// Runs a command line by systemd-run(1) and returns its exit code; None if this program was asked to
     /// end, and has stopped the command.
-    fn await_end(
-        &self,
-        machine: &Machine,
-        unit: &str,
-        mut run: Command,
-        command: &model::Command,
-        given: &[String],
-    ) -> Result<Option<u8>> {
-        let files = machine.layout.files(&self.service.name, &self.id);
-        let Some((program, arguments)) = command.0.split_first() else { return Ok(Some(0)) };
-        run.arg("--")
-            .arg(program_path(&files, program))
-            .args(arguments.iter().map(|word| for_systemd(word)))
-            // systemd expands variables in the declared command, but must not in arguments of the command line.
-            .args(given.iter().map(|word| word.replace('$', "$$")));
+    fn await_end(&self, machine: &Machine, unit: &str, mut run: Command, words: Vec<String>) -> Result<Option<u8>> {
+        run.arg("--").args(words);
         let failed = |error: io::Error| Failure::Failed(format!("could not run systemd-run: {error}"));
         let mut child = run.spawn().map_err(failed)?;
         let (output, errors) = (child.stdout.take(), child.stderr.take());
@@ -352,12 +399,14 @@ pub(crate) fn check(
     let Deployment { service, generation: id, instance } = deployment;
     let generation = Generation::live(machine.layout, service, id.clone(), Some(deployment.clone()))?;
     let unit = format!("{service}-live-{id}-{instance}.service");
-    generation.in_unit(machine, &unit, Some(deployment), || {
+    generation.in_unit(machine, &unit, Some(deployment), Place::Host, || {
         let mut run = generation.systemd_run(machine, &unit, command);
         run.arg("--collect").arg(format!("--property=RuntimeMaxSec={}", timespan::format(limit)));
         // Of each run systemd would log a start and an end.
         run.args(["--property=LogLevelMax=notice", "--property=SyslogLevel=notice"]);
-        generation.await_end(machine, &unit, run, command, &[])?.ok_or_else(|| interrupted(&unit))
+        generation
+            .await_end(machine, &unit, run, generation.on_host(machine, command, &[]))?
+            .ok_or_else(|| interrupted(&unit))
     })
 }
 

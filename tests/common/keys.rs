@@ -72,8 +72,8 @@ impl Place {
 pub(crate) fn least(file: File, section: &Section) -> Table {
     let engines = ["exec", "container", "pod"];
     let mut table = Table::new();
-    // A further listener has a key that only containers and pods take.
-    let default = if section.path == "listen.*" { "container" } else { "exec" };
+    // These have a key that only containers take.
+    let default = if ["listen.*", "commands.*"].contains(&section.path) { "container" } else { "exec" };
     let engine = engines.into_iter().find(|engine| *engine == section.path).unwrap_or(default);
     let needed = ["", engine].into_iter().chain((!engines.contains(&section.path)).then_some(section.path));
     for path in needed {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use conductor_machine::command::Output;
+use conductor_machine::image::{self, IMAGE};
 use conductor_machine::machine::Machine;
 use serde_json::Value;
 
@@ -16,6 +17,7 @@ scenarios!("jobs":
     run_in_the_sandbox_of_containers(|m| as_commands_do(m, Engine::Container(Listen::Tcp))),
     run_in_the_sandbox_of_pods(|m| as_commands_do(m, Engine::Pod(Listen::Tcp))),
     run_of_a_user_and_of_a_part,
+    run_in_the_image,
     are_of_the_generation_that_serves,
     skip_what_was_due_meanwhile(|m| overlap(m, "skip", 1)),
     queue_what_was_due_meanwhile(|m| overlap(m, "queue", 2)),
@@ -185,6 +187,55 @@ fn as_commands_do(m: &mut Machine, engine: Engine) {
         );
     }
     assert_eq!(m.try_run("conductor run shop alone").stdout.lines().next(), Some("conductor-shop"));
+    nothing_left(m);
+}
+
+/// A container whose jobs run in containers of their own; one of them waits until it may go on.
+const IN_IMAGE: &str = r#"[container]
+image = "IMAGE"
+port = 8080
+exec = ["/bin/app", "--stop-delay", "0s", "--address", "0.0.0.0"]
+environment = { VERSION = "{{ VERSION }}", PRICE = "$5 100% ${PORT}" }
+volume = ["/srv/work:/work", "./config:/config:ro"]
+user = "1000:1000"
+credentials = { key = "/root/shop-key" }
+[health]
+http = "/healthz"
+[commands.tell]
+exec = ["/bin/sh", "-c", 'cat /etc/mark /config/name; cat $CREDENTIALS_DIRECTORY/key; busybox id -u; echo "$PRICE" "$1" "$@" ${VERSION}', "tell", "a $b"]
+inside = true
+[commands.work]
+exec = ["/bin/sh", "-c", "echo begins $VERSION >>/work/log; until [ -e /work/go ]; do sleep 0.1; done; cat /config/name >>/work/log; exit 3"]
+inside = true
+schedule = "2199-01-01"
+"#;
+
+fn run_in_the_image(m: &mut Machine) {
+    image::make(m, IMAGE, "7");
+    m.run("mkdir -p /srv/work; chmod 777 /srv/work; printf secret >/root/shop-key");
+    let declare = |version: &str| {
+        m.write("/root/shop/config/name", &format!("config of {version}\n"));
+        m.write("/root/shop/service.toml", &IN_IMAGE.replace("IMAGE", IMAGE));
+        m.run(&format!("conductor service declare /root/shop VERSION={version}"));
+    };
+    declare("1");
+    let told = m.run("echo in | conductor run shop tell 'it $HOME' --more");
+    assert_eq!(told, "7\nconfig of 1\nsecret1000\n$5 100% 8080 a $b a $b it $HOME --more 1\n");
+    assert!(m.run("conductor run shop").contains("container"), "how it runs is listed");
+    // No rollout waits for it, and it keeps the files of its generation.
+    let mut by_hand = m.spawn("conductor run shop work || echo status $?");
+    m.until("it works", LIMIT, || m.try_run("grep -q begins /srv/work/log").success());
+    declare("2");
+    assert!(by_hand.is_running());
+    m.run("touch /srv/work/go");
+    assert!(by_hand.finish().contains("status 3"));
+    assert_eq!(m.run("cat /srv/work/log"), "begins 1\nconfig of 1\n");
+    // One that is stopped leaves no container.
+    m.run("rm /srv/work/go; systemctl start --no-block shop-job@work");
+    m.until("it works", LIMIT, || m.try_run("grep -q 'begins 2' /srv/work/log").success());
+    assert_eq!(m.run("podman ps --format '{{.Names}}' | grep -c job").trim(), "1");
+    m.run("conductor service rm shop");
+    assert_eq!(m.run("podman ps --all --quiet"), "");
     nothing_left(m);
 }
 

@@ -185,7 +185,10 @@ fn publishes_nothing_partial(m: &mut Machine) {
         assert!(line.ends_with(one.trim()) || line.ends_with(two.trim()), "{seen}{one}{two}");
     }
     m.note(format!("{publications} publications during 30 daemon-reloads"));
-    assert!(shop::get(m).starts_with("1 "));
+    // Caddy may reset a connection that its previous configuration accepts while the last reload ends.
+    m.until("it serves", 10 * SECOND, || {
+        m.try_run(&format!("curl --silent --fail http://{}/", shop::HOST)).stdout.starts_with("1 ")
+    });
 }
 
 fn stopped_service_answers_503(m: &mut Machine) {
