@@ -7,6 +7,7 @@ mod admission;
 pub(crate) mod all;
 mod body;
 mod cgi;
+mod chunks;
 mod connection;
 pub(crate) mod container;
 pub(crate) mod exec;

@@ -3,6 +3,7 @@
 mod caddy;
 pub(crate) mod driver;
 pub(crate) mod files;
+pub(crate) mod forwarded;
 #[cfg(feature = "cli")]
 pub(crate) mod publish;
 #[cfg(feature = "cli")]

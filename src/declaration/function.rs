@@ -27,6 +27,7 @@ pub struct Manifest {
     pub(crate) max_requests: Option<u32>,
     pub(crate) max_concurrency: Option<u32>,
     pub(crate) max_queue: Option<u32>,
+    pub(crate) queue_timeout: Option<TimeSpan>,
     pub(crate) max_body: Option<String>,
     pub(crate) timeout: Option<TimeSpan>,
     pub(crate) idle_timeout: Option<TimeSpan>,

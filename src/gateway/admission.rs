@@ -13,7 +13,7 @@ use crate::gateway::room::Share;
 use crate::log::note;
 use crate::model::function::Function;
 
-const WAITED: &str = "it waited in the queue for longer than the timeout";
+const WAITED: &str = "it waited in the queue for longer than queue_timeout";
 
 /// Counts the requests of a function, and limits them.
 pub(crate) struct Admission {
@@ -23,7 +23,9 @@ pub(crate) struct Admission {
     in_flight: Arc<AtomicU32>,
     total: AtomicU64,
     max_in_flight: u32,
-    /// The time that a request may wait, and then run.
+    /// The time that a request may wait.
+    queue_timeout: Duration,
+    /// The time that it may run then.
     timeout: Duration,
 }
 
@@ -61,6 +63,7 @@ impl Admission {
             in_flight: Arc::default(),
             total: AtomicU64::new(0),
             max_in_flight: function.max_concurrency.saturating_add(function.max_queue),
+            queue_timeout: function.queue_timeout,
             timeout,
         }
     }
@@ -92,23 +95,23 @@ impl Admission {
     /// Waits until the gateway may receive the body of the request. Another one has its turn when the result is dropped.
     ///
     /// # Errors
-    /// 503 if it had to wait for longer than a request's time.
+    /// 503 if it had to wait for longer than `queue_timeout`.
     pub(crate) async fn turn_to_send(&self) -> Result<SemaphorePermit<'_>, Fault> {
-        let turn = timeout(self.timeout, self.receivers.acquire()).await.map_err(|_| Fault::busy(WAITED))?;
+        let turn = timeout(self.queue_timeout, self.receivers.acquire()).await.map_err(|_| Fault::busy(WAITED))?;
         Ok(turn.expect("nothing closes the semaphore"))
     }
 
     /// Waits until the request may run. Its time begins then. The journal calls it `request`; `body` is the room of its body.
     ///
     /// # Errors
-    /// 503 if it had to wait for longer than a request's time.
+    /// 503 if it had to wait for longer than `queue_timeout`.
     pub(crate) async fn permit(
         &self,
         in_flight: InFlight,
         request: &str,
         body: Option<Share>,
     ) -> Result<Permit, Fault> {
-        let permit = timeout(self.timeout, self.permits.clone().acquire_owned()).await;
+        let permit = timeout(self.queue_timeout, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| Fault::busy(WAITED))?.expect("nothing closes the semaphore");
         let deadline = Instant::now() + self.timeout;
         Ok(Permit { deadline, request: request.to_owned(), _body: body, _permit: permit, _in_flight: in_flight })

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use camino::Utf8PathBuf;
 use http_body_util::BodyExt;
-use hyper::ext::ReasonPhrase;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri};
 use tokio::net::unix::pipe::Receiver;
@@ -15,15 +13,17 @@ use tokio::time::timeout_at;
 
 use crate::gateway::admission::Permit;
 use crate::gateway::body::{self, Body};
+use crate::gateway::chunks::Chunks;
 use crate::gateway::fault::Fault;
 use crate::gateway::header::{self, Head};
 use crate::gateway::input::Input;
 use crate::gateway::meta;
-use crate::gateway::mount::{self, Mount};
-use crate::gateway::output::{Output, TOO_SHORT};
+use crate::gateway::mount::Mount;
+use crate::gateway::output::{Framing, Output, TOO_SHORT};
 use crate::gateway::process::Children;
 use crate::gateway::program::Program;
 use crate::gateway::running::{Beginning, Held, Running, check_end, start_failed};
+use crate::proxy::forwarded::MOUNT;
 
 /// Redirects within a function that one request may follow.
 const MAX_REDIRECTS: u32 = 10;
@@ -32,8 +32,6 @@ const MAX_REDIRECTS: u32 = 10;
 pub(crate) struct Cgi {
     pub(crate) program: Program,
     pub(crate) mount: Mount,
-    /// The directory of the function's files.
-    pub(crate) dir: Utf8PathBuf,
     pub(crate) timeout: Duration,
     pub(crate) children: Arc<Children>,
 }
@@ -53,7 +51,7 @@ impl Cgi {
             let mut running = self.start(&head, input)?;
             let read = timeout_at(permit.deadline, running.read_head(&self.program)).await;
             match read.map_err(|_| Fault::timeout(self.timeout))?? {
-                Beginning::Head(first, body) => return self.answer(&head.method, *first, body, running, permit).await,
+                Beginning::Head(first, body) => return answer(&head, *first, body, running, permit).await,
                 Beginning::Redirect(uri) if self.mount.contains(&head, &uri) => redirect(&mut head, uri),
                 Beginning::Redirect(uri) => return Ok(redirect_client(&uri)),
             }
@@ -63,40 +61,44 @@ impl Cgi {
     }
 
     fn start(&self, head: &Parts, input: Input) -> Result<Running, Fault> {
-        let path = self.mount.split(mount::host(head), head.uri.path());
-        let path = path.ok_or_else(|| Fault::client("the path has malformed percent-encoding or a NUL"))?;
-        let variables = meta::variables(head, &path, input.length(), &self.dir);
+        let path = self.mount.split(head)?;
+        let variables = meta::variables(head, &path, input.length(), self.program.root());
         let failed = |error| start_failed(&self.program, &error);
         let stdin = input.into_stdin(self.timeout).map_err(failed)?;
         let (process, output) = self.children.run(&self.program, &variables, stdin.as_ref()).map_err(failed)?;
         Ok(Running { process, output: Receiver::from_owned_fd(output).map_err(failed)? })
     }
+}
 
-    async fn answer(
-        &self,
-        method: &Method,
-        head: Head,
-        body: BytesMut,
-        running: Running,
-        permit: Permit,
-    ) -> Result<Response<Body>, Fault> {
-        let Head { status, reason, headers } = head;
-        let has_body = *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let mut response = if has_body {
-            Response::new(answer_body(&headers, body, running, permit).await?)
-        } else {
-            running.detach(permit);
-            Response::new(body::empty())
-        };
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        if self.program.is_nph()
-            && let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason.into_bytes()).ok())
-        {
-            response.extensions_mut().insert(reason);
-        }
-        Ok(response)
+async fn answer(
+    request: &Parts,
+    head: Head,
+    body: BytesMut,
+    running: Running,
+    permit: Permit,
+) -> Result<Response<Body>, Fault> {
+    let Head { status, reason, mut headers, is_chunked } = head;
+    let has_body =
+        request.method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut response = if !has_body {
+        running.detach(permit);
+        Response::new(body::empty())
+    } else if is_chunked {
+        Response::new(Output::new(body.freeze(), Framing::Chunks(Chunks::default()), running, permit).boxed())
+    } else {
+        Response::new(answer_body(&headers, body, running, permit).await?)
+    };
+    // Go's net/http, and so Caddy, guesses the type of an answer that has no such field, which RFC 3875 section 6.3.1 advises
+    // against. A field without a value is none, section 6.3.
+    if has_body && request.headers.contains_key(MOUNT) {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(""));
     }
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    if let Some(reason) = reason {
+        response.extensions_mut().insert(reason);
+    }
+    Ok(response)
 }
 
 async fn answer_body(
@@ -107,7 +109,10 @@ async fn answer_body(
 ) -> Result<Body, Fault> {
     let length = headers.get(CONTENT_LENGTH).and_then(header::length);
     Ok(match running.hold(&mut body, length).await? {
-        Held::Partial => Output::new(body.freeze(), length, running, permit).boxed(),
+        Held::Partial => {
+            let framing = length.map_or(Framing::Close, Framing::Length);
+            Output::new(body.freeze(), framing, running, permit).boxed()
+        }
         Held::Complete(end) => {
             check_end(&end, &permit).map_err(Fault::program)?;
             fit(&mut body, length)?;
@@ -139,7 +144,8 @@ fn redirect(head: &mut Parts, uri: Uri) {
         head.method = Method::GET;
     }
     head.uri = uri;
-    for name in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+    // It may lead to another path of the function than the proxy found.
+    for name in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, HeaderName::from_static(MOUNT)] {
         head.headers.remove(name);
     }
 }

@@ -9,15 +9,15 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{Request, Response, StatusCode, Uri};
-use tokio::time::{Instant, timeout, timeout_at};
+use hyper::{Request, Response, StatusCode, Uri, Version};
+use tokio::time::{Instant, timeout_at};
 
 use crate::gateway::admission::Admission;
 use crate::gateway::body::{Answer, Body, answer};
 use crate::gateway::cgi::Cgi;
 use crate::gateway::connection::Connection;
 use crate::gateway::fault::Fault;
-use crate::gateway::input::Input;
+use crate::gateway::input::{BodyLimits, Input};
 use crate::gateway::limits::HEADER_TIMEOUT;
 use crate::gateway::mount::Mount;
 use crate::gateway::process::Children;
@@ -39,7 +39,7 @@ pub(crate) struct Gateway {
     backend: Backend,
     /// The time that a request may take.
     timeout: Duration,
-    max_body: u64,
+    body: BodyLimits,
     room: Room,
     /// Whether units of requests store bodies, each in a directory of its own.
     do_units_store: bool,
@@ -79,9 +79,9 @@ impl Gateway {
             Runner::Host => Backend::new(compiled, Program::on_host(compiled)?, children)?,
             Runner::Container(command) => Backend::new(compiled, Program::in_container(compiled, &command)?, children)?,
         };
-        let (admission, max_body) = (Admission::new(function, timeout), function.max_body);
-        let room = Room::new(max_body);
-        Ok(Arc::new(Self { admission, backend, timeout, max_body, room, do_units_store }))
+        let admission = Admission::new(function, timeout);
+        let body = BodyLimits { size: function.max_body, sending: timeout, waiting: function.queue_timeout };
+        Ok(Arc::new(Self { admission, backend, timeout, body, room: Room::new(), do_units_store }))
     }
 
     /// Returns how many requests run or wait now.
@@ -134,18 +134,24 @@ impl Gateway {
         check_size(&head)?;
         unify_host(&mut head)?;
         let length = body.as_ref().and_then(|body| body.size_hint().exact());
-        if length.is_some_and(|length| length > self.max_body) {
+        if length.is_some_and(|length| length > self.body.size) {
             return Err(Fault::too_large());
         }
         let in_flight = self.admission.enter()?;
         match &self.backend {
             Backend::Workers(workers) => {
-                let share = self.do_units_store.then(|| self.room.take(length.unwrap_or(self.max_body))).transpose()?;
-                let permit = self.admission.permit(in_flight, name, share).await?;
+                let mut share = self.room.share();
+                if self.do_units_store {
+                    share.grow(length.unwrap_or(self.body.size), self.body.waiting).await?;
+                }
+                let permit = self.admission.permit(in_flight, name, Some(share)).await?;
                 let deadline = permit.deadline;
                 let body = body.take().expect("nothing has taken the body");
                 let answered = timeout_at(deadline, workers.respond(head, body, permit)).await;
-                Ok((answered.map_err(|_| Fault::timeout(self.timeout))??, deadline))
+                let answered = answered.map_err(|_| Fault::timeout(self.timeout))??;
+                // Once there is an answer, the gateway in the unit has nothing to report any more.
+                let margin = if self.do_units_store { MARGIN } else { Duration::ZERO };
+                Ok((answered, deadline - margin))
             }
             Backend::Cgi(cgi) => {
                 let (input, permit) = if length == Some(0) {
@@ -162,10 +168,8 @@ impl Gateway {
     }
 
     async fn receive(&self, body: &mut Option<Incoming>) -> Result<(Input, Share), Fault> {
-        let late = "the client did not send the request's body within the timeout";
         let body = body.as_mut().expect("nothing has taken the body");
-        let received = timeout(self.timeout, Input::receive(body, self.max_body, &self.room)).await;
-        received.map_err(|_| Fault::new(StatusCode::REQUEST_TIMEOUT, late))?
+        Input::receive(body, &self.body, &self.room).await
     }
 
     /// Ends workers that have been idle for too long, and starts missing ones. To be called now and then.
@@ -182,7 +186,6 @@ impl Backend {
             Interface::Cgi => Ok(Self::Cgi(Cgi {
                 program,
                 mount: Mount::new(compiled),
-                dir: compiled.dir.clone(),
                 timeout: compiled.function.timeout,
                 children,
             })),
@@ -206,13 +209,16 @@ fn check_size(head: &Parts) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Leaves one host in a request: that of its URL replaces the field's, RFC 9112 section 3.2.2.
+/// Leaves one host in a request: that of its URL replaces the field's, RFC 9112 sections 3.2 and 3.2.2.
 fn unify_host(head: &mut Parts) -> Result<(), Fault> {
     if let Some(authority) = head.uri.authority() {
         let host = HeaderValue::from_str(authority.as_str()).expect("a URL's host is a field's value");
         head.headers.insert(HOST, host);
         let path = head.uri.path_and_query().cloned();
         head.uri = path.map_or_else(Uri::default, Uri::from);
+    }
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+        return Err(Fault::client("the request has no Host"));
     }
     let mut hosts = head.headers.get_all(HOST).iter();
     let is_host = |host: &HeaderValue| {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::gateway::fault::Fault;
 use crate::gateway::room::{Room, Share};
@@ -23,6 +23,19 @@ use crate::gateway::scratch;
 const MAX_IN_MEMORY: usize = 64 << 10;
 /// Bytes that any pipe has room for, pipe(7).
 const PIPE_CAPACITY: usize = 4096;
+
+/// Why a body is not received further.
+const LATE: &str = "the client did not send the request's body within the timeout";
+
+/// The limits of a request's body.
+pub(crate) struct BodyLimits {
+    /// Bytes of the largest one.
+    pub(crate) size: u64,
+    /// The time in which the client must send it.
+    pub(crate) sending: Duration,
+    /// The time that it may wait for room.
+    pub(crate) waiting: Duration,
+}
 
 /// The complete body of a request.
 pub(crate) enum Input {
@@ -39,21 +52,27 @@ impl Input {
     /// with it. It is returned with its share of `room`.
     ///
     /// # Errors
-    /// 400 if the client does not send all of it, 413 if it has more than `max` bytes, 503 if `room` is full, 507 if the disk is.
-    pub(crate) async fn receive(body: &mut Incoming, max: u64, room: &Room) -> Result<(Self, Share), Fault> {
+    /// 400 if the client does not send all of it, 408 if it needs more than `limits.sending` for that, 413 if it has more than
+    /// `limits.size` bytes, 503 if there is no room within `limits.waiting`, 507 if the disk is full.
+    pub(crate) async fn receive(body: &mut Incoming, limits: &BodyLimits, room: &Room) -> Result<(Self, Share), Fault> {
+        let late = |_| Fault::new(StatusCode::REQUEST_TIMEOUT, LATE);
         let incomplete = |error: hyper::Error| Fault::client(format!("could not read the request's body: {error}"));
         let full = |error: io::Error| {
             Fault::new(StatusCode::INSUFFICIENT_STORAGE, format!("could not store the request's body: {error}"))
         };
-        let mut share = room.take(body.size_hint().exact().unwrap_or(0))?;
+        let mut share = room.share();
         let (mut size, mut file, mut buffer) = (0, None, BytesMut::new());
-        while let Some(frame) = body.frame().await {
+        let mut deadline = Instant::now() + limits.sending;
+        while let Some(frame) = timeout_at(deadline, body.frame()).await.map_err(late)? {
             let Ok(data) = frame.map_err(incomplete)?.into_data() else { continue };
             size += data.len() as u64;
-            if size > max {
+            if size > limits.size {
                 return Err(Fault::too_large());
             }
-            share.grow(size)?;
+            // The client is not late while it waits for others.
+            let since = Instant::now();
+            share.grow(size, limits.waiting).await?;
+            deadline += since.elapsed();
             buffer.extend_from_slice(&data);
             if buffer.len() > MAX_IN_MEMORY {
                 file = Some(append(file, buffer.split().freeze()).await.map_err(full)?);

@@ -10,17 +10,19 @@ use tokio::time::{Sleep, sleep};
 
 use crate::gateway::admission::Permit;
 use crate::gateway::body::Error;
+use crate::gateway::chunks::Chunks;
 use crate::gateway::running::{BUFFER_SIZE, GRACE, Running, check_end};
 
 /// Why an answer is cut off, or is 502, that is shorter than its Content-Length.
 pub(crate) const TOO_SHORT: &str = "the program wrote less than its Content-Length";
+/// Why an answer is cut off whose chunks have no end.
+const NO_LAST_CHUNK: &str = "the program wrote no last chunk";
 
 /// What a program writes after its header, read only as fast as the client reads. Kills the program if it is dropped before
 /// its end, because the connection is closed.
 pub(crate) struct Output {
     first: Bytes,
-    /// Bytes left of the Content-Length, None without one.
-    left: Option<u64>,
+    framing: Framing,
     buffer: BytesMut,
     /// None after the end of the answer.
     running: Option<(Running, Permit)>,
@@ -28,18 +30,43 @@ pub(crate) struct Output {
     grace: Option<Pin<Box<Sleep>>>,
 }
 
-impl Output {
-    /// `first` was read with the header.
-    pub(crate) fn new(first: Bytes, length: Option<u64>, running: Running, permit: Permit) -> Self {
-        Self { first, left: length, buffer: BytesMut::new(), running: Some((running, permit)), grace: None }
+/// What ends an answer.
+pub(crate) enum Framing {
+    /// The end of the program's output.
+    Close,
+    /// Its Content-Length: so many bytes are left.
+    Length(u64),
+    /// Its last chunk.
+    Chunks(Chunks),
+}
+
+impl Framing {
+    /// Returns the bytes of the body in `data`, which is what the program wrote next.
+    fn take(&mut self, mut data: Bytes) -> Result<Bytes, Error> {
+        match self {
+            Self::Close => {}
+            Self::Length(left) => {
+                data.truncate((*left).min(data.len() as u64) as usize);
+                *left -= data.len() as u64;
+            }
+            Self::Chunks(chunks) => data = chunks.decode(&data)?,
+        }
+        Ok(data)
     }
 
-    fn take(&mut self, mut data: Bytes) -> Bytes {
-        if let Some(left) = &mut self.left {
-            data.truncate((*left).min(data.len() as u64) as usize);
-            *left -= data.len() as u64;
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Close => false,
+            Self::Length(left) => *left == 0,
+            Self::Chunks(chunks) => chunks.are_over(),
         }
-        data
+    }
+}
+
+impl Output {
+    /// `first` was read with the header.
+    pub(crate) fn new(first: Bytes, framing: Framing, running: Running, permit: Permit) -> Self {
+        Self { first, framing, buffer: BytesMut::new(), running: Some((running, permit)), grace: None }
     }
 
     fn detach(&mut self) {
@@ -50,26 +77,34 @@ impl Output {
 
     /// Returns the next bytes, None at the end.
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
-        let Some((running, _)) = &mut self.running else { return Poll::Ready(Ok(None)) };
-        if self.left == Some(0) {
-            self.detach();
-            return Poll::Ready(Ok(None));
-        }
-        if !self.first.is_empty() {
-            let first = std::mem::take(&mut self.first);
-            return Poll::Ready(Ok(Some(self.take(first))));
-        }
-        if self.grace.is_none() {
-            self.buffer.reserve(BUFFER_SIZE);
-            let mut space = ReadBuf::uninit(self.buffer.spare_capacity_mut());
-            ready!(Pin::new(&mut running.output).poll_read(context, &mut space))?;
-            let data = Bytes::copy_from_slice(space.filled());
-            if !data.is_empty() {
-                return Poll::Ready(Ok(Some(self.take(data))));
+        while self.grace.is_none() && self.running.is_some() {
+            if self.framing.is_over() {
+                self.detach();
+                break;
             }
-            self.grace = Some(Box::pin(sleep(GRACE)));
+            let written = ready!(self.poll_written(context))?;
+            if written.is_empty() {
+                self.grace = Some(Box::pin(sleep(GRACE)));
+                break;
+            }
+            let data = self.framing.take(written)?;
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Some(data)));
+            }
         }
         self.poll_end(context)
+    }
+
+    /// Returns what the program wrote next; nothing if it has closed its output.
+    fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
+        let Some((running, _)) = &mut self.running else { return Poll::Ready(Ok(Bytes::new())) };
+        if !self.first.is_empty() {
+            return Poll::Ready(Ok(std::mem::take(&mut self.first)));
+        }
+        self.buffer.reserve(BUFFER_SIZE);
+        let mut space = ReadBuf::uninit(self.buffer.spare_capacity_mut());
+        ready!(Pin::new(&mut running.output).poll_read(context, &mut space))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(space.filled())))
     }
 
     /// Ends the answer of a program that has closed its output.
@@ -81,8 +116,10 @@ impl Output {
             Poll::Pending if self.grace.as_mut().is_some_and(|grace| grace.as_mut().poll(context).is_ready()) => Ok(()),
             Poll::Pending => return Poll::Pending,
         };
-        if self.left.is_some() {
-            outcome = outcome.and(Err(TOO_SHORT.to_owned()));
+        match self.framing {
+            Framing::Close => {}
+            Framing::Length(_) => outcome = outcome.and(Err(TOO_SHORT.to_owned())),
+            Framing::Chunks(_) => outcome = outcome.and(Err(NO_LAST_CHUNK.to_owned())),
         }
         if let Err(reason) = &outcome {
             permit.log(reason);
@@ -108,7 +145,7 @@ impl Body for Output {
             permit.log(&error.to_string());
         }
         // After the last byte of a known length hyper does not poll again.
-        if self.left == Some(0) {
+        if self.framing.is_over() {
             self.detach();
         }
         Poll::Ready(polled.map(|data| data.map(Frame::data)))
@@ -119,6 +156,9 @@ impl Body for Output {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        match self.framing {
+            Framing::Length(left) => SizeHint::with_exact(left),
+            Framing::Close | Framing::Chunks(_) => SizeHint::default(),
+        }
     }
 }

@@ -30,6 +30,9 @@ const NOT_INHERITED: &[&str] =
 /// The search path of programs where the environment has none.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The directory to which PATH_INFO is appended for PATH_TRANSLATED.
+const DOCUMENT_ROOT: &str = "DOCUMENT_ROOT";
+
 /// A program and its arguments, working directory and environment.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
@@ -80,11 +83,17 @@ impl Program {
         dir: PathBuf,
     ) -> Self {
         environment.insert("CONDUCTOR_FUNCTION".into(), compiled.id.as_str().into());
-        // RFC 3875 does not define it, but php-cgi(1) and others need it.
-        environment.insert("SCRIPT_FILENAME".into(), path.clone().into());
+        // RFC 3875 does not define them, but php-cgi(1) and others need them. What the manifest says counts.
+        environment.entry("SCRIPT_FILENAME".into()).or_insert_with(|| path.clone().into());
+        environment.entry(DOCUMENT_ROOT.into()).or_insert_with(|| compiled.dir.as_str().into());
         let value = |name: &str| environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
         let arguments = arguments.iter().map(|word| expand(word, value).into()).collect();
         Self { path, arguments, dir, environment }
+    }
+
+    /// Returns the directory to which paths of requests belong: DOCUMENT_ROOT.
+    pub(crate) fn root(&self) -> &OsStr {
+        self.environment.get(OsStr::new(DOCUMENT_ROOT)).map_or(OsStr::new(""), OsString::as_os_str)
     }
 
     /// Returns whether the program writes a complete HTTP response, RFC 3875 section 5: its name begins with `nph-`.

@@ -1,57 +1,80 @@
 //! The room that the stored bodies of a gateway's requests share, so that callers cannot fill the memory or the disk.
 
+use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::gateway::fault::Fault;
 
-/// Bytes of all stored bodies together. A function whose `max_body` is larger has room for one body of that size.
+/// Bytes of all stored bodies together, beside the one that may exceed them.
 const SIZE: u64 = 256 << 20;
+/// Bytes that are taken and given back at a time.
+const PAGE: u64 = 64 << 10;
 
-/// The room for bodies, in bytes.
-pub(crate) struct Room(Arc<AtomicU64>);
+/// The room for bodies.
+///
+/// Bodies take room as they come, so that a client takes none by announcing a body. When there is none, one body at a time may
+/// exceed it: otherwise bodies that are half received could wait for each other.
+pub(crate) struct Room {
+    pages: Arc<Semaphore>,
+    excess: Arc<Semaphore>,
+}
 
 /// The part of the room that the body of one request takes. It is free again when this is dropped.
 pub(crate) struct Share {
-    free: Arc<AtomicU64>,
-    bytes: u64,
+    pages: Arc<Semaphore>,
+    excess: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+    exceeds: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
-    pub(crate) fn new(max_body: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(SIZE.max(max_body))))
+    pub(crate) fn new() -> Self {
+        Self { pages: Arc::new(Semaphore::new((SIZE / PAGE) as usize)), excess: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Takes the room for a body of so many bytes.
-    ///
-    /// # Errors
-    /// 503 if there is not as much.
-    pub(crate) fn take(&self, bytes: u64) -> Result<Share, Fault> {
-        let mut share = Share { free: self.0.clone(), bytes: 0 };
-        share.grow(bytes)?;
-        Ok(share)
+    /// Returns a share that takes no room yet.
+    pub(crate) fn share(&self) -> Share {
+        Share { pages: self.pages.clone(), excess: self.excess.clone(), taken: None, exceeds: None }
     }
 }
 
 impl Share {
-    /// Takes more room, until the share has `bytes`.
+    /// Takes more room, until the share has that of a body of `bytes`. Waits as long as `limit` until bodies of other requests
+    /// give room back.
     ///
     /// # Errors
-    /// 503 if there is not as much.
-    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Fault> {
-        let more = bytes.saturating_sub(self.bytes);
-        let take = |free: u64| free.checked_sub(more);
-        let taken = self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
-        taken.map_err(|_| Fault::busy("bodies of other requests take all room for bodies"))?;
-        self.bytes += more;
-        Ok(())
+    /// 503 if they have not.
+    pub(crate) async fn grow(&mut self, bytes: u64, limit: Duration) -> Result<(), Fault> {
+        let has = self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u64;
+        let more = bytes.div_ceil(PAGE).saturating_sub(has);
+        if more == 0 || self.exceeds.is_some() {
+            return Ok(());
+        }
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        timeout(limit, self.take(more))
+            .await
+            .map_err(|_| Fault::busy("bodies of other requests take all room for bodies"))
+    }
+
+    async fn take(&mut self, pages: u32) {
+        tokio::select! {
+            biased;
+            more = owned(&self.pages, pages) => match &mut self.taken {
+                Some(taken) => taken.merge(more),
+                None => self.taken = Some(more),
+            },
+            excess = owned(&self.excess, 1) => self.exceeds = Some(excess),
+        }
     }
 }
 
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.free.fetch_add(self.bytes, Ordering::AcqRel);
-    }
+fn owned(semaphore: &Arc<Semaphore>, permits: u32) -> impl Future<Output = OwnedSemaphorePermit> + use<> {
+    let acquired = semaphore.clone().acquire_many_owned(permits);
+    async move { acquired.await.expect("nothing closes the semaphore") }
 }
 
 #[cfg(test)]
@@ -60,14 +83,36 @@ mod tests {
 
     #[test]
     fn bodies_share_the_room_and_give_it_back() {
-        let room = Room::new(0);
-        let mut one = room.take(SIZE - 10).expect("room");
-        let other = room.take(10).expect("room");
-        assert!(one.grow(SIZE - 9).is_err() && room.take(1).is_err());
-        drop(other);
-        one.grow(SIZE).expect("room");
-        drop(one);
-        assert!(room.take(SIZE).is_ok() && room.take(SIZE + 1).is_err());
-        assert!(Room::new(2 * SIZE).take(2 * SIZE).is_ok(), "one body of max_body");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let room = Room::new();
+            let grow = async |share: &mut Share, bytes| share.grow(bytes, Duration::from_millis(10)).await.is_ok();
+            let (mut one, mut other, mut third) = (room.share(), room.share(), room.share());
+            assert!(grow(&mut one, SIZE - 1).await && grow(&mut one, SIZE).await);
+            assert!(grow(&mut other, 1).await && grow(&mut other, 4 * SIZE).await, "one may exceed the room");
+            assert!(!grow(&mut third, 1).await, "only one");
+            drop(other);
+            assert!(grow(&mut third, 1).await && third.exceeds.is_some());
+            drop((one, third));
+            let mut all = room.share();
+            assert!(grow(&mut all, SIZE).await && all.exceeds.is_none(), "it was given back");
+        });
+    }
+
+    #[test]
+    fn who_waits_gets_what_others_give_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let room = Room::new();
+            let (mut one, mut exceeds, mut waits) = (room.share(), room.share(), room.share());
+            one.grow(SIZE, Duration::ZERO).await.expect("room");
+            exceeds.grow(1, Duration::ZERO).await.expect("an excess");
+            let freed = async {
+                tokio::task::yield_now().await;
+                drop(one);
+            };
+            let (outcome, ()) = tokio::join!(waits.grow(SIZE, Duration::from_secs(60)), freed);
+            assert!(outcome.is_ok() && waits.exceeds.is_none());
+        });
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use crate::gateway::connection::Connection;
 use crate::gateway::function::Gateway;
 use crate::gateway::limits::{BUFFER_SIZE, HEADER_TIMEOUT, POLL_INTERVAL, RETRY_PAUSE};
+use crate::log::note;
 use crate::model::function::Interface;
 
 /// Threads that pass on requests of workers. More would only wait for the kernel.
@@ -195,13 +196,22 @@ pub(crate) async fn serve_connection<S>(
     tokio::pin!(connection);
     tokio::select! {
         biased;
-        _ = connection.as_mut() => return,
+        outcome = connection.as_mut() => return log_refusal(&outcome),
         () = limit.overdue() => return,
         _ = is_closing.wait_for(|is_closing| *is_closing) => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
-        _ = connection => {}
+        outcome = connection => log_refusal(&outcome),
         () = limit.overdue() => {}
+    }
+}
+
+/// Writes to the journal why hyper has refused a request, with 400 in most cases, before the gateway saw it.
+fn log_refusal(outcome: &hyper::Result<()>) {
+    if let Err(error) = outcome
+        && error.is_parse()
+    {
+        note!("400: {error}; in a URL, `\"`, `<`, `>` and bytes that are not UTF-8 must be percent-encoded");
     }
 }

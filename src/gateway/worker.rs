@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, SERVER};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -146,6 +146,8 @@ impl Workers {
         let mut request = Request::from_parts(head, Upload::new(body, self.max_body));
         remove_hop_by_hop(request.headers_mut());
         *request.version_mut() = hyper::Version::HTTP_11;
+        // A client of HTTP/1.0 need not name one, RFC 9112 section 3.2.
+        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static(""));
         loop {
             let (mut worker, is_fresh) = self.take().await?;
             if matches!(self.source, Source::Units(_)) {
@@ -171,6 +173,7 @@ impl Workers {
     fn answer(self: Arc<Self>, response: Response<Incoming>, worker: Worker, permit: Permit) -> Response<Body> {
         let (mut head, body) = response.into_parts();
         remove_hop_by_hop(&mut head.headers);
+        head.headers.remove(SERVER); // the proxy has its own
         let end = move || {
             drop(permit);
             self.give_back(worker);

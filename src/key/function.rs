@@ -97,9 +97,17 @@ pub(crate) const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
+        name: "queue_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Value("\"5min\""),
+        example: "\"30s\"",
+        meaning: "The time that a request may wait for a process, or its body for room; then it is answered with 503.",
+        ..KEY
+    },
+    Key {
         name: "max_body",
         kind: Kind::Text("a size in bytes, or with K, M or G"),
-        default: Default::Value("\"1M\""),
+        default: Default::Value("\"64M\""),
         example: "\"16M\"",
         meaning: "The largest body of a request; one with a larger body is answered with 413.",
         ..KEY

@@ -38,18 +38,28 @@ impl Alias {
     }
 
     /// Returns whether a request is for this alias: its host, without port, and its path.
-    pub(crate) fn matches(&self, host: Option<&str>, path: &str) -> bool {
+    pub(crate) fn matches(&self, host: Option<&str>, path: &[u8]) -> bool {
         let is_host = self.host.as_deref().is_none_or(|own| host.is_some_and(|host| host.eq_ignore_ascii_case(own)));
         is_host && below(&self.path, path).is_some()
     }
 }
 
-/// Returns the rest of a path below a prefix; the proxy ignores case.
-pub(crate) fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
-    let prefix = prefix.trim_end_matches('/');
-    let start = path.get(..prefix.len())?;
-    let rest = &path[prefix.len()..];
-    (start.eq_ignore_ascii_case(prefix) && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+/// Returns the rest of a decoded path below a prefix. As for the proxy, case does not count, nor does the number of slashes
+/// before each segment of the prefix.
+pub(crate) fn below<'a>(prefix: &str, path: &'a [u8]) -> Option<&'a [u8]> {
+    let segments = prefix.split('/').filter(|segment| !segment.is_empty());
+    let rest = segments.into_iter().try_fold(path, |rest, segment| {
+        let (first, rest) = next_segment(rest)?;
+        first.eq_ignore_ascii_case(segment.as_bytes()).then_some(rest)
+    })?;
+    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
+}
+
+/// Splits a path after its first segment; None if it has none.
+pub(crate) fn next_segment(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let begin = path.iter().position(|byte| *byte != b'/').filter(|slashes| *slashes > 0)?;
+    let path = &path[begin..];
+    Some(path.split_at(path.iter().position(|byte| *byte == b'/').unwrap_or(path.len())))
 }
 
 /// As it is written in a manifest.
@@ -85,10 +95,16 @@ mod tests {
 
     #[test]
     fn prefixes_end_at_segments() {
+        let below = |prefix, path: &'static str| {
+            below(prefix, path.as_bytes()).map(|rest| std::str::from_utf8(rest).expect("UTF-8"))
+        };
         assert_eq!(below("/a", "/a/b"), Some("/b"));
         assert_eq!(below("/a", "/A"), Some(""));
         assert_eq!(below("/a", "/ab"), None);
         assert_eq!(below("/", "/x"), Some("/x"));
+        assert_eq!(below("/", "//x"), Some("//x"));
         assert_eq!(below("/a", "/ä"), None);
+        assert_eq!(below("/a/b", "//a///b//c"), Some("//c"));
+        assert_eq!((below("/a", ""), below("/a", "a"), below("/a/b", "/a/")), (None, None, None));
     }
 }

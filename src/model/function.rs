@@ -14,8 +14,10 @@ use crate::model::process::Process;
 use crate::model::setting::Setting;
 use crate::names::{FunctionId, hex};
 
-/// The default of `max_body`, that of nginx.
-pub(crate) const MAX_BODY: u64 = 1 << 20;
+/// The default of `max_body`: enough for what people upload.
+pub(crate) const MAX_BODY: u64 = 64 << 20;
+/// The default of `queue_timeout`, that of Apache's `Timeout` in Debian.
+pub(crate) const QUEUE_TIMEOUT: Duration = Duration::from_secs(300);
 /// What the processes of a request need beside its own time.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5);
 /// The time that a preloaded process waits for a request, and up to two seconds more.
@@ -39,6 +41,8 @@ pub struct Function {
     #[serde(default = "default_max_body", skip_serializing_if = "is_default_max_body")]
     pub(crate) max_body: u64,
     pub(crate) timeout: Duration,
+    #[serde(default = "default_queue_timeout", skip_serializing_if = "is_default_queue_timeout")]
+    pub(crate) queue_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) path_info_strip: u32,
     pub(crate) network: bool,
@@ -55,6 +59,14 @@ fn default_max_body() -> u64 {
 
 fn is_default_max_body(size: &u64) -> bool {
     *size == MAX_BODY
+}
+
+fn default_queue_timeout() -> Duration {
+    QUEUE_TIMEOUT
+}
+
+fn is_default_queue_timeout(span: &Duration) -> bool {
+    *span == QUEUE_TIMEOUT
 }
 
 impl Function {

@@ -5,6 +5,7 @@
 use askama::Template;
 use camino::Utf8PathBuf;
 
+use super::forwarded;
 use super::routing::{self, Backend, Match, Reached, RoutingTable, Upstreams};
 use crate::model::Tls;
 use crate::names::FUNCTION_UNITS;
@@ -17,6 +18,7 @@ const SITES: &str = "sites.caddy";
 struct Sites<'a> {
     services: Vec<Service<'a>>,
     sites: Vec<Site<'a>>,
+    has_functions: bool,
 }
 
 struct Service<'a> {
@@ -46,7 +48,8 @@ pub(super) fn render(table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
     let services = table.upstreams.iter().map(service).collect();
     let mut sites: Vec<_> = table.sites.iter().map(site).collect();
     sites.sort_by(|one, other| one.address.cmp(&other.address));
-    let mut text = Sites { services, sites }.render().expect("the template takes any routes");
+    let has_functions = sites.iter().any(|site| site.functions.is_some());
+    let mut text = Sites { services, sites, has_functions }.render().expect("the template takes any routes");
     text.push('\n');
     vec![(SITES.into(), text.into_bytes())]
 }

@@ -10,7 +10,7 @@ use crate::key::File;
 use crate::key::mismatch;
 use crate::layout::Scope;
 use crate::model::alias::Alias;
-use crate::model::function::{Function, Interface, MAX_BODY, Mode, Transport};
+use crate::model::function::{Function, Interface, MAX_BODY, Mode, QUEUE_TIMEOUT, Transport};
 use crate::model::{Engine, Process, Pull, User};
 use crate::path;
 use crate::resolve::{MAX_SLOTS, Resolver};
@@ -22,6 +22,34 @@ const MAX_NAME: usize = 80;
 const MAX_CONCURRENCY: u32 = 16_384;
 /// The largest `max_body`, in bytes.
 const MAX_SIZE: u64 = 1 << 40;
+/// The variables that the gateway sets for each request beside `HTTP_…`, and those of authentication, which it must never take
+/// from elsewhere: RFC 3875 section 4.1, and Apache's.
+const META_VARIABLES: &[&str] = &[
+    "AUTH_TYPE",
+    "CONDUCTOR_FUNCTION",
+    "CONDUCTOR_REQUEST",
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "GATEWAY_INTERFACE",
+    "HTTPS",
+    "PATH_INFO",
+    "PATH_TRANSLATED",
+    "QUERY_STRING",
+    "REMOTE_ADDR",
+    "REMOTE_HOST",
+    "REMOTE_IDENT",
+    "REMOTE_PORT",
+    "REMOTE_USER",
+    "REQUEST_METHOD",
+    "REQUEST_SCHEME",
+    "REQUEST_URI",
+    "SCRIPT_NAME",
+    "SERVER_ADDR",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE",
+];
 /// The path below which the proxy serves functions by their IDs.
 const RESERVED: &str = "/cgi";
 
@@ -64,6 +92,7 @@ impl Resolver<'_> {
             max_queue,
             max_body,
             timeout,
+            queue_timeout,
             idle_timeout,
             path_info_strip,
             network,
@@ -82,6 +111,9 @@ impl Resolver<'_> {
         }
         self.check_combination(interface, listen, mode, preload.unwrap_or(0));
         self.check_container(&process, network);
+        if interface == Interface::Cgi {
+            self.check_environment(&process);
+        }
         if let User::Dynamic(user) = &mut process.user {
             user.clear(); // the user is made of the ID, so that the ID cannot contain it
         }
@@ -98,6 +130,7 @@ impl Resolver<'_> {
             max_queue: self.number(&path!["max_queue"], max_queue, 1024, 0, MAX_CONCURRENCY),
             max_body: max_body.map_or(MAX_BODY, |size| self.size(&path!["max_body"], &size)),
             timeout: self.span(&path!["timeout"], timeout, Duration::from_secs(30)),
+            queue_timeout: self.span(&path!["queue_timeout"], queue_timeout, QUEUE_TIMEOUT),
             idle_timeout: self.span(&path!["idle_timeout"], idle_timeout, Duration::from_secs(300)),
             path_info_strip: self.number(&path!["path_info_strip"], path_info_strip, 0, 0, 64),
             resources: self.resources(resources),
@@ -147,6 +180,20 @@ impl Resolver<'_> {
         if mode == Mode::Isolated && listen == Transport::Socket {
             let remedy = "remove it: an isolated program has the request on stdin";
             self.key_error(&path!["listen"], "each process of an isolated function serves one connection", remedy);
+        }
+    }
+
+    /// Checks that no variable is one that a request determines.
+    fn check_environment(&mut self, process: &Process) {
+        let section = if process.engine.has_images() { "container" } else { "exec" };
+        let is_of_request = |name: &str| META_VARIABLES.contains(&name) || name.starts_with("HTTP_");
+        for name in process.environment.keys().filter(|name| is_of_request(name)) {
+            let remedy = "remove it; SCRIPT_FILENAME and DOCUMENT_ROOT may be set";
+            self.error(
+                &path![section, "environment", name.as_str()],
+                "a meta-variable: its value is that of the request",
+                remedy,
+            );
         }
     }
 

@@ -128,6 +128,8 @@ const ALL: &[&[Scenario]] = &[
     functions::requests::SCENARIOS,
     functions::programs::SCENARIOS,
     functions::limits::SCENARIOS,
+    functions::standard::SCENARIOS,
+    functions::waiting::SCENARIOS,
     functions::gateway::SCENARIOS,
     functions::workers::SCENARIOS,
     functions::hanging::SCENARIOS,

@@ -8,4 +8,6 @@ pub(super) mod hanging;
 pub(super) mod limits;
 pub(super) mod programs;
 pub(super) mod requests;
+pub(super) mod standard;
+pub(super) mod waiting;
 pub(super) mod workers;
