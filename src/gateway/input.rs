@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::gateway::fault::Fault;
@@ -21,6 +21,8 @@ use crate::gateway::scratch;
 
 /// Bytes of the largest body that stays in memory.
 const MAX_IN_MEMORY: usize = 64 << 10;
+/// Bytes of a longer body that are stored at a time.
+const BLOCK: usize = 256 << 10;
 /// Bytes that any pipe has room for, pipe(7).
 const PIPE_CAPACITY: usize = 4096;
 
@@ -61,7 +63,7 @@ impl Input {
             Fault::new(StatusCode::INSUFFICIENT_STORAGE, format!("could not store the request's body: {error}"))
         };
         let mut share = room.share();
-        let (mut size, mut file, mut buffer) = (0, None, BytesMut::new());
+        let (mut size, mut stored, mut buffer) = (0, Stored::default(), BytesMut::new());
         let mut deadline = Instant::now() + limits.sending;
         while let Some(frame) = timeout_at(deadline, body.frame()).await.map_err(late)? {
             let Ok(data) = frame.map_err(incomplete)?.into_data() else { continue };
@@ -74,19 +76,15 @@ impl Input {
             share.grow(size, limits.waiting).await?;
             deadline += since.elapsed();
             buffer.extend_from_slice(&data);
-            if buffer.len() > MAX_IN_MEMORY {
-                file = Some(append(file, buffer.split().freeze()).await.map_err(full)?);
+            if buffer.len() > if stored.is_empty() { MAX_IN_MEMORY } else { BLOCK } {
+                stored.append(buffer.split().freeze()).await.map_err(full)?;
             }
         }
-        let input = match file {
-            None => Self::Memory(buffer.freeze()),
-            Some(_) => {
-                let mut file = append(file, buffer.freeze()).await.map_err(full)?;
-                file.rewind().map_err(full)?;
-                Self::File(file, size)
-            }
-        };
-        Ok((input, share))
+        if stored.is_empty() {
+            return Ok((Self::Memory(buffer.freeze()), share));
+        }
+        stored.append(buffer.freeze()).await.map_err(full)?;
+        Ok((Self::File(stored.finish().await.map_err(full)?, size), share))
     }
 
     /// Returns the length in bytes, None without a body.
@@ -121,13 +119,38 @@ impl Input {
     }
 }
 
-/// Appends to a body's file, a new one if there is none, on a thread of its own: a disk may take its time, and all other requests
-/// of the function would wait as well.
-async fn append(file: Option<File>, data: Bytes) -> io::Result<File> {
-    let write = move || {
-        let mut file = file.map_or_else(|| scratch::create(|dir| tempfile::tempfile_in(dir)), Ok)?;
-        file.write_all(&data)?;
+/// The part of a body that a temporary file has, or gets while the next part comes: a thread of its own writes it. A disk may take
+/// its time, and all other requests of the function would wait as well.
+#[derive(Default)]
+struct Stored(Option<JoinHandle<io::Result<File>>>);
+
+impl Stored {
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Waits until what was appended before is written, and has `data` written.
+    async fn append(&mut self, data: Bytes) -> io::Result<()> {
+        let file = match self.0.take() {
+            Some(writing) => Some(written(writing).await?),
+            None => None,
+        };
+        self.0 = Some(spawn_blocking(move || {
+            let mut file = file.map_or_else(|| scratch::create(|dir| tempfile::tempfile_in(dir)), Ok)?;
+            file.write_all(&data)?;
+            Ok(file)
+        }));
+        Ok(())
+    }
+
+    /// Returns the file, at its beginning.
+    async fn finish(self) -> io::Result<File> {
+        let mut file = written(self.0.expect("a part was appended")).await?;
+        file.rewind()?;
         Ok(file)
-    };
-    spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+}
+
+async fn written(writing: JoinHandle<io::Result<File>>) -> io::Result<File> {
+    writing.await.map_err(io::Error::other)?
 }

@@ -1,17 +1,26 @@
 //! The body of a CGI program's answer, passed on while the program writes it.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, ReadBuf};
+use rustix::pipe::fcntl_setpipe_size;
+use tokio::io::AsyncReadExt;
 use tokio::time::{Sleep, sleep};
 
 use crate::gateway::admission::Permit;
 use crate::gateway::body::Error;
 use crate::gateway::chunks::Chunks;
-use crate::gateway::running::{BUFFER_SIZE, GRACE, Running, check_end};
+use crate::gateway::running::{GRACE, Running, check_end};
+
+/// Bytes of a buffer for output, and its space that is left at least when the gateway reads into it.
+const BUFFER_SIZE: usize = 64 << 10;
+const MIN_SPACE: usize = 4 << 10;
+/// A program that has written so many bytes when the gateway reads gets a larger pipe: it and the gateway wait for each other less
+/// often. Short answers would only pay for it.
+const MANY: usize = 32 << 10;
+const LARGE_PIPE: usize = 256 << 10;
 
 /// Why an answer is cut off, or is 502, that is shorter than its Content-Length.
 pub(crate) const TOO_SHORT: &str = "the program wrote less than its Content-Length";
@@ -24,6 +33,7 @@ pub(crate) struct Output {
     first: Bytes,
     framing: Framing,
     buffer: BytesMut,
+    is_pipe_large: bool,
     /// None after the end of the answer.
     running: Option<(Running, Permit)>,
     /// How long the answer still waits for the end of a program that has closed its output.
@@ -66,7 +76,8 @@ impl Framing {
 impl Output {
     /// `first` was read with the header.
     pub(crate) fn new(first: Bytes, framing: Framing, running: Running, permit: Permit) -> Self {
-        Self { first, framing, buffer: BytesMut::new(), running: Some((running, permit)), grace: None }
+        let running = Some((running, permit));
+        Self { first, framing, buffer: BytesMut::new(), is_pipe_large: false, running, grace: None }
     }
 
     fn detach(&mut self) {
@@ -101,10 +112,16 @@ impl Output {
         if !self.first.is_empty() {
             return Poll::Ready(Ok(std::mem::take(&mut self.first)));
         }
-        self.buffer.reserve(BUFFER_SIZE);
-        let mut space = ReadBuf::uninit(self.buffer.spare_capacity_mut());
-        ready!(Pin::new(&mut running.output).poll_read(context, &mut space))?;
-        Poll::Ready(Ok(Bytes::copy_from_slice(space.filled())))
+        if self.buffer.capacity() < MIN_SPACE {
+            self.buffer.reserve(BUFFER_SIZE);
+        }
+        let read = ready!(pin!(running.output.read_buf(&mut self.buffer)).poll(context))?;
+        if read >= MANY && !self.is_pipe_large {
+            self.is_pipe_large = true;
+            // The kernel may refuse it; then the program waits more often.
+            let _ = fcntl_setpipe_size(&running.output, LARGE_PIPE);
+        }
+        Poll::Ready(Ok(self.buffer.split().freeze()))
     }
 
     /// Ends the answer of a program that has closed its output.

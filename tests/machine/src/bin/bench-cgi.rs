@@ -33,10 +33,28 @@ struct Options {
 
 /// Answers as CGI; with an argument as HTTP, until its input ends.
 const PROGRAM: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+static char block[65536];
+static int large(int reads) {
+    static const char text[] = "Content-Type: text/plain\r\n\r\n";
+    long size = 0;
+    ssize_t got;
+    if (reads) while ((got = read(0, block, sizeof block)) > 0) size += got;
+    if (write(1, text, sizeof text - 1) < 0) return 1;
+    if (reads) return dprintf(1, "%ld", size) < 0;
+    while (size < 100L << 20) {
+        if ((got = write(1, block, sizeof block)) < 0) return 1;
+        size += got;
+    }
+    return 0;
+}
 int main(int argc, char **argv) {
     if (argc < 2) {
+        const char *query = getenv("QUERY_STRING");
+        if (query && (!strcmp(query, "large=up") || !strcmp(query, "large=down"))) return large(query[6] == 'u');
         static const char text[] = "Content-Type: text/plain\r\n\r\nhello\n";
         return write(1, text, sizeof text - 1) < 0;
     }
@@ -94,6 +112,7 @@ events { worker_connections 1024; }
 http {
     access_log off;
     keepalive_requests 1000000;
+    client_max_body_size 0;
     upstream conductor { server unix:/run/conductor/cgi/PROGRAM; keepalive 32; }
     upstream script { server unix:/run/conductor/cgi/SCRIPT; keepalive 32; }
     server {
@@ -194,6 +213,7 @@ fn measure(suite: &str, rounds: usize) -> Result<(), String> {
         }
     }
     report(suite, &servers, &seen, &bare);
+    large(&m, suite, rounds, &servers);
     isolated(&m, suite, rounds);
     resting(&m, suite);
     Ok(())
@@ -206,7 +226,7 @@ fn servers(m: &Machine) -> Result<Vec<Server>, String> {
     m.write("/etc/caddy/Caddyfile", "{\n}\n");
     m.run("systemctl stop caddy; mkdir -p -m 755 /run/bench");
     let exec = |words: &str| format!("[exec]\ncommand = [{words}]\n");
-    let program = declare(m, "program", &exec("\"./hello\""));
+    let program = declare(m, "program", &format!("max_body = \"100M\"\n{}", exec("\"./hello\"")));
     let script = declare(m, "script", &exec("\"./script\""));
     let warm = "interface = \"http\"\npreload = 2\nmax_requests = 1000000\n".to_owned();
     let warm = declare(m, "warm", &(warm + &exec("\"./hello\", \"http\"")));
@@ -312,6 +332,46 @@ fn report(suite: &str, servers: &[Server], seen: &BTreeMap<(&str, usize), Rounds
         println!("{clients:2} conductor of spawn and wait: {of_bare:5.2} (at least 0.8: {})", verdict(of_bare >= 0.8));
         let warm = rate("conductor, http workers", clients) / rate("conductor", clients);
         println!("{clients:2} http workers against its own cgi: {warm:5.1} (at least 5: {})", verdict(warm >= 5.0));
+    }
+}
+
+/// Bodies of 100 MiB up and down, one at a time: the program reads all, or writes all.
+fn large(m: &Machine, suite: &str, rounds: usize, servers: &[Server]) {
+    m.run("truncate --size 100M /root/large");
+    let time = |server: &Server, query: &str| -> f64 {
+        let upload = if query == "up" { "--request POST --header Expect: --upload-file /root/large" } else { "" };
+        let (connect, path) = (&server.connect, server.path);
+        let (socket, host) = if connect.starts_with('/') {
+            (format!("--unix-socket {connect}"), "x")
+        } else {
+            (String::new(), &**connect)
+        };
+        let seconds = m.run(&format!("curl --silent --fail --max-time 60 --output /root/answer --write-out '%{{time_total}}' {socket} {upload} 'http://{host}{path}?large={query}'"));
+        let size = if query == "up" { "cat /root/answer" } else { "stat --format %s /root/answer" };
+        assert_eq!(m.run(size).trim(), "104857600", "{}, {query}", server.name);
+        seconds.trim().parse::<f64>().expect("seconds") * 1e3
+    };
+    let measured: Vec<_> = servers.iter().filter(|server| server.path == "/hello").collect();
+    println!("\n{suite}, 100 MiB {:>24} {:>9}", "up ms", "down ms");
+    let mut seen: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+    for _ in 0..rounds {
+        for server in &measured {
+            for query in ["up", "down"] {
+                seen.entry((server.name, query)).or_default().push(time(server, query));
+            }
+        }
+    }
+    let figure = |name, query| median(&seen[&(name, query)]);
+    for server in &measured {
+        println!("{:28} {:>9.0} {:>9.0}", server.name, figure(server.name, "up"), figure(server.name, "down"));
+    }
+    for query in ["up", "down"] {
+        let best = figure("lighttpd mod_cgi", query).min(figure("Apache mod_cgid", query));
+        let ratio = figure("conductor", query) / best;
+        println!(
+            "conductor {query:4} against the best of lighttpd and Apache: {ratio:5.2} (at most 1.2: {})",
+            verdict(ratio <= 1.2)
+        );
     }
 }
 
