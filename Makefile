@@ -35,6 +35,7 @@ install:
 	install -d $(DESTDIR)$(LIBDIR)/systemd/system
 	sed 's|@BINDIR@|$(BINDIR)|g' units/conductor-proxy.service.in > $(DESTDIR)$(LIBDIR)/systemd/system/conductor-proxy.service
 	sed 's|@BINDIR@|$(BINDIR)|g' 'units/conductor-live@.service.in' > '$(DESTDIR)$(LIBDIR)/systemd/system/conductor-live@.service'
+	sed 's|@BINDIR@|$(BINDIR)|g' 'units/conductor-refuse@.service.in' > '$(DESTDIR)$(LIBDIR)/systemd/system/conductor-refuse@.service'
 	install -m 0644 'units/conductor-live@.timer' $(DESTDIR)$(LIBDIR)/systemd/system/
 	install -d $(DESTDIR)$(LIBDIR)/systemd/user
 	ln -sf '../system/conductor-live@.service' '../system/conductor-live@.timer' $(DESTDIR)$(LIBDIR)/systemd/user/

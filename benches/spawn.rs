@@ -230,7 +230,7 @@ impl Processes {
         let pid = match self.way {
             Way::Clone => {
                 let mut registry = self.registry();
-                let (pid, memory) = spawn(self.image(registry.next())?, &self.null, &stdout, None)?;
+                let (pid, memory) = spawn(self.image(registry.next())?, &self.null, &stdout, None, None)?;
                 drop(stdout);
                 registry.running.insert(pid, (sender, Some(memory)));
                 pid

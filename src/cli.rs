@@ -58,7 +58,7 @@ enum Noun {
     New(new::Arguments),
     /// Reload systemd and bring every service to what is declared
     DaemonReload,
-    /// Show all services, their deployments and last rollouts on one page
+    /// Show all services and functions, their states and last rollouts on one page
     Status(status::Arguments),
     /// Show what daemon-reload would do, and which input changed
     Plan(plan::Arguments),

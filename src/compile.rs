@@ -31,11 +31,12 @@ use crate::parallel::in_parallel;
 use crate::path;
 use crate::proxy::driver::Driver;
 use crate::proxy::files;
-use crate::proxy::routing::{FunctionRoute, RouteConflict};
+use crate::proxy::routing::{FunctionRoute, FunctionRoutes, RouteConflict};
 use crate::resolve::resolve;
 use crate::resolve::routes::section;
 use crate::source;
 use crate::source::search::{self, Location, PerService, Written};
+use crate::source::settings;
 use crate::target::Target;
 
 /// Compiles one service whose declaration's files are read at `dir` and shown at `shown`.
@@ -208,9 +209,9 @@ pub fn survey<T: Send>(
     conflict::refuse(layout, &mut host, live);
     host.kept = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     host.lost = conflict::lost_routes(&host);
-    let aliases = compile_functions(layout, &mut host, target);
+    let functions = compile_functions(layout, &mut host, target);
     let services: Vec<_> = host.services.values().chain(&host.kept).collect();
-    host.proxy = files::render(layout, &services, aliases.as_deref());
+    host.proxy = files::render(layout, &services, functions.as_ref());
     (host, made)
 }
 
@@ -269,9 +270,8 @@ fn find_functions(layout: &Layout) -> Result<Functions, Diagnostic> {
     Ok((found, source::functions::aliases(layout)?))
 }
 
-/// Compiles all functions beside the services. Returned are the aliases that the proxy is told of; None where there
-/// is no function.
-fn compile_functions(layout: &Layout, host: &mut Host<Footprint>, target: &dyn Target) -> Option<Vec<FunctionRoute>> {
+/// Compiles all functions beside the services. Returns what the proxy serves of them; None where there is no function.
+fn compile_functions(layout: &Layout, host: &mut Host<Footprint>, target: &dyn Target) -> Option<FunctionRoutes> {
     let (found, aliases) = match find_functions(layout) {
         Ok(found) => found,
         Err(error) => {
@@ -292,13 +292,26 @@ fn compile_functions(layout: &Layout, host: &mut Host<Footprint>, target: &dyn T
     if host.functions.is_empty() || layout.scope == Scope::User {
         return None;
     }
+    Some(FunctionRoutes {
+        aliases: alias_routes(host, aliases),
+        has_addresses: settings::has_function_addresses(layout).unwrap_or_else(|error| {
+            // An address that the file withdraws must not be served because of a mistake in it.
+            host.fail(None, error.into());
+            false
+        }),
+        withdrawn: host.functions.values().filter(|it| !it.function.address).map(|it| it.id.clone()).collect(),
+    })
+}
+
+/// Returns the routes of the aliases that no service has.
+fn alias_routes(host: &mut Host<Footprint>, aliases: BTreeMap<Alias, source::functions::Owned>) -> Vec<FunctionRoute> {
     let mut routes = Vec::new();
     for (alias, owned) in aliases {
         let Some(compiled) = host.functions.get(&owned.id) else { continue };
         let tls = compiled.function.tls;
         let services = host.services.values().chain(&host.kept).map(|it| (&it.name, &it.routes[..]));
         match RouteConflict::of_alias(&alias, tls, services) {
-            None => routes.push(FunctionRoute { alias, tls, link: owned.link }),
+            None => routes.push(FunctionRoute::new(&compiled.function, alias, owned.link)),
             Some((owner, _)) => {
                 let message = format!("{alias} is already routed to the service {owner}");
                 let remedy = "remove the route from the service, or the alias from the function";
@@ -306,5 +319,5 @@ fn compile_functions(layout: &Layout, host: &mut Host<Footprint>, target: &dyn T
             }
         }
     }
-    Some(routes)
+    routes
 }

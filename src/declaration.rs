@@ -73,11 +73,13 @@ pub struct Group {
 }
 
 /// `[exec]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exec {
-    pub(crate) command: Vec<String>,
+    /// Of a function with a directory of programs there is none.
+    #[cfg_attr(feature = "cli", schemars(required))]
+    pub(crate) command: Option<Vec<String>>,
     pub(crate) working_dir: Option<String>,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, Scalar>,

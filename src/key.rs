@@ -64,12 +64,17 @@ const SERVICE: &[Section] = &[
     section("systemd", systemd::KEYS),
 ];
 
-const FUNCTION: &[Section] =
-    &[section("", function::KEYS), section("exec", exec::KEYS), section("container", container::KEYS)];
+const FUNCTION: &[Section] = &[
+    section("", function::KEYS),
+    section("exec", exec::KEYS),
+    section("container", container::KEYS),
+    section("systemd", function::SYSTEMD),
+];
 
 const HOST: &[Section] = &[
     section("", host::KEYS),
     section("service", host::SERVICE),
+    section("functions", host::FUNCTIONS),
     section("service.deploy", deploy::KEYS),
     section("service.hooks", host::HOOKS),
     section("service.install", install::KEYS),

@@ -183,6 +183,12 @@ impl Layout {
         self.runtime.join("cgi")
     }
 
+    /// Returns the socket of a function. Without an address it is where the proxy does not look for IDs.
+    pub(crate) fn function_socket(&self, id: &impl std::fmt::Display, has_address: bool) -> Utf8PathBuf {
+        let dir = if has_address { self.function_sockets() } else { self.runtime.join("cgi-private") };
+        dir.join(id.to_string())
+    }
+
     /// Returns the socket through which an isolated function's gateway reaches its units.
     pub(crate) fn function_requests(&self, id: &impl std::fmt::Display) -> Utf8PathBuf {
         self.function_sockets().join(format!("{id}.request"))

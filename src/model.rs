@@ -14,10 +14,12 @@ pub(crate) mod health;
 pub(crate) mod job;
 pub(crate) mod listen;
 pub(crate) mod process;
+pub(crate) mod programs;
 pub(crate) mod service;
 pub(crate) mod setting;
 pub(crate) mod systemd;
 pub(crate) mod timeout;
+pub(crate) mod writable;
 
 pub(crate) use self::command::{Command, program_path};
 pub(crate) use self::deploy::{Deploy, Hook, Hooks, RunningHook};

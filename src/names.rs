@@ -40,6 +40,9 @@ const ADDRESS_BLOCKS: [Range<u8>; 2] = [64..160, 192..255];
 pub(crate) const FUNCTIONS_SLICE: &str = "conductor-cgi.slice";
 /// The lock for declaring and removing functions.
 pub(crate) const FUNCTIONS_LOCK: &str = "functions";
+/// The header fields by which a site of the proxy names the user of a function's request, and how it knows that user.
+pub(crate) const USER_FIELD: &str = "conductor-remote-user";
+pub(crate) const AUTH_TYPE_FIELD: &str = "conductor-auth-type";
 /// The lock for choosing the TCP port of a deployment.
 pub(crate) const PORTS_LOCK: &str = "ports";
 /// The file that names the main process of a pod, below its deployment's directory: `PIDFile=`.

@@ -151,7 +151,7 @@ fn a_stored_function_is_its_name() {
         .unwrap_or_else(|errors| panic!("{errors}"));
     let compiled = load_function(&layout, &dir, written.dir(), None).unwrap_or_else(|errors| panic!("{errors}"));
     store::put(&layout, staged, &compiled).expect("it is stored");
-    store::give(&layout, &compiled.function.aliases[0], &compiled.id).expect("a link");
+    store::give(&layout, &compiled.function.aliases[0], &compiled).expect("a link");
     let host = compile::compile(&layout, &Units(Some(252)));
     assert!(host.errors.is_empty() && host.functions.contains_key(&compiled.id), "{:?}", host.errors);
     let caddy = host.proxy.text("conductor/proxy/caddy/sites.caddy".into()).expect("routes");
@@ -176,6 +176,10 @@ fn systemd_has_nothing_to_say_of_functions() {
             .to_owned(),
         "name = 'x'\nmode = 'isolated'\n[container]\nimage = 'localhost/x:1'\n".to_owned(),
         "name = 'x'\n[container]\nimage = 'localhost/x:1'\n".to_owned(),
+        format!(
+            "state = 'x'\ncache = 'x'\nlogs = 'x'\nread_write = ['/srv']\ngroups = ['daemon']\n{PLAIN}[systemd.service]\nUMask = '0022'\n"
+        ),
+        "name = 'x'\ndirectory = '/usr/bin'\ninterpreter = { sh = ['sh'] }\n[exec]\n".to_owned(),
         "name = 'x'\ninterface = 'http'\npreload = 2\n[exec]\ncommand = ['./act']\nuser = 'daemon'\nsandbox = 'none'\n"
             .to_owned(),
     ] {
@@ -196,9 +200,12 @@ fn units() {
         "name = 'http'\nmode = 'isolated'\ninterface = 'http'\n[exec]\ncommand = ['./act', '$HOME']\n",
         "name = 'container'\n[container]\nimage = 'localhost/x:1'\nenvironment = { LANG = 'C.UTF-8' }\n",
         "name = 'isolated container'\nmode = 'isolated'\n[container]\nimage = 'localhost/x:1'\n",
+        "name = 'writes'\nstate = 'awstats'\ncache = 'a/b'\nlogs = 'x'\nread_write = ['/srv/a b']\ngroups = ['www-data']\nmode = 'isolated'\naddress = false\n[exec]\ncommand = ['./act']\n[systemd.service]\nUMask = '0022'\n",
+        "name = 'tree'\naliases = ['/tree']\ndirectory = './programs'\ninterpreter = { php = ['php-cgi', '-q'] }\nindex = ['index.php']\nstatic = { '/tree/css' = '/usr/share/css' }\nremote_user = 'required'\n",
         "name = 'network'\nnetwork = true\n[exec]\ncommand = ['./act']\nsandbox = 'none'\n",
     ] {
         let written = Written::new(manifest);
+        written.file("programs/act", "#!/bin/sh\n", 0o755);
         let compiled = written.compile().unwrap_or_else(|errors| panic!("{errors}"));
         let layout = Layout::system("/".into());
         let dir = store::base(&layout).join(compiled.id.as_str());
@@ -215,6 +222,60 @@ fn units() {
         }
     }
     snapshot("functions-units", &shown);
+}
+
+/// The proxy's routes of functions: a directory of programs with files beside it, and functions without an address.
+#[test]
+fn routes() {
+    let shown = |settings: &str, manifests: &[&str]| {
+        let root = tempfile::tempdir().expect("a scratch directory");
+        let layout = Layout::system(Utf8Path::from_path(root.path()).expect("a UTF-8 path"));
+        fs::create_dir_all(root.path().join("etc/conductor")).expect("a directory");
+        fs::write(root.path().join("etc/conductor/conductor.toml"), settings).expect("settings");
+        let mut ids = Vec::new();
+        for manifest in manifests {
+            let written = Written::new(manifest);
+            let staged = store::staging(&layout).expect("a directory");
+            let dir = Utf8Path::from_path(staged.path()).expect("a UTF-8 path").to_owned();
+            store::gather(&written.dir().join("function.toml"), &BTreeMap::new(), &dir)
+                .unwrap_or_else(|errors| panic!("{errors}"));
+            let compiled =
+                load_function(&layout, &dir, written.dir(), None).unwrap_or_else(|errors| panic!("{errors}"));
+            store::put(&layout, staged, &compiled).expect("it is stored");
+            for alias in compiled.function.claims() {
+                store::give(&layout, alias, &compiled).expect("a link");
+            }
+            ids.push(compiled.id);
+        }
+        let host = compile::compile(&layout, &Units(Some(257)));
+        let text = host.proxy.text("conductor/proxy/caddy/sites.caddy".into()).expect("routes").to_owned();
+        (ids.iter().fold(text, |text, id| text.replace(id.as_str(), "ID")), host.errors.len())
+    };
+    let tree = "name = 'tree'\naliases = ['/tree']\ndirectory = '/srv/tree'\ninterpreter = { php = ['php-cgi'], py = ['python3'] }\n\
+                static = { '/tree' = '/srv/tree', '/css' = '/srv/css', '/robots.txt' = '/srv/robots.txt' }\n[exec]\n";
+    let private = "name = 'private'\naliases = ['private.example.com']\naddress = false\n[exec]\ncommand = ['./act']\n";
+    let (plain, none) = (shown("", &[tree, private]), shown("[functions]\naddress = false\n", &[PLAIN, private]));
+    assert_eq!((plain.1, none.1), (0, 0));
+    // A mistake in the file opens no address that it withdraws.
+    let broken = shown("[functions]\naddress = 'no'\n", &[PLAIN, private]);
+    assert_eq!((broken.0 == none.0, broken.1), (true, 1));
+    snapshot("functions-routes", &format!("## by default\n{}\n## without addresses\n{}", plain.0, none.0));
+}
+
+/// All versions of a function share its directories, and so its user; others have their own.
+#[test]
+fn versions_with_directories_share_a_user() {
+    let user = |manifest: &str| {
+        let compiled = Written::new(manifest).compile().unwrap_or_else(|errors| panic!("{errors}"));
+        let tree = Units(Some(257)).function(&Layout::system("/".into()), &compiled);
+        let units = tree.text(format!("conductor-cgi-{}.service", compiled.id.as_str()).as_str().into());
+        let line = units.expect("a unit").lines().find(|line| line.starts_with("User=")).expect("a user");
+        line.to_owned()
+    };
+    let with = |more: &str| user(&format!("{more}\n{PLAIN}"));
+    assert_eq!(with("state = 'x'"), with("state = 'x'\ntimeout = '1s'"));
+    assert_ne!(with(""), with("timeout = '1s'"));
+    assert_ne!(with("state = 'x'"), user(&format!("state = 'x'\n{}", PLAIN.replace("'x'", "'y'"))));
 }
 
 proptest! {

@@ -1,26 +1,22 @@
 //! `conductor cgi …`
 
-mod list;
-
-use std::thread;
-use std::time::Duration;
+pub(crate) mod list;
+mod logs;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::journal;
 use crate::cli::output::outln;
 use crate::cli::words::variables;
 use crate::function::declare::{declare, with_gathered};
 use crate::function::find::find;
 use crate::function::remove::remove;
 use crate::gateway::exec::{Stdin, exec};
-use crate::gateway::{all, container, listener, serve};
+use crate::gateway::{all, container, refuse, serve};
 use crate::names::FunctionId;
-
-/// Between two starts of a gateway that fails; systemd's own limits would stop its socket for good.
-const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(crate) struct Source {
@@ -51,6 +47,14 @@ pub(crate) enum Verb {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Show the log of a function
+    Logs {
+        /// ID of the function, its first digits (4 or more), or one of its aliases
+        #[arg(value_name = "ID|ALIAS")]
+        function: String,
+        #[command(flatten)]
+        options: journal::Options,
     },
     /// Serve a function, or all pooled functions that systemd does not serve
     Serve {
@@ -89,6 +93,12 @@ pub(crate) enum Verb {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Answer the callers of a function that systemd cannot start
+    #[command(name = "_refuse", hide = true)]
+    Refuse {
+        /// ID of the function
+        function: String,
+    },
     /// Give a program the listening socket that is stdin
     #[command(name = "_listen", hide = true)]
     Listen {
@@ -119,7 +129,11 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
             Ok(())
         }
         Verb::List { json } => list::run(context, json),
-        Verb::Serve { function: Some(function) } => serve_one(context, &function),
+        Verb::Logs { function, options } => logs::run(context, &function, &options),
+        Verb::Serve { function: Some(function) } => {
+            let id = FunctionId::new(&function).map_or_else(|| Ok(find(layout, &function)?.0), Ok::<_, Failure>)?;
+            serve::run(layout, &id).map_err(Failure::Failed)
+        }
         Verb::Serve { function: None } => serve_all(context),
         Verb::Request { function } => serve::run_request(layout, &find(layout, &function)?.0).map_err(Failure::Failed),
         Verb::Container { function, instance } => {
@@ -131,24 +145,13 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::Inside { function, command } => {
             serve::run_in_container(layout, &id(&function)?, command).map_err(Failure::Failed)
         }
+        Verb::Refuse { function } => refuse::run_in_place(layout, &id(&function)?).map_err(Failure::Failed),
         Verb::Listen { command } => Err(exec(&command, Stdin::Listener).into()),
         Verb::Rm { function } => {
             outln!("{}", remove(&machine, &function)?);
             Ok(())
         }
     }
-}
-
-fn serve_one(context: &Context, function: &str) -> Outcome {
-    let layout = &context.layout;
-    let served = find(layout, function)
-        .map_err(Failure::from)
-        .and_then(|(id, _)| serve::run(layout, &id).map_err(Failure::Failed));
-    // A request that waits in systemd's socket makes systemd start the gateway again at once.
-    if served.is_err() && listener::inherited().is_some() {
-        thread::sleep(PAUSE);
-    }
-    served
 }
 
 fn serve_all(context: &Context) -> Outcome {

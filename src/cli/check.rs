@@ -12,12 +12,13 @@ use crate::compile;
 use crate::compile::host::Compiled;
 use crate::compile::unit_files::UnitFiles;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::function::host_check as function_check;
 use crate::log::note;
 use crate::model::function::Compiled as Function;
 use crate::proxy::publish;
 use crate::service::proposal::template_error;
 use crate::service::{access, host_check, proposal};
-use crate::source::functions::MANIFEST;
+use crate::source::functions::{self, MANIFEST};
 use crate::source::search::{self, Location};
 use crate::{source, verify};
 
@@ -81,13 +82,19 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     Ok(())
 }
 
-/// Collects systemd's errors in a function's units.
+/// Collects systemd's errors in a function's units, and what the function does not find on this host.
 fn of_function(context: &Context, compiled: &Function, dir: &Utf8Path) -> Result<Vec<Diagnostic>, Failure> {
     let lines = verify::verify_function(&context.layout, compiled, dir, &context.target())
         .map_err(|error| Failure::Failed(format!("could not run systemd-analyze: {error}")))?;
     let remedy = "correct the key that the line comes from; `conductor explain` shows it";
     let shown = compiled.dir.join(MANIFEST);
-    Ok(lines.iter().map(|line| Diagnostic::of_file(&shown, format!("systemd: {line}"), remedy)).collect())
+    let mut found: Vec<_> =
+        lines.iter().map(|line| Diagnostic::of_file(&shown, format!("systemd: {line}"), remedy)).collect();
+    if context.machine().is_running() {
+        let document = functions::document(dir, &shown)?;
+        found.extend(function_check::check(context.layout.scope, compiled, &document, dir).0);
+    }
+    Ok(found)
 }
 
 /// Checks what a word names. Returns the number of services and their errors.

@@ -1,4 +1,4 @@
-//! `conductor status`: all services on one page.
+//! `conductor status`: all services and functions on one page.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::cgi::list;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
@@ -51,6 +52,8 @@ struct Page {
     published: bool,
     services: Vec<Row>,
     jobs: Vec<Entry>,
+    /// None of them where services are named.
+    functions: Vec<list::Row>,
 }
 
 #[derive(Serialize)]
@@ -93,6 +96,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         published: publish::is_published(layout, &host.proxy),
         services,
         jobs,
+        functions: if arguments.names.is_empty() { list::rows(context)? } else { Vec::new() },
     };
     if arguments.json {
         table::print_json(&page)?;
@@ -172,12 +176,18 @@ fn print(page: &Page, is_complete: bool) {
         )
     });
     outln!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
-    if page.services.is_empty() {
-        if is_complete {
-            outln!("no service is declared; `conductor new NAME` creates a starter declaration");
-        }
-        return;
+    if !page.services.is_empty() {
+        print_services(page);
+    } else if is_complete && page.functions.is_empty() {
+        outln!("no service is declared; `conductor new NAME` creates a starter declaration");
     }
+    if !page.functions.is_empty() {
+        outln!();
+        list::print(&page.functions);
+    }
+}
+
+fn print_services(page: &Page) {
     outln!();
     let headers = ["NAME", "STATE", "GENERATION", "READY", "SLOTS", "HEALTH", "MEMORY", "CPU", "LAST ROLLOUT"];
     let rows = page.services.iter().map(|row| {

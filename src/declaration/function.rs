@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::declaration::{Container, Exec, Scalar, TimeSpan, Tls};
+use crate::declaration::{Container, Exec, OneOrMany, Scalar, TimeSpan, Tls};
 
 /// The file `function.toml`.
 #[derive(Debug, Deserialize)]
@@ -15,6 +15,10 @@ pub struct Manifest {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) aliases: Vec<String>,
+    #[serde(default = "yes")]
+    pub(crate) address: bool,
+    #[serde(default)]
+    pub(crate) remote_user: RemoteUser,
     #[serde(default)]
     pub(crate) tls: Tls,
     #[serde(default)]
@@ -37,10 +41,52 @@ pub struct Manifest {
     #[serde(default)]
     #[expect(dead_code, reason = "its files are gathered before the manifest is resolved")]
     pub(crate) files: Vec<String>,
+    pub(crate) directory: Option<String>,
+    #[serde(default)]
+    pub(crate) interpreter: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub(crate) index: Vec<String>,
+    #[serde(default, rename = "static")]
+    pub(crate) static_files: BTreeMap<String, String>,
+    pub(crate) state: Option<String>,
+    pub(crate) cache: Option<String>,
+    pub(crate) logs: Option<String>,
+    #[serde(default)]
+    pub(crate) read_write: Vec<String>,
+    #[serde(default)]
+    pub(crate) groups: Vec<String>,
     pub(crate) exec: Option<Exec>,
     pub(crate) container: Option<Container>,
     #[serde(default)]
     pub(crate) resources: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    pub(crate) systemd: FunctionSystemd,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `[systemd]`
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FunctionSystemd {
+    pub(crate) service: BTreeMap<String, OneOrMany>,
+}
+
+/// Whether a function's requests name a user whom the proxy has authenticated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RemoteUser {
+    /// A request that names one is refused.
+    #[default]
+    None,
+    /// A request may name one.
+    Optional,
+    /// A request that names none is refused.
+    Required,
 }
 
 /// The protocol that the gateway speaks with a program.

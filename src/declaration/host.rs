@@ -14,6 +14,16 @@ pub struct Settings {
     #[serde(default)]
     #[expect(dead_code, reason = "reading it into this type is what checks it; services take it as a document")]
     pub(crate) service: Defaults,
+    #[serde(default)]
+    pub(crate) functions: Functions,
+}
+
+/// `[functions]`: what holds for all functions of a host.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Functions {
+    pub(crate) address: Option<bool>,
 }
 
 /// `[service]`: of `service.toml`, what makes sense for all services.

@@ -13,18 +13,19 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Node, Value};
 use crate::engine::images;
 use crate::function::find::name;
+use crate::function::host_check;
 use crate::function::store;
 use crate::layout::Layout;
+use crate::model::Engine;
 use crate::model::alias::Alias;
 use crate::model::function::Compiled;
-use crate::model::{Engine, User};
 use crate::names::FunctionId;
 use crate::proxy::publish;
 use crate::proxy::routing::RouteConflict;
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::source::functions::{self, MANIFEST, Owned};
-use crate::{accounts, atomic, path};
+use crate::{atomic, path};
 
 /// Locks functions until dropped: one command at a time declares or removes one.
 ///
@@ -82,7 +83,7 @@ pub(crate) fn declare(
     let document = functions::document(&dir, &manifest)?;
     refuse_taken(layout, &compiled, &host, &document)?;
     if machine.is_running() {
-        provide(&compiled, &document)?;
+        provide(layout, &compiled, &document, &dir)?;
     }
     let is_declared = host.functions.contains_key(&compiled.id);
     if !is_declared {
@@ -90,41 +91,36 @@ pub(crate) fn declare(
     }
     // A new alias is published together with the socket; one that moves here moves when the function is ready.
     let owners = functions::aliases(layout)?;
-    let (moving, new): (Vec<_>, Vec<_>) =
-        compiled.function.aliases.iter().partition(|alias| owners.contains_key(alias));
+    let (moving, new): (Vec<_>, Vec<_>) = compiled.function.claims().partition(|alias| owners.contains_key(alias));
     for alias in &new {
-        store::give(layout, alias, &compiled.id)?;
+        store::give(layout, alias, &compiled)?;
     }
     if let Err(failure) = take_effect(machine, &compiled, is_declared && new.is_empty(), starts) {
         undo(machine, &compiled, is_declared, &new)?;
         return Err(failure);
     }
-    for alias in moving {
-        store::give(layout, alias, &compiled.id)?;
+    for alias in &moving {
+        store::give(layout, alias, &compiled)?;
+    }
+    // The proxy follows the link to another function by itself, but it does not know other files.
+    let has_files =
+        |owned: &Owned| host.functions.get(&owned.id).is_some_and(|it| !it.function.static_files.is_empty());
+    let is_moving = moving.iter().any(|alias| owners.get(alias).is_some_and(|owned| owned.id != compiled.id));
+    let were_files = moving.iter().filter_map(|alias| owners.get(alias)).any(has_files);
+    if machine.is_running() && is_moving && (were_files || !compiled.function.static_files.is_empty()) {
+        machine.manager.daemon_reload()?;
+        publish::republish(machine.manager)?;
     }
     Ok(compiled.id)
 }
 
-/// Checks the user of a function and pulls its image.
-fn provide(compiled: &Compiled, document: &Node) -> Result<()> {
-    let process = &compiled.function.process;
-    if let User::Static(user) = &process.user {
-        must_be_known(user, document)?;
-    }
-    if let Engine::Container(container) = &process.engine {
+/// Checks that the host has what a function needs, and pulls its image.
+fn provide(layout: &Layout, compiled: &Compiled, document: &Node, dir: &Utf8Path) -> Result<()> {
+    host_check::check(layout.scope, compiled, document, dir).into_result()?;
+    if let Engine::Container(container) = &compiled.function.process.engine {
         images::provide(&compiled.function.name, container)?;
     }
     Ok(())
-}
-
-/// With an unknown user systemd would start the gateway again and again for each request.
-fn must_be_known(user: &str, document: &Node) -> Result<()> {
-    if user.is_empty() || accounts::user(user)?.is_some() {
-        return Ok(());
-    }
-    let message = format!("there is no user {user} on this machine");
-    let remedy = "create the user first, with useradd(8) or sysusers.d(5)";
-    Err(document.error(&path!["exec", "user"], message, remedy).into())
 }
 
 /// Loads and starts what was stored, on a running machine.
@@ -163,7 +159,7 @@ fn undo(machine: &Machine, compiled: &Compiled, was_declared: bool, new: &[&Alia
 fn refuse_taken(layout: &Layout, compiled: &Compiled, host: &Host, document: &Node) -> Result<(), Diagnostics> {
     let mut errors = Diagnostics::default();
     let function = &compiled.function;
-    for alias in &function.aliases {
+    for alias in function.claims() {
         let services = host.services.values().map(|it| (&it.service.name, &it.service.routes[..]));
         if let Some((owner, _)) = RouteConflict::of_alias(alias, function.tls, services) {
             let message = format!("{alias} is already routed to the service {owner}");
@@ -210,6 +206,8 @@ fn at_alias(document: &Node, alias: &Alias, message: String, remedy: &str) -> Di
         Value::String(text) => text.trim_end_matches('/').eq_ignore_ascii_case(alias.to_string().trim_end_matches('/')),
         _ => false,
     };
-    let at = items.iter().position(is_it).map_or_else(|| path!["aliases"], |index| path!["aliases", index]);
+    let is_static = document.get(&path!["static"]).is_some();
+    let otherwise = || if is_static { path!["static"] } else { path!["aliases"] };
+    let at = items.iter().position(is_it).map_or_else(otherwise, |index| path!["aliases", index]);
     document.error(&at, message, remedy)
 }

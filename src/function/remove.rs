@@ -44,6 +44,7 @@ pub(crate) fn remove(machine: &Machine, word: &str) -> Result<FunctionId> {
     }
     store::remove(layout, &dir)?;
     if machine.is_running() {
+        manager.reset_failed(&["socket", "service"].map(|kind| format!("{}.{kind}", id.unit())));
         manager.daemon_reload()?;
         publish::republish(manager)?;
     }
@@ -57,6 +58,8 @@ fn drain(machine: &Machine, id: &FunctionId) -> Result<()> {
     let dir = functions::find_one(layout, id)?;
     let loaded = dir.and_then(|dir| load_function(layout, &layout.at(&dir), &dir, None).ok());
     let function = loaded.map(|compiled| compiled.function);
+    // It would start the socket again.
+    manager.stop(&manager.active(&id.refuser())?)?;
     manager.stop(&[format!("{unit}.socket")])?;
     // The gateway finishes its requests within TimeoutStopSec=.
     manager.stop(&[format!("{unit}.service")])?;

@@ -2,9 +2,10 @@
 
 use crate::function::store;
 use crate::layout::Layout;
+use crate::model::alias::Alias;
 use crate::model::function::Compiled;
 use crate::proxy::files;
-use crate::proxy::routing::FunctionRoute;
+use crate::proxy::routing::{FunctionRoute, FunctionRoutes};
 use crate::target::Target;
 use crate::tree::Tree;
 
@@ -13,11 +14,12 @@ pub(crate) fn render(layout: &Layout, compiled: &Compiled, target: &dyn Target) 
     let dir = store::base(layout).join(compiled.id.as_str());
     let mut tree = target.function(layout, &Compiled { dir, ..compiled.clone() });
     let function = &compiled.function;
-    let aliases = function.aliases.iter().map(|alias| FunctionRoute {
-        link: store::link(layout, alias),
-        tls: function.tls,
-        alias: alias.clone(),
-    });
-    tree.extend(files::render(layout, &[], Some(&aliases.collect::<Vec<_>>())));
+    let route = |alias: &Alias| FunctionRoute::new(function, alias.clone(), store::link(layout, alias));
+    let routes = FunctionRoutes {
+        aliases: function.claims().map(route).collect(),
+        has_addresses: true,
+        withdrawn: if function.address { Vec::new() } else { vec![compiled.id.clone()] },
+    };
+    tree.extend(files::render(layout, &[], Some(&routes)));
     tree
 }

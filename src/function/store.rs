@@ -52,14 +52,16 @@ pub fn gather(manifest: &Utf8Path, variables: &BTreeMap<String, String>, to: &Ut
 fn travelling(document: &Node) -> Vec<(Path, String)> {
     let words = |at: Path| {
         let items = document.get(&at).map_or(&[][..], Node::items);
-        let texts = items.iter().enumerate().filter_map(|(index, item)| match &item.value {
-            crate::document::Value::String(text) => Some((index, text.clone())),
-            _ => None,
-        });
+        let texts = items.iter().enumerate().filter_map(|(index, item)| Some((index, item.text()?.to_owned())));
         texts.map(|(index, text)| (at.join(index), text)).collect::<Vec<_>>()
     };
     let own = |(_, word): &(Path, String)| word.starts_with("./") && word != "./";
     let mut all: Vec<_> = words(path!["exec", "command"]).into_iter().filter(own).collect();
+    let interpreters = document.get(&path!["interpreter"]).map(Node::leaves).unwrap_or_default();
+    let suffixes = interpreters.iter().map(|(suffix, _)| path!["interpreter"].join(suffix.to_string().as_str()));
+    all.extend(suffixes.flat_map(words).filter(own));
+    let directory = document.get(&path!["directory"]).and_then(Node::text);
+    all.extend(directory.map(|text| (path!["directory"], text.trim_end_matches('/').to_owned())).filter(own));
     let sources = words(path!["container", "volume"]).into_iter().filter(own);
     all.extend(sources.map(|(at, word)| (at, word.split(':').next().unwrap_or_default().to_owned())));
     all.extend(words(path!["files"]));
@@ -165,10 +167,10 @@ pub(crate) fn link(layout: &Layout, alias: &Alias) -> Utf8PathBuf {
 ///
 /// # Errors
 /// If the file system refuses an operation.
-pub fn give(layout: &Layout, alias: &Alias, id: &FunctionId) -> io::Result<()> {
+pub fn give(layout: &Layout, alias: &Alias, compiled: &Compiled) -> io::Result<()> {
     let link = layout.at(&link(layout, alias));
     atomic::create_dir(link.parent().unwrap_or(&link))?;
-    let socket = layout.function_sockets().join(id.as_str());
+    let socket = layout.function_socket(&compiled.id, compiled.function.address);
     if link.read_link_utf8().is_ok_and(|there| there == socket) {
         return Ok(());
     }

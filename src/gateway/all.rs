@@ -36,7 +36,7 @@ pub(crate) fn run(
     let has_socket = Arc::new(has_socket);
     runtime(None)?.block_on(async {
         let failed = |error: io::Error| error.to_string();
-        let children = Children::adopt().map_err(failed)?;
+        let children = Children::adopt(None).map_err(failed)?;
         let mut all = All { layout, children, served: BTreeMap::new(), reported: BTreeSet::new() };
         let mut termination = Termination::watch().map_err(failed)?;
         loop {
@@ -65,6 +65,7 @@ pub(crate) fn run(
 struct Served {
     server: Arc<Server>,
     accepting: JoinHandle<()>,
+    socket: Utf8PathBuf,
 }
 
 struct All<'a> {
@@ -113,21 +114,22 @@ impl All<'_> {
             return Err("only systemd runs functions in containers".to_owned());
         }
         let compiled = Compiled { dir: self.layout.at(dir), ..compiled };
-        let listener = bind(&self.layout.at(&self.layout.function_sockets()), id)?;
+        let socket = self.layout.at(&self.layout.function_socket(id, compiled.function.address));
+        let listener = bind(&socket)?;
         let gateway = Gateway::new(&compiled, self.children.clone(), Runner::Host)?;
         let server = Server::new(gateway, listener, compiled.function.max_concurrency);
         let server = Arc::new(server.map_err(|error| error.to_string())?);
         let accepting = server.clone();
         let accepting = tokio::spawn(async move { match accepting.accept().await {} });
-        self.served.insert(id.clone(), Served { server, accepting });
+        self.served.insert(id.clone(), Served { server, accepting, socket });
         Ok(compiled.function.name)
     }
 
     /// Stops a function after its requests in flight. Removes its socket unless another process has bound it anew.
     async fn stop(&mut self, id: &FunctionId, has_own_socket: bool) {
-        let Some(Served { server, accepting }) = self.served.remove(id) else { return };
+        let Some(Served { server, accepting, socket }) = self.served.remove(id) else { return };
         if has_own_socket {
-            let _ = atomic::remove_file(&self.layout.at(&self.layout.function_sockets()).join(id.as_str()));
+            let _ = atomic::remove_file(&socket);
         }
         accepting.abort();
         server.accept_rest().await;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::gateway::connection::Connection;
 use crate::gateway::limits::HEADER_TIMEOUT;
 use crate::log::note;
+use crate::names::FunctionId;
 
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Body = BoxBody<Bytes, Error>;
@@ -41,6 +42,14 @@ pub(crate) fn answer(status: StatusCode) -> Response<Body> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
+}
+
+/// Returns the answer in place of a program that failed. It names the function's log.
+pub(crate) fn bad_gateway(id: &FunctionId) -> Response<Body> {
+    let mut response = answer(StatusCode::BAD_GATEWAY);
+    *response.body_mut() =
+        full(format!("502 Bad Gateway\nThe journal has the reason: conductor cgi logs {}\n", id.short()));
     response
 }
 

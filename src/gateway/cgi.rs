@@ -9,18 +9,20 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderV
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri};
 use tokio::net::unix::pipe::Receiver;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use crate::gateway::admission::Permit;
 use crate::gateway::body::{self, Body};
 use crate::gateway::chunks::Chunks;
+use crate::gateway::directory::{Directory, Found};
 use crate::gateway::fault::Fault;
 use crate::gateway::header::{self, Head};
 use crate::gateway::input::Input;
 use crate::gateway::meta;
-use crate::gateway::mount::Mount;
+use crate::gateway::mount::{Mount, ScriptPath};
 use crate::gateway::output::{Framing, Output, TOO_SHORT};
-use crate::gateway::process::Children;
+use crate::gateway::process::{Children, Variables};
 use crate::gateway::program::Program;
 use crate::gateway::running::{Beginning, Held, Running, check_end, start_failed};
 use crate::proxy::forwarded::MOUNT;
@@ -28,12 +30,28 @@ use crate::proxy::forwarded::MOUNT;
 /// Redirects within a function that one request may follow.
 const MAX_REDIRECTS: u32 = 10;
 
-/// A CGI program, and the function that it belongs to.
+/// The CGI programs of a function.
 pub(crate) struct Cgi {
-    pub(crate) program: Program,
+    pub(crate) source: Source,
     pub(crate) mount: Mount,
     pub(crate) timeout: Duration,
     pub(crate) children: Arc<Children>,
+}
+
+/// Where a function's programs come from.
+pub(crate) enum Source {
+    /// One program answers all requests.
+    Program(Arc<Program>),
+    /// The path of a request names its program.
+    Directory(Arc<Directory>),
+}
+
+/// The program of a request.
+struct Script {
+    program: Arc<Program>,
+    path: ScriptPath,
+    /// Variables that only a program of a directory has.
+    variables: Variables,
 }
 
 impl Cgi {
@@ -48,8 +66,13 @@ impl Cgi {
         permit: Permit,
     ) -> Result<Response<Body>, Fault> {
         for _ in 0..MAX_REDIRECTS {
-            let mut running = self.start(&head, input)?;
-            let read = timeout_at(permit.deadline, running.read_head(&self.program)).await;
+            let found = timeout_at(permit.deadline, self.script(&head)).await;
+            let Some(script) = found.map_err(|_| Fault::timeout(self.timeout))?? else {
+                return Ok(redirect_into(&head.uri));
+            };
+            let program = script.program.clone();
+            let mut running = self.start(&head, script, input)?;
+            let read = timeout_at(permit.deadline, running.read_head(&program)).await;
             match read.map_err(|_| Fault::timeout(self.timeout))?? {
                 Beginning::Head(first, body) => return answer(&head, *first, body, running, permit).await,
                 Beginning::Redirect(uri) if self.mount.contains(&head, &uri) => redirect(&mut head, uri),
@@ -60,12 +83,32 @@ impl Cgi {
         Err(Fault::program(format!("the program redirects more than {MAX_REDIRECTS} times")))
     }
 
-    fn start(&self, head: &Parts, input: Input) -> Result<Running, Fault> {
+    /// Finds the program of a request; None if the client has to ask for the directory with a slash at its end.
+    async fn script(&self, head: &Parts) -> Result<Option<Script>, Fault> {
         let path = self.mount.split(head)?;
-        let variables = meta::variables(head, &path, input.length(), self.program.root());
-        let failed = |error| start_failed(&self.program, &error);
+        let directory = match &self.source {
+            Source::Program(program) => {
+                return Ok(Some(Script { program: program.clone(), path, variables: Variables::new() }));
+            }
+            Source::Directory(directory) => directory.clone(),
+        };
+        // Its file system may not answer, and other requests go on.
+        let found = spawn_blocking(move || directory.find(&path)).await;
+        match found.map_err(|error| Fault::program(error.to_string()))?? {
+            Found::Directory => Ok(None),
+            Found::Program(program, path, variables) => {
+                Ok(Some(Script { program: Arc::new(*program), path, variables }))
+            }
+        }
+    }
+
+    fn start(&self, head: &Parts, script: Script, input: Input) -> Result<Running, Fault> {
+        let mut variables = meta::variables(head, &script.path, input.length(), script.program.root());
+        variables.retain(|(name, _)| !script.variables.iter().any(|(own, _)| own == name));
+        variables.extend(script.variables);
+        let failed = |error| start_failed(&script.program, &error);
         let stdin = input.into_stdin(self.timeout).map_err(failed)?;
-        let (process, output) = self.children.run(&self.program, &variables, stdin.as_ref()).map_err(failed)?;
+        let (process, output) = self.children.run(&script.program, &variables, stdin.as_ref()).map_err(failed)?;
         Ok(Running { process, output: Receiver::from_owned_fd(output).map_err(failed)? })
     }
 }
@@ -154,6 +197,18 @@ fn redirect(head: &mut Parts, uri: Uri) {
 fn redirect_client(uri: &Uri) -> Response<Body> {
     let mut response = body::answer(StatusCode::FOUND);
     if let Ok(location) = uri.to_string().parse() {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// Redirects the client to a directory, whose files have addresses below that with a slash at its end.
+fn redirect_into(uri: &Uri) -> Response<Body> {
+    let mut response = body::answer(StatusCode::MOVED_PERMANENTLY);
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    // A Location that begins with two slashes names a host.
+    let path = uri.path().trim_start_matches('/');
+    if let Ok(location) = format!("/{path}/{query}").parse() {
         response.headers_mut().insert(LOCATION, location);
     }
     response

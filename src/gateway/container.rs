@@ -37,7 +37,7 @@ pub(crate) fn start(layout: &Layout, id: &FunctionId, instance: Option<&str>) ->
     let outcome = try_start(layout, id, instance);
     if let Err(reason) = &outcome {
         log::failure(log::Failure::Function, &format!("502: {reason}"));
-        refuse::run()?;
+        refuse::run(id)?;
     }
     outcome
 }

@@ -13,9 +13,10 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::{Instant, timeout_at};
 
 use crate::gateway::admission::Admission;
-use crate::gateway::body::{Answer, Body, answer};
-use crate::gateway::cgi::Cgi;
+use crate::gateway::body::{Answer, Body, answer, bad_gateway};
+use crate::gateway::cgi::{Cgi, Source};
 use crate::gateway::connection::Connection;
+use crate::gateway::directory::Directory;
 use crate::gateway::fault::Fault;
 use crate::gateway::input::{BodyLimits, Input};
 use crate::gateway::limits::HEADER_TIMEOUT;
@@ -24,9 +25,11 @@ use crate::gateway::process::Children;
 use crate::gateway::program::Program;
 use crate::gateway::room::{Room, Share};
 use crate::gateway::upload::discard;
+use crate::gateway::user;
 use crate::gateway::worker::Workers;
 use crate::log::{self, note};
-use crate::model::function::{Compiled, Interface, MARGIN};
+use crate::model::function::{Compiled, Interface, MARGIN, RemoteUser};
+use crate::names::FunctionId;
 
 /// Bytes of the longest path with its query. Longer ones are refused with 414.
 const MAX_URI: usize = 8 << 10;
@@ -35,11 +38,13 @@ const MAX_HEADER: usize = 48 << 10;
 
 /// Answers the requests of a function.
 pub(crate) struct Gateway {
+    id: FunctionId,
     admission: Admission,
     backend: Backend,
     /// The time that a request may take.
     timeout: Duration,
     body: BodyLimits,
+    remote_user: RemoteUser,
     room: Room,
     /// Whether units of requests store bodies, each in a directory of its own.
     do_units_store: bool,
@@ -76,12 +81,19 @@ impl Gateway {
                 }
                 Backend::Workers(Workers::of_units(function, socket, children))
             }
-            Runner::Host => Backend::new(compiled, Program::on_host(compiled)?, children)?,
+            Runner::Host => match &function.programs {
+                Some(programs) => {
+                    let directory = Directory::new(compiled, programs)?;
+                    Backend::cgi(compiled, Source::Directory(Arc::new(directory)), children)
+                }
+                None => Backend::new(compiled, Program::on_host(compiled)?, children)?,
+            },
             Runner::Container(command) => Backend::new(compiled, Program::in_container(compiled, &command)?, children)?,
         };
-        let admission = Admission::new(function, timeout);
+        let (admission, remote_user) = (Admission::new(function, timeout), function.remote_user);
         let body = BodyLimits { size: function.max_body, sending: timeout, waiting: function.queue_timeout };
-        Ok(Arc::new(Self { admission, backend, timeout, body, room: Room::new(), do_units_store }))
+        let (id, room) = (compiled.id.clone(), Room::new());
+        Ok(Arc::new(Self { id, admission, backend, timeout, body, remote_user, room, do_units_store }))
     }
 
     /// Returns how many requests run or wait now.
@@ -118,7 +130,8 @@ impl Gateway {
                 if let Some(body) = body.filter(|body| !is_body_held_back && !body.is_end_stream()) {
                     discard(body);
                 }
-                (answer(status), Instant::now() + HEADER_TIMEOUT)
+                let response = if status == StatusCode::BAD_GATEWAY { bad_gateway(&self.id) } else { answer(status) };
+                (response, Instant::now() + HEADER_TIMEOUT)
             }
         };
         Ok(response.map(|body| Answer::new(body, deadline, connection, name)))
@@ -133,6 +146,7 @@ impl Gateway {
     ) -> Result<(Response<Body>, Instant), Fault> {
         check_size(&head)?;
         unify_host(&mut head)?;
+        user::check(&head.headers, self.remote_user)?;
         let length = body.as_ref().and_then(|body| body.size_hint().exact());
         if length.is_some_and(|length| length > self.body.size) {
             return Err(Fault::too_large());
@@ -183,14 +197,13 @@ impl Gateway {
 impl Backend {
     fn new(compiled: &Compiled, program: Program, children: Arc<Children>) -> Result<Self, String> {
         match compiled.function.interface {
-            Interface::Cgi => Ok(Self::Cgi(Cgi {
-                program,
-                mount: Mount::new(compiled),
-                timeout: compiled.function.timeout,
-                children,
-            })),
+            Interface::Cgi => Ok(Self::cgi(compiled, Source::Program(Arc::new(program)), children)),
             Interface::Http => Workers::new(&compiled.function, program, children).map(Self::Workers),
         }
+    }
+
+    fn cgi(compiled: &Compiled, source: Source, children: Arc<Children>) -> Self {
+        Self::Cgi(Cgi { source, mount: Mount::new(compiled), timeout: compiled.function.timeout, children })
     }
 }
 

@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 
 use crate::gateway::header::{self, is_hop_by_hop};
 use crate::gateway::mount::{ScriptPath, host, without_port};
+use crate::gateway::user;
 use crate::proxy::forwarded::{REMOTE_PORT, SERVER_ADDR, is_own};
 
 /// SERVER_SOFTWARE, RFC 3875 section 4.1.17.
@@ -69,6 +70,7 @@ pub(crate) fn variables(
     if let Some(kind) = headers.get(CONTENT_TYPE) {
         set("CONTENT_TYPE", kind.as_bytes());
     }
+    variables.extend(user::variables(headers));
     variables.extend(header_variables(headers));
     variables
 }
@@ -91,9 +93,11 @@ fn protocol(version: hyper::Version) -> &'static str {
 /// setting (CVE-2016-5385), and names with an underscore, whose variable would be that of a name with a hyphen.
 fn header_variables(headers: &HeaderMap) -> impl Iterator<Item = (OsString, OsString)> {
     let is_passed = |name: &HeaderName| {
+        let is_of_user = user::is_of_user(name);
         let name = name.as_str();
         let has_own = matches!(name, "content-type" | "content-length" | "proxy" | "expect");
         !has_own
+            && !is_of_user
             && !is_hop_by_hop(name)
             && !is_own(name)
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')

@@ -44,7 +44,7 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(5);
 /// Environment variables of a request. They override those of the program.
 pub(crate) type Variables = Vec<(OsString, OsString)>;
 
-/// The standard streams of a process, but for stderr, which it shares with the gateway.
+/// The standard streams of a process, but for stderr, which all processes share.
 pub(crate) struct Streams {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
@@ -55,6 +55,8 @@ pub(crate) struct Children {
     registry: Mutex<Registry>,
     /// /dev/null, the stdin of requests without a body.
     null: OwnedFd,
+    /// The stderr of programs; None for the gateway's own.
+    stderr: Option<Arc<OwnedFd>>,
     /// Some process has ended.
     has_ended: Notify,
     /// The orphans cannot be ended one by one.
@@ -96,17 +98,17 @@ enum Ended {
 
 impl Children {
     /// Makes this process the reaper of its descendants, closes its memory and descriptors to them, and starts the tasks
-    /// that wait for them. Needs a tokio runtime.
+    /// that wait for them. Needs a tokio runtime. Programs write errors to `stderr` if there is one, else where the gateway does.
     ///
     /// # Errors
     /// If the kernel refuses that, or the signal handler of SIGCHLD.
-    pub(crate) fn adopt() -> io::Result<Arc<Self>> {
+    pub(crate) fn adopt(stderr: Option<Arc<OwnedFd>>) -> io::Result<Arc<Self>> {
         set_child_subreaper(Some(getpid()))?;
         // Programs have the same user: without this they could trace the gateway, ptrace(2), and read other requests.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         let (registry, has_ended, are_too_many) = Default::default();
         let null = File::open("/dev/null")?.into();
-        let children = Arc::new(Self { registry, null, has_ended, are_too_many });
+        let children = Arc::new(Self { registry, null, stderr, has_ended, are_too_many });
         let mut signals = signal(SignalKind::child())?;
         let all = children.clone();
         tokio::spawn(async move {
@@ -149,7 +151,7 @@ impl Children {
         let image = image(program, &Variables::new(), number)?;
         // No other process starts, and inherits this pipe, until its end here is closed.
         let (started, running) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (pid, memory) = spawn(image, &streams.stdin, &streams.stdout, Some(&running))?;
+        let (pid, memory) = spawn(image, &streams.stdin, &streams.stdout, self.stderr.as_deref(), Some(&running))?;
         Ok((self.register(&mut registry, pid, number, memory), started))
     }
 
@@ -168,7 +170,7 @@ impl Children {
         let number = registry.next_number();
         let image = image(program, variables, number)?;
         let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (pid, memory) = spawn(image, stdin.unwrap_or(&self.null), &stdout, None)?;
+        let (pid, memory) = spawn(image, stdin.unwrap_or(&self.null), &stdout, self.stderr.as_deref(), None)?;
         Ok((self.register(&mut registry, pid, number, memory), output))
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::expansion::expand;
 use crate::model::function::Compiled;
@@ -20,8 +22,12 @@ const INHERITED: &[&str] = &[
     "TZ",
     "TMPDIR",
     "CREDENTIALS_DIRECTORY",
+    "STATE_DIRECTORY",
+    "CACHE_DIRECTORY",
+    "LOGS_DIRECTORY",
+    "RUNTIME_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
     "INVOCATION_ID",
-    "JOURNAL_STREAM",
 ];
 /// Variables that a container's programs do not inherit: they are the gateway's, sd_listen_fds(3), sd_notify(3)
 /// and sd_watchdog_enabled(3).
@@ -39,7 +45,9 @@ pub(crate) struct Program {
     pub(crate) path: PathBuf,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) dir: PathBuf,
-    pub(crate) environment: BTreeMap<OsString, OsString>,
+    pub(crate) environment: Arc<BTreeMap<OsString, OsString>>,
+    /// Whether it writes a complete HTTP response, RFC 3875 section 5.
+    pub(crate) is_nph: bool,
 }
 
 impl Program {
@@ -48,17 +56,20 @@ impl Program {
     /// # Errors
     /// If the function has a container, or the search path has no such program.
     pub(crate) fn on_host(compiled: &Compiled) -> Result<Self, String> {
-        let Compiled { function, dir, .. } = compiled;
-        let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?)));
-        let mut environment: BTreeMap<_, _> = inherited.collect();
-        environment.entry("PATH".into()).or_insert_with(|| SEARCH_PATH.into());
-        environment.extend(function.process.environment.iter().map(|(name, value)| (name.into(), value.into())));
-        let Engine::Exec { command: Command(command) } = &function.process.engine else {
+        let Engine::Exec { command: Command(command) } = &compiled.function.process.engine else {
             return Err("the function's program is in its container".to_owned());
         };
+        Self::of_command(compiled, command)
+    }
+
+    /// Returns the program of a command that runs on the host.
+    ///
+    /// # Errors
+    /// If the search path has no such program.
+    pub(crate) fn of_command(compiled: &Compiled, command: &[String]) -> Result<Self, String> {
         let (name, arguments) = command.split_first().ok_or("the command is empty")?;
-        let path = find(program_path(dir, name).as_str(), SEARCH_PATH.as_ref())?;
-        Ok(Self::new(compiled, path, arguments, environment, dir.into()))
+        let path = find(program_path(&compiled.dir, name).as_str(), SEARCH_PATH.as_ref())?;
+        Ok(Self::new(compiled, path, arguments, environment_on_host(compiled), (&compiled.dir).into()))
     }
 
     /// Returns the program of a container that this process runs in, with the container's environment and directory.
@@ -75,6 +86,11 @@ impl Program {
         Ok(Self::new(compiled, path, arguments, environment, dir))
     }
 
+    /// Returns what all programs of a function on the host share: variables, and no path.
+    pub(crate) fn without_path(compiled: &Compiled) -> Self {
+        Self::new(compiled, PathBuf::new(), &[], environment_on_host(compiled), (&compiled.dir).into())
+    }
+
     fn new(
         compiled: &Compiled,
         path: PathBuf,
@@ -85,21 +101,34 @@ impl Program {
         environment.insert("CONDUCTOR_FUNCTION".into(), compiled.id.as_str().into());
         // RFC 3875 does not define them, but php-cgi(1) and others need them. What the manifest says counts.
         environment.entry("SCRIPT_FILENAME".into()).or_insert_with(|| path.clone().into());
-        environment.entry(DOCUMENT_ROOT.into()).or_insert_with(|| compiled.dir.as_str().into());
+        let root = compiled.function.programs.as_ref().map(|programs| programs.path(&compiled.dir));
+        let root = root.unwrap_or_else(|| compiled.dir.clone());
+        environment.entry(DOCUMENT_ROOT.into()).or_insert_with(|| root.as_str().into());
         let value = |name: &str| environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
         let arguments = arguments.iter().map(|word| expand(word, value).into()).collect();
-        Self { path, arguments, dir, environment }
+        let is_nph = is_nph(&path);
+        Self { path, arguments, dir, environment: Arc::new(environment), is_nph }
     }
 
     /// Returns the directory to which paths of requests belong: DOCUMENT_ROOT.
     pub(crate) fn root(&self) -> &OsStr {
         self.environment.get(OsStr::new(DOCUMENT_ROOT)).map_or(OsStr::new(""), OsString::as_os_str)
     }
+}
 
-    /// Returns whether the program writes a complete HTTP response, RFC 3875 section 5: its name begins with `nph-`.
-    pub(crate) fn is_nph(&self) -> bool {
-        self.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("nph-"))
-    }
+/// Returns what a program on the host inherits, and its declared variables.
+fn environment_on_host(compiled: &Compiled) -> BTreeMap<OsString, OsString> {
+    let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?)));
+    let mut environment: BTreeMap<_, _> = inherited.collect();
+    environment.entry("PATH".into()).or_insert_with(|| SEARCH_PATH.into());
+    let declared = &compiled.function.process.environment;
+    environment.extend(declared.iter().map(|(name, value)| (name.into(), value.into())));
+    environment
+}
+
+/// Returns whether a program writes a complete HTTP response, RFC 3875 section 5.
+pub(crate) fn is_nph(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.as_bytes().starts_with(b"nph-"))
 }
 
 /// Returns the path of a program. A name without a slash is searched for.

@@ -55,7 +55,7 @@ impl Running {
     /// # Errors
     /// 502 if the program ends before, or writes no header.
     pub(crate) async fn read_head(&mut self, program: &Program) -> Result<Beginning, Fault> {
-        let parse = if program.is_nph() { header::parse_nph } else { header::parse };
+        let parse = if program.is_nph { header::parse_nph } else { header::parse };
         let mut buffer = BytesMut::with_capacity(GROWTH);
         loop {
             let read = self.output.read_buf(&mut buffer).await.map_err(|error| read_failed(&error))?;

@@ -26,8 +26,9 @@ use crate::model::function::Interface;
 
 /// Threads that pass on requests of workers. More would only wait for the kernel.
 const THREADS: usize = 2;
-/// Threads that write bodies of requests to the disk.
-const BLOCKING_THREADS: usize = 4;
+/// Threads that write bodies of requests to the disk and look for programs in directories. A file system that does not answer
+/// keeps those that look there.
+const BLOCKING_THREADS: usize = 64;
 /// File descriptors that are not for connections: of the gateway itself, and of each process that may run.
 const RESERVED_DESCRIPTORS: u64 = 64;
 const PROCESS_DESCRIPTORS: u64 = 4;

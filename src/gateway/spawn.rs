@@ -176,6 +176,8 @@ struct Shared {
     image: Image,
     stdin: RawFd,
     stdout: RawFd,
+    /// Its stderr, or -1 for the caller's.
+    stderr: RawFd,
     /// The pipe that is closed with execve(2), or -1.
     started: RawFd,
     /// The signals that the calling thread blocks, for the program to inherit.
@@ -190,7 +192,7 @@ pub(crate) struct ChildMemory(NonNull<Shared>);
 unsafe impl Send for ChildMemory {}
 
 /// Starts a child that leads a process group of its own and executes `image`; does not wait for that. Its stderr is the
-/// caller's. The child closes `started`, the write end of a pipe, with execve(2), or writes its errno there if that fails.
+/// caller's unless there is another. The child closes `started`, the write end of a pipe, with execve(2), or writes its errno there if that fails.
 /// The caller must free the returned memory after it has waited for the child.
 ///
 /// # Errors
@@ -199,6 +201,7 @@ pub(crate) fn spawn(
     image: Image,
     stdin: &OwnedFd,
     stdout: &OwnedFd,
+    stderr: Option<&OwnedFd>,
     started: Option<&OwnedFd>,
 ) -> io::Result<(Pid, ChildMemory)> {
     let stack = Stack::take()?;
@@ -206,8 +209,8 @@ pub(crate) fn spawn(
     // Blocked until the child has reset the handlers: they would run in the caller's memory.
     let mask = set_mask(libc::SIG_BLOCK, !0)?;
     let (error, stdin, stdout) = (AtomicI32::new(0), stdin.as_raw_fd(), stdout.as_raw_fd());
-    let started = started.map_or(-1, AsRawFd::as_raw_fd);
-    let shared = Box::leak(Box::new(Shared { error, image, stdin, stdout, started, mask, stack }));
+    let [stderr, started] = [stderr, started].map(|it| it.map_or(-1, AsRawFd::as_raw_fd));
+    let shared = Box::leak(Box::new(Shared { error, image, stdin, stdout, stderr, started, mask, stack }));
     let memory = ChildMemory(NonNull::from(shared));
     // SAFETY: the stack is aligned to a page and lives, as all that the child reads, until `memory` is freed.
     let made = unsafe { libc::clone(child, top, libc::CLONE_VM | libc::SIGCHLD, memory.0.as_ptr().cast()) };
@@ -291,6 +294,9 @@ unsafe fn execute(shared: &Shared) -> Result<(), Errno> {
         }
         move_descriptor(shared.stdin, 0)?;
         move_descriptor(stdout, 1)?;
+        if shared.stderr >= 0 {
+            move_descriptor(shared.stderr, 2)?;
+        }
         // They have FD_CLOEXEC, but execve(2) may take for ever, and connections of others must not stay open as long.
         let last = u32::MAX as usize;
         if shared.started < 0 {
@@ -368,7 +374,7 @@ mod tests {
     /// What a program writes, and how it ends.
     fn output(image: Image) -> (String, WaitStatus) {
         let (mut reader, writer) = pipe();
-        let (pid, memory) = spawn(image, &null(), &writer, None).expect("a process");
+        let (pid, memory) = spawn(image, &null(), &writer, None, None).expect("a process");
         drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("text");
@@ -387,7 +393,8 @@ mod tests {
     #[test]
     fn descendants_have_the_mark_of_their_program() {
         let (mut reader, writer) = pipe();
-        let (pid, memory) = spawn(shell("setsid sleep 1000 & echo $!"), &null(), &writer, None).expect("a process");
+        let (pid, memory) =
+            spawn(shell("setsid sleep 1000 & echo $!"), &null(), &writer, None, None).expect("a process");
         drop(writer);
         let mut line = [0; 16];
         let read = reader.read(&mut line).expect("a line");
@@ -404,7 +411,8 @@ mod tests {
         for (path, kind) in [("/nowhere", io::ErrorKind::NotFound), ("/etc/passwd", io::ErrorKind::PermissionDenied)] {
             let (_reader, writer) = pipe();
             let (mut failed, started) = pipe();
-            let (pid, memory) = spawn(image(path, &[], &[]), &null(), &writer, Some(&started)).expect("a process");
+            let (pid, memory) =
+                spawn(image(path, &[], &[]), &null(), &writer, None, Some(&started)).expect("a process");
             drop(started);
             let mut errno = Vec::new();
             failed.read_to_end(&mut errno).expect("an errno");
@@ -418,7 +426,7 @@ mod tests {
     #[test]
     fn a_program_that_runs_has_closed_its_pipe() {
         let (mut failed, started) = pipe();
-        let (pid, memory) = spawn(shell("exec sleep 1000"), &null(), &null(), Some(&started)).expect("a process");
+        let (pid, memory) = spawn(shell("exec sleep 1000"), &null(), &null(), None, Some(&started)).expect("a process");
         drop(started);
         let mut errno = Vec::new();
         failed.read_to_end(&mut errno).expect("the end");
@@ -457,7 +465,7 @@ mod tests {
             (&one, &null, link(1), "/dev/null".into()),
         ];
         for (stdin, stdout, first, second) in cases {
-            let (pid, memory) = spawn(check(&first, &second), stdin, stdout, None).expect("a process");
+            let (pid, memory) = spawn(check(&first, &second), stdin, stdout, None, None).expect("a process");
             assert_eq!(wait_for(pid, memory).0.exit_status(), Some(0), "{first} {second}");
         }
     }

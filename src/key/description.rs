@@ -80,6 +80,7 @@ pub enum Entries {
     Scalars,
     Strings,
     Paths,
+    Commands,
     /// Scalars, or arrays of scalars for a directive that is repeated.
     Lines,
 }
@@ -165,6 +166,7 @@ impl Entries {
             Self::Scalars => "scalars",
             Self::Strings => "strings",
             Self::Paths => "paths",
+            Self::Commands => "commands",
             Self::Lines => "scalars and lists",
         }
     }

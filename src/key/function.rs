@@ -21,6 +21,26 @@ pub(crate) const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
+        name: "address",
+        kind: Kind::Boolean,
+        default: Default::Value("true"),
+        example: "false",
+        meaning: "Whether the proxy serves the function at `/cgi/ID`; with `false` its aliases are the only way to it.",
+        ..KEY
+    },
+    Key {
+        name: "remote_user",
+        kind: Kind::Words(&[
+            ("none", "A request that names a user is refused."),
+            ("optional", "A request may name a user."),
+            ("required", "A request that names no user is refused."),
+        ]),
+        default: Default::Value("\"none\""),
+        example: "\"required\"",
+        meaning: "[Whether requests name a user whom the proxy has authenticated](#authentication): `REMOTE_USER`.",
+        ..KEY
+    },
+    Key {
         name: "tls",
         kind: Kind::Words(&[("auto", "The proxy's automatic HTTPS."), ("off", "Plain HTTP.")]),
         default: Default::Value("\"auto\""),
@@ -152,6 +172,71 @@ pub(crate) const KEYS: &[Key] = &[
                   begin with `./` are part of it anyway.",
         ..KEY
     },
+    Key {
+        name: "directory",
+        kind: Kind::Text("a path"),
+        example: "\"/usr/lib/cgi-bin\"",
+        meaning: "[The directory of the programs](#directories), in place of `command`: absolute, or `./…` beside the \
+                  manifest.",
+        ..KEY
+    },
+    Key {
+        name: "interpreter",
+        kind: Kind::Table(Entries::Commands),
+        example: "{ php = [\"php-cgi\"] }",
+        meaning: "The programs that run files of the directory, by the suffixes of those: each gets the file's path as its \
+                  last argument.",
+        ..KEY
+    },
+    Key {
+        name: "index",
+        kind: Kind::List("strings"),
+        example: "[\"index.php\"]",
+        meaning: "The files that answer for a directory: the first of these that it has.",
+        ..KEY
+    },
+    Key {
+        name: "static",
+        kind: Kind::Table(Entries::Paths),
+        example: "{ \"/nagios/css\" = \"/usr/share/nagios4/htdocs/stylesheets\" }",
+        meaning: "[Files and directories that the proxy serves itself](#static-files), by addresses like those of `aliases`.",
+        ..KEY
+    },
+    Key {
+        name: "state",
+        kind: Kind::Text("a relative path"),
+        example: "\"awstats\"",
+        meaning: "A directory below /var/lib that the processes [may write](#writing); `STATE_DIRECTORY` has its path.",
+        ..KEY
+    },
+    Key {
+        name: "cache",
+        kind: Kind::Text("a relative path"),
+        example: "\"munin\"",
+        meaning: "A directory below /var/cache that the processes may write; `CACHE_DIRECTORY` has its path.",
+        ..KEY
+    },
+    Key {
+        name: "logs",
+        kind: Kind::Text("a relative path"),
+        example: "\"smokeping\"",
+        meaning: "A directory below /var/log that the processes may write; `LOGS_DIRECTORY` has its path.",
+        ..KEY
+    },
+    Key {
+        name: "read_write",
+        kind: Kind::List("paths"),
+        example: "[\"/srv/git\"]",
+        meaning: "Paths that the sandbox leaves writable; the function's user needs the right to write there, too.",
+        ..KEY
+    },
+    Key {
+        name: "groups",
+        kind: Kind::List("strings"),
+        example: "[\"www-data\"]",
+        meaning: "Groups that the processes are in beside that of their user.",
+        ..KEY
+    },
     Key { name: "exec", meaning: "[The program](#exec).", ..ENGINE },
     Key { name: "container", meaning: "[An image that has the program](#container).", ..ENGINE },
     Key {
@@ -161,4 +246,19 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "Limits of all processes of the function: directives of its slice in snake case, as in service.toml.",
         ..KEY
     },
+    Key {
+        name: "systemd",
+        kind: Kind::Section,
+        default: Default::Words(""),
+        meaning: "`[systemd.service]`: [directives that conductor passes on](#writing).",
+        ..KEY
+    },
 ];
+
+pub(crate) const SYSTEMD: &[Key] = &[Key {
+    name: "service",
+    kind: Kind::Directives(Entries::Lines),
+    example: "{ LimitCORE = 0 }",
+    meaning: "`[systemd.service]`: directives of the units that run the function's programs.",
+    ..KEY
+}];

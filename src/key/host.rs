@@ -3,11 +3,29 @@
 use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
 use crate::key::hooks;
 
-pub(crate) const KEYS: &[Key] = &[Key {
-    name: "service",
-    kind: Kind::Section,
-    default: Default::Words(""),
-    meaning: "Keys of service.toml that hold for each service that does not override them.",
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "service",
+        kind: Kind::Section,
+        default: Default::Words(""),
+        meaning: "Keys of service.toml that hold for each service that does not override them.",
+        ..KEY
+    },
+    Key {
+        name: "functions",
+        kind: Kind::Section,
+        default: Default::Words(""),
+        meaning: "What holds for all functions of the host.",
+        ..KEY
+    },
+];
+
+pub(crate) const FUNCTIONS: &[Key] = &[Key {
+    name: "address",
+    kind: Kind::Boolean,
+    default: Default::Value("true"),
+    example: "false",
+    meaning: "Whether the proxy serves functions at `/cgi/ID`; with `false` only at their aliases.",
     ..KEY
 }];
 

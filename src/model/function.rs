@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::declaration::Tls;
-pub(crate) use crate::declaration::function::{Interface, Mode, Transport};
+pub(crate) use crate::declaration::function::{Interface, Mode, RemoteUser, Transport};
 use crate::model::alias::Alias;
 use crate::model::file::File;
 use crate::model::process::Process;
+use crate::model::programs::{Programs, Static};
 use crate::model::setting::Setting;
+use crate::model::systemd::Directive;
+use crate::model::writable::Writable;
 use crate::names::{FunctionId, hex};
 
 /// The default of `max_body`: enough for what people upload.
@@ -29,6 +32,11 @@ pub(crate) const STAND_BY: Duration = Duration::from_secs(60);
 pub struct Function {
     pub(crate) name: String,
     pub aliases: Vec<Alias>,
+    /// Whether it is served at `/cgi/ID`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub address: bool,
+    #[serde(default, skip_serializing_if = "is_anonymous")]
+    pub(crate) remote_user: RemoteUser,
     pub(crate) tls: Tls,
     pub(crate) interface: Interface,
     pub(crate) listen: Transport,
@@ -46,6 +54,17 @@ pub struct Function {
     pub(crate) idle_timeout: Duration,
     pub(crate) path_info_strip: u32,
     pub(crate) network: bool,
+    /// The directory of its programs, in place of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) programs: Option<Programs>,
+    /// What the proxy serves itself, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) static_files: Vec<Static>,
+    #[serde(default, skip_serializing_if = "Writable::is_nothing")]
+    pub(crate) writable: Writable,
+    /// Directives of the units that run its programs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) directives: Vec<Directive>,
     pub(crate) process: Process,
     /// Limits of all its processes together.
     pub(crate) resources: Vec<Setting>,
@@ -55,6 +74,19 @@ pub struct Function {
 
 fn default_max_body() -> u64 {
     MAX_BODY
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(is: &bool) -> bool {
+    *is
+}
+
+fn is_anonymous(user: &RemoteUser) -> bool {
+    *user == RemoteUser::None
 }
 
 fn is_default_max_body(size: &u64) -> bool {
@@ -76,6 +108,21 @@ impl Function {
         hasher.update("conductor function\n");
         hasher.update(serde_json::to_vec(self).expect("a model serializes"));
         FunctionId::of_digest(hex(&hasher.finalize()))
+    }
+
+    /// Returns the paths of hosts that lead to the function or to its files: what nobody else may have.
+    pub fn claims(&self) -> impl Iterator<Item = &Alias> {
+        let is_alias = |alias: &Alias| self.aliases.contains(alias);
+        self.aliases.iter().chain(self.static_files.iter().map(|it| &it.at).filter(move |at| !is_alias(at)))
+    }
+
+    /// Returns the dynamic user. All versions of a function that share directories have one user, by the function's name.
+    pub(crate) fn user(&self, id: &FunctionId) -> String {
+        if !self.writable.has_directories() {
+            return id.user();
+        }
+        let digest = Sha256::new().chain_update("conductor function's user\n").chain_update(&self.name).finalize();
+        FunctionId::of_digest(hex(&digest)).user()
     }
 }
 

@@ -60,6 +60,11 @@ impl FunctionId {
         format!("conductor-cgi-{self}-request")
     }
 
+    /// Returns the unit that answers the callers of a function that cannot start.
+    pub(crate) fn refuser(&self) -> String {
+        format!("conductor-refuse@{self}.service")
+    }
+
     /// Returns the function's container; an isolated function has one for each connection, by the unit's instance.
     pub(crate) fn container(&self, instance: Option<&str>) -> String {
         instance.map_or_else(|| self.unit(), |instance| format!("{}-{instance}", self.request_unit()))

@@ -6,9 +6,9 @@ use askama::Template;
 use camino::Utf8PathBuf;
 
 use super::forwarded;
-use super::routing::{self, Backend, Match, Reached, RoutingTable, Upstreams};
+use super::routing::{self, Backend, Files, Match, Reached, RoutingTable, Upstreams};
 use crate::model::Tls;
-use crate::names::FUNCTION_UNITS;
+use crate::names::{FUNCTION_UNITS, FunctionId, USER_FIELD};
 
 /// The one file, below the driver's directory.
 const SITES: &str = "sites.caddy";
@@ -33,6 +33,8 @@ struct Site<'a> {
     /// `handle` blocks are tried in order.
     matches: &'a [Match],
     has_root: bool,
+    /// Whether functions are served here, whose requests may name no user.
+    has_functions: bool,
     functions: Option<Functions>,
 }
 
@@ -41,6 +43,8 @@ struct Functions {
     sockets: String,
     /// The unit of a declared function's socket.
     unit: String,
+    /// A pattern of the paths of functions that are not served by their IDs; None if all are.
+    withdrawn: Option<String>,
 }
 
 /// Renders a routing table as a Caddyfile.
@@ -64,6 +68,7 @@ fn site(site: &routing::Site) -> Site<'_> {
         address: address(site.host.as_deref(), site.tls),
         matches: &site.matches,
         has_root: site.matches.iter().any(|it| it.path == "/"),
+        has_functions: site.functions.is_some() || site.matches.iter().any(|it| it.backend.is_function()),
         functions: site.functions.as_ref().map(functions),
     }
 }
@@ -78,9 +83,17 @@ fn address(host: Option<&str>, tls: Tls) -> String {
     }
 }
 
+/// Returns a pattern of paths whose text is not served: hidden files, and those that a function runs.
+fn unserved(files: &Files) -> String {
+    let programs: String = files.programs.iter().map(|suffix| format!(r"|\.{suffix}(/|$)")).collect();
+    format!(r"(?i)/\.{programs}")
+}
+
 fn functions(functions: &routing::Functions) -> Functions {
     let unit = format!("{}/{FUNCTION_UNITS}{{http.regexp.function.1}}.socket", functions.units);
-    Functions { sockets: format!("unix/{}", functions.sockets), unit }
+    let ids: Vec<_> = functions.withdrawn.iter().map(FunctionId::as_str).collect();
+    let withdrawn = (!ids.is_empty()).then(|| format!("^/cgi/({})(/|$)", ids.join("|")));
+    Functions { sockets: format!("unix/{}", functions.sockets), unit, withdrawn }
 }
 
 /// The site of routes and aliases without a host; Debian's own Caddyfile has it as well, as an example.

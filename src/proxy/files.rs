@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::driver::Driver;
-use super::routing::{FunctionRoute, RoutingTable};
+use super::routing::{FunctionRoutes, RoutingTable};
 use crate::layout::Layout;
 use crate::model::Footprint;
 use crate::names::hex;
@@ -22,9 +22,9 @@ pub(crate) fn directory(driver: Driver) -> Utf8PathBuf {
     Utf8PathBuf::from("proxy").join(driver.name())
 }
 
-/// Renders the proxy's configuration of services and, where there are functions, of their aliases, with its manifest.
-pub(crate) fn render(layout: &Layout, services: &[&Footprint], aliases: Option<&[FunctionRoute]>) -> Tree {
-    let table = RoutingTable::new(layout, services, aliases);
+/// Renders the proxy's configuration of services and, where there are some, of functions, with its manifest.
+pub(crate) fn render(layout: &Layout, services: &[&Footprint], functions: Option<&FunctionRoutes>) -> Tree {
+    let table = RoutingTable::new(layout, services, functions);
     let mut tree = Tree::default();
     let mut manifest = String::new();
     let driver = Driver::of_host();

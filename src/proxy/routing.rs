@@ -9,9 +9,11 @@ use camino::Utf8PathBuf;
 use crate::diagnostic::Diagnostic;
 use crate::document::Node;
 use crate::layout::Layout;
-use crate::model::alias::Alias;
+use crate::model::alias::{Alias, below};
+use crate::model::function::Function;
+use crate::model::programs::Static;
 use crate::model::{Footprint, Route, Tls};
-use crate::names::{ListenerName, ServiceName};
+use crate::names::{FunctionId, ListenerName, ServiceName};
 use crate::resolve::routes;
 
 /// The routes of all services and functions.
@@ -69,36 +71,85 @@ pub(crate) struct Match {
     pub(crate) backend: Backend,
 }
 
-/// A service or a function.
-#[derive(Debug, PartialEq, Eq)]
+/// A service, a function or files.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// A listener of a service, over its upstreams.
     Service(Reached),
     /// A function, over the path of its socket.
     Function(Utf8PathBuf),
+    /// Files of the host, beside a function.
+    Files(Files),
 }
 
-/// All functions that are declared, by their IDs: another function changes nothing here.
+impl Backend {
+    /// Returns whether requests lead to a function.
+    pub(crate) fn is_function(&self) -> bool {
+        matches!(self, Self::Function(_) | Self::Files(Files { function: Some(_), .. }))
+    }
+}
+
+/// Files that the proxy serves itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Files {
+    /// A file or a directory.
+    pub(crate) path: Utf8PathBuf,
+    /// Suffixes of files that the function runs: their text is not served.
+    pub(crate) programs: Vec<String>,
+    /// The socket of the function that answers for all that is no file, if this address is the function's, too.
+    pub(crate) function: Option<Utf8PathBuf>,
+}
+
+/// All functions that are declared, by their IDs: another function with an address changes nothing here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Functions {
     /// The directory of the functions' sockets, each named after its function.
     pub(crate) sockets: Utf8PathBuf,
     /// The directory with a unit for each declared function's socket. The proxy cannot see the functions themselves.
     pub(crate) units: Utf8PathBuf,
+    /// The functions that are not served by their IDs, whatever is there.
+    pub(crate) withdrawn: Vec<FunctionId>,
 }
 
-/// A function's alias, and the link through which the proxy reaches the function.
+/// What the proxy serves of functions.
+#[derive(Default)]
+pub(crate) struct FunctionRoutes {
+    pub(crate) aliases: Vec<FunctionRoute>,
+    /// Whether functions are served by their IDs.
+    pub(crate) has_addresses: bool,
+    /// The functions that are not.
+    pub(crate) withdrawn: Vec<FunctionId>,
+}
+
+/// A function's alias, and the link through which the proxy reaches the function; or where its files are.
 pub(crate) struct FunctionRoute {
-    pub(crate) alias: Alias,
-    pub(crate) tls: Tls,
-    pub(crate) link: Utf8PathBuf,
+    alias: Alias,
+    tls: Tls,
+    backend: Backend,
+}
+
+impl FunctionRoute {
+    /// Returns the route of an address that leads to a function or to its files, over the link that says so.
+    pub(crate) fn new(function: &Function, alias: Alias, link: Utf8PathBuf) -> Self {
+        let is_above = |other: &Alias| other.host == alias.host && below(&other.path, alias.path.as_bytes()).is_some();
+        let is_functions = function.aliases.iter().any(is_above);
+        let backend = match function.static_files.iter().find(|it| it.at == alias) {
+            None => Backend::Function(link),
+            Some(Static { path, .. }) => Backend::Files(Files {
+                path: path.clone(),
+                programs: function.programs.iter().flat_map(|it| it.interpreters.keys().cloned()).collect(),
+                function: is_functions.then_some(link),
+            }),
+        };
+        Self { alias, tls: function.tls, backend }
+    }
 }
 
 impl RoutingTable {
-    /// Collects the routes of services and, where there are functions, of their aliases, which are not None then.
+    /// Collects the routes of services and, where there are some, of functions.
     ///
     /// If two claim one path of a host, the first in the list has it, and services come first.
-    pub(crate) fn new(layout: &Layout, services: &[&Footprint], aliases: Option<&[FunctionRoute]>) -> Self {
+    pub(crate) fn new(layout: &Layout, services: &[&Footprint], functions: Option<&FunctionRoutes>) -> Self {
         let mut sites: BTreeMap<(Option<String>, bool), BTreeMap<String, Backend>> = BTreeMap::new();
         let key = |host: Option<&str>, tls| (host.map(str::to_owned), tls == Tls::Off);
         for &service in services {
@@ -108,15 +159,15 @@ impl RoutingTable {
                 site.entry(route.path.clone()).or_insert(backend);
             }
         }
-        for FunctionRoute { alias, tls, link } in aliases.unwrap_or_default() {
-            let backend = Backend::Function(link.clone());
+        for FunctionRoute { alias, tls, backend } in functions.map_or(&[][..], |functions| &functions.aliases) {
             let site = sites.entry(key(alias.host.as_deref(), alias_tls(alias, *tls))).or_default();
-            site.entry(alias.path.clone()).or_insert(backend);
+            site.entry(alias.path.clone()).or_insert_with(|| backend.clone());
         }
-        if aliases.is_some() {
+        let addressed = functions.filter(|functions| functions.has_addresses);
+        if addressed.is_some() {
             sites.entry(key(None, Tls::Off)).or_default();
         }
-        let functions = |host: &Option<String>| (aliases.is_some() && host.is_none()).then(|| functions(layout));
+        let functions = |host: &Option<String>| Some(by_id(layout, addressed.filter(|_| host.is_none())?));
         let sites = sites.into_iter().map(|((host, plain), matches)| Site {
             functions: functions(&host),
             host,
@@ -159,8 +210,9 @@ fn longest_first(matches: BTreeMap<String, Backend>) -> Vec<Match> {
     matches
 }
 
-fn functions(layout: &Layout) -> Functions {
-    Functions { sockets: layout.function_sockets(), units: layout.generator().to_owned() }
+fn by_id(layout: &Layout, routes: &FunctionRoutes) -> Functions {
+    let withdrawn = routes.withdrawn.clone();
+    Functions { sockets: layout.function_sockets(), units: layout.generator().to_owned(), withdrawn }
 }
 
 /// A host and path that a route claims. Paths are compared without regard to case, as proxies may do.

@@ -92,10 +92,15 @@ impl Resolver<'_> {
             sandbox,
         } = exec;
         let environment = self.environment("exec", config, environment);
-        if command.is_empty() {
-            self.error(&path!["exec", "command"], "the command is empty", self.example(&path!["exec", "command"]));
+        let at = path!["exec", "command"];
+        match &command {
+            None if !self.has_directory() => {
+                self.error(&path!["exec"], "`command` is required", self.example(&at));
+            }
+            Some(words) if words.is_empty() => self.error(&at, "the command is empty", self.example(&at)),
+            _ => {}
         }
-        let command = self.command(&path!["exec", "command"], command).unwrap_or(Command(Vec::new()));
+        let command = self.command(&at, command.unwrap_or_default()).unwrap_or(Command(Vec::new()));
         Process {
             engine: Engine::Exec { command },
             environment,

@@ -1,9 +1,13 @@
 //! Resolving a function's manifest to a model, with the rules of services.
 
+mod directory;
+mod writable;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::declaration::function::Manifest;
+use crate::declaration::{Container, Exec};
 use crate::diagnostic::Diagnostics;
 use crate::document::Path;
 use crate::key::File;
@@ -82,6 +86,8 @@ impl Resolver<'_> {
         let Manifest {
             name,
             aliases,
+            address,
+            remote_user,
             tls,
             interface,
             listen,
@@ -97,30 +103,37 @@ impl Resolver<'_> {
             path_info_strip,
             network,
             files: _, // `function::store` has checked and stored them
+            directory,
+            interpreter,
+            index,
+            static_files,
+            state,
+            cache,
+            logs,
+            read_write,
+            groups,
             exec,
             container,
             resources,
+            systemd,
         } = manifest;
         let name = self.function_name(name);
-        let has_engine = exec.is_some() || container.is_some();
-        let mut process = self.process(BTreeMap::new(), exec, container, None);
-        if !has_engine {
-            self.errors.0.pop(); // the error that names the engines of services
-            let remedy = "add [exec] with command = [\"./program\"], or [container] with image = \"…\"";
-            self.error(&path![], "nothing to run: [exec] is missing", remedy);
-        }
+        let process = self.engine(exec, container, network);
+        let aliases = self.aliases(aliases);
+        let programs = self.programs(directory, interpreter, index);
+        self.check_directory(&process, interface, path_info_strip.is_some());
+        let static_files = self.static_files(static_files);
+        let writable = self.writable((state, cache, logs), read_write, groups, &process);
         self.check_combination(interface, listen, mode, preload.unwrap_or(0));
-        self.check_container(&process, network);
         if interface == Interface::Cgi {
             self.check_environment(&process);
-        }
-        if let User::Dynamic(user) = &mut process.user {
-            user.clear(); // the user is made of the ID, so that the ID cannot contain it
         }
         let (concurrency, warm) = default_capacity(mode, &process.engine);
         let max_concurrency = self.number(&path!["max_concurrency"], max_concurrency, concurrency, 1, MAX_CONCURRENCY);
         Function {
-            aliases: self.aliases(aliases),
+            aliases,
+            address,
+            remote_user,
             tls,
             interface,
             listen,
@@ -137,9 +150,31 @@ impl Resolver<'_> {
             files: self.declared.files.clone(),
             max_concurrency,
             network,
+            programs,
+            static_files,
+            writable,
+            directives: self.function_directives(systemd.service),
             process,
             name,
         }
+    }
+
+    /// Resolves what runs. A directory of programs needs no `[exec]`.
+    fn engine(&mut self, exec: Option<Exec>, container: Option<Container>, network: bool) -> Process {
+        let is_directory = container.is_none() && self.has_directory();
+        let exec = exec.or_else(|| is_directory.then(Exec::default));
+        let has_engine = exec.is_some() || container.is_some();
+        let mut process = self.process(BTreeMap::new(), exec, container, None);
+        if !has_engine {
+            self.errors.0.pop(); // the error that names the engines of services
+            let remedy = "add [exec] with command = [\"./program\"], or [container] with image = \"…\"";
+            self.error(&path![], "nothing to run: [exec] is missing", remedy);
+        }
+        self.check_container(&process, network);
+        if let User::Dynamic(user) = &mut process.user {
+            user.clear(); // the user is made of the ID, so that the ID cannot contain it
+        }
+        process
     }
 
     fn function_name(&mut self, name: String) -> String {
@@ -250,20 +285,27 @@ impl Resolver<'_> {
             if self.declared.scope == Scope::User {
                 let remedy = "remove aliases, or declare the function for the system's manager";
                 self.error(&at, "aliases are for functions of the system's manager", remedy);
-            } else if alias.to_string().len() > Alias::MAX {
-                let remedy = format!("write at most {} characters", Alias::MAX);
-                self.error(&at, "too long: an alias is part of a socket's path", remedy);
             } else if aliases
                 .iter()
                 .any(|other| other.host == alias.host && other.path.eq_ignore_ascii_case(&alias.path))
             {
                 self.error(&at, "this alias is written twice", "remove one of the two");
-            } else {
+            } else if self.alias_length(&at, &alias) {
                 aliases.push(alias);
             }
         }
         aliases.sort();
         aliases
+    }
+
+    /// Checks the length of an alias, and returns whether it fits.
+    fn alias_length(&mut self, at: &Path, alias: &Alias) -> bool {
+        let is_short = alias.to_string().len() <= Alias::MAX;
+        if !is_short {
+            let remedy = format!("write at most {} characters", Alias::MAX);
+            self.error(at, "too long: an alias is part of a socket's path", remedy);
+        }
+        is_short
     }
 
     fn alias(&mut self, at: &Path, text: &str) -> Alias {

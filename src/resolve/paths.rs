@@ -71,7 +71,7 @@ impl Resolver<'_> {
     }
 
     /// Checks an absolute path that becomes a line of a unit.
-    fn absolute(&mut self, at: &Path, path: &str) {
+    pub(super) fn absolute(&mut self, at: &Path, path: &str) {
         let is_normalized = !path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) || path == "/";
         if !is_normalized || path.len() > 4000 {
             self.error(at, "not a normalized path", "remove //, . and .. and a last /");

@@ -3,9 +3,9 @@
 //! Only commands that people give look at the host. The generator must not: it runs at early boot, where names of users
 //! may not resolve and file systems may not be mounted.
 
-mod program;
+pub(crate) mod program;
 mod schedule;
-mod search_path;
+pub(crate) mod search_path;
 
 use camino::Utf8Path;
 

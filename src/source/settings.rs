@@ -1,4 +1,4 @@
-//! Reading `conductor.toml`: the defaults of all services of a host.
+//! Reading `conductor.toml`: the defaults of all services of a host, and what holds for its functions.
 
 use camino::Utf8PathBuf;
 
@@ -26,10 +26,24 @@ fn place(layout: &Layout) -> Result<Option<Utf8PathBuf>, Diagnostic> {
 /// # Errors
 /// If the file cannot be read, is not TOML, or has other keys and types than [`Settings`].
 pub(crate) fn defaults(layout: &Layout) -> Result<Option<Node>, Diagnostic> {
+    Ok(settings(layout)?.and_then(|(document, _)| document.get(&path!["service"]).cloned()))
+}
+
+/// Returns whether the proxy serves functions at `/cgi/ID` on this host.
+///
+/// # Errors
+/// If the file cannot be read, is not TOML, or has other keys and types than [`Settings`].
+pub(crate) fn has_function_addresses(layout: &Layout) -> Result<bool, Diagnostic> {
+    Ok(settings(layout)?.and_then(|(_, settings)| settings.functions.address).unwrap_or(true))
+}
+
+fn settings(layout: &Layout) -> Result<Option<(Node, Settings)>, Diagnostic> {
     let Some(path) = place(layout)? else { return Ok(None) };
     let Some(document) = read::drop_in(layout, &path)? else { return Ok(None) };
-    if let Some(error) = mismatch::read::<Settings>(File::Host, &document).errors.0.into_iter().next() {
-        return Err(error);
+    let reading = mismatch::read::<Settings>(File::Host, &document);
+    match (reading.errors.0.into_iter().next(), reading.value) {
+        (None, Some(settings)) => Ok(Some((document, settings))),
+        (Some(error), _) => Err(error),
+        (None, None) => Ok(None),
     }
-    Ok(document.get(&path!["service"]).cloned())
 }

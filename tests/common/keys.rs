@@ -34,9 +34,11 @@ pub(crate) fn section_path(section: &Section) -> String {
 
 impl Place {
     /// A function starts in the directory of its files and has no environment files or start templates; its container has no port, gives up
-    /// all capabilities anyway, and has no credentials.
+    /// all capabilities anyway, and has no credentials. A directory of programs stands in place of a command, which the least
+    /// declaration has.
     fn suits_the_file(&self) -> bool {
         let others: &[_] = match self.section.path {
+            "" => &["directory", "interpreter", "index"],
             "exec" => &["working_dir", "environment_file", "start_templates"],
             "container" => {
                 &["port", "drop_capability", "credentials", "credentials_encrypted", "pull", "environment_file"]

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use camino::Utf8Path;
 
 use crate::document::Path;
-use crate::model::{Check, Command, Engine, RunningHook};
+use crate::layout::Scope;
+use crate::model::{Check, Command, Engine, Process, RunningHook, Systemd};
 use crate::path;
 use crate::resolve::links::hiding;
 use crate::service::host_check::HostCheck;
@@ -75,24 +76,60 @@ impl HostCheck<'_> {
         // The words of a hook may be below its key `command`.
         let is_list = !self.document.find(words).items().is_empty();
         let at = if is_list { words.join(0) } else { words.join("command").join(0) };
-        let wrong = match program.strip_prefix("./") {
-            Some(relative) => self.script(program, relative),
-            None if program.starts_with('/') => self.absolute(Utf8Path::new(program)),
-            None if find_in_path(program, None).is_none() => {
-                Some((format!("there is no program {program} in {PATH}"), "install it, or write its path".to_owned()))
-            }
-            None => None,
-        };
-        match (wrong, need) {
+        match (self.sight().wrong(program), need) {
             (Some((message, remedy)), Need::Start) => self.error(&at, message, remedy),
             (Some((message, remedy)), Need::Later) => self.warning(&at, message, remedy),
             (None, _) => {}
         }
     }
 
+    fn sight(&self) -> Sight<'_> {
+        Sight { process: self.process(), systemd: self.systemd, scope: self.layout.scope, dir: self.dir }
+    }
+
+    /// Warns of files of this host that are named in a command and that the sandbox hides.
+    fn arguments(&mut self, words: &Path, command: &Command) {
+        for (index, word) in command.0.iter().enumerate().skip(1) {
+            let file = word.rsplit('=').next().unwrap_or(word);
+            let hidden = self.sight().hiding(Utf8Path::new(file));
+            if let Some(directive) = hidden.filter(|_| Utf8Path::new(file).exists()) {
+                let remedy = format!("put it below /opt or /srv; {directive} = false in [systemd.service] shows it");
+                self.warning(&words.join(index), format!("{directive}=yes of the sandbox hides {file}"), remedy);
+            }
+        }
+    }
+}
+
+/// What processes see of this host, in their sandbox.
+pub(crate) struct Sight<'a> {
+    pub(crate) process: &'a Process,
+    pub(crate) systemd: &'a Systemd,
+    pub(crate) scope: Scope,
+    /// The directory of the declaration's files.
+    pub(crate) dir: &'a Utf8Path,
+}
+
+impl Sight<'_> {
+    /// Returns the directive of the sandbox that hides a path.
+    pub(crate) fn hiding(&self, path: &Utf8Path) -> Option<&'static str> {
+        hiding(self.process, self.systemd, self.scope, path)
+    }
+
+    /// Returns why the first word of a command cannot run, and the remedy.
+    pub(crate) fn wrong(&self, program: &str) -> Option<(String, String)> {
+        match program.strip_prefix("./") {
+            Some(relative) => self.script(program, &self.dir.join(relative)),
+            None if program.starts_with('/') => self.absolute(Utf8Path::new(program)),
+            None if find_in_path(program, None).is_none() => {
+                Some((format!("there is no program {program} in {PATH}"), "install it, or write its path".to_owned()))
+            }
+            None => None,
+        }
+    }
+
     /// Returns what is wrong with a program at an absolute path, and the remedy.
     fn absolute(&self, program: &Utf8Path) -> Option<(String, String)> {
-        if let Some(directive) = hiding(self.process(), self.systemd, self.layout.scope, program) {
+        if let Some(directive) = self.hiding(program) {
             return Some((
                 format!("{directive}=yes of the sandbox hides {program}"),
                 format!("install it below /opt or /usr/local; {directive} = false in [systemd.service] shows it"),
@@ -111,9 +148,9 @@ impl HostCheck<'_> {
         }
     }
 
-    /// Returns what is wrong with the first line of a script of the declaration, and the remedy.
-    fn script(&self, program: &str, relative: &str) -> Option<(String, String)> {
-        let line = first_line(&self.dir.join(relative))?;
+    /// Returns what is wrong with the first line of a script, and the remedy.
+    pub(crate) fn script(&self, program: &str, file: &Utf8Path) -> Option<(String, String)> {
+        let line = first_line(file)?;
         if line.ends_with('\r') {
             let remedy = format!("write it with line ends of Unix: `sed -i 's/\\r$//' {program}`");
             return Some((format!("the first line of {program} ends as on Windows, with \\r"), remedy));
@@ -123,22 +160,10 @@ impl HostCheck<'_> {
             let remedy = format!("install it, or correct the first line of {program}: {line:?}");
             return Some((format!("{program} cannot run: {message}"), remedy));
         }
-        let path = self.process().environment.get("PATH").map(String::as_str);
+        let path = self.process.environment.get("PATH").map(String::as_str);
         let name = name.filter(|name| find_in_path(name, path).is_none())?;
         let remedy = format!("install it, or correct the first line of {program}: {line:?}");
         Some((format!("{program} cannot run: there is no program {name} in {}", path.unwrap_or(PATH)), remedy))
-    }
-
-    /// Warns of files of this host that are named in a command and that the sandbox hides.
-    fn arguments(&mut self, words: &Path, command: &Command) {
-        for (index, word) in command.0.iter().enumerate().skip(1) {
-            let file = word.rsplit('=').next().unwrap_or(word);
-            let hidden = hiding(self.process(), self.systemd, self.layout.scope, Utf8Path::new(file));
-            if let Some(directive) = hidden.filter(|_| Utf8Path::new(file).exists()) {
-                let remedy = format!("put it below /opt or /srv; {directive} = false in [systemd.service] shows it");
-                self.warning(&words.join(index), format!("{directive}=yes of the sandbox hides {file}"), remedy);
-            }
-        }
     }
 }
 

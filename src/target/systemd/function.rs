@@ -6,20 +6,26 @@ use std::time::Duration;
 use askama::Template;
 use camino::Utf8Path;
 
-use crate::escape::{Assignment, CommandLine, Text};
+use crate::escape::{Assignment, CommandLine, Text, Word};
 use crate::layout::{Layout, Scope};
 use crate::model::function::{Compiled, Function, Interface, MARGIN, Mode, STAND_BY};
+use crate::model::writable::Writable;
 use crate::model::{Command, Engine, Sandbox, User, program_path};
 use crate::names::{FUNCTIONS_SLICE, PROXY_GROUP};
 use crate::target::systemd::engine;
 use crate::target::systemd::unit::{
-    Line, credential_lines, finish, limits, own_files_lines, polls_without_limit, user_lines,
+    Line, credential_lines, finish, limits, lines as lines_of, own_files_lines, polls_without_limit, user_lines,
 };
 use crate::timespan;
 use crate::tree::Tree;
 
 /// Of an isolated function's units: the gateway says how many there are. Those count that are not quite gone.
 const MAX_CONNECTIONS: u32 = 65_536;
+
+/// Starts of a gateway that are tried within `START_LIMIT`, or within as many idle times: a gateway that rests and is called
+/// again needs no more.
+const STARTS: u32 = 10;
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// The fields that all units of a function share.
 struct Common<'a> {
@@ -43,6 +49,8 @@ struct Socket<'a> {
     /// Of the units of requests: only the gateway knows it.
     accepts: Option<u32>,
     polls_without_limit: bool,
+    /// The unit that answers the callers of a function that cannot start.
+    refuser: String,
 }
 
 #[derive(Template)]
@@ -51,11 +59,17 @@ struct Service<'a> {
     common: Common<'a>,
     /// The unit that it requires.
     requires: Option<String>,
+    /// Whether there is one for each request.
+    is_instance: bool,
+    /// The time in which `STARTS` are tried.
+    start_limit: String,
     kind: &'static str,
     exec: String,
     lines: Vec<Line<'a>>,
     environment: Vec<Assignment<'a>>,
     user: Vec<Line<'a>>,
+    /// What the manifest passes on; it overrides the lines above.
+    directives: Vec<Line<'a>>,
     strict: bool,
     network: bool,
     has_own_network: bool,
@@ -75,7 +89,7 @@ pub(super) fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>)
     let name = compiled.id.unit();
     let function = &compiled.function;
     let source = compiled.dir.join(crate::source::functions::MANIFEST);
-    let socket = layout.function_sockets().join(compiled.id.as_str());
+    let socket = layout.function_socket(&compiled.id, function.address);
     let requests = layout.function_requests(&compiled.id);
     let of = || Common {
         source: Text(source.as_str()),
@@ -91,7 +105,8 @@ pub(super) fn render(layout: &Layout, compiled: &Compiled, systemd: Option<u16>)
     };
     let polls_without_limit = polls_without_limit(systemd);
     let mut sockets = |name: &str, common, accepts| {
-        tree.file(format!("{name}.socket"), finish(&Socket { common, accepts, polls_without_limit }));
+        let refuser = compiled.id.refuser();
+        tree.file(format!("{name}.socket"), finish(&Socket { common, accepts, polls_without_limit, refuser }));
     };
     sockets(&name, of(), None);
     if function.mode == Mode::Isolated {
@@ -129,7 +144,7 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
     let Compiled { id, function, dir: _ } = compiled;
     let process = &function.process;
     let user = match &process.user {
-        User::Dynamic(_) => User::Dynamic(id.user()),
+        User::Dynamic(_) => User::Dynamic(function.user(id)),
         User::Static(name) => User::Static(name.clone()),
     };
     let asks_units = role == Role::Gateway && function.mode == Mode::Isolated;
@@ -141,9 +156,10 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
         let own = compiled.dir.starts_with(base).then_some(compiled.dir.as_path());
         user.extend(own_files_lines(layout.scope, process, base, own));
     }
-    // What only asks others needs neither secrets nor variables.
+    // What only asks others needs neither secrets nor variables, and writes nothing.
     if !asks_units {
         user.extend(credential_lines(process));
+        user.extend(writable_lines(&function.writable));
     } else if layout.scope == Scope::System {
         user.push(Line::new("SupplementaryGroups", PROXY_GROUP));
     }
@@ -156,6 +172,8 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
     }
     finish(&Service {
         common,
+        is_instance: role == Role::Request,
+        start_limit: timespan::format(START_LIMIT.min(function.idle_timeout.saturating_mul(STARTS))),
         requires: asks_units.then(|| format!("{}.socket", id.request_unit())),
         // A connection's unit is started for it alone: nobody waits for it to be up.
         kind: match role {
@@ -167,6 +185,7 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
         lines,
         environment: variables.into_iter().flatten().map(|(name, value)| Assignment { name, value }).collect(),
         user,
+        directives: if asks_units { Vec::new() } else { lines_of(&function.directives) },
         strict: layout.scope == Scope::System && !is_contained && (process.sandbox == Sandbox::Strict || asks_units),
         network,
         // An isolated process has its connection and makes no other; a network namespace for each would cost more than
@@ -178,6 +197,14 @@ fn service(layout: &Layout, compiled: &Compiled, common: Common, role: Role) -> 
             (false, Role::Request) => "none",
         },
     })
+}
+
+/// Writes what the processes may write in their sandbox.
+fn writable_lines(writable: &Writable) -> Vec<Line<'_>> {
+    let mut lines: Vec<_> = writable.directories().map(|(directive, name)| Line::new(directive, Text(name))).collect();
+    lines.extend(writable.paths.iter().map(|path| Line::new("ReadWritePaths", Word(path.as_str()))));
+    lines.extend(writable.groups.iter().map(|group| Line::new("SupplementaryGroups", Text(group))));
+    lines
 }
 
 fn exec(layout: &Layout, compiled: &Compiled, role: Role, is_contained: bool) -> String {

@@ -15,6 +15,8 @@ scenarios!("manual":
     workers(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/workers.md"))),
     jobs(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/jobs.md"))),
     cgi(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi.md"))),
+    cgi_directories(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi-directories.md"))),
+    cgi_login(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi-login.md"))),
     conductor_toml(|m: &mut Machine| follow(m, include_str!("../../../../docs/conductor-toml.md"))),
     readme,
 );

@@ -10,6 +10,7 @@ scenarios!("stacks" with Servers:
     node(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/node.md"))),
     ruby(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/ruby.md"))),
     php(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/php.md"))),
+    cgi_php(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi-php.md"))),
     programs(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/programs.md"))),
     java(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/java.md"))),
     static_sites(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/static.md"))),

@@ -227,7 +227,8 @@ fn image_is_missing(m: &mut Machine) {
             m.run(&format!("podman untag {IMAGE} {IMAGE}"));
             id
         };
-        assert_eq!(get(m, &format!("/cgi/{id}/x")), (502, "502 Bad Gateway\n".into()));
+        let (status, body) = get(m, &format!("/cgi/{id}/x"));
+        assert!(status == 502 && body.contains(&format!("conductor cgi logs {}", &id[..12])), "{status} {body}");
         let log = m.run(&format!("journalctl --sync; journalctl CONDUCTOR_FUNCTION={id} --output=cat"));
         assert!(log.contains("502: podman image: "), "{log}");
         m.run(&format!("podman tag localhost/kept {IMAGE}"));
