@@ -186,6 +186,10 @@ impl Generation {
             run.args(["--pipe", &format!("--property=BindsTo={}.service", name.job(job))]);
             run.stdout(Stdio::piped()).stderr(Stdio::piped());
             let code = self.await_end(machine, &unit, run, words)?;
+            if code.is_none() {
+                // A process that was killed has failed, though it was to end.
+                machine.manager.reset_failed(units);
+            }
             if matches!(code, None | Some(0)) {
                 return Ok(code);
             }
