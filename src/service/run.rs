@@ -309,10 +309,12 @@ impl Generation {
             drop_in.push_str("RuntimeDirectoryPreserve=yes\n");
         }
         if let Place::Container(name) = place {
-            // As long as a deployment's container has; podman removes none whose processes systemd has killed.
-            let remove =
-                format!("{} deployment _host -- podman rm --force --ignore --volumes {name}", layout.program());
-            drop_in.push_str(&format!("TimeoutStopSec=10s\nExecStopPost=-{remove}\n"));
+            // podman removes no container whose processes systemd has killed; it waits as long as for a deployment's.
+            let podman = format!("{} deployment _host -- podman", layout.program());
+            let (stop, remove) = ("stop --ignore --time=10", "rm --force --ignore --volumes");
+            drop_in.push_str(&format!(
+                "TimeoutStopSec=20s\nExecStop=-{podman} {stop} {name}\nExecStopPost=-{podman} {remove} {name}\n"
+            ));
         } else if let Some(deployment) = deployment {
             drop_in.push_str(&format!("[Unit]\nJoinsNamespaceOf={}\n", deployment.unit()));
         }
