@@ -128,7 +128,7 @@ impl Generation {
         self.in_unit(machine, &unit, None, Place::Host, || {
             let mut run = self.systemd_run(machine, &unit, &hook.command);
             run.arg(format!("--property=RuntimeMaxSec={}", timespan::format(hook.timeout)));
-            match self.await_end(machine, &unit, run, self.on_host(machine, &hook.command, &[]))? {
+            match await_end(machine, &unit, run, self.on_host(machine, &hook.command, &[]))? {
                 Some(0) => return Ok(()),
                 None => return Err(interrupted(&unit)),
                 Some(_) => {}
@@ -162,7 +162,7 @@ impl Generation {
         self.in_unit(machine, &unit, deployment.as_ref(), Place::of(command, &stem), || {
             let mut run = self.systemd_run(machine, &unit, &command.exec);
             run.args(["--collect", if is_interactive { "--pty" } else { "--pipe" }]);
-            self.await_end(machine, &unit, run, words)?.ok_or_else(|| interrupted(&unit))
+            await_end(machine, &unit, run, words)?.ok_or_else(|| interrupted(&unit))
         })
     }
 
@@ -185,7 +185,7 @@ impl Generation {
             // The command ends with the job, however that ends.
             run.args(["--pipe", &format!("--property=BindsTo={}.service", name.job(job))]);
             run.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let code = self.await_end(machine, &unit, run, words)?;
+            let code = await_end(machine, &unit, run, words)?;
             if code.is_none() {
                 // A process that was killed has failed, though it was to end.
                 machine.manager.reset_failed(units);
@@ -333,25 +333,25 @@ impl Generation {
             .env("SYSTEMD_TINT_BACKGROUND", "0");
         run
     }
+}
 
-    /// Runs a command line by systemd-run(1) and returns its exit code; None if this program was asked to
-    /// end, and has stopped the command.
-    fn await_end(&self, machine: &Machine, unit: &str, mut run: Command, words: Vec<String>) -> Result<Option<u8>> {
-        run.arg("--").args(words);
-        let failed = |error: io::Error| Failure::Failed(format!("could not run systemd-run: {error}"));
-        let mut child = run.spawn().map_err(failed)?;
-        let (output, errors) = (child.stdout.take(), child.stderr.take());
-        // The pipes are there for a job: the journal takes what a process writes itself for its own unit's, and not for the job's.
-        thread::scope(|scope| {
-            scope.spawn(move || output.map(|from| copy_lines(from, io::stdout())));
-            scope.spawn(move || errors.map(|from| copy_lines(from, io::stderr())));
-            let code = wait(child).map_err(failed)?;
-            if code.is_none() {
-                machine.manager.stop(&[unit.to_owned()])?;
-            }
-            Ok(code)
-        })
-    }
+/// Runs a command line by systemd-run(1) and returns its exit code; None if this program was asked to
+/// end, and has stopped the command.
+fn await_end(machine: &Machine, unit: &str, mut run: Command, words: Vec<String>) -> Result<Option<u8>> {
+    run.arg("--").args(words);
+    let failed = |error: io::Error| Failure::Failed(format!("could not run systemd-run: {error}"));
+    let mut child = run.spawn().map_err(failed)?;
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    // The pipes are there for a job: the journal takes what a process writes itself for its own unit's, and not for the job's.
+    thread::scope(|scope| {
+        scope.spawn(move || output.map(|from| copy_lines(from, io::stdout())));
+        scope.spawn(move || errors.map(|from| copy_lines(from, io::stderr())));
+        let code = wait(child).map_err(failed)?;
+        if code.is_none() {
+            machine.manager.stop(&[unit.to_owned()])?;
+        }
+        Ok(code)
+    })
 }
 
 /// The end of a transient unit that has failed.
@@ -410,9 +410,7 @@ pub(crate) fn check(
         run.arg("--collect").arg(format!("--property=RuntimeMaxSec={}", timespan::format(limit)));
         // Of each run systemd would log a start and an end.
         run.args(["--property=LogLevelMax=notice", "--property=SyslogLevel=notice"]);
-        generation
-            .await_end(machine, &unit, run, generation.on_host(machine, command, &[]))?
-            .ok_or_else(|| interrupted(&unit))
+        await_end(machine, &unit, run, generation.on_host(machine, command, &[]))?.ok_or_else(|| interrupted(&unit))
     })
 }
 
