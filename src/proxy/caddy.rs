@@ -52,7 +52,7 @@ pub(super) fn render(table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
     let services = table.upstreams.iter().map(service).collect();
     let mut sites: Vec<_> = table.sites.iter().map(site).collect();
     sites.sort_by(|one, other| one.address.cmp(&other.address));
-    let has_functions = sites.iter().any(|site| site.functions.is_some());
+    let has_functions = sites.iter().any(|site| site.has_functions);
     let mut text = Sites { services, sites, has_functions }.render().expect("the template takes any routes");
     text.push('\n');
     vec![(SITES.into(), text.into_bytes())]
