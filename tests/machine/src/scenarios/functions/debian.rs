@@ -10,7 +10,8 @@ use conductor_machine::machine::Machine;
 use crate::scenario::scenarios;
 
 scenarios!("functions" with Programs:
-    debian_programs(|m: &mut Machine| all(m, PROGRAMS)),
+    debian_programs_pooled(|m: &mut Machine| all(m, "pooled")),
+    debian_programs_isolated(|m: &mut Machine| all(m, "isolated")),
 );
 
 struct Program {
@@ -230,11 +231,12 @@ const DIR: &str = "/root/programs";
 const OURS: (&str, &str) = ("conductor", "80");
 const APACHE: (&str, &str) = ("apache", "8080");
 
-/// Runs all programs, and tells at the end which failed.
-fn all(m: &Machine, programs: &[Program]) {
+/// Runs all programs in one of the modes, and tells at the end which failed.
+fn all(m: &Machine, mode: &str) {
     m.copy_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("programs"), DIR);
     m.run(&format!(
-        "echo 127.0.0.1 login.localhost >>/etc/hosts
+        "sed -i 's/^aliases/mode = \"{mode}\"\\n&/' {DIR}/*/function.toml
+        echo 127.0.0.1 login.localhost >>/etc/hosts
         hash=$(htpasswd -nbBC 5 '' secret | tr -d ':\\n')
         printf 'anna:%s\\nbert:%s\\n' \"$hash\" \"$hash\" >{DIR}/users
         sed \"s|HASH|$hash|\" {DIR}/Caddyfile >/etc/caddy/Caddyfile
@@ -244,7 +246,7 @@ fn all(m: &Machine, programs: &[Program]) {
     let unconfined = m.try_run(&format!("grep --files-with-matches sandbox {DIR}/*/function.toml"));
     assert_eq!(unconfined.stdout, "", "each in the default sandbox");
     let mut failures = Vec::new();
-    for Program { name, .. } in programs {
+    for Program { name, .. } in PROGRAMS {
         let prepare = format!("cd {DIR}/{name}; if [ -e prepare ]; then sh -eu prepare; fi");
         for step in [prepare, format!("conductor cgi declare {DIR}/{name}")] {
             let output = m.try_run(&step);
@@ -254,12 +256,12 @@ fn all(m: &Machine, programs: &[Program]) {
         }
     }
     m.run(&format!("mkdir -p /run/apache2; apache2 -f {DIR}/apache.conf"));
-    for program in programs {
+    for program in PROGRAMS {
         failures.extend(program.failures(m).into_iter().map(|failure| format!("{}: {failure}", program.name)));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert_eq!(m.failed_units(), Vec::<String>::new());
-    m.note(format!("{} programs", programs.len()));
+    m.note(format!("{} programs", PROGRAMS.len()));
 }
 
 impl Program {
