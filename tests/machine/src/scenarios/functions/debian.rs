@@ -59,6 +59,9 @@ const CHARSET: &str = "Caddy names the character set of a file, Apache does not"
 const LANG: &str = "the locale names the character set: systemd sets LANG, Apache does not";
 const LOGIN: &str = "--user anna:secret --header 'Host: login.localhost'";
 
+/// Enables a host's notifications, by nagios' pipe.
+const COMMAND: &str = "--user anna:secret --header 'Host: login.localhost' --cookie NagFormId=abcd \
+                       --data 'nagFormId=abcd&cmd_typ=24&cmd_mod=2&host=localhost'";
 const OTHER_LOGIN: &str = "--user bert:secret --header 'Host: login.localhost'";
 
 const PROGRAMS: &[Program] = &[
@@ -109,6 +112,7 @@ const PROGRAMS: &[Program] = &[
             get("/cgi-bin/nagios4/status.cgi?host=all", HTML_UTF8, "anna").with(LOGIN),
             get("/cgi-bin/nagios4/config.cgi?type=commands", HTML_UTF8, "check_ping").with(LOGIN),
             get("/cgi-bin/nagios4/config.cgi?type=commands", HTML_UTF8, "do not have permission").with(OTHER_LOGIN),
+            get("/cgi-bin/nagios4/cmd.cgi", HTML_UTF8, "successfully submitted").with(COMMAND),
             get("/nagios4/stylesheets/status.css", CSS, "font").differs(CHARSET),
         ],
         client: None,
