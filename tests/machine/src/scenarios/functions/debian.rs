@@ -104,7 +104,7 @@ const PROGRAMS: &[Program] = &[
             get("/smokeping/smokeping.cgi", HTML_UTF8, "Network Latency Grapher"),
             get("/smokeping/smokeping.cgi?target=Local.LocalMachine", HTML_UTF8, "This host"),
         ],
-        client: None,
+        client: Some("image/png"),
     },
     Program {
         name: "nagios",
