@@ -49,8 +49,24 @@ pub enum Packages {
     /// Those of `build-root`.
     #[default]
     Base,
-    /// Those of `build-servers` too.
+    /// The servers of examples/ too.
     Servers,
+    /// The CGI programs of tests/machine/programs/ too.
+    Programs,
+}
+
+impl Packages {
+    /// All sets, in the order of their declaration.
+    pub const ALL: [Self; 3] = [Self::Base, Self::Servers, Self::Programs];
+
+    /// The name that `build-layer` has for what the set adds to `build-root`'s.
+    fn layer(self) -> Option<&'static str> {
+        match self {
+            Self::Base => None,
+            Self::Servers => Some("servers"),
+            Self::Programs => Some("programs"),
+        }
+    }
 }
 
 /// A Debian release with the project installed: what machines boot from. Nothing ever writes to it.
@@ -65,11 +81,11 @@ pub struct Suite {
 impl Suite {
     /// Builds the root when it is missing, and installs the project (unless `bare`) into a layer above it.
     pub fn prepare(name: &str, packages: Packages, bare: bool, keep: bool) -> Result<Self, String> {
-        let mut layers = vec![built("build-root", name)?];
+        let mut layers = vec![built("build-root", &[name])?];
         let mut layer = installed(name);
-        if packages == Packages::Servers {
-            layers.insert(0, built("build-servers", name)?);
-            layer = installed(&format!("{name}-servers"));
+        if let Some(packages) = packages.layer() {
+            layers.insert(0, built("build-layer", &[packages, name])?);
+            layer = installed(&format!("{name}-{packages}"));
         }
         if !bare {
             install(&layer, &layers, &package()?)?;
@@ -85,9 +101,9 @@ impl Suite {
 }
 
 /// What one of the scripts beside this program has built for a suite, now or before.
-fn built(script: &str, suite: &str) -> Result<PathBuf, String> {
+fn built(script: &str, arguments: &[&str]) -> Result<PathBuf, String> {
     let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
-    host(Command::new(script).arg(suite)).map(|path| PathBuf::from(path.trim()))
+    host(Command::new(script).args(arguments)).map(|path| PathBuf::from(path.trim()))
 }
 
 /// Where the package is in every machine.

@@ -35,9 +35,9 @@ pub(crate) fn trials(
         };
         suites.iter().map(suite).collect::<Vec<_>>()
     };
-    let (base, servers) = (prepare(Packages::Base), prepare(Packages::Servers));
+    let prepared = Packages::ALL.map(prepare);
     let of = |scenario: &&'static Scenario| {
-        let prepared = if scenario.packages == Packages::Servers { &servers } else { &base };
+        let prepared = &prepared[scenario.packages as usize];
         let trial = |(name, suite): (&&'static str, &Prepared)| trial(scenario, name, suite.clone(), results.clone());
         suites.iter().zip(prepared).map(trial).collect::<Vec<_>>()
     };

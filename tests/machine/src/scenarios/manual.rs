@@ -16,6 +16,8 @@ scenarios!("manual":
     jobs(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/jobs.md"))),
     cgi(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi.md"))),
     cgi_directories(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi-directories.md"))),
+    from_apache_cgi(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-apache-cgi.md"))),
+    from_fcgiwrap(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-fcgiwrap.md"))),
     cgi_login(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi-login.md"))),
     conductor_toml(|m: &mut Machine| follow(m, include_str!("../../../../docs/conductor-toml.md"))),
     readme,

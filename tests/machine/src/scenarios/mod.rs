@@ -139,6 +139,7 @@ const ALL: &[&[Scenario]] = &[
     functions::workers::SCENARIOS,
     functions::hanging::SCENARIOS,
     functions::containers::SCENARIOS,
+    functions::debian::SCENARIOS,
     functions::examples::SCENARIOS,
     package::SCENARIOS,
     workers::SCENARIOS,

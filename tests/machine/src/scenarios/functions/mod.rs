@@ -2,6 +2,7 @@
 
 pub(super) mod addresses;
 pub(super) mod containers;
+pub(super) mod debian;
 pub(super) mod directories;
 pub(super) mod examples;
 pub(super) mod gateway;

@@ -1,0 +1,2 @@
+<?php
+header("Location: http://localhost/php/index.php?q=moved");
