@@ -362,7 +362,9 @@ impl Resolver<'_> {
 
     /// Resolves a signal that a process can handle.
     fn signal(&mut self, at: &Path, signal: String) -> String {
-        if directive::check(Kind::Signal, &signal).is_err() {
+        // A directive may have a specifier of systemd's in its place; this is a word of conductor's own command.
+        let is_word = signal.chars().all(|c| c.is_ascii_alphanumeric() || "+-".contains(c));
+        if !is_word || directive::check(Kind::Signal, &signal).is_err() {
             self.error(at, format!("{signal:?} is not a signal"), self.example(at));
         } else if matches!(signal.trim_start_matches("SIG"), "KILL" | "9" | "STOP" | "19") {
             self.error(at, format!("no process can handle {signal}: it would not drain"), self.example(at));
