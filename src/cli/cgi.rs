@@ -131,7 +131,9 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::List { json } => list::run(context, json),
         Verb::Logs { function, options } => logs::run(context, &function, &options),
         Verb::Serve { function: Some(function) } => {
-            let id = FunctionId::new(&function).map_or_else(|| Ok(find(layout, &function)?.0), Ok::<_, Failure>)?;
+            // With systemd's socket a gateway answers its callers, even if its function cannot be read.
+            let of_socket = FunctionId::new(&function).filter(|_| std::env::var_os("LISTEN_FDS").is_some());
+            let id = of_socket.map_or_else(|| Ok(find(layout, &function)?.0), Ok::<_, Failure>)?;
             serve::run(layout, &id).map_err(Failure::Failed)
         }
         Verb::Serve { function: None } => serve_all(context),

@@ -103,11 +103,13 @@ fn is_asked(model: &Service, listener: Listener) -> bool {
     is_bound_late(model, listener) || is_of_check && listener.name == model.health.listener.as_ref()
 }
 
-/// Returns whether a deployment is not ready before the process has bound a listener that its check does not ask.
+/// Returns whether a deployment with further listeners is not ready before the process has bound this one, which its check does
+/// not ask.
 fn is_bound_late(model: &Service, listener: Listener) -> bool {
     let is_of_check = matches!(model.health.check, Check::Http { .. } | Check::Tcp);
     let is_asked_by_check = is_of_check && listener.name == model.health.listener.as_ref();
-    listener.name.is_some() && listener.kind != ListenKind::Activation && !is_asked_by_check
+    let has_others = listener.name.is_some() || model.health.listener.is_some();
+    has_others && listener.kind != ListenKind::Activation && !is_asked_by_check
 }
 
 /// `ExecStartPost=`, as the service's user: waits until the declared command finds the deployment healthy. That user reads

@@ -12,7 +12,7 @@ use crate::deployment::drain::{self, DrainError, Limits};
 use crate::deployment::endpoint::Endpoint;
 use crate::deployment::in_flight::InFlight;
 use crate::deployment::state::{self, State};
-use crate::deployment::{arrival, passed, slot};
+use crate::deployment::{arrival, connections, passed, slot};
 use crate::engine::pod;
 use crate::engine::podman::arguments::{removal, stop_of_pods};
 use crate::engine::podman::host;
@@ -83,6 +83,9 @@ pub(crate) fn stop(
     }
     let (network, checks) = before.map(|runtime| (runtime.network, runtime.checks)).unwrap_or_default();
     let (model, network) = (deployment::model(layout, deployment).ok(), network.as_deref());
+    if let Some(model) = &model {
+        start_bridges(layout, manager, deployment, model);
+    }
     if part == Part::Leave || drain.signal.is_some() {
         // Without its model nothing tells what stands behind its socket.
         let listeners = model.iter().flat_map(|model| model.listen.all());
@@ -150,6 +153,19 @@ fn await_arrival(layout: &Layout, deployment: &Deployment, listener: Listener, n
         Ok(true) => {}
         Ok(false) => note!("{}: its process has not accepted all who have connected", deployment.unit()),
         Err(error) => note!("{}: whether callers wait to be accepted is unknown: {error}", deployment.unit()),
+    }
+}
+
+/// Starts bridges whose first callers have come just now: systemd would start them when the deployment has stopped, which they
+/// are ordered after, while the deployment waits for its callers.
+fn start_bridges(layout: &Layout, manager: Manager, deployment: &Deployment, model: &Service) {
+    for listener in model.listen.bridged() {
+        let has_callers = connections::in_flight(&layout.at(&bound_name(layout, deployment, listener)));
+        if has_callers.is_ok_and(|in_flight| in_flight.queued > 0)
+            && let Err(error) = manager.ask_start_now(&deployment.bridge_unit(listener.name))
+        {
+            note!("{}: its first callers may wait: {error}", deployment.unit());
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::deployment::health::named;
 use crate::deployment::state::{self, State};
 use crate::deployment::{queue, slot};
 use crate::error::{Error, Result};
+use crate::layout::Layout;
 use crate::live::Target;
 use crate::log::note;
 use crate::model::{Deploy, Live, Strategy};
@@ -368,6 +369,7 @@ pub(crate) fn stop(machine: &Machine, deployments: &[Deployment]) -> Result<()> 
         return Ok(());
     }
     let bridges: Vec<_> = deployments.iter().flat_map(|one| deployment::bridges(layout, one)).collect();
+    start_bridges(layout, manager, deployments);
     let sockets = deployments.iter().flat_map(|one| deployment::sockets(layout, one));
     let units: Vec<_> = deployments.iter().map(Deployment::unit).chain(sockets).collect();
     let stopped = manager.stop(&units);
@@ -380,6 +382,18 @@ pub(crate) fn stop(machine: &Machine, deployments: &[Deployment]) -> Result<()> 
         state::remove(layout, deployment)?;
     }
     Ok(stopped?)
+}
+
+/// Starts the bridges of deployments that serve. systemd disconnects whoever is the first caller of one when its socket is
+/// about to stop, as `flush_ports` of its src/core/socket.c does.
+fn start_bridges(layout: &Layout, manager: Manager, deployments: &[Deployment]) {
+    let serves = |one: &&Deployment| state::read(layout, one).is_some_and(|runtime| runtime.state == State::Ready);
+    let lasts =
+        |one: &&Deployment| deployment::model(layout, one).is_ok_and(|model| model.listen.idle_timeout.is_none());
+    let lasting = deployments.iter().filter(serves).filter(lasts);
+    let bridges: Vec<_> = lasting.flat_map(|one| deployment::bridges(layout, one)).collect();
+    // One that cannot start fails its callers alone.
+    let _ = manager.start(&bridges);
 }
 
 /// Makes systemd forget units that have failed because a deployment has crashed too often: it would list them for good.

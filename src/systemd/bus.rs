@@ -192,7 +192,7 @@ impl Bus {
 
     /// Asks for a job and does not wait for it.
     pub(crate) async fn enqueue(&self, job: Job, unit: &str) -> Result<()> {
-        let _: OwnedObjectPath = self.ask(job.method(), &(unit, "replace")).await?;
+        let _: OwnedObjectPath = self.ask(job.method(), &(unit, job.mode())).await?;
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Bus {
         let mut ends = self.ends(units).await?;
         let (mut jobs, mut failed) = (BTreeMap::new(), Vec::new());
         for unit in units {
-            match self.ask::<_, OwnedObjectPath>(job.method(), &(unit, "replace")).await {
+            match self.ask::<_, OwnedObjectPath>(job.method(), &(unit, job.mode())).await {
                 Ok(path) => drop(jobs.insert(path.to_string(), unit)),
                 // What is not there has stopped.
                 Err(Failure::NoSuchUnit(_)) if job == Job::Stop => {}
@@ -270,7 +270,7 @@ impl Bus {
         let state = text(&self.property(&path, UNIT, "ActiveState").await?);
         let is_up = matches!(state.as_str(), "active" | "reloading");
         match job {
-            Job::Start | Job::StartTogether | Job::TryRestart => Ok(is_up),
+            Job::Start | Job::StartTogether | Job::StartNow | Job::TryRestart => Ok(is_up),
             Job::Stop => Ok(!is_up && state != "activating"),
             Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart if !is_up => Ok(false),
             Job::Reload | Job::ReloadOrRestart | Job::TryReloadOrRestart => {

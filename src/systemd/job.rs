@@ -5,6 +5,8 @@ pub(crate) enum Job {
     Start,
     /// A start of several units that is over when one of them fails.
     StartTogether,
+    /// A start that waits for no other unit.
+    StartNow,
     Stop,
     Reload,
     /// A restart of a unit that runs.
@@ -17,7 +19,7 @@ impl Job {
     /// Returns the verb of systemctl(1).
     pub(crate) fn verb(self) -> &'static str {
         match self {
-            Self::Start | Self::StartTogether => "start",
+            Self::Start | Self::StartTogether | Self::StartNow => "start",
             Self::Stop => "stop",
             Self::Reload => "reload",
             Self::TryRestart => "try-restart",
@@ -26,10 +28,15 @@ impl Job {
         }
     }
 
+    /// Returns how systemd adds it to its queue, `--job-mode=` of systemctl(1).
+    pub(crate) fn mode(self) -> &'static str {
+        if self == Self::StartNow { "ignore-dependencies" } else { "replace" }
+    }
+
     /// Returns the method of org.freedesktop.systemd1(5).
     pub(crate) fn method(self) -> &'static str {
         match self {
-            Self::Start | Self::StartTogether => "StartUnit",
+            Self::Start | Self::StartTogether | Self::StartNow => "StartUnit",
             Self::Stop => "StopUnit",
             Self::Reload => "ReloadUnit",
             Self::TryRestart => "TryRestartUnit",

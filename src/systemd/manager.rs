@@ -114,6 +114,13 @@ impl Manager {
         drop(self.ask(job.verb(), async |bus| bus.enqueue(job, unit).await, |one| one.enqueue(job, unit)));
     }
 
+    /// Asks for a unit to be started at once, whatever it is ordered after, and does not wait.
+    pub(crate) fn ask_start_now(self, unit: &str) -> Result<(), Error> {
+        let job = Job::StartNow;
+        let call = format!("{} {unit}", job.verb());
+        self.ask(&call, async |bus| bus.enqueue(job, unit).await, |one| one.enqueue(job, unit))
+    }
+
     /// Asks for a restart of a unit that runs and does not wait.
     pub(crate) fn ask_restart(self, unit: &str) -> Result<(), Error> {
         let job = Job::TryRestart;

@@ -103,7 +103,8 @@ impl Systemctl {
     }
 
     pub(crate) fn enqueue(self, job: Job, unit: &str) -> Result<()> {
-        self.call(&["--no-block", job.verb(), "--", unit]).map(drop)
+        let mode = format!("--job-mode={}", job.mode());
+        self.call(&["--no-block", &mode, job.verb(), "--", unit]).map(drop)
     }
 
     pub(crate) fn show(self, unit: &str, properties: &[&str]) -> Result<BTreeMap<String, String>> {

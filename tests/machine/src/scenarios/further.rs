@@ -11,6 +11,8 @@ scenarios!("further":
     all_kinds_roll: "a server with four listeners, of which proxy and ports reach one each, is updated, scaled, restarted and rolled back"
         => "no call of any listener fails, and each answers with its own name",
     recreated: "a server with listeners on TCP and a unix socket is recreated under calls, and stopped" => "callers of each wait for the next one",
+    first_callers: "the first callers of a deployment come while it is asked to stop, in its `pre_stop` hook"
+        => "they are answered; the stop waits for no time limit, and nothing starts again",
     late_listener: "a new version does not listen at its second port" => "it is not ready; the old version serves on both",
     stolen_port: "another user listens on the second port that a process was given" => "the deployment is not ready with it, and starts again with another one",
     killed_process: "the process is killed" => "nobody else can bind its ports meanwhile, and each listener answers again",
@@ -82,7 +84,7 @@ def call(label):
             said = answer.read().decode().split()
             if answer.status != 200 or said[1:] != [label]: failed.append(f"{label}: {answer.status} {said}")
         except Exception as error:
-            failed.append(f"{label}: {error!r}")
+            failed.append(f"{label} at {time.time() % 3600:.3f}: {error!r}")
         calls[0] += 1
         time.sleep(0.005)
 import sys
@@ -211,6 +213,27 @@ fn recreated(m: &mut Machine) {
     assert_eq!(m.run("systemctl list-units --plain --no-legend --state=active 'shop*'; ss -lnHt 'sport = 9464'"), "");
     m.run("systemctl start shop");
     assert_eq!(answers(m), ["4 main", "4 metrics"]);
+}
+
+fn first_callers(m: &mut Machine) {
+    let text = TWO.replace("[listen]\n", "[hooks]\npre_stop = [\"/usr/bin/sleep\", \"3\"]\n[listen]\n");
+    write(m, &format!("{text}[deploy]\nstrategy = \"recreate\"\n"));
+    for version in ["1", "2"] {
+        declare(m, version);
+        let unit = m.run("systemctl list-units --plain --no-legend 'shop-????????????@1.service' | cut -d ' ' -f 1");
+        let update = m.spawn(&format!("conductor service declare {DIR} VERSION={version}-next 2>&1"));
+        m.until("it stops", 60 * SECOND, || m.prop(unit.trim(), "ActiveState") == "deactivating");
+        let callers =
+            ["shop.localhost", "127.0.0.1:9464"].map(|at| m.spawn(&format!("curl --silent --fail http://{at}/")));
+        for (caller, label) in callers.into_iter().zip(["main", "metrics"]) {
+            let said = caller.finish();
+            assert!(said.trim().ends_with(label), "{said}");
+        }
+        let told = update.finish();
+        assert!(!told.contains("did not stop"), "{told}");
+    }
+    let journal = m.run("journalctl --unit 'shop-*' --output cat");
+    assert!(!journal.contains("stopping although"), "{journal}");
 }
 
 fn late_listener(m: &mut Machine) {

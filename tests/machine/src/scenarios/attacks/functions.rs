@@ -348,7 +348,7 @@ fn smuggled_requests(m: &mut Machine) {
     let fields = "X_Forwarded_For: 6.6.6.6\\r\\nContent_Length: 5\\r\\nProxy: http://evil\\r\\n-Proxy: evil\\r\\n_Proxy: evil\\r\\nPro.xy: evil\\r\\nX-Forwarded-For: 1.1.1.1\\r\\n";
     let told = ask("GET /env", &format!("{head}{fields}"), "");
     assert!(told.starts_with("HTTP/1.1 200") && told.contains("REMOTE_ADDR=1.1.1.1"), "{told}");
-    assert!(!told.contains("6.6.6.6") && !told.contains("HTTP_PROXY=") && !told.contains("CONTENT_LENGTH="), "{told}");
+    assert!(!told.contains("6.6.6.6") && !told.contains("HTTP_PROXY=") && !told.contains("CONTENT_LENGTH=5"), "{told}");
     let trailers = ask(
         "POST /env",
         &format!("{head}Transfer-Encoding: chunked\\r\\n"),
