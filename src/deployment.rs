@@ -53,17 +53,17 @@ fn declared_model(layout: &Layout, deployment: &Deployment) -> Option<Service> {
 }
 
 /// Lists the units of the bridges over which callers reach a deployment; one whose model is gone may have had one.
-pub(crate) fn bridges(layout: &Layout, deployment: &Deployment) -> Vec<String> {
-    match model(layout, deployment) {
-        Ok(model) => model.listen.bridged().map(|listener| deployment.bridge_unit(listener.name)).collect(),
-        Err(_) => vec![deployment.bridge_unit(None)],
+pub(crate) fn bridges(deployment: &Deployment, model: Option<&Service>) -> Vec<String> {
+    match model {
+        Some(model) => model.listen.bridged().map(|listener| deployment.bridge_unit(listener.name)).collect(),
+        None => vec![deployment.bridge_unit(None)],
     }
 }
 
 /// Lists the units of a deployment's sockets, those behind bridges last.
-pub(crate) fn sockets(layout: &Layout, deployment: &Deployment) -> Vec<String> {
+pub(crate) fn sockets(deployment: &Deployment, model: Option<&Service>) -> Vec<String> {
     let of_main = || vec![deployment.socket_unit(None), deployment.inner_socket_unit()];
-    let Ok(model) = model(layout, deployment) else { return of_main() };
+    let Some(model) = model else { return of_main() };
     let further = model.listen.all().filter(|listener| listener.name.is_some() && listener.has_socket());
     let further: Vec<_> = further.map(|listener| deployment.socket_unit(listener.name)).collect();
     let main = model.listen.main().map_or_else(Vec::new, |main| match main.is_bridged {

@@ -423,7 +423,8 @@ impl Deployment {
         Self::from_name(dir.file_name()?)
     }
 
-    /// Returns the unix socket of one of its listeners, as callers reach it: held by systemd, or a name of root's for what it has bound itself.
+    /// Returns the unix socket of one of its listeners, as callers reach it: held by systemd, or a name of root's for what it has
+    /// bound itself.
     pub(crate) fn socket(&self, layout: &Layout, listener: Option<&ListenerName>) -> Utf8PathBuf {
         layout.sockets(&self.service, &self.generation).join(listener::numbered(self.instance, listener))
     }

@@ -265,7 +265,7 @@ fn noted(layout: &Layout, deployment: &Deployment, failure: Failure) -> Error {
 /// Stops bridges that lead to the addresses of the process before: `_cleanup`, which does that, was killed, too. Otherwise a
 /// bridge waits for this start.
 fn stop_old_bridges(manager: Manager, deployment: &Deployment, model: &Service) {
-    let bridges: Vec<_> = model.listen.bridged().map(|listener| deployment.bridge_unit(listener.name)).collect();
+    let bridges = deployment::bridges(deployment, Some(model));
     let states = manager.states(&bridges).unwrap_or_default();
     for (bridge, _) in bridges.iter().zip(states).filter(|(_, state)| state == "active") {
         manager.ask_stop(bridge);
@@ -339,8 +339,9 @@ fn has_start_limit(layout: &Layout, deployment: &Deployment) -> bool {
 /// Stops the bridges, which lead to a process that is gone: new connections wait for the next one. Only after that may others
 /// bind the ports that they lead to.
 fn leave_bridges(layout: &Layout, manager: Manager, deployment: &Deployment) {
-    let bridges = deployment::bridges(layout, deployment);
-    if !deployment::model(layout, deployment).is_ok_and(|model| model.binds_port()) {
+    let model = deployment::model(layout, deployment).ok();
+    let bridges = deployment::bridges(deployment, model.as_ref());
+    if !model.is_some_and(|model| model.binds_port()) {
         bridges.iter().for_each(|bridge| manager.ask_stop(bridge));
         return;
     }

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::live::Target;
 use crate::log::note;
-use crate::model::{Deploy, Live, Strategy};
+use crate::model::{Deploy, Live, Service, Strategy};
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
 use crate::service::cause::FailedStart;
@@ -368,9 +368,10 @@ pub(crate) fn stop(machine: &Machine, deployments: &[Deployment]) -> Result<()> 
     if deployments.is_empty() {
         return Ok(());
     }
-    let bridges: Vec<_> = deployments.iter().flat_map(|one| deployment::bridges(layout, one)).collect();
-    start_bridges(layout, manager, deployments);
-    let sockets = deployments.iter().flat_map(|one| deployment::sockets(layout, one));
+    let models: Vec<_> = deployments.iter().map(|one| (one, deployment::model(layout, one).ok())).collect();
+    start_bridges(layout, manager, &models);
+    let bridges: Vec<_> = models.iter().flat_map(|(one, model)| deployment::bridges(one, model.as_ref())).collect();
+    let sockets = models.iter().flat_map(|(one, model)| deployment::sockets(one, model.as_ref()));
     let units: Vec<_> = deployments.iter().map(Deployment::unit).chain(sockets).collect();
     let stopped = manager.stop(&units);
     // Bridges carry the requests in flight until the deployments have drained.
@@ -386,12 +387,11 @@ pub(crate) fn stop(machine: &Machine, deployments: &[Deployment]) -> Result<()> 
 
 /// Starts the bridges of deployments that serve. systemd disconnects whoever is the first caller of one when its socket is
 /// about to stop, as `flush_ports` of its src/core/socket.c does.
-fn start_bridges(layout: &Layout, manager: Manager, deployments: &[Deployment]) {
-    let serves = |one: &&Deployment| state::read(layout, one).is_some_and(|runtime| runtime.state == State::Ready);
-    let lasts =
-        |one: &&Deployment| deployment::model(layout, one).is_ok_and(|model| model.listen.idle_timeout.is_none());
-    let lasting = deployments.iter().filter(serves).filter(lasts);
-    let bridges: Vec<_> = lasting.flat_map(|one| deployment::bridges(layout, one)).collect();
+fn start_bridges(layout: &Layout, manager: Manager, models: &[(&Deployment, Option<Service>)]) {
+    let serves = |one: &Deployment| state::read(layout, one).is_some_and(|runtime| runtime.state == State::Ready);
+    let known = models.iter().filter_map(|(one, model)| Some((*one, model.as_ref()?)));
+    let lasting = known.filter(|(one, model)| model.listen.idle_timeout.is_none() && serves(one));
+    let bridges: Vec<_> = lasting.flat_map(|(one, model)| deployment::bridges(one, Some(model))).collect();
     // One that cannot start fails its callers alone.
     let _ = manager.start(&bridges);
 }
