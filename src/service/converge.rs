@@ -50,7 +50,10 @@ fn carry_out(machine: &Machine, plans: &BTreeMap<ServiceName, Plan>) -> Result<(
         let names: BTreeSet<_> = due(job).chain(with(job)).collect();
         names.into_iter().map(|name| name.unit()).collect::<Vec<_>>()
     };
+    let gone: BTreeSet<_> = plans.values().flat_map(|plan| plan.slices.iter().cloned()).collect();
     let stopped = manager.stop(&units(Job::Stop));
+    // Before the reload: a slice that has lost its file is not stopped when its last unit is.
+    let stopped = stopped.and(manager.stop(&gone.into_iter().collect::<Vec<_>>()));
     if due(Job::Stop).next().is_some() {
         manager.daemon_reload()?;
     }

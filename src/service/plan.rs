@@ -98,6 +98,8 @@ pub(crate) struct Plan {
     pub(crate) name: ServiceName,
     /// The service that it is a part of and starts or stops together with.
     pub(crate) with: Option<ServiceName>,
+    /// The slices of a service that is no longer declared.
+    pub(crate) slices: Vec<String>,
     pub(crate) job: Job,
     pub(crate) actions: BTreeSet<Action>,
     /// Deployments of the declared generation to start, in the order in which they start.
@@ -152,6 +154,7 @@ impl Plan {
         Self {
             name: service.name.clone(),
             with: None,
+            slices: Vec::new(),
             job: if actions.is_empty() { Job::Nothing } else { Job::Reload },
             note: note.map(str::to_owned),
             actions,
@@ -172,6 +175,7 @@ impl Plan {
         Self {
             name: name.clone(),
             with: None,
+            slices: Vec::new(),
             job: Job::Nothing,
             actions: BTreeSet::new(),
             start: Vec::new(),
@@ -209,10 +213,13 @@ impl Plan {
         Self { with, job: Job::Start, note: Some("it is not running".to_owned()), ..plan }
     }
 
-    fn undeclared(name: &ServiceName, with: Option<ServiceName>, present: &Present) -> Self {
+    fn undeclared(name: &ServiceName, group: Option<&ServiceName>, present: &Present, host: &Host) -> Self {
+        let with = group.filter(|group| !host.declares(group));
+        let own = name.slice(group.unwrap_or(name));
         Self {
             name: name.clone(),
-            with,
+            slices: with.map(|group| group.slice(group)).into_iter().chain([own]).collect(),
+            with: with.cloned(),
             job: Job::Stop,
             actions: BTreeSet::from([Action::Stop, Action::Forget]),
             start: Vec::new(),
@@ -252,8 +259,7 @@ pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result
     let mut gone = Vec::new();
     for live in live.values().filter(|live| !host.declares(&live.name)) {
         let group = live.service(layout, live.current(layout)).ok().and_then(|model| model.group);
-        let with = group.map(|group| group.name).filter(|group| !host.declares(group));
-        gone.push(Plan::undeclared(&live.name, with, &present(&live.name)?));
+        gone.push(Plan::undeclared(&live.name, group.map(|group| group.name).as_ref(), &present(&live.name)?, host));
     }
     for name in notes::remembered(layout)?.iter().filter(|name| !host.declares(name)) {
         if !gone.iter().any(|plan| plan.name == *name) {

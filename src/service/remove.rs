@@ -33,6 +33,8 @@ pub(crate) fn remove(machine: &Machine, name: &ServiceName) -> Result<()> {
     let jobs = jobs.collect::<Result<Vec<_>>>()?.concat();
     manager.stop(&units)?;
     manager.stop(&jobs)?;
+    // Before the reload: a slice that has lost its file is not stopped when its last unit is.
+    manager.stop(&names.iter().map(|member| member.slice(name)).collect::<Vec<_>>())?;
     atomic::remove_dir_at_once(&place)?;
     drop_ins.iter().try_for_each(|dir| atomic::remove_dir_at_once(dir))?;
     manager.daemon_reload()?;
