@@ -29,11 +29,12 @@ use crate::model::{Footprint, Model, Service};
 use crate::names::{self, ServiceName};
 use crate::parallel::in_parallel;
 use crate::path;
+use crate::proxy::claim::RouteConflict;
 use crate::proxy::driver::Driver;
 use crate::proxy::files;
-use crate::proxy::routing::{FunctionRoute, FunctionRoutes, RouteConflict};
+use crate::proxy::routing::{FunctionRoute, FunctionRoutes};
 use crate::resolve::resolve;
-use crate::resolve::routes::section;
+use crate::resolve::route::section;
 use crate::source;
 use crate::source::search::{self, Location, PerService, Written};
 use crate::source::settings;
@@ -133,9 +134,10 @@ pub(crate) fn compile_written(
 fn refuse_unsupported(document: &Node, service: &Service) -> Result<(), Diagnostic> {
     let driver = Driver::of_host();
     for (number, route) in service.routes.iter().enumerate() {
-        if let Some(what) = driver.unsupported(route) {
-            let message = format!("{} has no {what}", driver.title());
-            return Err(document.key_error(&section(document, number), message, "remove it, or use another proxy"));
+        if let Some((key, why)) = driver.unsupported(route) {
+            let message = format!("with {}, {why}", driver.title());
+            let at = section(document, number).join(key);
+            return Err(document.key_error(&at, message, "remove it, or use another proxy"));
         }
     }
     Ok(())

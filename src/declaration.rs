@@ -3,6 +3,7 @@
 pub mod function;
 pub mod host;
 mod listen;
+mod route;
 mod value;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use listen::Listener;
 pub use listen::{Listen, ListenKind};
+pub(crate) use route::Route;
+pub use route::{Affinity, AppProtocol, Tls};
 pub(crate) use value::{Hook, OneOrMany, Scalar, TimeSpan};
 
 /// The file `service.toml`, with drop-ins merged.
@@ -228,29 +231,6 @@ pub(crate) struct Live {
     pub(crate) timeout: Option<TimeSpan>,
     pub(crate) failures: Option<u32>,
     pub(crate) listener: Option<String>,
-}
-
-/// `[[route]]`
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    #[serde(default)]
-    pub(crate) host: Vec<String>,
-    pub(crate) path: Option<String>,
-    #[serde(default)]
-    pub(crate) tls: Tls,
-    pub(crate) listener: Option<String>,
-}
-
-/// Whether the proxy serves a host over HTTPS.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Tls {
-    #[default]
-    Auto,
-    Off,
 }
 
 /// `[deploy]`

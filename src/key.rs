@@ -17,6 +17,7 @@ mod install;
 mod listen;
 pub(crate) mod mismatch;
 mod pod;
+mod port;
 mod route;
 mod service;
 mod systemd;
@@ -54,7 +55,7 @@ const SERVICE: &[Section] = &[
     section("health", health::KEYS),
     section("health.live", health::LIVE),
     section("route", route::ROUTE),
-    section("port", route::PORT),
+    section("port", port::PORT),
     section("deploy", deploy::KEYS),
     section("hooks", hooks::KEYS),
     section("hooks.*", hooks::TABLE),
@@ -106,14 +107,6 @@ impl File {
         let (name, at) = path.split_last()?;
         let section = self.sections().iter().find(|section| section.is_at(at))?;
         section.keys.iter().find(|key| key.name == *name)
-    }
-
-    /// Keys of later versions, whose error is "not supported yet".
-    pub fn later(self) -> Vec<String> {
-        match self {
-            Self::Service => route::LATER.iter().map(|key| format!("route.{key}")).collect(),
-            Self::Function | Self::Host => Vec::new(),
-        }
     }
 }
 

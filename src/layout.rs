@@ -316,6 +316,11 @@ impl Layout {
         self.slots(name).join(listener::numbered(number, listener))
     }
 
+    /// Returns the link to the files of the generation that serves, for the proxy.
+    pub(crate) fn served_files(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.slots(name).join("files")
+    }
+
     /// Returns the directory of the sockets in which a service's callers wait while no deployment serves.
     pub(crate) fn queues(&self, name: &ServiceName) -> Utf8PathBuf {
         self.runtime.join("queues").join(name.as_str())

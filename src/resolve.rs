@@ -14,7 +14,7 @@ mod listen;
 mod paths;
 mod ports;
 pub(crate) mod request;
-pub(crate) mod routes;
+pub(crate) mod route;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -143,6 +143,7 @@ impl Resolver<'_> {
         let systemd = self.systemd(systemd, install);
         let process = self.process(config, exec, container, pod);
         self.links(&process, &systemd);
+        let protocols = self.protocols(&listen);
         let listen = self.listen(listen, &process);
         self.no_callers(&listen, slots.is_some(), &route, &port);
         self.no_rest(&listen, &port);
@@ -158,7 +159,7 @@ impl Resolver<'_> {
             slots: if listen.has_callers() { slots } else { 0 },
             display: self.display(display, &process.environment),
             health: self.health(health, &listen, &process.engine, deploy.health_timeout, &announced),
-            routes: self.routes(route, &listen),
+            routes: self.routes(route, &listen, &protocols),
             ports: self.ports(port, &process.engine, &listen),
             deploy,
             hooks: self.hooks(hooks, &process.engine),

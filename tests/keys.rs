@@ -347,9 +347,3 @@ fn described_keys_outside_of_parts_hold_for_whom_they_say() {
         assert_eq!(one != other, matches!(key.parts, Parts::Shared | Parts::Inherited), "{}", key.name);
     }
 }
-
-#[test]
-fn what_comes_later_is_documented() {
-    let documented = quoted(section("Not supported yet"));
-    assert_eq!(documented, File::Service.later().iter().map(String::as_str).collect());
-}

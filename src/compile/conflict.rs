@@ -15,7 +15,7 @@ use crate::live::{self, Live};
 use crate::model::{Claim, Footprint, Service};
 use crate::names::ServiceName;
 use crate::path;
-use crate::proxy::routing::RouteConflict;
+use crate::proxy::claim::RouteConflict;
 use crate::source::search;
 
 /// Removes the services and functions that lose a conflict, with an error for each.

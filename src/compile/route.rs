@@ -8,7 +8,7 @@ use crate::layout::Layout;
 use crate::live::Live;
 use crate::model::{Footprint, Route, Service};
 use crate::names::ServiceName;
-use crate::proxy::routing::{Claim, RouteConflict};
+use crate::proxy::claim::{Claim, RouteConflict};
 use crate::source::search;
 
 /// The routes of a host's services by their owners, while services are held against each other one by one.

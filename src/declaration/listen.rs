@@ -7,6 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::route::AppProtocol;
 use super::value::TimeSpan;
 
 /// `[listen]`
@@ -16,6 +17,8 @@ pub struct Listen {
     #[cfg_attr(feature = "cli", schemars(rename = "type"))]
     pub kind: Option<ListenKind>,
     pub(crate) idle_timeout: Option<TimeSpan>,
+    pub(crate) protocol: Option<AppProtocol>,
+    pub(crate) root: Option<String>,
     #[cfg_attr(feature = "cli", schemars(flatten))]
     pub(crate) further: BTreeMap<String, Listener>,
 }
@@ -28,6 +31,8 @@ pub(crate) struct Listener {
     #[serde(rename = "type")]
     pub(crate) kind: FurtherKind,
     pub(crate) port: Option<u16>,
+    pub(crate) protocol: Option<AppProtocol>,
+    pub(crate) root: Option<String>,
 }
 
 /// The way in which a process gets the socket of a further listener.
@@ -63,7 +68,7 @@ pub enum ListenKind {
 }
 
 /// The keys that are no listeners.
-const KEYS: &[&str] = &["type", "idle_timeout"];
+const KEYS: &[&str] = &["type", "idle_timeout", "protocol", "root"];
 
 /// The value of any other key: a further listener, if it is a table.
 struct Other(Option<Listener>);
@@ -91,6 +96,8 @@ impl<'de> Visitor<'de> for ListenVisitor {
             match key.as_str() {
                 "type" => listen.kind = Some(map.next_value()?),
                 "idle_timeout" => listen.idle_timeout = Some(map.next_value()?),
+                "protocol" => listen.protocol = Some(map.next_value()?),
+                "root" => listen.root = Some(map.next_value()?),
                 _ => {
                     let Other(listener) = map.next_value()?;
                     let listener = listener.ok_or_else(|| A::Error::unknown_field(&key, KEYS))?;

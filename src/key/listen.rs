@@ -1,6 +1,16 @@
 //! `[listen]`
 
-use crate::key::description::{Default, Key, Kind, ROLLS};
+use crate::key::description::{Default, Digest, KEY, Key, Kind, ROLLS};
+
+/// The words of `protocol`.
+const PROTOCOLS: Kind = Kind::Words(&[
+    ("http", "HTTP/1.1."),
+    ("h2c", "HTTP/2 without TLS, as gRPC speaks it."),
+    ("fastcgi", "FastCGI, as php-fpm speaks it."),
+]);
+const SPOKEN: &str = "What the listener speaks with the reverse proxy.";
+const ROOT: &str = "The directory of the programs and files that FastCGI names.";
+const OF_ROUTES: Key = Key { digest: Some(Digest::Routes), reported_as: "route", ..KEY };
 
 pub(crate) const FURTHER: &[Key] = &[
     Key {
@@ -23,6 +33,24 @@ pub(crate) const FURTHER: &[Key] = &[
         needs: "listen.metrics = { type = \"tcp\" }",
         meaning: "The port at which the process listens in its container or pod.",
         ..ROLLS
+    },
+    Key {
+        name: "protocol",
+        kind: PROTOCOLS,
+        default: Default::Value("\"http\""),
+        example: "\"h2c\"",
+        needs: "listen.metrics = { type = \"unix\" }\nroute = [{ listener = \"metrics\" }]",
+        meaning: SPOKEN,
+        ..OF_ROUTES
+    },
+    Key {
+        name: "root",
+        kind: Kind::Text("a directory"),
+        default: Default::Words("required with `protocol = \"fastcgi\"`"),
+        example: "\"/srv/www\"",
+        needs: "listen.metrics = { type = \"unix\", protocol = \"fastcgi\" }\nroute = [{ listener = \"metrics\" }]",
+        meaning: ROOT,
+        ..OF_ROUTES
     },
 ];
 
@@ -49,5 +77,23 @@ pub(crate) const KEYS: &[Key] = &[
                   it](#scale-to-zero).",
         systemd: "`--exit-idle-time=`",
         ..ROLLS
+    },
+    Key {
+        name: "protocol",
+        kind: PROTOCOLS,
+        default: Default::Value("\"http\""),
+        example: "\"h2c\"",
+        needs: "route = [{}]",
+        meaning: SPOKEN,
+        ..OF_ROUTES
+    },
+    Key {
+        name: "root",
+        kind: Kind::Text("a directory"),
+        default: Default::Words("required with `protocol = \"fastcgi\"`"),
+        example: "\"/srv/www\"",
+        needs: "listen = { protocol = \"fastcgi\" }\nroute = [{}]",
+        meaning: ROOT,
+        ..OF_ROUTES
     },
 ];

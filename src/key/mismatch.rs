@@ -71,7 +71,7 @@ impl<T> Reading<T> {
 fn mismatch(file: File, document: &Node, error: Error) -> Diagnostic {
     let path = error.path;
     match error.problem {
-        Problem::UnknownKey { key, expected } => unknown(file, document, &path.join(key.as_str()), &key, expected),
+        Problem::UnknownKey { key, expected } => unknown(document, &path.join(key.as_str()), &key, expected),
         Problem::MissingKey(key) => {
             let message = format!("`{key}` is required");
             document.error(&path, message, example(file, &path.join(key)))
@@ -86,16 +86,14 @@ fn mismatch(file: File, document: &Node, error: Error) -> Diagnostic {
     }
 }
 
-fn unknown(file: File, document: &Node, path: &Path, key: &str, expected: &[&str]) -> Diagnostic {
+fn unknown(document: &Node, path: &Path, key: &str, expected: &[&str]) -> Diagnostic {
     let names = path.keys();
     let elsewhere = || match names.as_slice() {
         ["container", name] => container::ELSEWHERE.iter().find(|(known, ..)| known == name),
         ["pod", name] => pod::ELSEWHERE.iter().find(|(known, ..)| known == name),
         _ => None,
     };
-    if file.later().contains(&names.join(".")) {
-        document.key_error(path, "not supported yet", "remove it")
-    } else if let Some((_, message, remedy)) = elsewhere() {
+    if let Some((_, message, remedy)) = elsewhere() {
         document.key_error(path, *message, *remedy)
     } else {
         document.key_error(path, "unknown key", did_you_mean(key, expected))

@@ -1,6 +1,6 @@
-//! `[[route]]` and `[[port]]`: where callers reach a service.
+//! `[[route]]`: which requests come to a service, and what is done with them.
 
-use crate::key::description::{Default, Digest, KEY, Key, Kind};
+use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind};
 
 const OF_ROUTE: Key = Key { digest: Some(Digest::Routes), reported_as: "route", ..KEY };
 
@@ -15,97 +15,272 @@ pub(crate) const ROUTE: &[Key] = &[
     },
     Key {
         name: "path",
+        kind: Kind::Text(""),
         default: Default::Value("\"/\""),
         example: "\"/api\"",
         meaning: "The prefix of the paths that the route is for: `\"/api\"` is `/api` and everything below `/api/`.",
         ..OF_ROUTE
     },
     Key {
+        name: "exact",
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        example: "true",
+        meaning: "`true`: the route is for the path alone, and for nothing below it.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "methods",
+        kind: Kind::List("strings"),
+        default: Default::Words("all"),
+        example: "[\"GET\", \"HEAD\"]",
+        meaning: "The methods that the route is for.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "headers",
+        kind: Kind::Table(Entries::Strings),
+        default: Default::None,
+        example: "{ X-Beta = \"1\" }",
+        meaning: "Fields that a request must have with these values for the route.",
+        ..OF_ROUTE
+    },
+    Key {
         name: "tls",
-        kind: Kind::Words(&[("auto", "The proxy's automatic HTTPS."), ("off", "Plain HTTP.")]),
+        kind: Kind::Words(&[
+            (
+                "auto",
+                "HTTPS, with the certificate of `certificate` or one that the proxy gets itself; callers by plain HTTP are redirected.",
+            ),
+            ("off", "Plain HTTP."),
+        ]),
         default: Default::Value("\"auto\""),
         example: "\"off\"",
         needs: "route = [{ host = [\"www.example.com\"] }]",
-        meaning: "The proxy's automatic HTTPS, or plain HTTP; all routes of a host have the same.",
+        meaning: "HTTPS, or plain HTTP; all routes of a host have the same.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "certificate",
+        kind: Kind::Text("a file in PEM"),
+        default: Default::Words("the proxy gets one itself"),
+        example: "\"/etc/ssl/example.pem\"",
+        needs: "route = [{ host = [\"www.example.com\"], certificate = \"/etc/ssl/example.pem\", certificate_key = \"/etc/ssl/example.key\" }]",
+        meaning: "The host's certificate, with those between it and its authority.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "certificate_key",
+        kind: Kind::Text("a file in PEM"),
+        default: Default::None,
+        example: "\"/etc/ssl/example.key\"",
+        needs: "route = [{ host = [\"www.example.com\"], certificate = \"/etc/ssl/example.pem\", certificate_key = \"/etc/ssl/example.key\" }]",
+        meaning: "The private key of `certificate`. Caddy must be able to read it.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "client_ca",
+        kind: Kind::Text("a file in PEM"),
+        default: Default::Words("clients need no certificate"),
+        example: "\"/etc/ssl/clients.pem\"",
+        needs: "route = [{ host = [\"www.example.com\"] }]",
+        meaning: "The authorities that sign the certificates which clients must show.",
         ..OF_ROUTE
     },
     Key {
         name: "listener",
-        needs: "listen.metrics = { type = \"tcp\" }",
+        kind: Kind::Text(""),
         default: Default::Words("that of `[listen]` itself"),
         example: "\"metrics\"",
+        needs: "listen.metrics = { type = \"tcp\" }",
         meaning: "The [further listener](#listenname) that the route leads to.",
         ..OF_ROUTE
     },
-];
-
-/// Keys of `[[route]]` that conductor does not support yet.
-pub(crate) const LATER: &[&str] = &["keepalive", "headers", "timeouts", "snippet"];
-
-const OF_PORT: Key = Key { digest: Some(Digest::Settings), reported_as: "port", ..KEY };
-const OF_PASSED_PORT: Key = Key { digest: Some(Digest::Generation), reported_as: "port.pass", ..KEY };
-
-pub(crate) const PORT: &[Key] = &[
     Key {
-        name: "listen",
+        name: "redirect",
         kind: Kind::Text("an address"),
-        default: Default::Required,
-        example: "\"127.0.0.1:5432\"",
-        meaning: "The address at which systemd listens: `\"5432\"`, `\"127.0.0.1:5432\"`, `\"[::1]:5432\"`, \
-                  `\"/run/db.sock\"` or `\"vsock:2:5432\"`.",
-        systemd: "`ListenStream=`, or `ListenDatagram=`",
-        ..OF_PORT
+        default: Default::None,
+        example: "\"https://www.example.com{uri}\"",
+        meaning: "The route answers with this address instead of the service; [`{host}`, `{path}`, `{uri}` and others](#values-of-a-request) stand for those of the request.",
+        ..OF_ROUTE
     },
     Key {
-        name: "pass",
+        name: "respond",
+        kind: Kind::Text(""),
+        default: Default::None,
+        example: "\"Back at noon\"",
+        meaning: "The route answers with this text instead of the service, as during maintenance.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "status",
+        kind: Kind::Number(200, 599),
+        default: Default::Words("308 of a redirect, 200 of a text"),
+        example: "503",
+        needs: "route = [{ respond = \"Back at noon\" }]",
+        meaning: "The status of `redirect` or `respond`.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "static",
+        kind: Kind::Text("a directory"),
+        default: Default::None,
+        example: "\"/srv/www\"",
+        meaning: "Files below this directory are served by the proxy itself, by their paths below the route's; [what is no file](#files-of-a-route) goes to the service.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "strip_prefix",
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true` passes systemd's own socket to every deployment, of the old and the new generation side by side: \
-                  callers' addresses are kept, and nothing stands between them and the process. The process takes the \
-                  socket from systemd, `sd_listen_fds(3)`; it may do so with [`type = \"none\"`](#listen) for its other \
-                  listener.",
-        systemd: "`Sockets=`",
-        ..OF_PASSED_PORT
+        needs: "route = [{ path = \"/api\" }]",
+        meaning: "`true`: the service gets the path without the route's.",
+        ..OF_ROUTE
     },
     Key {
-        name: "datagram",
-        needs: "port = [{ listen = \"53\", pass = true }]",
+        name: "set_request_headers",
+        kind: Kind::Table(Entries::Strings),
+        default: Default::None,
+        example: "{ X-Robots-Tag = \"none\" }",
+        meaning: "The service gets requests with these fields instead of those of the same name; [values of the request](#values-of-a-request) may stand in them.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "add_request_headers",
+        kind: Kind::Table(Entries::Strings),
+        default: Default::None,
+        example: "{ Via = \"1.1 www\" }",
+        meaning: "The service gets requests with these fields beside those of the same name.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "remove_request_headers",
+        kind: Kind::List("strings"),
+        default: Default::None,
+        example: "[\"Accept-Encoding\"]",
+        meaning: "The service gets requests without these fields.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "set_response_headers",
+        kind: Kind::Table(Entries::Strings),
+        default: Default::None,
+        example: "{ X-Robots-Tag = \"none\" }",
+        meaning: "Callers get answers with these fields instead of those of the same name; [values of the request](#values-of-a-request) may stand in them.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "add_response_headers",
+        kind: Kind::Table(Entries::Strings),
+        default: Default::None,
+        example: "{ Via = \"1.1 www\" }",
+        meaning: "Callers get answers with these fields beside those of the same name.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "remove_response_headers",
+        kind: Kind::List("strings"),
+        default: Default::None,
+        example: "[\"Server\"]",
+        meaning: "Callers get answers without these fields.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "max_body",
+        kind: Kind::Text("a size such as `16M`"),
+        default: Default::Words("any"),
+        example: "\"16M\"",
+        meaning: "The largest body of a request; more is answered by 413.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "read_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Words("none"),
+        example: "\"1min\"",
+        meaning: "The longest wait for a next part of the service's answer; then callers get 504.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "write_timeout",
+        kind: Kind::TimeSpan,
+        default: Default::Words("none"),
+        example: "\"1min\"",
+        meaning: "The longest wait until the service takes a next part of a request.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "affinity",
+        kind: Kind::Words(&[("cookie", "A cookie of the proxy."), ("source", "The client's address.")]),
+        default: Default::Words("requests go round"),
+        example: "\"cookie\"",
+        meaning: "By what all requests of one client are led to one deployment, as long as that one runs.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "compress",
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true` listens for datagrams: UDP. It needs `pass = true`.",
-        systemd: "`ListenDatagram=`",
-        ..OF_PASSED_PORT
+        meaning: "`true`: the proxy compresses answers for callers that accept it.",
+        ..OF_ROUTE
     },
     Key {
-        name: "proxy_protocol",
+        name: "basic_auth",
+        kind: Kind::Text("a file"),
+        default: Default::Words("everybody may call"),
+        example: "\"/etc/conductor/htpasswd\"",
+        meaning: "Callers must log in as one of this file's users, [`htpasswd -B`](#login).",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "forward_auth",
+        kind: Kind::Text("an address"),
+        default: Default::Words("everybody may call"),
+        example: "\"http://127.0.0.1:9091/api/verify\"",
+        meaning: "A server that [is asked about each request](#login): what it answers with 2xx passes.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "forward_auth_headers",
+        kind: Kind::List("strings"),
+        default: Default::None,
+        example: "[\"Remote-User\"]",
+        needs: "route = [{ forward_auth = \"http://127.0.0.1:9091/api/verify\" }]",
+        meaning: "Fields of that answer which the service gets, and never from callers.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "access_log",
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true` begins each connection to the process with its caller's address, as version 1 of the PROXY protocol \
-                  has it: for servers that take it, since callers of a port come over a relay.",
-        digest: Some(Digest::Generation),
-        reported_as: "port.proxy_protocol",
-        ..OF_PORT
+        meaning: "`true`: the proxy writes a line with the service's name for each request into its log.",
+        ..OF_ROUTE
     },
     Key {
-        name: "name",
-        needs: "port = [{ listen = \"53\", pass = true }]",
-        kind: Kind::Text("a name"),
-        example: "\"dns\"",
-        meaning: "The name of a passed socket in `$LISTEN_FDNAMES`: processes with several sockets tell them apart by it. \
-                  Without one it is the socket unit's.",
-        systemd: "`FileDescriptorName=`",
-        ..OF_PASSED_PORT
+        name: "error_pages",
+        kind: Kind::Table(Entries::Strings),
+        default: Default::None,
+        example: "{ 404 = \"/srv/www/404.html\" }",
+        meaning: "Files that replace the bodies of the service's answers with these statuses.",
+        ..OF_ROUTE
     },
     Key {
-        name: "listener",
-        needs: "listen.metrics = { type = \"tcp\" }",
-        default: Default::Words("that of `[listen]` itself"),
-        example: "\"metrics\"",
-        meaning: "The [further listener](#listenname) that the port leads to.",
-        reported_as: "port.listener",
-        ..OF_PORT
+        name: "keepalive",
+        kind: Kind::Boolean,
+        default: Default::Value("false"),
+        example: "true",
+        meaning: "`true`: the proxy uses connections to a deployment for [more than one request](#connections).",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "snippet",
+        kind: Kind::Table(Entries::Strings),
+        default: Default::None,
+        example: "{ caddy = \"header X-A b\" }",
+        meaning: "Lines for the proxy's own configuration of the route, by [driver](proxies.md).",
+        ..OF_ROUTE
     },
 ];

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use camino::Utf8PathBuf;
 
-use crate::model::listen::{Port, Route};
+use crate::model::listen::Port;
+use crate::model::route::Route;
 use crate::model::service::Service;
 use crate::names::ServiceName;
 

@@ -1,11 +1,11 @@
-//! The listener of a deployment, and the routes of the reverse proxy to it.
+//! The listeners of a deployment, and the ports that lead to them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::declaration::{ListenKind, Tls};
+use crate::declaration::ListenKind;
 use crate::names::{ListenerName, ServiceName};
 
 /// The callers that may wait while no deployment serves: `Backlog=`, of which the kernel takes no more than
@@ -175,17 +175,4 @@ pub(crate) enum Protocol {
 pub(crate) struct Passed {
     /// Its name in `$LISTEN_FDNAMES`; None: that of its unit.
     pub(crate) name: Option<String>,
-}
-
-/// What the proxy sends to a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Route {
-    /// None: every host.
-    pub(crate) host: Option<String>,
-    /// A path prefix, on path boundaries; `/` is everything.
-    pub(crate) path: String,
-    pub(crate) tls: Tls,
-    /// The listener that it leads to; None for that of `[listen]` itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) listener: Option<ListenerName>,
 }

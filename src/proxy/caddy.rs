@@ -1,13 +1,16 @@
 //! Caddy's configuration: the upstreams of each service, and one site a host with the routes of all services.
 //!
-//! Sources: the Caddyfile manual's pages on `reverse_proxy`, `handle`, `route` and `handle_errors`.
+//! Sources: the Caddyfile manual's pages on `reverse_proxy`, `handle`, `route`, `handle_errors` and `tls`.
+
+mod directive;
 
 use askama::Template;
 use camino::Utf8PathBuf;
 
+use self::directive::Handle;
 use super::forwarded;
-use super::routing::{self, Backend, Files, Match, Reached, RoutingTable, Upstreams};
-use crate::model::Tls;
+use super::routing::{self, Reached, RoutingTable, Upstreams};
+use crate::model::route::{Certificate, Route, Security};
 use crate::names::{FUNCTION_UNITS, FunctionId, USER_FIELD};
 
 /// The one file, below the driver's directory.
@@ -19,6 +22,8 @@ struct Sites<'a> {
     services: Vec<Service<'a>>,
     sites: Vec<Site<'a>>,
     has_functions: bool,
+    /// Whether requests without a site of their own need an answer.
+    is_open: bool,
 }
 
 struct Service<'a> {
@@ -30,8 +35,11 @@ struct Service<'a> {
 
 struct Site<'a> {
     address: String,
+    /// The lines of `tls`.
+    tls: Vec<String>,
+    has_log: bool,
     /// `handle` blocks are tried in order.
-    matches: &'a [Match],
+    handles: Vec<Handle<'a>>,
     has_root: bool,
     /// Whether functions are served here, whose requests may name no user.
     has_functions: bool,
@@ -53,9 +61,23 @@ pub(super) fn render(table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
     let mut sites: Vec<_> = table.sites.iter().map(site).collect();
     sites.sort_by(|one, other| one.address.cmp(&other.address));
     let has_functions = sites.iter().any(|site| site.has_functions);
-    let mut text = Sites { services, sites, has_functions }.render().expect("the template takes any routes");
+    let is_open = !sites.is_empty() && !table.sites.iter().any(|site| site.host.is_none());
+    let mut text = Sites { services, sites, has_functions, is_open }.render().expect("the template takes any routes");
     text.push('\n');
     vec![(SITES.into(), text.into_bytes())]
+}
+
+/// Returns the key of a route that Caddy cannot express, and why.
+pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
+    let snippet = route.handling.snippets.get("caddy")?;
+    // Braces that do not close would end the site.
+    let depth = snippet.chars().try_fold(0_i32, |depth, c| match c {
+        '{' => Some(depth + 1),
+        '}' if depth == 0 => None,
+        '}' => Some(depth - 1),
+        _ => Some(depth),
+    });
+    (depth != Some(0)).then(|| ("snippet", "its braces are not in pairs".to_owned()))
 }
 
 fn service(upstreams: &Upstreams) -> Service<'_> {
@@ -64,29 +86,44 @@ fn service(upstreams: &Upstreams) -> Service<'_> {
 }
 
 fn site(site: &routing::Site) -> Site<'_> {
+    let has_log = site.matches.iter().any(|it| it.handling.access_log);
+    let handles = site.matches.iter().enumerate().map(|(index, it)| Handle::new(index + 1, it, has_log)).collect();
     Site {
-        address: address(site.host.as_deref(), site.tls),
-        matches: &site.matches,
-        has_root: site.matches.iter().any(|it| it.path == "/"),
-        has_functions: site.functions.is_some() || site.matches.iter().any(|it| it.backend.is_function()),
+        address: address(site.host.as_deref(), &site.security),
+        tls: tls(&site.security),
+        has_log,
+        handles,
+        has_root: site.matches.iter().any(|it| it.matching.is_everything()),
+        has_functions: site.functions.is_some() || site.matches.iter().any(routing::Match::is_of_function),
         functions: site.functions.as_ref().map(functions),
     }
 }
 
 /// A site's address: a scheme switches automatic HTTPS off. `http://` without a host would be merged silently behind an
 /// admin's `:80`; two sites `:80` are an error that names them.
-fn address(host: Option<&str>, tls: Tls) -> String {
-    match (host, tls) {
+fn address(host: Option<&str>, security: &Security) -> String {
+    match (host, security) {
         (None, _) => EVERY_HOST.to_owned(),
-        (Some(host), Tls::Off) => format!("http://{host}"),
-        (Some(host), Tls::Auto) => host.to_owned(),
+        (Some(host), Security::Off) => format!("http://{host}"),
+        (Some(host), Security::Auto | Security::With { .. }) => host.to_owned(),
     }
 }
 
-/// Returns a pattern of paths whose text is not served: hidden files, and those that a function runs.
-fn unserved(files: &Files) -> String {
-    let programs: String = files.programs.iter().map(|suffix| format!(r"|\.{suffix}(/|$)")).collect();
-    format!(r"(?i)/\.{programs}")
+/// Returns the lines of `tls`, none for plain HTTP and for a certificate that Caddy gets by itself.
+fn tls(security: &Security) -> Vec<String> {
+    let Security::With { certificate, client_ca } = security else { return Vec::new() };
+    let files = certificate.as_ref().map(|Certificate { chain, key }| format!(" {chain} {key}")).unwrap_or_default();
+    match client_ca {
+        None => vec![format!("tls{files}")],
+        Some(authorities) => vec![
+            format!("tls{files} {{"),
+            "\tclient_auth {".to_owned(),
+            "\t\tmode require_and_verify".to_owned(),
+            format!("\t\ttrusted_ca_cert_file {authorities}"),
+            "\t}".to_owned(),
+            "}".to_owned(),
+        ],
+    }
 }
 
 fn functions(functions: &routing::Functions) -> Functions {

@@ -67,12 +67,10 @@ impl Driver {
         }
     }
 
-    /// Returns the property of a route that the proxy cannot express; None if it can express all.
-    pub(crate) fn unsupported(self, route: &Route) -> Option<String> {
-        // A new property of routes does not compile until it is decided here which proxies support it.
-        let Route { host: _, path: _, tls: _, listener: _ } = route;
+    /// Returns the key of a route that the proxy cannot express, and why; None if it can express all.
+    pub(crate) fn unsupported(self, route: &Route) -> Option<(&'static str, String)> {
         match self {
-            Self::Caddy => None,
+            Self::Caddy => caddy::unsupported(route),
         }
     }
 

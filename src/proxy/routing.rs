@@ -1,4 +1,4 @@
-//! The routing table: which hosts and paths lead to which service or function, whatever the proxy; and its conflicts.
+//! The routing table: which hosts and paths lead to which service or function, whatever the proxy.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,15 +6,13 @@ use std::fmt::{self, Display, Formatter};
 
 use camino::Utf8PathBuf;
 
-use crate::diagnostic::Diagnostic;
-use crate::document::Node;
 use crate::layout::Layout;
 use crate::model::alias::{Alias, below};
 use crate::model::function::Function;
 use crate::model::programs::Static;
-use crate::model::{Footprint, Route, Tls};
+use crate::model::route::{Answer, AppProtocol, Handling, Matching, Route, Security};
+use crate::model::{Footprint, Tls};
 use crate::names::{FunctionId, ListenerName, ServiceName};
-use crate::resolve::routes;
 
 /// The routes of all services and functions.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -56,36 +54,48 @@ pub(crate) struct Upstreams {
 pub(crate) struct Site {
     /// The host; None for all hosts without a site of their own.
     pub(crate) host: Option<String>,
-    pub(crate) tls: Tls,
-    /// The longest path first, so that a proxy may try them in order.
+    pub(crate) security: Security,
+    /// The most particular first, so that a proxy may try them in order.
     pub(crate) matches: Vec<Match>,
     /// The functions, if this site serves them by their IDs.
     pub(crate) functions: Option<Functions>,
 }
 
-/// The backend of a path.
-#[derive(Debug, PartialEq, Eq)]
+/// What is done with some requests of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Match {
-    /// A path prefix, on path boundaries; `/` is everything.
-    pub(crate) path: String,
+    pub(crate) matching: Matching,
+    /// What the proxy serves before it asks the backend.
+    pub(crate) files: Option<Files>,
     pub(crate) backend: Backend,
+    pub(crate) handling: Handling,
+    /// The service whose route it is; None for functions.
+    pub(crate) service: Option<ServiceName>,
 }
 
-/// A service, a function or files.
+/// What answers requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// A listener of a service, over its upstreams.
-    Service(Reached),
-    /// A function, over the path of its socket.
-    Function(Utf8PathBuf),
-    /// Files of the host, beside a function.
-    Files(Files),
+    Service(Reached, AppProtocol),
+    /// A function, over the path of its socket, with the path by which it is found.
+    Function(Utf8PathBuf, String),
+    Redirect {
+        to: String,
+        status: u16,
+    },
+    Respond {
+        body: String,
+        status: u16,
+    },
+    /// Nothing: 404.
+    Nothing,
 }
 
-impl Backend {
+impl Match {
     /// Returns whether requests lead to a function.
-    pub(crate) fn is_function(&self) -> bool {
-        matches!(self, Self::Function(_) | Self::Files(Files { function: Some(_), .. }))
+    pub(crate) fn is_of_function(&self) -> bool {
+        matches!(self.backend, Backend::Function(..))
     }
 }
 
@@ -94,10 +104,10 @@ impl Backend {
 pub(crate) struct Files {
     /// A file or a directory.
     pub(crate) path: Utf8PathBuf,
-    /// Suffixes of files that the function runs: their text is not served.
+    /// Suffixes of files that a function runs: their text is not served.
     pub(crate) programs: Vec<String>,
-    /// The socket of the function that answers for all that is no file, if this address is the function's, too.
-    pub(crate) function: Option<Utf8PathBuf>,
+    /// Whether `index.html` answers for its directory.
+    pub(crate) has_index: bool,
 }
 
 /// All functions that are declared, by their IDs: another function with an address changes nothing here.
@@ -125,54 +135,70 @@ pub(crate) struct FunctionRoutes {
 pub(crate) struct FunctionRoute {
     alias: Alias,
     tls: Tls,
+    files: Option<Files>,
     backend: Backend,
 }
 
 impl FunctionRoute {
     /// Returns the route of an address that leads to a function or to its files, over the link that says so.
     pub(crate) fn new(function: &Function, alias: Alias, link: Utf8PathBuf) -> Self {
-        let is_above = |other: &Alias| other.host == alias.host && below(&other.path, alias.path.as_bytes()).is_some();
-        let is_functions = function.aliases.iter().any(is_above);
-        let backend = match function.static_files.iter().find(|it| it.at == alias) {
-            None => Backend::Function(link),
-            Some(Static { path, .. }) => Backend::Files(Files {
-                path: path.clone(),
-                programs: function.programs.iter().flat_map(|it| it.interpreters.keys().cloned()).collect(),
-                function: is_functions.then_some(link),
-            }),
+        let files = function.static_files.iter().find(|it| it.at == alias).map(|Static { path, .. }| Files {
+            path: path.clone(),
+            programs: function.programs.iter().flat_map(|it| it.interpreters.keys().cloned()).collect(),
+            has_index: false,
+        });
+        let is_above = |other: &&Alias| other.host == alias.host && below(&other.path, alias.path.as_bytes()).is_some();
+        let mount = function.aliases.iter().filter(is_above).max_by_key(|other| other.path.len());
+        let backend = match (mount, &files) {
+            (Some(mount), _) => Backend::Function(link, mount.path.clone()),
+            (None, None) => Backend::Function(link, alias.path.clone()),
+            (None, Some(_)) => Backend::Nothing,
         };
-        Self { alias, tls: function.tls, backend }
+        Self { tls: function.tls, alias, files, backend }
+    }
+
+    fn to_match(&self) -> Match {
+        Match {
+            matching: Matching::below(self.alias.path.clone()),
+            files: self.files.clone(),
+            backend: self.backend.clone(),
+            handling: Handling::default(),
+            service: None,
+        }
     }
 }
+
+/// The sites of hosts, each with what is matched.
+type Sites = BTreeMap<Option<String>, (Security, BTreeMap<Matching, Match>)>;
 
 impl RoutingTable {
     /// Collects the routes of services and, where there are some, of functions.
     ///
-    /// If two claim one path of a host, the first in the list has it, and services come first.
+    /// If two claim the same requests of a host, the first in the list has them, and services come first.
     pub(crate) fn new(layout: &Layout, services: &[&Footprint], functions: Option<&FunctionRoutes>) -> Self {
-        let mut sites: BTreeMap<(Option<String>, bool), BTreeMap<String, Backend>> = BTreeMap::new();
-        let key = |host: Option<&str>, tls| (host.map(str::to_owned), tls == Tls::Off);
+        let mut sites = Sites::new();
         for &service in services {
             for route in &service.routes {
-                let backend = Backend::Service(Reached::of(service, route));
-                let site = sites.entry(key(route.host.as_deref(), route.tls)).or_default();
-                site.entry(route.path.clone()).or_insert(backend);
+                let site = sites.entry(route.host.clone()).or_insert_with(|| (route.security.clone(), BTreeMap::new()));
+                site.1.entry(route.matching.clone()).or_insert_with(|| Match::of(layout, service, route));
             }
         }
-        for FunctionRoute { alias, tls, backend } in functions.map_or(&[][..], |functions| &functions.aliases) {
-            let site = sites.entry(key(alias.host.as_deref(), alias_tls(alias, *tls))).or_default();
-            site.entry(alias.path.clone()).or_insert_with(|| backend.clone());
+        for route in functions.map_or(&[][..], |functions| &functions.aliases) {
+            let security =
+                || if alias_tls(&route.alias, route.tls) == Tls::Off { Security::Off } else { Security::Auto };
+            let site = sites.entry(route.alias.host.clone()).or_insert_with(|| (security(), BTreeMap::new()));
+            site.1.entry(Matching::below(route.alias.path.clone())).or_insert_with(|| route.to_match());
         }
         let addressed = functions.filter(|functions| functions.has_addresses);
         if addressed.is_some() {
-            sites.entry(key(None, Tls::Off)).or_default();
+            sites.entry(None).or_insert((Security::Off, BTreeMap::new()));
         }
         let functions = |host: &Option<String>| Some(by_id(layout, addressed.filter(|_| host.is_none())?));
-        let sites = sites.into_iter().map(|((host, plain), matches)| Site {
+        let sites = sites.into_iter().map(|(host, (security, matches))| Site {
             functions: functions(&host),
             host,
-            tls: if plain { Tls::Off } else { Tls::Auto },
-            matches: longest_first(matches),
+            security,
+            matches: most_particular_first(matches),
         });
         let sites = sites.collect();
         let mut upstreams: Vec<_> = services.iter().flat_map(|service| Upstreams::of(layout, service)).collect();
@@ -181,16 +207,38 @@ impl RoutingTable {
     }
 }
 
+impl Match {
+    fn of(layout: &Layout, service: &Footprint, route: &Route) -> Self {
+        let backend = match &route.answer {
+            Answer::Service { protocol, .. } => {
+                Backend::Service(Reached::of(service, route).expect("it leads to a listener"), protocol.clone())
+            }
+            Answer::Redirect { to, status } => Backend::Redirect { to: to.clone(), status: *status },
+            Answer::Respond { body, status } => Backend::Respond { body: body.clone(), status: *status },
+            Answer::Files => Backend::Nothing,
+        };
+        let files = route.handling.files.as_ref().map(|dir| Files {
+            path: layout.served_files(&service.name).join(dir),
+            programs: Vec::new(),
+            has_index: true,
+        });
+        let (matching, handling) = (route.matching.clone(), route.handling.clone());
+        Self { matching, files, backend, handling, service: Some(service.name.clone()) }
+    }
+}
+
 impl Reached {
-    fn of(service: &Footprint, route: &Route) -> Self {
-        Self { service: service.name.clone(), listener: route.listener.clone() }
+    /// Returns the listener that a route leads to, None if it leads to none.
+    fn of(service: &Footprint, route: &Route) -> Option<Self> {
+        let Answer::Service { listener, .. } = &route.answer else { return None };
+        Some(Self { service: service.name.clone(), listener: listener.clone() })
     }
 }
 
 impl Upstreams {
     /// Lists those of a service that routes lead to.
     fn of(layout: &Layout, service: &Footprint) -> Vec<Self> {
-        let reached: BTreeSet<_> = service.routes.iter().map(|route| Reached::of(service, route)).collect();
+        let reached: BTreeSet<_> = service.routes.iter().filter_map(|route| Reached::of(service, route)).collect();
         let of_listener = |reached: Reached| {
             let slot = |number| layout.slot(&service.name, number, reached.listener.as_ref());
             Self { slots: (1..=service.slots).map(slot).collect(), reached }
@@ -204,122 +252,19 @@ fn alias_tls(alias: &Alias, tls: Tls) -> Tls {
     if alias.host.is_none() { Tls::Off } else { tls }
 }
 
-fn longest_first(matches: BTreeMap<String, Backend>) -> Vec<Match> {
-    let mut matches: Vec<_> = matches.into_iter().map(|(path, backend)| Match { path, backend }).collect();
-    matches.sort_by_key(|it| (Reverse(it.path.len()), it.path.clone()));
+/// Orders what is matched so that the first is meant: a longer path before a shorter one, a path itself before all below
+/// it, and one with more conditions before others.
+fn most_particular_first(matches: BTreeMap<Matching, Match>) -> Vec<Match> {
+    let mut matches: Vec<_> = matches.into_values().collect();
+    matches.sort_by_cached_key(|it| {
+        let Matching { path, exact, methods, headers } = &it.matching;
+        let conditions = headers.len() + usize::from(!methods.is_empty());
+        (Reverse(path.len()), path.clone(), Reverse(*exact), Reverse(conditions))
+    });
     matches
 }
 
 fn by_id(layout: &Layout, routes: &FunctionRoutes) -> Functions {
     let withdrawn = routes.withdrawn.clone();
     Functions { sockets: layout.function_sockets(), units: layout.generator().to_owned(), withdrawn }
-}
-
-/// A host and path that a route claims. Paths are compared without regard to case, as proxies may do.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Claim {
-    host: Option<String>,
-    path: String,
-    plain: bool,
-}
-
-impl Claim {
-    /// Returns what a route claims.
-    pub(crate) fn of(route: &Route) -> Self {
-        Self { host: route.host.clone(), path: route.path.to_ascii_lowercase(), plain: route.tls == Tls::Off }
-    }
-
-    /// Returns whether both cannot be served: one path of a host, or one host with and without TLS.
-    fn excludes(&self, other: &Self) -> bool {
-        self.host == other.host && (self.path == other.path || self.plain != other.plain)
-    }
-}
-
-/// A route that another service has already, or whose host another service serves with another `tls` setting.
-pub(crate) struct RouteConflict {
-    pub(crate) owner: ServiceName,
-    /// What the owner has.
-    taken: Claim,
-    /// What is claimed beside it.
-    claim: Claim,
-}
-
-impl RouteConflict {
-    /// Finds the owners of claims that exclude a route.
-    pub(crate) fn all(owners: &BTreeMap<Claim, ServiceName>, route: &Route) -> Vec<Self> {
-        let claim = Claim::of(route);
-        let first = Claim { host: claim.host.clone(), path: String::new(), plain: false };
-        let of_host = owners.range(first..).take_while(|(other, _)| other.host == claim.host);
-        let taken = of_host.filter(|(other, _)| claim.excludes(other));
-        taken.map(|(taken, owner)| Self { owner: owner.clone(), taken: taken.clone(), claim: claim.clone() }).collect()
-    }
-
-    /// Finds the first conflict of a service's routes with those of others.
-    pub(crate) fn between(service: &Footprint, others: impl Iterator<Item = Footprint>) -> Option<Self> {
-        let mut owners = BTreeMap::new();
-        for other in others.filter(|other| other.name != service.name) {
-            owners.extend(other.routes.iter().map(|route| (Claim::of(route), other.name.clone())));
-        }
-        service.routes.iter().find_map(|route| Self::all(&owners, route).into_iter().next())
-    }
-
-    /// Finds the service whose routes exclude a function's alias, and the index of that route.
-    pub(crate) fn of_alias<'a>(
-        alias: &Alias,
-        tls: Tls,
-        mut services: impl Iterator<Item = (&'a ServiceName, &'a [Route])>,
-    ) -> Option<(ServiceName, usize)> {
-        let route =
-            Route { host: alias.host.clone(), path: alias.path.clone(), tls: alias_tls(alias, tls), listener: None };
-        let claim = Claim::of(&route);
-        services.find_map(|(service, routes)| {
-            let index = routes.iter().position(|route| claim.excludes(&Claim::of(route)))?;
-            Some((service.clone(), index))
-        })
-    }
-
-    /// Returns whether routes, with which one of both services runs, have what the conflict is about: the path of a host, or
-    /// how the host is served.
-    fn is_settled_by(&self, claim: &Claim, routes: &[Route]) -> bool {
-        routes.iter().map(Claim::of).any(|route| {
-            let is_same =
-                if self.taken.path == self.claim.path { route.path == claim.path } else { route.plain == claim.plain };
-            route.host == claim.host && is_same
-        })
-    }
-
-    /// Returns whether the service that claims runs with what the conflict is about, and the owner does not.
-    pub(crate) fn is_won(&self, mine: &[Route], of_owner: &[Route]) -> bool {
-        self.is_settled_by(&self.claim, mine) && !self.is_settled_by(&self.taken, of_owner)
-    }
-
-    /// Returns what is wrong with a service that runs, is not declared and claims what the owner has.
-    pub(crate) fn lost(&self, service: &Footprint) -> Diagnostic {
-        let Self { owner, taken, .. } = self;
-        let (name, host) = (&service.name, taken.host.as_deref().unwrap_or("every host"));
-        let message = format!(
-            "{name} runs and is no longer declared: {host}, path {}, leads to the service {owner} now",
-            taken.path
-        );
-        let remedy =
-            format!("`conductor daemon-reload` stops {name}; or declare it again, and {owner} with another route");
-        Diagnostic::of_file(&service.source, message, remedy)
-    }
-
-    /// Returns the error of the service that loses, at the route in its document.
-    pub(crate) fn error(&self, document: &Node, loser: &Footprint, winner: &ServiceName) -> Diagnostic {
-        let mine = if loser.name == self.owner { &self.taken } else { &self.claim };
-        let route = loser.routes.iter().position(|route| Claim::of(route) == *mine).expect("the loser claims it");
-        let at = routes::section(document, route);
-        let Route { host, path, .. } = &loser.routes[route];
-        let host = host.as_deref().unwrap_or("every host");
-        if self.taken.path == self.claim.path {
-            let message = format!("{host}, path {path}, is already routed to the service {winner}");
-            let remedy = "give the route another host or path, or remove it from the other service";
-            document.key_error(&at, message, remedy)
-        } else {
-            let message = format!("the service {winner} uses a different `tls` setting for {host}");
-            document.key_error(&at, message, "write the same tls for all routes of a host")
-        }
-    }
 }

@@ -187,7 +187,7 @@ impl Resolver<'_> {
     }
 
     /// Reads a size: a number of bytes, or one with a unit of 1024, 1024² or 1024³ bytes as in systemd.resource-control(5).
-    fn size(&mut self, at: &Path, text: &str) -> u64 {
+    pub(super) fn size(&mut self, at: &Path, text: &str) -> u64 {
         let (digits, unit) = match text.char_indices().last() {
             Some((end, 'K')) => (&text[..end], 1 << 10),
             Some((end, 'M')) => (&text[..end], 1 << 20),

@@ -143,7 +143,7 @@ impl Resolver<'_> {
         status
     }
 
-    fn headers(&mut self, at: &Path, headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    pub(super) fn headers(&mut self, at: &Path, headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
         for (name, value) in &headers {
             let here = at.join(name.as_str());
             if let Some(Mistake { message, remedy }) = mistake_of_name(name) {

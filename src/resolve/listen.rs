@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use crate::directive::closest;
 use crate::document::Path;
+use crate::model::route::AppProtocol;
 use crate::model::{Engine, Further, Listen, ListenKind, Process};
 use crate::names::{ListenerName, listener};
 use crate::resolve::Resolver;
+use crate::resolve::route::Protocols;
 use crate::{declaration, path};
 
 impl Resolver<'_> {
     /// Resolves `[listen]`, with errors for what the engine does not support.
     pub(crate) fn listen(&mut self, listen: declaration::Listen, process: &Process) -> Listen {
-        let declaration::Listen { kind, idle_timeout, further } = listen;
+        let declaration::Listen { kind, idle_timeout, protocol: _, root: _, further } = listen;
         let engine = &process.engine;
         let kind = kind.unwrap_or(engine.default_listener());
         let at = path!["listen", "type"];
@@ -47,13 +49,43 @@ impl Resolver<'_> {
         listen
     }
 
+    /// Resolves what the listeners speak.
+    pub(crate) fn protocols(&mut self, listen: &declaration::Listen) -> Protocols {
+        let mut protocols = Protocols::new();
+        let main = (None, path!["listen"], listen.protocol, &listen.root);
+        let further = listen.further.iter().map(|(name, listener)| {
+            (Some(name.clone()), path!["listen", name.as_str()], listener.protocol, &listener.root)
+        });
+        for (name, at, protocol, root) in std::iter::once(main).chain(further) {
+            if let Some(root) = root {
+                self.host_file(&at.join("root"), root);
+            }
+            let protocol = match (protocol.unwrap_or_default(), root) {
+                (declaration::AppProtocol::FastCgi, Some(root)) => AppProtocol::FastCgi { root: root.into() },
+                (declaration::AppProtocol::FastCgi, None) => {
+                    let remedy = "add root = \"/srv/www\", the directory with the programs";
+                    self.error(&at.join("protocol"), "FastCGI needs `root`", remedy);
+                    continue;
+                }
+                (protocol, Some(_)) => {
+                    let remedy = "remove it, or write protocol = \"fastcgi\"";
+                    self.key_error(&at.join("root"), "`root` is for FastCGI", remedy);
+                    of_http(protocol)
+                }
+                (protocol, None) => of_http(protocol),
+            };
+            protocols.insert(name, protocol);
+        }
+        protocols
+    }
+
     fn further(
         &mut self,
         further: BTreeMap<String, declaration::Listener>,
         engine: &Engine,
     ) -> BTreeMap<ListenerName, Further> {
         let mut resolved = BTreeMap::new();
-        for (name, declaration::Listener { kind, port }) in further {
+        for (name, declaration::Listener { kind, port, protocol: _, root: _ }) in further {
             let (at, kind) = (path!["listen", name.as_str()], ListenKind::from(kind));
             match kind {
                 ListenKind::Activation if !engine.takes_sockets() => {
@@ -137,6 +169,10 @@ impl Resolver<'_> {
         self.error(at, format!("there is no listener {name:?}"), remedy);
         None
     }
+}
+
+fn of_http(protocol: declaration::AppProtocol) -> AppProtocol {
+    if protocol == declaration::AppProtocol::H2c { AppProtocol::H2c } else { AppProtocol::Http }
 }
 
 /// Returns the remedy for what asks the listener of `[listen]` itself where there is none.

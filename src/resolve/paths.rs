@@ -55,7 +55,7 @@ impl Resolver<'_> {
         text.into()
     }
 
-    fn declared_dir(&mut self, at: &Path, text: &str) -> Utf8PathBuf {
+    pub(super) fn declared_dir(&mut self, at: &Path, text: &str) -> Utf8PathBuf {
         let relative = Utf8Path::new(text.strip_prefix("./").unwrap_or(text).trim_end_matches('/'));
         let found = self.declared.files.iter().find(|file| file.path == relative);
         match found.map(|file| &file.kind) {

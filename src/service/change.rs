@@ -9,9 +9,10 @@ use serde_json::Value;
 use crate::document::{Node, Path};
 use crate::generation::FORMAT;
 use crate::live::Target;
+use crate::model::route::{Answer, AppProtocol, Handling, Matching, Security};
 use crate::model::{
     Check, Dependency, Directive, DropIn, Engine, File, FileKind, Further, Group, Listen, Model, Port, Process,
-    Protocol, Route, Service, Setting, Systemd, Tls, User,
+    Protocol, Route, Service, Setting, Systemd, User,
 };
 use crate::service::action::Action;
 use crate::{key, path, timespan};
@@ -395,10 +396,28 @@ fn json(value: &(impl Serialize + ?Sized)) -> String {
 }
 
 fn route(route: &Route) -> String {
-    let Route { host, path, tls, listener } = route;
-    let off = if *tls == Tls::Off { " (tls off)" } else { "" };
-    let to = listener.as_ref().map_or_else(String::new, |name| format!(" (listener {name})"));
-    format!("{}{path}{off}{to}", host.as_deref().unwrap_or("*"))
+    let Route { host, security, matching, answer, handling } = route;
+    let Matching { path, exact, methods, headers } = matching;
+    let mut words = vec![format!("{}{path}", host.as_deref().unwrap_or("*"))];
+    words.extend(exact.then(|| "(exact)".to_owned()));
+    words.extend(methods.iter().cloned());
+    words.extend(headers.iter().map(|(name, value)| format!("{name}={value}")));
+    match security {
+        Security::Off => words.push("(tls off)".to_owned()),
+        Security::Auto => {}
+        Security::With { .. } => words.push(format!("(tls {})", json(security))),
+    }
+    match answer {
+        Answer::Service { listener, protocol } => {
+            words.extend(listener.as_ref().map(|name| format!("(listener {name})")));
+            words.extend((*protocol != AppProtocol::Http).then(|| format!("(protocol {})", json(protocol))));
+        }
+        Answer::Redirect { to, status } => words.push(format!("(redirect {status} {to})")),
+        Answer::Respond { body, status } => words.push(format!("(respond {status} {})", json(body))),
+        Answer::Files => words.push("(static)".to_owned()),
+    }
+    words.extend((*handling != Handling::default()).then(|| json(handling)));
+    words.join(" ")
 }
 
 fn file(kind: &FileKind) -> String {

@@ -14,8 +14,8 @@ use crate::engine::start_templates;
 use crate::layout::Layout;
 use crate::model::{Engine, Footprint, Service};
 use crate::names::Deployment;
-use crate::proxy::routing::RouteConflict;
-use crate::resolve::routes;
+use crate::proxy::claim::RouteConflict;
+use crate::resolve::route;
 use crate::service::machine::Machine;
 use crate::source::DECLARATION;
 use crate::source::functions;
@@ -96,10 +96,10 @@ impl Proposal<'_> {
         {
             return Err(conflict.error(&self.document(service)?).into());
         }
-        if let Some((route, message)) = alias_conflict(self.layout, host, service)? {
+        if let Some((number, message)) = alias_conflict(self.layout, host, service)? {
             let document = self.document(service)?;
             let remedy = "give the route another path, or remove the function's alias";
-            return Err(document.key_error(&routes::section(&document, route), message, remedy).into());
+            return Err(document.key_error(&route::section(&document, number), message, remedy).into());
         }
         if let Some(conflict) = RouteConflict::between(footprint, others) {
             return Err(conflict.error(&self.document(service)?, footprint, &conflict.owner).into());

@@ -163,5 +163,5 @@ fn print(rows: &[Row]) {
 }
 
 fn route(route: &Route) -> String {
-    format!("{}{}", route.host.as_deref().unwrap_or("*"), route.path)
+    format!("{}{}", route.host.as_deref().unwrap_or("*"), route.matching.path)
 }

@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::doctor::finding::{Finding, bad, good};
 use crate::compile::host::Host;
 use crate::deployment::slot;
-use crate::model::{Route, Tls};
+use crate::model::route::{Answer, AppProtocol, Handling, Route, Security};
 use crate::names::ServiceName;
 use crate::proxy::driver::Driver;
 
@@ -27,16 +27,23 @@ pub(super) fn check(context: &Context, host: &Host, driver: Driver) -> Option<Fi
     let serving = host.services.values().filter(|it| !slot::held(&context.layout, &it.service.name).is_empty());
     // A certificate's host is not asked: that would need its name to be resolved and its certificate to be trusted.
     let is_plain = |route: &&Route| {
-        matches!(route.tls, Tls::Off) && route.host.as_ref().is_some_and(|host| !host.starts_with('*'))
+        route.security == Security::Off
+            && route.matching.is_by_path()
+            && route.handling == Handling::default()
+            && matches!(route.answer, Answer::Service { protocol: AppProtocol::Http, .. })
+            && route.host.as_ref().is_some_and(|host| !host.starts_with('*'))
     };
     let (name, route) =
         serving.filter_map(|it| Some((&it.service.name, it.service.routes.iter().find(is_plain)?))).next()?;
-    let shown = format!("http://{}{}", route.host.as_deref().unwrap_or_default(), route.path);
+    let shown = format!("http://{}{}", route.host.as_deref().unwrap_or_default(), route.matching.path);
     let mut seen = None;
     for _ in 0..REPEATS {
         let direct = ask_slot(context, name, route).ok()?;
-        let proxied =
-            ask_tcp((Ipv4Addr::LOCALHOST, HTTP).into(), route.host.as_deref().unwrap_or_default(), &route.path);
+        let proxied = ask_tcp(
+            (Ipv4Addr::LOCALHOST, HTTP).into(),
+            route.host.as_deref().unwrap_or_default(),
+            &route.matching.path,
+        );
         let proxied = proxied.map_err(|error| error.to_string());
         if proxied.as_ref().is_ok_and(|proxied| summary(proxied) == summary(&direct)) {
             return Some(good(format!("{} serves {shown}", driver.title())));
@@ -50,10 +57,11 @@ pub(super) fn check(context: &Context, host: &Host, driver: Driver) -> Option<Fi
 }
 
 fn ask_slot(context: &Context, name: &ServiceName, route: &Route) -> io::Result<String> {
-    let stream = UnixStream::connect(context.layout.at(&context.layout.slot(name, 1, route.listener.as_ref())))?;
+    let Answer::Service { listener, .. } = &route.answer else { return Err(io::ErrorKind::Unsupported.into()) };
+    let stream = UnixStream::connect(context.layout.at(&context.layout.slot(name, 1, listener.as_ref())))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    ask(stream, route.host.as_deref().unwrap_or_default(), &route.path)
+    ask(stream, route.host.as_deref().unwrap_or_default(), &route.matching.path)
 }
 
 /// Sends a request to an address and returns the answer's beginning.
