@@ -318,7 +318,7 @@ impl Layout {
 
     /// Returns the link to the files of the generation that serves, for the proxy.
     pub(crate) fn served_files(&self, name: &ServiceName) -> Utf8PathBuf {
-        self.slots(name).join("files")
+        self.state.join("public").join(name.as_str()).join("current")
     }
 
     /// Returns the directory of the sockets in which a service's callers wait while no deployment serves.

@@ -30,6 +30,7 @@ pub(crate) mod plan;
 pub(crate) mod port_holder;
 pub(crate) mod ports;
 pub(crate) mod proposal;
+pub(crate) mod public;
 pub(crate) mod provenance;
 pub(crate) mod record;
 pub(crate) mod release;

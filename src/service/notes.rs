@@ -11,7 +11,7 @@ use crate::atomic;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::names::ServiceName;
-use crate::service::record;
+use crate::service::{public, record};
 
 /// Reads why the last start or reload of a service failed; None if it did not.
 pub(crate) fn failure(layout: &Layout, name: &ServiceName) -> Option<String> {
@@ -78,6 +78,7 @@ pub(crate) fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
         let _held = atomic::lock(&lock)?;
         atomic::remove_file(&lock)?;
     }
+    public::forget(layout, name)?;
     atomic::remove_dir_at_once(&layout.at(&layout.history(name)))
 }
 

@@ -31,6 +31,7 @@ use crate::service::job;
 use crate::service::machine::Machine;
 use crate::service::plan::Plan;
 use crate::service::ports;
+use crate::service::public;
 use crate::systemd::{self, Manager};
 
 /// Starts of deployments whose ports somebody else takes.
@@ -107,6 +108,7 @@ impl Rollout<'_> {
             note!("{error}");
         }
         Self::show_status(&format!("generation {id} serves with {} deployments", service.concurrency));
+        public::provide(self.machine.layout, service, id)?;
         if plan.republishes() {
             publish::republish(self.machine.manager)?;
             self.write_target(&self.target())?;
