@@ -37,6 +37,8 @@ struct Site<'a> {
     address: String,
     /// The lines of `tls`.
     tls: Vec<String>,
+    /// The address whose callers are sent to this one. Caddy 2.6 does that by itself only beside certificates that it gets.
+    plain: Option<String>,
     has_log: bool,
     /// `handle` blocks are tried in order.
     handles: Vec<Handle<'a>>,
@@ -91,6 +93,7 @@ fn site(site: &routing::Site) -> Site<'_> {
     Site {
         address: address(site.host.as_deref(), &site.security),
         tls: tls(&site.security),
+        plain: plain(site.host.as_deref(), &site.security),
         has_log,
         handles,
         has_root: site.matches.iter().any(|it| it.matching.is_everything()),
@@ -107,6 +110,11 @@ fn address(host: Option<&str>, security: &Security) -> String {
         (Some(host), Security::Off) => format!("http://{host}"),
         (Some(host), Security::Auto | Security::With { .. }) => host.to_owned(),
     }
+}
+
+fn plain(host: Option<&str>, security: &Security) -> Option<String> {
+    let has_file = matches!(security, Security::With { certificate: Some(_), .. });
+    host.filter(|_| has_file).map(|host| format!("http://{host}"))
 }
 
 /// Returns the lines of `tls`, none for plain HTTP and for a certificate that Caddy gets by itself.

@@ -253,13 +253,12 @@ fn alias_tls(alias: &Alias, tls: Tls) -> Tls {
 }
 
 /// Orders what is matched so that the first is meant: a longer path before a shorter one, a path itself before all below
-/// it, and one with more conditions before others.
+/// it, then one with methods, then one with more fields, as in Kubernetes' Gateway API.
 fn most_particular_first(matches: BTreeMap<Matching, Match>) -> Vec<Match> {
     let mut matches: Vec<_> = matches.into_values().collect();
     matches.sort_by_cached_key(|it| {
         let Matching { path, exact, methods, headers } = &it.matching;
-        let conditions = headers.len() + usize::from(!methods.is_empty());
-        (Reverse(path.len()), path.clone(), Reverse(*exact), Reverse(conditions))
+        (Reverse(path.len()), path.clone(), Reverse(*exact), methods.is_empty(), Reverse(headers.len()))
     });
     matches
 }

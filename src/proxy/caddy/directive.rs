@@ -161,7 +161,13 @@ fn transport(backend: &Backend, handling: &Handling) -> (&'static str, Vec<Strin
         // Programs see which encodings the client accepts.
         options.push("compression off".to_owned());
     }
-    let limits = [("read_timeout", handling.timeouts.read), ("write_timeout", handling.timeouts.write)];
+    // Caddy 2.6 does not count the wait for the answer's head as reading.
+    let head = handling.timeouts.read.filter(|_| name == "http");
+    let limits = [
+        ("response_header_timeout", head),
+        ("read_timeout", handling.timeouts.read),
+        ("write_timeout", handling.timeouts.write),
+    ];
     options.extend(limits.iter().filter_map(|(key, limit)| Some(format!("{key} {}", span(*limit.as_ref()?)))));
     (name, options)
 }

@@ -149,7 +149,7 @@ async fn serve_passed(options: Arc<Options>) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         return serve(UnixListener::from_std(socket)?, options).await;
     }
-    let socket = ListenFd::from_env().take_tcp_listener(0)?;
+    let socket = passed.take_tcp_listener(0)?;
     let socket = socket.ok_or_else(|| io::Error::other("no socket was passed (LISTEN_FDS)"))?;
     socket.set_nonblocking(true)?;
     serve_tcp(TcpListener::from_std(socket)?, options).await

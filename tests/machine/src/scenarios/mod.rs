@@ -42,6 +42,7 @@ mod proxy;
 mod queries;
 mod realtime;
 mod rollback;
+mod routes;
 mod servers;
 mod service;
 mod services;
@@ -104,6 +105,7 @@ const ALL: &[&[Scenario]] = &[
     verbs::SCENARIOS,
     overrides::SCENARIOS,
     rollback::SCENARIOS,
+    routes::SCENARIOS,
     queries::SCENARIOS,
     user::SCENARIOS,
     settings::SCENARIOS,

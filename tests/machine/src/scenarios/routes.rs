@@ -1,0 +1,354 @@
+//! Routes: what they match, what answers, and what is done with requests and answers on their way.
+
+use std::time::Duration;
+
+use conductor_machine::machine::Machine;
+
+use crate::scenario::scenarios;
+
+scenarios!("routes" with Programs:
+    match_what_they_say: "routes of a host differ in paths, methods and fields"
+        => "each request comes to the most particular one, and what nobody declares is not found",
+    change_requests_and_answers,
+    serve_files_of_the_generation: "a route serves a directory of the declaration, which is updated and rolled back"
+        => "the files are those of the generation that serves, and nothing else is served",
+    speak_other_protocols,
+    certificates_of_files,
+);
+
+const ECHO: &str = include_str!("routes/echo.py");
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Declares a service `web` whose process answers with what it was asked.
+fn declare(m: &Machine, routes: &str) {
+    m.run("mkdir -p /root/web/public");
+    m.write_executable("/root/web/echo.py", ECHO);
+    m.write("/root/web/service.toml", &format!("exec.command = [\"./echo.py\"]\nconcurrency = 2\n{routes}"));
+    m.run("conductor service declare /root/web");
+}
+
+/// Asks Caddy, and returns the status, the redirect's address and the body.
+fn ask(m: &Machine, host: &str, path: &str, options: &str) -> String {
+    m.run(&format!(
+        "curl --silent --max-time 20 --path-as-is --resolve '{host}:80:127.0.0.1' {options} \
+         --write-out '\\n%{{http_code}} %{{redirect_url}}' 'http://{host}{path}'"
+    ))
+}
+
+/// Returns a value of what the process was asked, by a path of jq in Python.
+fn echoed(m: &Machine, host: &str, path: &str, options: &str, value: &str) -> String {
+    let answer = ask(m, host, path, options);
+    let (body, status) = answer.rsplit_once('\n').expect("a status");
+    assert!(status.starts_with("200"), "{answer}");
+    let script = format!("import json, sys; it = json.load(sys.stdin); print({value})");
+    m.write("/root/answer", body);
+    m.run(&format!("python3 -c '{script}' </root/answer")).trim().to_owned()
+}
+
+fn match_what_they_say(m: &mut Machine) {
+    declare(
+        m,
+        r#"
+[[route]]
+host = ["a.test", "*.wild.test"]
+tls = "off"
+
+[[route]]
+host = ["a.test"]
+tls = "off"
+path = "/api"
+strip_prefix = true
+
+[[route]]
+host = ["a.test"]
+tls = "off"
+path = "/api"
+exact = true
+respond = "index of {host} by {method}"
+
+[[route]]
+host = ["a.test"]
+tls = "off"
+path = "/api"
+methods = ["PUT", "DELETE"]
+respond = "read-only"
+status = 405
+
+[[route]]
+host = ["a.test"]
+tls = "off"
+path = "/api"
+headers = { X-Beta = "1" }
+respond = '{"beta": "{query}"}'
+
+[[route]]
+host = ["old.test"]
+tls = "off"
+redirect = "http://a.test{uri}"
+
+[[route]]
+host = ["old.test"]
+tls = "off"
+path = "/gone"
+redirect = "/elsewhere"
+status = 302
+"#,
+    );
+    assert_eq!(echoed(m, "a.test", "/x?y=1", "", "it[\"uri\"]"), "/x?y=1");
+    assert_eq!(echoed(m, "a.test", "/api/users?id=1", "", "it[\"uri\"]"), "/users?id=1");
+    assert_eq!(echoed(m, "a.test", "/apis", "", "it[\"uri\"]"), "/apis");
+    assert_eq!(
+        echoed(m, "b.wild.test", "/x", "", "it[\"headers\"][\"host\"]"),
+        "[b.wild.test]".replace('[', "['").replace(']', "']")
+    );
+    for (host, path, options, answer) in [
+        ("a.test", "/api", "", "index of a.test by GET\n200 "),
+        ("a.test", "/api/x", "--request PUT --data x", "read-only\n405 "),
+        ("a.test", "/api/x?q", "--header 'X-Beta: 1'", "{\"beta\": \"q\"}\n200 "),
+        ("a.test", "/api/x?q", "--header 'X-Beta: 1' --request DELETE", "read-only\n405 "),
+        ("old.test", "/a/b?c=d", "", "\n308 http://a.test/a/b?c=d"),
+        ("old.test", "/gone/x", "", "\n302 http://old.test/elsewhere"),
+        ("nobody.test", "/", "", "\n404 "),
+    ] {
+        let seen = ask(m, host, path, options);
+        assert!(seen.ends_with(answer) && (seen == answer || host == "nobody.test"), "{host}{path} {options}: {seen}");
+    }
+    // A change of routes rolls nothing; one that the declaration does not allow changes nothing.
+    let before = m.run("conductor service list");
+    let declared = m.read("/root/web/service.toml");
+    m.write("/root/web/service.toml", &declared.replace("read-only", "nothing is written"));
+    m.run("conductor service declare /root/web");
+    assert_eq!(ask(m, "a.test", "/api/x", "--request PUT"), "nothing is written\n405 ");
+    assert_eq!(m.run("conductor service list"), before);
+    m.write("/root/web/service.toml", &declared.replace("strip_prefix = true", "strip_prefix = true\nredirect = 1"));
+    let refused = m.try_run("conductor service declare /root/web");
+    assert!(refused.status == 1 && refused.stderr.contains("redirect"), "{refused}");
+    assert_eq!(ask(m, "a.test", "/api/x", "--request PUT"), "nothing is written\n405 ");
+}
+
+fn change_requests_and_answers(m: &mut Machine) {
+    m.write("/srv/404.html", "<h1>lost</h1>\n");
+    m.write_executable(
+        "/root/verify.py",
+        r#"#!/usr/bin/python3
+import http.server
+
+class Verify(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = self.headers.get("Cookie") == "session=ann"
+        self.send_response(200 if known else 302)
+        self.send_header("Remote-User", "ann") if known else self.send_header("Location", "/login?from=" + self.headers["X-Forwarded-Uri"])
+        self.end_headers()
+
+http.server.HTTPServer(("127.0.0.1", 9091), Verify).serve_forever()
+"#,
+    );
+    m.run("systemd-run --quiet --unit=verify /root/verify.py");
+    declare(
+        m,
+        r#"
+[[route]]
+host = ["a.test"]
+tls = "off"
+set_request_headers = { X-Real-IP = "{client}", X-Brace = '{"a": 1}' }
+add_request_headers = { X-Two = "2" }
+remove_request_headers = ["Cookie"]
+set_response_headers = { X-Own = "of the proxy" }
+add_response_headers = { Vary = "Accept" }
+remove_response_headers = ["Server"]
+max_body = "1M"
+read_timeout = "1s"
+compress = true
+error_pages = { 404 = "/srv/404.html" }
+access_log = true
+
+[[route]]
+host = ["cookie.test"]
+tls = "off"
+affinity = "cookie"
+
+[[route]]
+host = ["source.test"]
+tls = "off"
+affinity = "source"
+
+[[route]]
+host = ["auth.test"]
+tls = "off"
+forward_auth = "http://127.0.0.1:9091/verify"
+forward_auth_headers = ["Remote-User"]
+
+[[route]]
+host = ["kept.test"]
+tls = "off"
+keepalive = true
+"#,
+    );
+    let headers = |options: &str| echoed(m, "a.test", "/", options, "sorted(it[\"headers\"].items())");
+    let seen = headers("--header 'Cookie: a=b' --header 'X-Two: 1' --header 'X-Real-IP: 6.6.6.6'");
+    for part in [
+        "('x-real-ip', ['127.0.0.1'])",
+        "('x-brace', ['{\"a\": 1}'])",
+        "('x-two', ['1', '2'])",
+        "('x-forwarded-proto', ['http'])",
+    ] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+    assert!(!seen.contains("cookie"), "{seen}");
+    let head = ask(m, "a.test", "/?x-own=mine&server=mine", "--include --output /dev/stdout");
+    let lower = head.to_ascii_lowercase();
+    assert!(
+        lower.contains("x-own: of the proxy") && lower.contains("vary: accept") && !lower.contains("server:"),
+        "{head}"
+    );
+    assert_eq!(lower.matches("x-own:").count(), 1, "{head}");
+
+    m.run("head -c 1048577 /dev/zero >/root/large; head -c 1048576 /dev/zero >/root/fits");
+    assert!(ask(m, "a.test", "/", "--data-binary @/root/large --output /dev/null").ends_with("\n413 "));
+    assert_eq!(echoed(m, "a.test", "/", "--data-binary @/root/fits", "it[\"length\"]"), "1048576");
+    let late = ask(m, "a.test", "/?sleep=3", "");
+    assert!(late.ends_with("\n504 "), "{late}");
+    let packed = ask(
+        m,
+        "a.test",
+        "/?pad=100000",
+        "--header 'Accept-Encoding: gzip' --include --output /root/packed; head -c 700 /root/packed | tr -cd '[:print:]\\n'",
+    );
+    assert!(packed.to_ascii_lowercase().contains("content-encoding: gzip"), "{packed}");
+    assert_eq!(ask(m, "a.test", "/?status=404", ""), "<h1>lost</h1>\n\n404 ");
+    assert!(ask(m, "a.test", "/?status=500", "").ends_with("\n500 "));
+    m.until("the log has a line with the service", 10 * SECOND, || {
+        m.run("journalctl --sync; journalctl --unit=caddy --output=cat | grep -c '\"Conductor-Service\":\\[\"web\"\\]' || true").trim() != "0"
+    });
+
+    let pids = |host: &str, options: &str| {
+        let mut pids: Vec<_> = (0..12).map(|_| echoed(m, host, "/", options, "it[\"pid\"]")).collect();
+        pids.sort();
+        pids.dedup();
+        pids.len()
+    };
+    assert_eq!(pids("a.test", ""), 2, "requests go round");
+    assert_eq!(pids("source.test", ""), 1);
+    m.run("rm -f /root/jar");
+    assert_eq!(pids("cookie.test", "--cookie /root/jar --cookie-jar /root/jar"), 1);
+
+    assert!(
+        ask(m, "auth.test", "/x", "--header 'Remote-User: root'").ends_with("\n302 http://auth.test/login?from=/x")
+    );
+    let user = "it[\"headers\"].get(\"remote-user\")";
+    assert_eq!(echoed(m, "auth.test", "/", "--cookie session=ann --header 'Remote-User: root'", user), "['ann']");
+    assert_eq!(echoed(m, "kept.test", "/", "", "it[\"uri\"]"), "/");
+}
+
+fn serve_files_of_the_generation(m: &mut Machine) {
+    m.run("mkdir -p /root/web/public/.git /root/web/public/sub; ln -s /etc/shadow /root/web/public/shadow");
+    m.write("/root/web/public/.git/config", "secret");
+    m.write("/root/web/public/index.html", "one\n");
+    m.write("/root/web/public/sub/a.css", "css\n");
+    let routes = "[[route]]\nhost = [\"a.test\"]\ntls = \"off\"\nstatic = \"./public\"\n";
+    declare(m, routes);
+    let is_echoed = |path: &str| ask(m, "a.test", path, "").contains("\"method\"");
+    assert_eq!(ask(m, "a.test", "/", ""), "one\n\n200 ");
+    assert_eq!(ask(m, "a.test", "/sub/a.css", ""), "css\n\n200 ");
+    for path in ["/.git/config", "/shadow", "/../echo.py", "/%2e%2e/echo.py", "/api", "/sub/none"] {
+        assert!(is_echoed(path) || ask(m, "a.test", path, "").ends_with("400 "), "{path}");
+    }
+    assert_eq!(echoed(m, "a.test", "/index.html", "--request POST --data x", "it[\"method\"]"), "POST");
+
+    m.write("/root/web/public/index.html", "two\n");
+    m.run("conductor service declare /root/web");
+    assert_eq!(ask(m, "a.test", "/", ""), "two\n\n200 ");
+    m.run("conductor service rollback web");
+    assert_eq!(ask(m, "a.test", "/", ""), "one\n\n200 ");
+    // A rollout that fails leaves the files that serve.
+    m.write("/root/web/public/index.html", "three\n");
+    m.write_executable("/root/web/echo.py", "#!/bin/sh\nexit 1\n");
+    assert_eq!(m.try_run("conductor service declare /root/web").status, 1);
+    assert_eq!(ask(m, "a.test", "/", ""), "one\n\n200 ");
+    m.reboot();
+    assert_eq!(ask(m, "a.test", "/", ""), "one\n\n200 ");
+    m.run("conductor service rm web");
+    assert_eq!(m.run("ls /var/lib/conductor/public"), "");
+}
+
+fn speak_other_protocols(m: &mut Machine) {
+    m.run("mkdir -p /root/grpc /root/php /srv/php/sub");
+    m.write_executable("/root/grpc/h2.py", include_str!("routes/h2.py"));
+    m.write(
+        "/root/grpc/service.toml",
+        "exec.command = [\"./h2.py\"]\nlisten.protocol = \"h2c\"\n[[route]]\nhost = [\"h2.test\"]\ntls = \"off\"\n",
+    );
+    m.run("conductor service declare /root/grpc");
+    assert_eq!(ask(m, "h2.test", "/", ""), "h2 ok\n200 ");
+    // An update drains connections that carry many requests, too.
+    m.write("/root/grpc/version", "2");
+    m.run("conductor service declare /root/grpc");
+    assert_eq!(ask(m, "h2.test", "/", ""), "h2 ok\n200 ");
+
+    m.write("/srv/php/index.php", "index of <?= $_SERVER['REQUEST_URI'] ?>");
+    m.write(
+        "/srv/php/sub/page.php",
+        "page <?= $_GET['a'] ?? '' ?> <?= $_SERVER['PATH_INFO'] ?? '' ?> <?= file_get_contents('php://input') ?>",
+    );
+    m.write("/srv/php/style.css", "css");
+    m.write("/srv/php/.secret", "hidden");
+    m.write(
+        "/root/php/service.toml",
+        r#"exec.command = ["/bin/sh", "-c", "exec php-cgi -b $CONDUCTOR_SOCKET"]
+exec.environment = { PHP_FCGI_CHILDREN = 2 }
+
+[listen]
+type = "unix"
+protocol = "fastcgi"
+root = "/srv/php"
+
+[[route]]
+host = ["php.test"]
+tls = "off"
+"#,
+    );
+    m.run("conductor service declare /root/php");
+    for (path, options, answer) in [
+        ("/", "", "index of /\n200 "),
+        ("/wiki/page?x=1", "", "index of /wiki/page?x=1\n200 "),
+        ("/sub/page.php?a=b", "--data posted", "page b  posted\n200 "),
+        ("/sub/page.php/more?a=b", "", "page b /more \n200 "),
+        ("/style.css", "", "css\n200 "),
+    ] {
+        assert_eq!(ask(m, "php.test", path, options), answer, "{path}");
+    }
+    assert!(!ask(m, "php.test", "/.secret", "").contains("hidden"));
+}
+
+fn certificates_of_files(m: &mut Machine) {
+    m.run(
+        "mkdir -p /etc/tls; cd /etc/tls
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem 2>/dev/null
+        for name in a.test ann; do
+            openssl req -newkey rsa:2048 -nodes -subj /CN=$name -addext subjectAltName=DNS:$name -keyout $name.key -out $name.csr 2>/dev/null
+            openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -copy_extensions copy -out $name.pem 2>/dev/null
+        done
+        chgrp caddy a.test.key; chmod 640 a.test.key",
+    );
+    let tls = "certificate = \"/etc/tls/a.test.pem\"\ncertificate_key = \"/etc/tls/a.test.key\"\n";
+    declare(m, &format!("[[route]]\nhost = [\"a.test\"]\n{tls}"));
+    let https = |options: &str| {
+        m.run(&format!(
+            "curl --silent --max-time 20 --cacert /etc/tls/ca.pem --resolve a.test:443:127.0.0.1 {options} \
+             --output /dev/null --write-out '%{{http_code}}' https://a.test/ || true"
+        ))
+    };
+    assert_eq!(https(""), "200");
+    assert_eq!(ask(m, "a.test", "/x", "--output /dev/null"), "\n308 https://a.test/x");
+    declare(m, &format!("[[route]]\nhost = [\"a.test\"]\nclient_ca = \"/etc/tls/ca.pem\"\n{tls}"));
+    assert_eq!(https(""), "000");
+    assert_eq!(https("--cert /etc/tls/ann.pem --key /etc/tls/ann.key"), "200");
+    // A certificate that cannot be read changes nothing that serves.
+    m.write(
+        "/root/web/service.toml",
+        &m.read("/root/web/service.toml").replace("/etc/tls/a.test.pem", "/etc/tls/none.pem"),
+    );
+    let refused = m.try_run("conductor service declare /root/web");
+    assert!(refused.status == 1 && refused.stderr.contains("/etc/tls/none.pem"), "{refused}");
+    assert_eq!(https("--cert /etc/tls/ann.pem --key /etc/tls/ann.key"), "200");
+}
