@@ -211,8 +211,10 @@ fn placeholder(variable: Variable) -> &'static str {
     }
 }
 
-/// Returns a pattern of paths whose text is not served: hidden files, and those that a function runs.
-fn unserved(files: &Files) -> String {
+/// Returns a pattern of paths whose text is not served: files that are hidden below the route's path, and those that a
+/// function runs.
+fn unserved(files: &Files, prefix: Option<&str>) -> String {
     let programs: String = files.programs.iter().map(|suffix| format!(r"|\.{suffix}(/|$)")).collect();
-    format!(r"(?i)/\.{programs}")
+    let prefix = prefix.unwrap_or_default().replace('.', r"\.");
+    format!(r"(?i)^{prefix}.*(/\.{programs})")
 }
