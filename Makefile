@@ -7,7 +7,7 @@ BINDIR = $(PREFIX)/bin
 LIBDIR = $(PREFIX)/lib
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: all docs install deb rpm demo test bench bench-cgi fuzz
+.PHONY: all docs install deb rpm demo test bench bench-cgi bench-proxy bench-rollouts fuzz
 
 # The units name the program where it is installed. The generator is built on its own, so that it
 # has none of the command line's features.
@@ -76,6 +76,14 @@ bench:
 
 bench-cgi:
 	./benches/cgi
+
+# Requests through each reverse proxy, and how long a route takes until it is served.
+bench-proxy:
+	./benches/run proxy
+
+# A million requests through each reverse proxy while a service is updated all the time.
+bench-rollouts:
+	./benches/run rollouts
 
 # Each target of fuzz/ for so many seconds, from its seeds and what it has found before.
 FUZZ_TIME ?= 60

@@ -8,6 +8,8 @@
 //! - systemd's daemon-reload with jobs of services against as many plain timers.
 //! - The start of a thousand workers with jobs and live checks against as many plain units with timers.
 //! - Requests to passed sockets and over relays against the server alone.
+//! - Asked for alone: reverse proxies against what is written by hand for them, and a million requests through each
+//!   while a service is updated.
 //! - `conductor daemon-reload` with nothing to do against systemd's own of the same unit files.
 
 mod boot;
@@ -24,6 +26,7 @@ mod liveness;
 mod plain;
 mod pod;
 mod ports;
+mod proxy;
 mod reload;
 mod rollout;
 mod table;
@@ -64,6 +67,8 @@ enum Part {
     Jobs,
     Boot,
     Command,
+    Proxy,
+    Rollouts,
 }
 
 fn main() -> ExitCode {
@@ -85,6 +90,17 @@ fn run(options: &Options, table: &mut Table) -> Outcome {
     let mut builds = vec![Build::of_package()];
     builds.extend(options.against.clone().map(Build::of_dir).transpose()?);
     let wanted = |part| options.only.is_none_or(|only| only == part);
+    for suite in ["bookworm", "trixie"] {
+        if matches!(options.only, Some(Part::Proxy)) {
+            proxy::measure(&Suite::prepare(suite, Packages::Servers, false, false)?, table)?;
+        }
+        if matches!(options.only, Some(Part::Rollouts)) {
+            proxy::update_without_end(&Suite::prepare(suite, Packages::Servers, false, false)?, table)?;
+        }
+    }
+    if matches!(options.only, Some(Part::Proxy | Part::Rollouts)) {
+        return Ok(());
+    }
     // The generator runs below the root of this suite, which has podman's generator.
     let trixie = Suite::prepare("trixie", Packages::Base, false, false)?;
     if wanted(Part::Generator) {

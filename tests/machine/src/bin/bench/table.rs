@@ -32,6 +32,12 @@ impl Table {
         self.0.push([figure.into(), mib, String::new(), String::new(), required, holds]);
     }
 
+    /// Adds a number of failures, of which there may be none.
+    pub(crate) fn count(&mut self, figure: &str, failed: u64, of: u64) {
+        let holds = verdict(failed == 0).to_owned();
+        self.0.push([figure.into(), failed.to_string(), format!("of {of}"), String::new(), "0".to_owned(), holds]);
+    }
+
     pub(crate) fn print(&self) {
         let width = self.0.iter().map(|row| row[0].len()).max().unwrap_or_default();
         let line = |[figure, ours, theirs, ratio, required, verdict]: &[String; 6]| {
