@@ -256,7 +256,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true`: the proxy writes a line with the service's name for each request into its log.",
+        meaning: "`true`: the proxy writes a line with the service's name for each request into its log; with Caddy that is the field `Conductor-Service` of the answer.",
         ..OF_ROUTE
     },
     Key {

@@ -8,7 +8,7 @@ pub(crate) const REMOTE_PORT: &str = "conductor-remote-port";
 /// The address of this host to which the client is connected; another text from a proxy that does not know it.
 pub(crate) const SERVER_ADDR: &str = "conductor-server-addr";
 
-/// The service that a request is for, in lines of the access log.
+/// The service that answers, for lines of the access log.
 pub(crate) const SERVICE: &str = "conductor-service";
 
 /// Returns whether a field is one of Conductor's own.

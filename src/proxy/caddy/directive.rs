@@ -77,7 +77,8 @@ fn steps(it: &Match, is_logged: bool) -> Vec<String> {
     let Handling { response_headers, max_body, compress, forward_auth, access_log, snippets, .. } = &it.handling;
     let mut steps = Vec::new();
     match &it.service {
-        Some(service) if *access_log => steps.push(format!("request_header {} {service}", forwarded::SERVICE)),
+        // Of what a route can set, Caddy 2.6 logs the fields of the answer alone.
+        Some(service) if *access_log => steps.push(format!("header {} {service}", forwarded::SERVICE)),
         _ if is_logged => steps.push("skip_log".to_owned()),
         _ => {}
     }
