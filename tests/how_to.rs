@@ -73,7 +73,7 @@ fn sites_of_other_proxies_compile() {
         let root = Utf8Path::from_path(scratch.path()).expect("a UTF-8 path");
         let count = declare(&read(name), root);
         let host = compile::compile(&Layout::system(root), &Units(Some(252)));
-        let errors: Vec<_> = host.errors.iter().map(|(_, errors)| errors.to_string()).collect();
+        let errors: Vec<_> = host.errors.values().map(ToString::to_string).collect();
         assert!(errors.is_empty(), "{name}:\n{}", errors.join("\n"));
         assert!(host.services.len() >= count, "{name}: {} of {count} services", host.services.len());
         let row = format!("| {proxy} | {count} |");

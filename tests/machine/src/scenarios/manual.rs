@@ -8,6 +8,7 @@ use crate::scenario::scenarios;
 scenarios!("manual":
     tutorial(|m: &mut Machine| follow(m, include_str!("../../../../docs/tutorial.md"))),
     from_a_unit_file(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-a-unit-file.md"))),
+    from_caddy(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-caddy.md"))),
     from_quadlet(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-quadlet.md"))),
     from_compose(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-compose.md"))),
     secrets(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/secrets.md"))),
