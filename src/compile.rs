@@ -3,6 +3,7 @@
 //! The generator, `render`, `check` and the hooks all come through here: a preview shows what systemd gets. Nothing is
 //! rendered but the proxy's configuration, which is of all services together; units are when somebody asks for them.
 
+pub mod canary;
 pub(crate) mod conflict;
 pub mod functions;
 pub mod host;

@@ -240,12 +240,23 @@ pub(crate) struct Live {
 pub(crate) struct Deploy {
     #[serde(default)]
     pub(crate) strategy: Strategy,
+    #[serde(default)]
+    pub(crate) steps: Vec<Step>,
     pub(crate) max_surge: Option<u32>,
     pub(crate) drain_timeout: Option<TimeSpan>,
     pub(crate) abandoned_timeout: Option<TimeSpan>,
     pub(crate) drain_signal: Option<String>,
     pub(crate) health_timeout: Option<TimeSpan>,
     pub(crate) restarted_at: Option<String>,
+}
+
+/// A step of a canary.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    pub(crate) slots: u32,
+    pub(crate) pause: TimeSpan,
 }
 
 /// The order in which deployments of two generations start and stop.
@@ -257,6 +268,7 @@ pub enum Strategy {
     Rolling,
     BlueGreen,
     Recreate,
+    Canary,
 }
 
 /// `[hooks]`
@@ -266,6 +278,7 @@ pub enum Strategy {
 pub struct Hooks {
     pub(crate) release: Hook,
     pub(crate) post_release: Hook,
+    pub(crate) verify: Hook,
     pub pre_start: Hook,
     pub(crate) post_start: Hook,
     pub(crate) pre_stop: Hook,

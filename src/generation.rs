@@ -53,6 +53,7 @@ impl Digests {
         let Systemd { unit, service, socket, slice, group_slice, wanted_by, drop_ins } = systemd;
         let Deploy {
             strategy,
+            steps,
             max_surge,
             drain_timeout,
             abandoned_timeout,
@@ -82,7 +83,7 @@ impl Digests {
                 "settings",
                 &(
                     (description, resources, source, listens),
-                    (strategy, max_surge, drain_timeout, abandoned_timeout, drain_signal, health_timeout),
+                    (strategy, steps, max_surge, drain_timeout, abandoned_timeout, drain_signal, health_timeout),
                     (commands, dependencies, after, conditions, display, group),
                     (slice, group_slice, wanted_by),
                 ),

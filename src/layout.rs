@@ -239,6 +239,11 @@ impl Layout {
         &self.runtime_units
     }
 
+    /// Returns the directory of everything that is gone after a reboot.
+    pub(crate) fn runtime(&self) -> &Utf8Path {
+        &self.runtime
+    }
+
     /// The live generations of all services.
     pub(crate) fn live(&self) -> Utf8PathBuf {
         self.runtime.join("generations")
@@ -262,6 +267,11 @@ impl Layout {
     /// Returns the directory of a service's stored generations.
     pub(crate) fn history(&self, name: &ServiceName) -> Utf8PathBuf {
         self.histories().join(name.as_str())
+    }
+
+    /// Returns the copy of the target of a service with a canary: a reboot forgets what is in /run.
+    pub(crate) fn stored_target(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.history(name).join("target.json")
     }
 
     /// A generation's files and declaration.

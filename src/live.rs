@@ -3,6 +3,8 @@
 //! A snapshot is written before a generation's first process starts and never changes. From it an
 //! old deployment keeps its exact configuration whatever becomes of the declaration.
 
+pub(crate) mod canary;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -16,6 +18,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::generation::{Digests, FORMAT};
 use crate::layout::Layout;
 use crate::listing;
+use crate::live::canary::Canary;
 use crate::model::{Model, Service, Strategy};
 use crate::names::{GenerationId, ListenerName, ServiceName};
 use crate::parallel::in_parallel;
@@ -37,6 +40,9 @@ pub struct Target {
     #[serde(default = "main_alone", skip_serializing_if = "is_main_alone")]
     pub(crate) listeners: Vec<Option<ListenerName>>,
     pub(crate) strategy: Strategy,
+    /// The generation that may take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) canary: Option<Canary>,
     pub(crate) digests: Digests,
     /// The format of its units, `generation::FORMAT` of the conductor that rendered them.
     pub(crate) format: u32,
@@ -53,6 +59,7 @@ impl Target {
             slots: service.slots,
             listeners: service.listen.names(),
             strategy: service.deploy.strategy,
+            canary: None,
             digests: digests.clone(),
             format: FORMAT,
             variables,
@@ -66,6 +73,16 @@ impl Target {
     /// If neither the target nor a snapshot can be read.
     pub(crate) fn read(layout: &Layout, name: &ServiceName) -> io::Result<Option<Self>> {
         Self::stored(layout, name).or_else(|error| Self::recover(layout, name).map(Some).ok_or(error))
+    }
+
+    /// Returns the number of deployments that it has, those of a canary included.
+    pub(crate) fn deployments(&self) -> u32 {
+        self.concurrency + self.canary.as_ref().map_or(0, |canary| canary.concurrency)
+    }
+
+    /// Returns whether a generation serves, or is a canary beside the one that does.
+    pub(crate) fn has(&self, id: &GenerationId) -> bool {
+        self.generation == *id || self.canary.as_ref().is_some_and(|canary| canary.generation == *id)
     }
 
     /// Returns whether it is not what was stored: its digests equal none.
@@ -83,6 +100,7 @@ impl Target {
             slots: service.slots,
             listeners: service.listen.names(),
             strategy: service.deploy.strategy,
+            canary: None,
             digests: Digests::default(),
             format: FORMAT,
             variables: BTreeMap::new(),

@@ -24,7 +24,7 @@ pub(crate) mod timeout;
 pub(crate) mod writable;
 
 pub(crate) use self::command::{Command, program_path};
-pub(crate) use self::deploy::{Deploy, Hook, Hooks, RunningHook};
+pub(crate) use self::deploy::{Deploy, Hook, Hooks, RunningHook, Step};
 pub use self::engine::{Container, Engine, Pod, Readiness, without_tag};
 pub(crate) use self::file::{File, FileKind};
 pub(crate) use self::footprint::Claim;

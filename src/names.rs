@@ -226,6 +226,17 @@ impl ServiceName {
         format!("{self}-run@{job}.service")
     }
 
+    /// Returns the units that take the next step of a canary, without their suffixes: `hello-canary@0123456789ab-6` after the one
+    /// that gave it six slots. Each step has its own: a timer that has elapsed does not elapse again while what it started runs.
+    pub(crate) fn canary(&self, id: &GenerationId, slots: u32) -> String {
+        format!("{self}-canary@{id}-{slots}")
+    }
+
+    /// Returns the pattern of the units of all of the service's canaries, as `systemctl list-units` takes it.
+    pub(crate) fn canary_pattern(&self) -> String {
+        format!("{self}-canary@*")
+    }
+
     /// Returns the template of the service's queues without its suffix: `hello-queue@`. No generation has that name.
     pub(crate) fn queue_template(&self) -> String {
         format!("{self}-queue@")

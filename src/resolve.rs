@@ -1,6 +1,7 @@
 //! Resolving a declaration: to a model, or to the list of all its errors.
 
 mod dependencies;
+mod canary;
 mod command;
 mod commands;
 mod condition;
@@ -151,7 +152,7 @@ impl Resolver<'_> {
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let most = if listen.has_callers() { slots } else { MAX_SLOTS };
         let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, most);
-        let deploy = self.deploy(deploy);
+        let deploy = self.deploy(deploy, slots);
         let commands = self.commands(commands, &process.engine);
         let service = Service {
             description: self.description(description, &name),
@@ -175,6 +176,7 @@ impl Resolver<'_> {
             after: Vec::new(),
             group: None,
         };
+        self.canary(&service);
         self.runtime_directory(&service, &systemd);
         self.start_limit(&systemd);
         self.references(&service, &systemd);
@@ -339,9 +341,10 @@ impl Resolver<'_> {
         }
     }
 
-    fn deploy(&mut self, deploy: declaration::Deploy) -> Deploy {
+    fn deploy(&mut self, deploy: declaration::Deploy, slots: u32) -> Deploy {
         let declaration::Deploy {
             strategy,
+            steps,
             max_surge,
             drain_timeout,
             abandoned_timeout,
@@ -352,6 +355,7 @@ impl Resolver<'_> {
         let at = path!["deploy"];
         Deploy {
             strategy,
+            steps: self.steps(strategy, steps, slots),
             max_surge: self.number(&at.join("max_surge"), max_surge, 1, 1, MAX_SLOTS),
             drain_timeout: self.span(&at.join("drain_timeout"), drain_timeout, Duration::from_secs(30)),
             abandoned_timeout: self.span(&at.join("abandoned_timeout"), abandoned_timeout, abandoned_default()),
@@ -384,6 +388,7 @@ impl Resolver<'_> {
         let declaration::Hooks {
             release,
             post_release,
+            verify,
             pre_start,
             post_start,
             pre_stop,
@@ -396,11 +401,13 @@ impl Resolver<'_> {
         let limit = self.span(&path!["hooks", "timeout"], timeout, Duration::from_secs(30));
         let release = self.hook(&path!["hooks", "release"], release, RELEASE_LIMIT, false);
         let post_release = self.hook(&path!["hooks", "post_release"], post_release, RELEASE_LIMIT, false);
+        let verify = self.hook(&path!["hooks", "verify"], verify, RELEASE_LIMIT, false);
         let is_inside = |name: &str| engine.is_privileged() && inside.iter().any(|inside| inside == name);
         let mut hook = |name: &str, hook| self.hook(&path!["hooks", name], hook, limit, is_inside(name));
         Hooks {
             release,
             post_release,
+            verify,
             pre_start: hook("pre_start", pre_start),
             post_start: hook("post_start", post_start),
             pre_stop: hook("pre_stop", pre_stop),

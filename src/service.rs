@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub mod action;
+pub(crate) mod canary;
 pub(crate) mod cause;
 pub mod change;
 pub(crate) mod condition;
@@ -29,6 +30,7 @@ pub(crate) mod pins;
 pub(crate) mod plan;
 pub(crate) mod port_holder;
 pub(crate) mod ports;
+pub(crate) mod promote;
 pub(crate) mod proposal;
 pub(crate) mod public;
 pub(crate) mod provenance;
@@ -38,4 +40,6 @@ pub(crate) mod remove;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod run;
+pub(crate) mod share;
 pub mod store;
+pub mod verify;

@@ -69,6 +69,14 @@ pub fn read_tree(dir: &Utf8Path) -> io::Result<Tree> {
     Ok(tree)
 }
 
+/// Returns whether all entries of a tree are below `dir` as they are.
+pub(crate) fn is_at(dir: &Utf8Path, tree: &Tree) -> bool {
+    tree.iter().all(|(path, entry)| match entry {
+        Entry::File { content, mode: _ } => fs::read(dir.join(path)).is_ok_and(|there| there[..] == content[..]),
+        Entry::Symlink { target } => dir.join(path).read_link_utf8().is_ok_and(|there| there == *target),
+    })
+}
+
 fn read_below(dir: &Utf8Path, below: &Utf8Path, tree: &mut Tree) -> io::Result<()> {
     for entry in dir.join(below).read_dir_utf8()? {
         let entry = entry?;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile;
+use conductor::compile::canary;
 use conductor::compile::host::Host;
 use conductor::directive;
 use conductor::layout::Layout;
@@ -58,7 +59,8 @@ fn run(log: &mut Log) -> Result<(), String> {
         host.fail(Some(name), errors);
     }
     report(log, &host);
-    let written = finish(&layout, &target, &output, &host, laid).map_err(failed);
+    let timers = output.add(&canary::timers(&layout, &live));
+    let written = finish(&layout, &target, &output, &host, laid).and(timers).map_err(failed);
     // systemd waits for the end of this process, which frees everything at once.
     std::mem::forget((output, host));
     written

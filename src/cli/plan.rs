@@ -59,8 +59,16 @@ struct Row {
     stop: Vec<String>,
     changes: Vec<Change>,
     note: Option<String>,
+    /// The slots of a new generation after the plan; null unless it is a canary.
+    canary: Option<Planned>,
     /// How long nothing serves, with the recreate strategy.
     gap: Option<Gap>,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    slots: u32,
+    of: u32,
 }
 
 #[derive(Serialize)]
@@ -112,9 +120,14 @@ fn row(context: &Context, host: &Host, plan: &Plan) -> Result<Row, Failure> {
         stop: units(&plan.stop),
         changes: Vec::new(),
         note: plan.note.clone(),
+        canary: None,
         gap: None,
     };
     let target = Target::read(&context.layout, &plan.name)?;
+    row.canary = plan.canary.as_ref().zip(host.services.get(&plan.name)).map(|(course, compiled)| Planned {
+        slots: course.slots(compiled, target.as_ref()),
+        of: compiled.service.slots,
+    });
     if let (Job::Reload, Some(compiled), Some(target)) = (plan.job, host.services.get(&plan.name), target) {
         row.changes = changes(context, compiled, &target)?;
         if plan.rolls() && compiled.service.deploy.strategy == Strategy::Recreate {

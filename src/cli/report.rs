@@ -8,6 +8,7 @@ use crate::log::note;
 use crate::names::ServiceName;
 use crate::service::event::{Event, Observer};
 use crate::service::host_check::told;
+use crate::service::share::Share;
 use crate::systemd::Manager;
 
 /// Prints events: results to standard output, what went wrong to standard error.
@@ -55,6 +56,15 @@ fn text(event: Event) -> Text {
         Event::Serving { service, generation, ready, concurrency } => {
             Text::Result(format!("{service}: generation {generation} serves with {ready} of {concurrency} deployments"))
         }
+        Event::Canary { service, share: Share { generation, aborted: Some(why), .. } } => Text::Result(format!(
+            "{service}: the canary of generation {generation} was aborted ({why}); `conductor service promote {service}` tries \
+             it again, `conductor service rollback {service}` declares what serves"
+        )),
+        Event::Canary { service, share } => Text::Result(format!(
+            "{service}: canary of generation {}: {share}; `conductor service promote {service}` takes the next step now, \
+             `conductor service abort {service}` gives the slots back",
+            share.generation
+        )),
         Event::Gap { service, gap } => {
             let seconds = gap.as_secs_f64();
             Text::Result(format!("{service}: callers waited for up to {seconds:.1} s, while no deployment served"))

@@ -26,7 +26,7 @@ use crate::names::{GenerationId, ServiceName};
 use crate::service::hook::Hook;
 use crate::service::modify::{self, Installed};
 use crate::service::parts::{group_of, members};
-use crate::service::{job, lifecycle, liveness, remove};
+use crate::service::{job, lifecycle, liveness, promote, remove};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -127,6 +127,19 @@ pub(crate) enum Verb {
         /// ID of the generation, or its beginning [default: the previous one]
         generation: Option<String>,
     },
+    /// Take the next step of a canary now
+    Promote {
+        /// Name of the service
+        name: String,
+        /// Give the new generation all slots, whatever steps are left
+        #[arg(long)]
+        all: bool,
+    },
+    /// Give the slots of a canary back to the old generation, and stop the new one
+    Abort {
+        /// Name of the service
+        name: String,
+    },
     /// Stop a service and remove its declaration
     Rm {
         /// Name of the service
@@ -163,6 +176,12 @@ pub(crate) enum Verb {
         dir: Utf8PathBuf,
         /// Name of the job
         job: String,
+    },
+    /// Run ExecStart= of a canary's next step
+    #[command(name = "_step", hide = true)]
+    StepHook {
+        /// Stored directory of the service
+        dir: Utf8PathBuf,
     },
     /// Run ExecStart= of a queue: wait until a deployment serves, then become a command that connects to it
     #[command(name = "_queue", hide = true)]
@@ -244,14 +263,19 @@ pub(crate) fn run(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::JobHook { dir, job } => {
             let name = context.layout.service_of(&dir).map_err(Failure::Usage)?;
-            match job::run(&context.machine(), &name, &job)? {
-                0 => Ok(()),
-                code => Err(Failure::Exit(code)),
-            }
+            exit(job::run(&context.machine(), &name, &job)?)
+        }
+        Verb::StepHook { dir } => {
+            let name = context.layout.service_of(&dir).map_err(Failure::Usage)?;
+            exit(promote::step(&context.machine(), &name)?)
         }
         Verb::UnqueueHook { dir, queue } => unqueue(context, &queue_of(context, &dir, &queue)?),
         verb => change(context, verb),
     }
+}
+
+fn exit(code: u8) -> Outcome {
+    if code == 0 { Ok(()) } else { Err(Failure::Exit(code)) }
 }
 
 /// Closes a queue whose relay has failed, by systemd's `$SERVICE_RESULT`. One that was killed starts again with its callers.
@@ -297,6 +321,8 @@ fn change(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::Set(arguments) => set::run(context, &arguments),
         Verb::Rollback { name, generation } => rollback::run(context, &words::service(&name)?, generation.as_deref()),
+        Verb::Promote { name, all } => Ok(promote::promote(machine, &words::service(&name)?, all)?),
+        Verb::Abort { name } => Ok(promote::abort(machine, &words::service(&name)?)?),
         Verb::Rm { name } => Ok(remove::remove(machine, &group(context, &name, "rm")?)?),
         _ => Ok(()),
     }

@@ -27,6 +27,7 @@ use crate::service::condition::held_back;
 use crate::service::job::timetable::{self, Entry};
 use crate::service::notes;
 use crate::service::record::{self, Record};
+use crate::service::share::Share;
 use crate::systemd::Listing;
 
 /// The largest number of inputs of a rollout that are named.
@@ -76,6 +77,8 @@ struct Row {
     /// CPU time of its slice, in nanoseconds; null where systemd does not count it.
     cpu: Option<u64>,
     last: Option<Record>,
+    /// The share of its canary; null if it has none.
+    canary: Option<Share>,
     /// Why the declaration does not compile, or the last start or reload failed.
     failure: Option<String>,
 }
@@ -136,7 +139,7 @@ fn row(
     let broken = broken.map(Diagnostic::headline);
     let ready = state::count_ready(layout, there.get(&name).map_or(&[][..], Vec::as_slice), Some(listing));
     let declared = service.as_ref().map_or(0, |service| service.concurrency);
-    let concurrency = target.as_ref().map_or(declared, |target| target.concurrency);
+    let concurrency = target.as_ref().map_or(declared, Target::deployments);
     let failure = || notes::failure(layout, &name).map(|why| cause(&why).to_owned());
     Ok(Row {
         state: held_back.unwrap_or_else(|| words::state(state, ready, concurrency).to_owned()),
@@ -149,6 +152,7 @@ fn row(
         memory: None,
         cpu: None,
         last: record::read(layout, &name),
+        canary: target.as_ref().and_then(|target| Share::of(layout, &name, target)),
         failure: broken.or_else(failure),
         name,
         service,
@@ -209,6 +213,9 @@ fn print_services(page: &Page) {
         jobs::print(&page.jobs);
     }
     for row in &page.services {
+        if let Some(share) = &row.canary {
+            outln!("\n{}: canary of generation {}: {share}", row.name, share.generation);
+        }
         if let Some(failure) = &row.failure {
             outln!("\n{}: {failure}\n  conductor service status {}", row.name, row.name);
         }

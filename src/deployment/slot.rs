@@ -19,30 +19,53 @@ use crate::layout::Layout;
 use crate::live::Target;
 use crate::model::Strategy;
 use crate::names::listener::from_numbered;
-use crate::names::{Deployment, ListenerName, ServiceName};
+use crate::names::{Deployment, GenerationId, ListenerName, ServiceName};
 use crate::systemd::Manager;
+
+/// The deployments of one generation that is to hold slots, and who stands in for them.
+struct Holders<'a> {
+    generation: &'a GenerationId,
+    concurrency: u32,
+    ready: &'a [Deployment],
+    siblings: Vec<&'a Deployment>,
+    /// Whether a deployment of another generation holds the slots of an instance that is not ready.
+    mixes: bool,
+}
+
+impl<'a> Holders<'a> {
+    fn new(generation: &'a GenerationId, concurrency: u32, ready: &'a [Deployment], mixes: bool) -> Self {
+        let concurrency = concurrency.max(1);
+        let within = |one: &&Deployment| one.generation == *generation && one.instance <= concurrency;
+        let within: Vec<_> = ready.iter().filter(within).collect();
+        let siblings = if within.is_empty() { ready.iter().collect() } else { within };
+        Self { generation, concurrency, ready, siblings, mixes }
+    }
+
+    /// Returns the holder of one of its slots, by number.
+    fn holder(&self, slot: u32) -> Option<&'a Deployment> {
+        let instance = (slot - 1) % self.concurrency + 1;
+        let mine = || self.ready.iter().filter(|deployment| deployment.instance == instance);
+        let other = || if self.mixes { mine().next() } else { None };
+        let turn = ((slot - 1) / self.concurrency + slot) as usize;
+        let sibling = || self.siblings.get(turn % self.siblings.len().max(1)).copied();
+        mine().find(|one| one.generation == *self.generation).or_else(other).or_else(sibling)
+    }
+}
 
 /// Returns the holder of each slot, the first slot first.
 ///
 /// Slot i leads to instance ((i − 1) mod concurrency) + 1: of the target generation if that one is ready, else of
 /// another generation, else to another ready instance. An old deployment that restarts during a rollout therefore gets
-/// no slot back. With strategy blue-green, another generation holds slots only while no deployment of the target is
-/// ready, so that clients never reach two generations.
-pub(crate) fn assign<'a>(target: &Target, ready: &'a [Deployment]) -> Vec<Option<&'a Deployment>> {
-    let Target { generation, concurrency, slots, strategy, .. } = target;
-    let concurrency = (*concurrency).max(1);
-    let of_target = |deployment: &&Deployment| deployment.generation == *generation;
-    let siblings: Vec<_> = {
-        let within: Vec<_> = ready.iter().filter(of_target).filter(|d| d.instance <= concurrency).collect();
-        if within.is_empty() { ready.iter().collect() } else { within }
-    };
-    let holder = |slot: u32| {
-        let instance = (slot - 1) % concurrency + 1;
-        let mine = || ready.iter().filter(|deployment| deployment.instance == instance);
-        let other = || if *strategy == Strategy::BlueGreen { None } else { mine().next() };
-        let sibling = || siblings.get(((slot - 1) / concurrency + slot) as usize % siblings.len().max(1)).copied();
-        mine().find(of_target).or_else(other).or_else(sibling)
-    };
+/// no slot back. With strategy blue-green, and beside a canary, another generation holds slots only while no deployment of the
+/// target is ready: clients never reach two generations, or each in its share. A canary has the last slots.
+pub(crate) fn assign<'a>(target: &'a Target, ready: &'a [Deployment]) -> Vec<Option<&'a Deployment>> {
+    let Target { generation, concurrency, slots, strategy, canary, .. } = target;
+    let mixes = matches!(strategy, Strategy::Rolling | Strategy::Recreate) && canary.is_none();
+    let served = Holders::new(generation, *concurrency, ready, mixes);
+    let Some(canary) = canary else { return (1..=*slots).map(|slot| served.holder(slot)).collect() };
+    let tried = Holders::new(&canary.generation, canary.concurrency, ready, false);
+    let stay = slots.saturating_sub(canary.slots);
+    let holder = |slot| if slot <= stay { served.holder(slot) } else { tried.holder(slot - stay) };
     (1..=*slots).map(holder).collect()
 }
 
@@ -64,27 +87,84 @@ pub(crate) fn pass_on(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     assign_all(layout, name, |held| !queue::is_queue(layout, name, held))
 }
 
-fn assign_all(layout: &Layout, name: &ServiceName, is_to_change: impl Fn(&Utf8Path) -> bool) -> io::Result<()> {
-    let Some(target) = Target::read(layout, name)? else { return Ok(()) };
+/// Changes the target of a service, and assigns its slots by it, before anybody else changes either.
+///
+/// # Errors
+/// Those of `change`, which writes the target that it returns; and if the file system refuses a change.
+pub(crate) fn redirect<E: From<io::Error>>(
+    layout: &Layout,
+    name: &ServiceName,
+    change: impl FnOnce(Option<Target>) -> Result<Target, E>,
+) -> Result<(), E> {
     let _guard = guard(layout, name)?;
-    let ready = state::ready_with_listeners(layout, name)?;
+    let target = change(Target::read(layout, name)?)?;
+    Ok(assign_guarded(layout, name, &target, |_| true)?)
+}
+
+fn assign_all(layout: &Layout, name: &ServiceName, is_to_change: impl Fn(&Utf8Path) -> bool) -> io::Result<()> {
+    if Target::read(layout, name)?.is_none() {
+        return Ok(());
+    }
+    let _guard = guard(layout, name)?;
+    // It may have changed before the lock was this hook's.
+    match Target::read(layout, name)? {
+        Some(target) => assign_guarded(layout, name, &target, is_to_change),
+        None => Ok(()),
+    }
+}
+
+/// Assigns the slots of a service, whose lock the caller holds.
+fn assign_guarded(
+    layout: &Layout,
+    name: &ServiceName,
+    target: &Target,
+    is_to_change: impl Fn(&Utf8Path) -> bool,
+) -> io::Result<()> {
     let dir = layout.at(&layout.slots(name));
     fs::create_dir_all(&dir)?;
-    let mut led = BTreeSet::new();
-    for listener in target.listeners.iter().chain(ready.iter().flat_map(|(_, listeners)| listeners)) {
-        let is_new = led.insert(listener);
-        let having = ready.iter().filter(|(_, listeners)| is_new && listeners.contains(listener));
-        let having: Vec<_> = having.map(|(deployment, _)| deployment.clone()).collect();
-        for (index, holder) in assign(&target, &having).iter().enumerate() {
-            let Some(holder) = holder else { continue };
-            let slot = layout.at(&layout.slot(name, index as u32 + 1, listener.as_ref()));
-            let socket = holder.socket(layout, listener.as_ref());
-            if !slot.read_link_utf8().is_ok_and(|held| held == socket || !is_to_change(&held)) {
-                atomic::link(&socket, &slot)?;
-            }
+    let (led, assigned) = assigned(layout, name, target)?;
+    for (slot, socket) in assigned {
+        if !slot.read_link_utf8().is_ok_and(|held| held == socket || !is_to_change(&held)) {
+            atomic::link(&socket, &slot)?;
         }
     }
     unlink(&dir, |slot, listener, _| slot > target.slots || !led.contains(listener))
+}
+
+/// A slot, and the socket that it leads to.
+type Led = (Utf8PathBuf, Utf8PathBuf);
+
+/// Returns the listeners of a service that slots lead to, and where each slot of theirs leads that a deployment holds.
+fn assigned(
+    layout: &Layout,
+    name: &ServiceName,
+    target: &Target,
+) -> io::Result<(BTreeSet<Option<ListenerName>>, Vec<Led>)> {
+    let ready = state::ready_with_listeners(layout, name)?;
+    let (mut led, mut assigned) = (BTreeSet::new(), Vec::new());
+    for listener in target.listeners.iter().chain(ready.iter().flat_map(|(_, listeners)| listeners)) {
+        if !led.insert(listener.clone()) {
+            continue;
+        }
+        let having = ready.iter().filter(|(_, listeners)| listeners.contains(listener));
+        let having: Vec<_> = having.map(|(deployment, _)| deployment.clone()).collect();
+        let holders = (1..).zip(assign(target, &having)).filter_map(|(slot, holder)| Some((slot, holder?.clone())));
+        assigned.extend(holders.map(|(slot, holder)| {
+            let slot = layout.at(&layout.slot(name, slot, listener.as_ref()));
+            (slot, holder.socket(layout, listener.as_ref()))
+        }));
+    }
+    Ok((led, assigned))
+}
+
+/// Returns whether the slots of a service lead where its target and its ready deployments say. They do not when a hook was killed
+/// between the target and them.
+///
+/// # Errors
+/// A directory that cannot be listed.
+pub(crate) fn is_settled(layout: &Layout, name: &ServiceName, target: &Target) -> io::Result<bool> {
+    let (_, assigned) = assigned(layout, name, target)?;
+    Ok(assigned.iter().all(|(slot, socket)| slot.read_link_utf8().is_ok_and(|held| held == *socket)))
 }
 
 /// Leads the slots of a service to a queue: callers wait there for the next deployment that becomes ready. While another one
@@ -210,7 +290,7 @@ fn unlink(dir: &Utf8Path, is_stale: impl Fn(u32, &Option<ListenerName>, &Utf8Pat
 mod tests {
     use super::*;
     use crate::generation::Digests;
-    use crate::names::GenerationId;
+    use crate::live::canary::Canary;
 
     const OLD: &str = "00000000000a";
     const NEW: &str = "00000000000b";
@@ -225,6 +305,16 @@ mod tests {
     }
 
     fn holders_by(strategy: Strategy, slots: u32, concurrency: u32, ready: &[(&str, u32)]) -> Vec<String> {
+        holders_beside(None, strategy, slots, concurrency, ready)
+    }
+
+    fn holders_beside(
+        canary: Option<Canary>,
+        strategy: Strategy,
+        slots: u32,
+        concurrency: u32,
+        ready: &[(&str, u32)],
+    ) -> Vec<String> {
         let ready: Vec<_> = ready.iter().map(|(generation, instance)| deployment(generation, *instance)).collect();
         let none = String::new;
         let digests = Digests { generation: none(), routes: none(), scale: none(), settings: none() };
@@ -235,6 +325,7 @@ mod tests {
             slots,
             listeners: vec![None],
             strategy,
+            canary,
             digests,
             format: 1,
             variables: Default::default(),
@@ -262,6 +353,23 @@ mod tests {
         let held = |ready: &[(&str, u32)]| holders_by(Strategy::BlueGreen, 4, 2, ready);
         assert_eq!(held(&[(NEW, 1), (OLD, 1), (OLD, 2)]), ["b1"; 4], "one that crashed has its sibling's help");
         assert_eq!(held(&[(OLD, 1)]), ["a1"; 4], "better the other than none");
+    }
+
+    #[test]
+    fn a_canary_has_the_last_slots() {
+        let held = |slots: u32, concurrency: u32, ready: &[(&str, u32)]| {
+            let generation = GenerationId::new("00000000000c").expect("an id");
+            let canary = Canary { slots, concurrency, ..Canary::new(generation, 1) };
+            holders_beside(Some(canary), Strategy::Canary, 6, 2, ready).concat()
+        };
+        let (old, both) = ([(NEW, 1), (NEW, 2)], [(NEW, 1), (NEW, 2), ("00000000000c", 1), ("00000000000c", 2)]);
+        assert_eq!(held(0, 1, &both), "b1b2b1b2b1b2", "before its first step, and when it is aborted");
+        assert_eq!(held(1, 1, &both[..3]), "b1b2b1b2b1c1");
+        assert_eq!(held(3, 2, &both), "b1b2b1c1c2c1");
+        assert_eq!(held(3, 2, &both[..3]), "b1b2b1c1c1c1", "one that crashed has its sibling's help");
+        assert_eq!(held(3, 2, &both[1..]), "b2b2b2c1c2c1");
+        assert_eq!(held(3, 2, &old).matches('b').count(), 6, "better the other than none");
+        assert_eq!(held(3, 2, &both[2..]).matches('c').count(), 6, "better the other than none");
     }
 
     #[test]

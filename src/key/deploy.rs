@@ -9,10 +9,19 @@ pub(crate) const KEYS: &[Key] = &[
             ("rolling", "New deployments take over from old ones batch by batch."),
             ("blue-green", "All new deployments start beside the old ones, then take over together."),
             ("recreate", "The old deployments stop before the new ones start."),
+            ("canary", "The new deployments take the slots step by step, beside the old ones."),
         ]),
         default: Default::Value("\"rolling\""),
         example: "\"blue-green\"",
         meaning: "The [order](#strategies) in which new deployments start and old ones stop.",
+        ..SETTING
+    },
+    Key {
+        name: "steps",
+        kind: Kind::Sections,
+        default: Default::Words("none; required with `\"canary\"`"),
+        meaning: "The [shares of the slots](#canaries) that the new generation gets one after the other with `\"canary\"`, before \
+                  it gets all of them.",
         ..SETTING
     },
     Key {
@@ -67,5 +76,28 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "A time that makes another generation of the same configuration; `conductor service restart` writes it.",
         digest: Some(Digest::Generation),
         ..KEY
+    },
+];
+
+const OF_STEP: Key = Key { default: Default::Required, reported_as: "deploy.steps", ..SETTING };
+
+/// `[[deploy.steps]]`
+pub(crate) const STEP: &[Key] = &[
+    Key {
+        name: "slots",
+        kind: Kind::Number(1, 511),
+        example: "6",
+        needs: "slots = 512\n[deploy]\nstrategy = \"canary\"",
+        meaning: "The number of slots that the new generation has, more than in the step before and fewer than the service's \
+                  `slots`.",
+        ..OF_STEP
+    },
+    Key {
+        name: "pause",
+        kind: Kind::Text("a time span or `\"manual\"`"),
+        example: "\"5min\"",
+        needs: "[deploy]\nstrategy = \"canary\"",
+        meaning: "The time until the next step; `\"manual\"`: `conductor service promote` takes it.",
+        ..OF_STEP
     },
 ];

@@ -32,6 +32,14 @@ pub(crate) const KEYS: &[Key] = &[
         ..HOOK
     },
     Key {
+        name: "verify",
+        example: "[\"./compare\"]",
+        needs: "deploy = { strategy = \"canary\", steps = [{ slots = 1, pause = \"5min\" }] }",
+        meaning: "Runs before each step of a [canary](#canaries) is taken, and before the last; if it fails, the new generation \
+                  gives its slots back and stops. Its time limit is 10min unless it has one of its own.",
+        ..HOOK
+    },
+    Key {
         name: "pre_start",
         example: "[\"./migrate\"]",
         meaning: "Runs before the process starts.",

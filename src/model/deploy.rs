@@ -11,6 +11,9 @@ use crate::model::command::Command;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Deploy {
     pub(crate) strategy: Strategy,
+    /// The steps of a canary, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) steps: Vec<Step>,
     /// New deployments that start at a time, with the rolling strategy.
     pub(crate) max_surge: u32,
     pub(crate) drain_timeout: Duration,
@@ -25,6 +28,15 @@ pub(crate) struct Deploy {
     pub(crate) restarted_at: Option<String>,
 }
 
+/// A step of a canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// The slots that the new generation has.
+    pub(crate) slots: u32,
+    /// The time until the next step; None until somebody promotes it.
+    pub(crate) pause: Option<Duration>,
+}
+
 /// Returns the default of `deploy.abandoned_timeout`.
 pub(crate) fn abandoned_timeout() -> Duration {
     Duration::from_secs(5)
@@ -37,6 +49,9 @@ pub struct Hooks {
     pub(crate) release: Option<Hook>,
     /// When a generation alone serves.
     pub(crate) post_release: Option<Hook>,
+    /// Before each step of a canary is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verify: Option<Hook>,
     pub pre_start: Option<Hook>,
     pub(crate) post_start: Option<Hook>,
     pub(crate) pre_stop: Option<Hook>,

@@ -35,11 +35,11 @@ impl Service {
     pub(crate) fn rollout_limit(&self) -> Duration {
         let batches = match self.deploy.strategy {
             Strategy::Rolling => self.concurrency.div_ceil(self.deploy.max_surge),
-            Strategy::BlueGreen | Strategy::Recreate => 1,
+            Strategy::BlueGreen | Strategy::Recreate | Strategy::Canary => 1,
         };
         let pull = if self.process.engine.has_images() { PULL } else { Duration::ZERO };
-        let Hooks { release, post_release, .. } = &self.hooks;
-        let once: Duration = [release, post_release].into_iter().flatten().map(hook_limit).sum();
+        let Hooks { release, post_release, verify, .. } = &self.hooks;
+        let once: Duration = [release, post_release, verify].into_iter().flatten().map(hook_limit).sum();
         2 * batches * (self.start_time() + self.stop_time()) + pull + once
     }
 

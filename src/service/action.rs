@@ -12,6 +12,10 @@ pub enum Action {
     Stop,
     /// Another generation takes over from the running one.
     Roll,
+    /// A canary takes its next step.
+    Promote,
+    /// A canary gives its slots back and stops.
+    Abort,
     /// The proxy's configuration changes.
     Republish,
     /// The number of deployments changes.
@@ -29,6 +33,8 @@ impl Action {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Roll => "roll",
+            Self::Promote => "promote",
+            Self::Abort => "abort",
             Self::Republish => "republish",
             Self::Rescale => "rescale",
             Self::Refresh => "refresh",

@@ -19,7 +19,7 @@ use crate::service::failure::{Failure, Result};
 use crate::service::lifecycle::{apply, report};
 use crate::service::machine::Machine;
 use crate::service::pins::Pins;
-use crate::service::{host_check, lock, notes, proposal, provenance, remove, store};
+use crate::service::{host_check, lock, notes, promote, proposal, provenance, remove, store};
 use crate::source::files::files as source_files;
 use crate::source::search::{self, Location};
 use crate::source::{DECLARATION, PROVENANCE};
@@ -103,6 +103,10 @@ fn store_and_apply(
     }
     let before = atomic::replace_dir(staged, &place)?;
     let began = Instant::now();
+    for Compiled { service, id, .. } in services.iter().filter(|_| request.applies) {
+        // To declare it again is to try it again.
+        promote::retry(machine, &service.name, id)?;
+    }
     if let Err(failure) = take_effect(machine, request) {
         let restored = pins.undo(layout).map_err(Failure::from);
         if let Err(second) = restored.and_then(|()| restore(machine, name, &services, before)) {

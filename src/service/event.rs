@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use crate::diagnostic::Diagnostic;
 use crate::names::{Deployment, GenerationId, ServiceName};
 use crate::service::failure::Failure;
+use crate::service::share::Share;
 use crate::systemd::Manager;
 
 /// One step of an operation on a service.
@@ -43,6 +44,11 @@ pub(crate) enum Event {
         generation: GenerationId,
         ready: usize,
         concurrency: u32,
+    },
+    /// A service has a canary.
+    Canary {
+        service: ServiceName,
+        share: Share,
     },
     /// No deployment served for so long in a rollout.
     Gap {

@@ -1,6 +1,6 @@
 //! `conductor service _start|_stop|_reload|_cleanup SERVICEDIR`: what `NAME.service` runs.
 
-use fs_err as fs;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -13,15 +13,18 @@ use crate::live::{self, Target};
 use crate::log::note;
 use crate::model::Model;
 use crate::names::{Deployment, ServiceName};
+use crate::service::action::Action;
+use crate::service::canary;
 use crate::service::event::Event;
 use crate::service::machine::Machine;
 use crate::service::plan::{Plan, Present};
 use crate::service::record::Record;
+use crate::service::rollout::canary::end_other;
 use crate::service::rollout::{self, Rollout};
 use crate::service::{change, notes, permit, ports, provenance, release, store};
 use crate::source::search::{self, Location};
-use crate::tree::Entry;
-use crate::{atomic, compile};
+use crate::systemd::Listing;
+use crate::{atomic, compile, write};
 
 /// A service whose unit runs a hook.
 pub(crate) struct Hook<'a> {
@@ -68,7 +71,7 @@ impl<'a> Hook<'a> {
                 let _permit = permit::acquire(self.machine.layout);
                 // Storing what is declared may change the model that the same generation has.
                 let before = self.model();
-                self.compile().and_then(|compiled| self.apply(&compiled, before.as_ref()))
+                self.compile().and_then(|compiled| self.apply(verb, &compiled, before.as_ref()))
             }
             parts => self.apply_parts(verb, parts), // each acquires its own permit
         });
@@ -77,7 +80,19 @@ impl<'a> Hook<'a> {
         {
             self.machine.report(Event::Unnoted(unnoted));
         }
-        outcome
+        match outcome {
+            // With the start all would stop, the old generation too, which serves.
+            Err(error) if verb == Verb::Start && self.has_aborted_canary() => {
+                note!("{error}");
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn has_aborted_canary(&self) -> bool {
+        let target = Target::read(self.machine.layout, &self.name).ok().flatten();
+        target.and_then(|target| target.canary).is_some_and(|canary| canary.aborted.is_some())
     }
 
     fn location(&self) -> Result<Location> {
@@ -136,33 +151,39 @@ impl<'a> Hook<'a> {
     }
 
     /// Rolls a service out from what serves to what was compiled. `before` is the model of what serves.
-    fn apply(&self, compiled: &Compiled, before: Option<&Model>) -> Result<()> {
+    fn apply(&self, verb: Verb, compiled: &Compiled, before: Option<&Model>) -> Result<()> {
+        canary::resume(&self.machine, compiled)?;
         self.load_units(compiled)?;
+        let aborted = self.end_other_canary(compiled)?;
         let there = state::list(self.machine.layout, &self.name)?;
         let listing = self.machine.manager.listing_of(&self.name)?;
         let live = live::of(self.machine.layout, &self.name)?;
         let deployments = listing.deployments(&self.name);
-        let present = Present::read(self.machine.layout, &self.name, deployments, &there, live.as_ref())?;
+        let mut present = Present::read(self.machine.layout, &self.name, deployments, &there, live.as_ref())?;
+        if verb == Verb::Start {
+            // A step of a canary may take long, and is taken when the service has started.
+            present.now = 0;
+        }
         let plan = Plan::reload(compiled, &present);
         let variables = provenance::variables(self.machine.layout, &self.name)?;
         let from = present.target.as_ref().map(|target| target.generation.clone());
         let changes = before.map(|before| change::between(before, &compiled.model(), None)).unwrap_or_default();
-        let record = Record::new(from, compiled.id.clone(), plan.actions.clone(), &changes);
+        let actions = plan.actions.iter().copied().chain(aborted).collect();
+        let record = Record::new(from, compiled.id.clone(), actions, &changes);
         let began = Instant::now();
-        let (machine, before) = (self.machine, present.target);
-        let (open_ports, jobs) = (listing.open_ports(&self.name), listing.jobs(&self.name));
+        let rollout = self.rollout(compiled, variables, present.target, &listing);
         // A release that fails has touched nothing: it is an entry of the history as a rollout that fails is.
-        let released = if plan.start.is_empty() { Ok(()) } else { release::before(&machine, compiled) };
-        let rollout = Rollout { machine, compiled, variables, before, open_ports, jobs, gap_began: OnceLock::new() };
+        let released = if plan.starts(&compiled.id) { release::before(&self.machine, compiled) } else { Ok(()) };
         let outcome = released.and_then(|()| rollout.run(&plan));
-        if !plan.actions.is_empty() {
+        if !record.actions.is_empty() {
             let failure = outcome.as_ref().err().map(ToString::to_string);
             let record = Record { took: began.elapsed(), gap: rollout.gap(), ..record };
             record.end(self.machine.layout, &self.name, failure)?;
         }
-        if outcome.is_ok() {
+        let serving = Target::read(self.machine.layout, &self.name)?.map(|target| target.generation);
+        if outcome.is_ok() && serving.as_ref() == Some(&compiled.id) {
             store::served(self.machine.layout, &self.name, &compiled.id)?;
-            release::after(&machine, compiled);
+            release::after(&self.machine, compiled);
         }
         self.remove_stale()?;
         let there = state::list(self.machine.layout, &self.name)?;
@@ -171,13 +192,44 @@ impl<'a> Hook<'a> {
         outcome
     }
 
-    /// Removes what is left of deployments of other generations than the one that serves, whose hooks could not do it: on a
-    /// full disk, or killed.
+    fn rollout<'b>(
+        &'b self,
+        compiled: &'b Compiled,
+        variables: BTreeMap<String, String>,
+        before: Option<Target>,
+        listing: &Listing,
+    ) -> Rollout<'b> {
+        Rollout {
+            machine: self.machine,
+            compiled,
+            variables,
+            before,
+            open_ports: listing.open_ports(&self.name),
+            jobs: listing.jobs(&self.name),
+            canaries: listing.canaries(&self.name),
+            gap_began: OnceLock::new(),
+        }
+    }
+
+    /// Aborts the canary of another generation than the declared one.
+    fn end_other_canary(&self, compiled: &Compiled) -> Result<Option<Action>> {
+        let target = Target::read(self.machine.layout, &self.name)?;
+        let Some(other) = target.as_ref().and_then(|target| canary::other(target, &compiled.id)).cloned() else {
+            return Ok(None);
+        };
+        let listing = self.machine.manager.listing_of(&self.name)?;
+        end_other(&self.rollout(compiled, BTreeMap::new(), target, &listing), &other)?;
+        Ok(other.aborted.is_none().then_some(Action::Abort))
+    }
+
+    /// Removes what is left of deployments of other generations than the one that serves and its canary, whose hooks could not
+    /// do it: on a full disk, or killed.
     fn remove_stale(&self) -> Result<()> {
         let Machine { layout, manager, .. } = self.machine;
-        let serving = Target::read(layout, &self.name)?.map(|target| target.generation);
+        let target = Target::read(layout, &self.name)?;
+        let serves = |one: &Deployment| target.as_ref().is_some_and(|target| target.has(&one.generation));
         let mut stale = state::list(layout, &self.name)?;
-        stale.retain(|one| Some(&one.generation) != serving.as_ref() && !state::is_resting(layout, one));
+        stale.retain(|one| !serves(one) && !state::is_resting(layout, one));
         let units: Vec<_> = stale.iter().map(Deployment::unit).collect();
         if units.is_empty() {
             return Ok(());
@@ -193,14 +245,8 @@ impl<'a> Hook<'a> {
     /// Reloads systemd after an edit that was not followed by a reload: its units or routes are not loaded yet.
     fn load_units(&self, compiled: &Compiled) -> Result<()> {
         let generated = self.machine.layout.at(self.machine.layout.generator());
-        let is_there = |path: &Utf8Path, entry: &Entry| match entry {
-            Entry::File { content, mode: _ } => {
-                fs::read(generated.join(path)).is_ok_and(|there| there[..] == content[..])
-            }
-            Entry::Symlink { target } => generated.join(path).read_link_utf8().is_ok_and(|there| there == *target),
-        };
         let units = compiled.units(self.machine.layout, &self.machine.target());
-        let units_are_there = units.iter().all(|(path, entry)| is_there(path, entry));
+        let units_are_there = write::is_at(&generated, &units);
         let target = Target::read(self.machine.layout, &self.name)?;
         let other_routes = target.is_some_and(|target| target.digests.routes != compiled.digests.routes);
         if !units_are_there || other_routes {
@@ -227,7 +273,7 @@ impl<'a> Hook<'a> {
     fn stop_all(&self) -> Result<()> {
         let _permit = permit::acquire(self.machine.layout);
         let listing = self.machine.manager.listing_of(&self.name)?;
-        self.machine.manager.stop(&listing.jobs(&self.name))?;
+        self.machine.manager.stop(&[listing.jobs(&self.name), listing.canaries(&self.name)].concat())?;
         let there = listing.deployments(&self.name).iter();
         let mut running: Vec<Deployment> =
             there.filter(|(_, state)| state != "inactive").map(|(deployment, _)| deployment.clone()).collect();

@@ -9,6 +9,7 @@ use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::service::parts::members;
 use crate::service::pins::Pins;
+use crate::service::share::Share;
 use crate::service::{condition, lock, notes, record};
 use crate::source::search;
 use crate::systemd::{self, Manager};
@@ -42,9 +43,9 @@ pub(crate) fn start(machine: &Machine, name: &ServiceName) -> Result<()> {
 /// together with a unit that it requires. To start a unit that is active does nothing.
 fn is_degraded(machine: &Machine, name: &ServiceName) -> Result<bool> {
     let layout = machine.layout;
-    let Some(Target { concurrency, .. }) = Target::read(layout, name)? else { return Ok(false) };
+    let Some(target) = Target::read(layout, name)? else { return Ok(false) };
     let listing = machine.manager.listing_of(name)?;
-    Ok(state::count_ready(layout, &state::list(layout, name)?, Some(&listing)) < concurrency as usize)
+    Ok(state::count_ready(layout, &state::list(layout, name)?, Some(&listing)) < target.deployments() as usize)
 }
 
 /// Stops a service and waits until its last request is answered. Returns whether it ran.
@@ -128,7 +129,11 @@ fn should_run(machine: &Machine, name: &ServiceName) -> Result<bool> {
     Ok(!is_off && search::find_one(machine.layout, name)?.is_some())
 }
 
-fn run_job(
+/// Runs a job of a service and waits, with its progress.
+///
+/// # Errors
+/// Why it failed.
+pub(crate) fn run_job(
     machine: &Machine,
     name: &ServiceName,
     job: impl FnOnce(Manager, &[String]) -> Result<(), systemd::Error>,
@@ -165,10 +170,17 @@ pub(crate) fn report(machine: &Machine, name: &ServiceName) -> Result<()> {
 
 fn report_member(machine: &Machine, service: ServiceName) -> Result<()> {
     let layout = machine.layout;
-    if let Some(Target { generation, concurrency, .. }) = Target::read(layout, &service)? {
+    if let Some(target) = Target::read(layout, &service)? {
+        let share = Share::of(layout, &service, &target);
+        let Target { generation, concurrency, .. } = target;
         let listing = machine.manager.listing_of(&service)?;
-        let ready = state::count_ready(layout, &state::list(layout, &service)?, Some(&listing));
-        machine.report(Event::Serving { service, generation, ready, concurrency });
+        let mut serving = state::list(layout, &service)?;
+        serving.retain(|one| one.generation == generation);
+        let ready = state::count_ready(layout, &serving, Some(&listing));
+        machine.report(Event::Serving { service: service.clone(), generation, ready, concurrency });
+        if let Some(share) = share {
+            machine.report(Event::Canary { service, share });
+        }
     } else if let Some(location) = search::find_one(layout, &service)? {
         let compiled = compile::compile_located(layout, &location, &machine.target())?;
         if let Some(unmet) = condition::unmet(layout.scope, &compiled.service) {

@@ -9,6 +9,8 @@ use crate::layout::Layout;
 use crate::live::{self, Live, Target};
 use crate::names::{Deployment, GenerationId, ServiceName};
 use crate::service::action::Action;
+use crate::service::canary::{self, Course};
+use crate::service::share::{self, Share};
 use crate::service::{condition, notes};
 use crate::systemd::{Listing, State};
 
@@ -26,6 +28,12 @@ pub(crate) struct Present {
     pub(crate) held: usize,
     /// Whether the snapshot of the target's generation can be read.
     pub(crate) is_intact: bool,
+    /// Whether slots divide callers as the target of a canary says.
+    pub(crate) is_settled: bool,
+    /// The time, in seconds since 1970: steps of canaries are due at one.
+    pub(crate) now: u64,
+    /// The share of its canary, if it has one.
+    pub(crate) share: Option<Share>,
 }
 
 impl Present {
@@ -48,8 +56,13 @@ impl Present {
             live: live.map(|live| live.generations.clone()).unwrap_or_default(),
             held: slot::count(layout, name)?,
             is_intact: true,
+            is_settled: true,
+            now: share::now(),
+            share: None,
         };
         if let Some(target) = &present.target {
+            present.share = Share::of(layout, name, target);
+            present.is_settled = target.canary.is_none() || slot::is_settled(layout, name, target)?;
             present.is_intact = live::is_intact(layout, name, &target.generation);
         }
         for (deployment, state) in deployments {
@@ -72,10 +85,13 @@ impl Present {
         self.held == compiled.service.slots as usize
     }
 
-    /// Returns whether only the declared generation is live and all slots are held. They are not after a rollout that
-    /// was killed at its very end, or when somebody removed slots.
+    /// Returns whether only the declared generation is live, beside a canary the one that serves, and all slots are held. They
+    /// are not after a rollout that was killed at its very end, or when somebody removed slots.
     fn is_complete(&self, compiled: &Compiled) -> bool {
-        self.live.iter().all(|id| *id == compiled.id) && self.holds_all_slots(compiled)
+        let serving = self.target.as_ref().filter(|target| target.has(&compiled.id)).map(|target| &target.generation);
+        self.live.iter().all(|id| *id == compiled.id || Some(id) == serving)
+            && self.holds_all_slots(compiled)
+            && self.is_settled
     }
 
     fn deployments(&self) -> impl Iterator<Item = &Deployment> {
@@ -108,59 +124,42 @@ pub(crate) struct Plan {
     pub(crate) stop: Vec<Deployment>,
     /// Why, for what no input explains.
     pub(crate) note: Option<String>,
+    /// What it does with a canary.
+    pub(crate) canary: Option<Course>,
 }
 
 impl Plan {
     /// Plans the reload of a service that runs.
     pub(crate) fn reload(compiled: &Compiled, present: &Present) -> Self {
-        let Compiled { service, digests, id, .. } = compiled;
-        let wanted: Vec<_> = (1..=service.concurrency).map(|i| Deployment::new(&service.name, id, i)).collect();
+        let Compiled { service, .. } = compiled;
+        let target = present.target.as_ref();
+        let course = Course::of(compiled, target, present.now);
+        let wanted = wanted(compiled, target, course.as_ref());
         let stop: Vec<_> = present.deployments().filter(|there| !wanted.contains(there)).cloned().collect();
         let start: Vec<_> = wanted.into_iter().filter(|wanted| !present.active.contains(wanted)).collect();
-        let target = present.target.as_ref();
-        let same = |same: fn(&Target, &Compiled) -> bool| target.is_some_and(|target| same(target, compiled));
-        // An interrupted rollout goes on, even if its old deployments have stopped already.
-        let rolls =
-            target.is_some_and(|target| target.generation != *id) || stop.iter().any(|there| there.generation != *id);
-        let is_recovered = target.is_some_and(Target::is_recovered);
-        let rescales = !is_recovered && !same(|target, compiled| target.digests.scale == compiled.digests.scale);
-        let replaces = rolls || rescales && target.is_some();
-        let actions = [
-            (Action::Roll, rolls),
-            (Action::Rescale, rescales && target.is_some()),
-            (Action::Start, !start.is_empty() && !replaces),
-            (Action::Stop, !stop.is_empty() && !replaces),
-            (Action::Republish, target.is_none_or(|target| target.digests.routes != digests.routes)),
-            (
-                Action::Refresh,
-                !present.is_intact || target.is_some_and(|target| target.digests.settings != digests.settings),
-            ),
-        ];
-        let actions: BTreeSet<_> = actions.into_iter().filter(|(_, holds)| *holds).map(|(action, _)| action).collect();
+        let actions = actions(compiled, present, course.as_ref(), (&start, &stop));
         let is_unfinished = actions.is_empty() && target.is_some() && !present.is_complete(compiled);
         let actions = if is_unfinished { BTreeSet::from([Action::Refresh]) } else { actions };
-        let as_declared = same(|target, compiled| target.digests == compiled.digests);
-        let note = match target {
-            _ if actions.is_empty() => None,
-            _ if is_unfinished && !present.holds_all_slots(compiled) => Some("create missing slots"),
-            _ if is_unfinished => Some("clean up after an interrupted rollout"),
-            _ if is_recovered => Some("restore target.json, which cannot be read"),
-            _ if !present.is_intact => Some("restore its snapshot, which cannot be read"),
-            _ if as_declared && rolls => Some("finish an interrupted rollout"),
-            _ if as_declared => Some("start missing deployments"),
-            Some(target) if target.digests.routes.is_empty() => Some("publish its routes"),
-            _ => None,
+        let note = match actions.is_empty() {
+            true => None,
+            false => reason(compiled, present, is_unfinished, actions.contains(&Action::Roll)).map(str::to_owned),
         };
         Self {
             name: service.name.clone(),
             with: None,
             slices: Vec::new(),
             job: if actions.is_empty() { Job::Nothing } else { Job::Reload },
-            note: note.map(str::to_owned),
+            note: note.or_else(|| told(course.as_ref(), compiled, present)),
             actions,
             start,
             stop,
+            canary: course,
         }
+    }
+
+    /// Returns whether it starts deployments of a generation.
+    pub(crate) fn starts(&self, id: &GenerationId) -> bool {
+        self.start.iter().any(|one| one.generation == *id)
     }
 
     pub(crate) fn rolls(&self) -> bool {
@@ -181,11 +180,12 @@ impl Plan {
             start: Vec::new(),
             stop: Vec::new(),
             note: note.map(str::to_owned),
+            canary: None,
         }
     }
 
     /// Plans the start of a declared service that is not running.
-    fn start(compiled: &Compiled, state: &str, is_stopped: bool) -> Self {
+    fn start(layout: &Layout, compiled: &Compiled, state: &str, is_stopped: bool) -> Self {
         let name = &compiled.service.name;
         if state == "deactivating" {
             return Self::nothing(name, Some("it is stopping"));
@@ -197,20 +197,26 @@ impl Plan {
         if compiled.systemd.wanted_by.is_empty() {
             return Self::nothing(name, Some("it is not running, and install.wanted_by is empty"));
         }
+        let target = canary::stored(layout, compiled);
         let nothing = Present {
             active: Vec::new(),
             broken: Vec::new(),
-            target: None,
             live: Vec::new(),
             held: 0,
             is_intact: true,
+            is_settled: true,
+            // A start takes no step.
+            now: 0,
+            share: target.as_ref().and_then(|target| Share::of(layout, name, target)),
+            target,
         };
         let mut plan = Self::reload(compiled, &nothing);
         if compiled.service.routes.is_empty() {
             plan.actions.remove(&Action::Republish);
         }
         let with = compiled.service.group.as_ref().map(|group| group.name.clone());
-        Self { with, job: Job::Start, note: Some("it is not running".to_owned()), ..plan }
+        let note = plan.note.map_or_else(String::new, |canary| format!("; {canary}"));
+        Self { with, job: Job::Start, note: Some(format!("it is not running{note}")), ..plan }
     }
 
     fn undeclared(name: &ServiceName, group: Option<&ServiceName>, present: &Present, host: &Host) -> Self {
@@ -225,8 +231,112 @@ impl Plan {
             start: Vec::new(),
             stop: present.deployments().cloned().collect(),
             note: Some("it is no longer declared".to_owned()),
+            canary: None,
         }
     }
+}
+
+/// Lists the deployments that are to run, in the order in which they start: beside a canary, the old ones too.
+fn wanted(compiled: &Compiled, target: Option<&Target>, course: Option<&Course>) -> Vec<Deployment> {
+    let Compiled { service, id, .. } = compiled;
+    let of =
+        |id: &GenerationId, count: u32| (1..=count).map(|i| Deployment::new(&service.name, id, i)).collect::<Vec<_>>();
+    match (course, target) {
+        (Some(course), Some(target)) if *course != Course::Completes => {
+            let (old, new) = course.deployments(compiled, target);
+            [of(&target.generation, old), of(id, new)].concat()
+        }
+        _ => of(id, service.concurrency),
+    }
+}
+
+/// Returns what a reload does that starts and stops these deployments.
+fn actions(
+    compiled: &Compiled,
+    present: &Present,
+    course: Option<&Course>,
+    (start, stop): (&[Deployment], &[Deployment]),
+) -> BTreeSet<Action> {
+    let Compiled { digests, id, .. } = compiled;
+    let target = present.target.as_ref();
+    let own = target.and_then(|target| canary::own(target, id));
+    let other = target.and_then(|target| canary::other(target, id));
+    let is_of_other = |there: &Deployment| other.is_some_and(|canary| canary.generation == there.generation);
+    // An interrupted rollout goes on, even if its old deployments have stopped already.
+    let differs = target.is_some_and(|target| target.generation != *id)
+        || stop.iter().any(|there| there.generation != *id && !is_of_other(there));
+    let rolls = if course.is_some() { own.is_none() } else { differs };
+    let promotes = own.is_some() && matches!(course, Some(Course::Step(_) | Course::Completes));
+    let aborts = other.is_some_and(|canary| canary.aborted.is_none())
+        || stop.iter().any(is_of_other)
+        || course == Some(&Course::Aborted) && !stop.is_empty();
+    let is_recovered = target.is_some_and(Target::is_recovered);
+    let rescales = !is_recovered && target.is_some_and(|target| target.digests.scale != digests.scale);
+    let replaces = rolls || promotes || aborts || rescales;
+    let actions = [
+        (Action::Roll, rolls),
+        (Action::Promote, promotes),
+        (Action::Abort, aborts),
+        (Action::Rescale, rescales),
+        (Action::Start, !start.is_empty() && !replaces),
+        (Action::Stop, !stop.is_empty() && !replaces),
+        (Action::Republish, target.is_none_or(|target| target.digests.routes != digests.routes)),
+        (
+            Action::Refresh,
+            !present.is_intact
+                // What was aborted is forgotten.
+                || other.is_some_and(|canary| canary.aborted.is_some())
+                || target.is_some_and(|target| target.digests.settings != digests.settings),
+        ),
+    ];
+    actions.into_iter().filter(|(_, holds)| *holds).map(|(action, _)| action).collect()
+}
+
+/// Returns why a reload has something to do, for what no input explains.
+fn reason(compiled: &Compiled, present: &Present, is_unfinished: bool, rolls: bool) -> Option<&'static str> {
+    let target = present.target.as_ref()?;
+    let as_declared = target.digests == compiled.digests;
+    match target {
+        _ if is_unfinished && !present.holds_all_slots(compiled) => Some("create missing slots"),
+        _ if is_unfinished && !present.is_settled => Some("finish an interrupted step of its canary"),
+        _ if is_unfinished => Some("clean up after an interrupted rollout"),
+        _ if target.is_recovered() => Some("restore target.json, which cannot be read"),
+        _ if !present.is_intact => Some("restore its snapshot, which cannot be read"),
+        _ if as_declared && rolls => Some("finish an interrupted rollout"),
+        _ if as_declared && target.canary.is_none() => Some("start missing deployments"),
+        Target { digests, .. } if digests.routes.is_empty() => Some("publish its routes"),
+        _ => None,
+    }
+}
+
+/// Describes what happens to a canary.
+fn told(course: Option<&Course>, compiled: &Compiled, present: &Present) -> Option<String> {
+    let Compiled { service, id, .. } = compiled;
+    let (of, name) = (service.slots, &service.name);
+    let share = present.share.as_ref();
+    Some(match (course, share) {
+        (None, None) => return None,
+        (None, Some(share)) => format!("the canary of generation {} is aborted", share.generation),
+        (Some(Course::Aborted), Some(Share { aborted: Some(why), .. })) => {
+            format!("its canary was aborted ({why}); `conductor service promote {name}` tries it again")
+        }
+        (Some(Course::Completes), _) => "canary: all slots; the old deployments stop".to_owned(),
+        (Some(Course::Step(step)), share) => {
+            let aborts = match share.filter(|share| share.generation != *id && share.aborted.is_none()) {
+                Some(other) => format!("; the canary of generation {} is aborted first", other.generation),
+                None => String::new(),
+            };
+            let after = service.deploy.steps.iter().filter(|after| after.slots > step.slots);
+            let pauses = std::iter::once(step).chain(after.clone()).map(|step| match step.pause {
+                Some(pause) => format!("after {}", share::in_words(pause)),
+                None => "when promoted".to_owned(),
+            });
+            let shares = after.map(|after| format!("{} of {of}", after.slots)).chain(["all".to_owned()]);
+            let next: Vec<_> = shares.zip(pauses).map(|(share, pause)| format!("{share} {pause}")).collect();
+            format!("canary: {} of {of} slots, then {}{aborts}", step.slots, next.join(", "))
+        }
+        (Some(_), share) => format!("canary: {}", share?),
+    })
 }
 
 /// Plans all services that compile, run or have stored generations; by name.
@@ -246,7 +356,7 @@ pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result
             state => {
                 let is_stopped =
                     [name, compiled.service.declared_as()].iter().any(|name| notes::is_stopped(layout, name));
-                let plan = Plan::start(compiled, state, is_stopped);
+                let plan = Plan::start(layout, compiled, state, is_stopped);
                 let unmet = (plan.job == Job::Start).then(|| condition::unmet(layout.scope, &compiled.service));
                 match unmet.flatten() {
                     Some(unmet) => Plan::nothing(name, Some(&format!("held back: {unmet}"))),
@@ -315,7 +425,11 @@ mod tests {
         };
         let (live, held) = (vec![compiled.id.clone()], compiled.service.slots as usize);
         let (active, broken, target) = (all(active), all(broken), Some(target));
-        Plan::reload(&compiled, &Present { active, broken, target, live, held, is_intact: true })
+        let (now, share) = (0, None);
+        Plan::reload(
+            &compiled,
+            &Present { active, broken, target, live, held, is_intact: true, is_settled: true, now, share },
+        )
     }
 
     fn instances(deployments: &[Deployment]) -> Vec<u32> {

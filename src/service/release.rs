@@ -4,7 +4,7 @@ use crate::compile::host::Compiled;
 use crate::error::{Error, Result};
 use crate::live;
 use crate::log::note;
-use crate::model::Hook;
+use crate::model::{Hook, Service};
 use crate::names::ServiceName;
 use crate::service::machine::Machine;
 use crate::service::run::{Generation, hook_unit};
@@ -35,11 +35,10 @@ pub(crate) fn after(machine: &Machine, compiled: &Compiled) {
 pub(crate) fn stop(machine: &Machine, name: &ServiceName) -> Result<()> {
     let generations = live::of(machine.layout, name)?.map(|live| live.generations).unwrap_or_default();
     for id in &generations {
-        let has_one = live::service(machine.layout, name, id)
-            .is_ok_and(|service| service.hooks.release.is_some() || service.hooks.post_release.is_some());
-        if has_one {
-            machine.manager.stop(&[hook_unit(name, "release", id), hook_unit(name, "post_release", id)])?;
-        }
+        let Ok(Service { hooks, .. }) = live::service(machine.layout, name, id) else { continue };
+        let all = [("release", hooks.release), ("post_release", hooks.post_release), ("verify", hooks.verify)];
+        let declared = all.into_iter().filter(|(_, hook)| hook.is_some());
+        machine.manager.stop(&declared.map(|(hook, _)| hook_unit(name, hook, id)).collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -50,7 +49,7 @@ fn once(machine: &Machine, compiled: &Compiled, name: &str, hook: Option<&Hook>,
     if store::has_note(layout, service, id, note)? {
         return Ok(());
     }
-    let ran = Generation::of(machine, compiled).run_hook(machine, name, hook);
+    let ran = Generation::of(machine, compiled).run_hook(machine, name, hook, &[]);
     ran.map_err(|failure| Error(failure.into_text()))?;
     Ok(store::note(layout, service, id, note)?)
 }

@@ -29,7 +29,10 @@ pub(crate) fn remove(machine: &Machine, name: &ServiceName) -> Result<()> {
     for path in drop_ins.iter().cloned().chain(histories).chain([place.clone()]) {
         atomic::must_be_removable(&path)?;
     }
-    let jobs = names.iter().map(|name| Ok(manager.listing_of(name)?.jobs(name)));
+    let jobs = names.iter().map(|name| {
+        let listing = manager.listing_of(name)?;
+        Ok([listing.jobs(name), listing.canaries(name)].concat())
+    });
     let jobs = jobs.collect::<Result<Vec<_>>>()?.concat();
     manager.stop(&units)?;
     manager.stop(&jobs)?;

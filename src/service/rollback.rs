@@ -51,6 +51,8 @@ impl<'a> Rollback<'a> {
             return Err(Failure::Failed(format!("{name}: no generation has served yet")));
         }
         let current = match Target::read(layout, name)? {
+            // Beside a canary, and after one that was aborted, what serves is the one before the declared one.
+            Some(Target { canary: Some(canary), .. }) => Some(canary.generation),
             Some(target) => Some(target.generation),
             None => search::find_one(layout, name)?
                 .and_then(|location| Some(compile::compile_located(layout, &location, &machine.target()).ok()?.id)),

@@ -1,7 +1,8 @@
 //! Rollouts: one generation takes over from another, or the old one keeps serving.
 
+pub(crate) mod canary;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
 use std::sync::OnceLock;
@@ -10,7 +11,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sd_notify::NotifyState;
 
-use crate::atomic;
 use crate::compile::host::Compiled;
 use crate::deployment;
 use crate::deployment::drain::{self, Limits};
@@ -24,6 +24,7 @@ use crate::log::note;
 use crate::model::{Deploy, Live, Service, Strategy};
 use crate::names::{Deployment, GenerationId};
 use crate::proxy::publish;
+use crate::service::canary::write;
 use crate::service::cause::FailedStart;
 use crate::service::event::Event;
 use crate::service::images;
@@ -49,6 +50,8 @@ pub(crate) struct Rollout<'a> {
     pub(crate) open_ports: Vec<String>,
     /// The units of its jobs that were in memory before.
     pub(crate) jobs: Vec<String>,
+    /// The units of its canaries that were in memory before.
+    pub(crate) canaries: Vec<String>,
     /// When the last old deployment left the slots and no new one was there.
     pub(crate) gap_began: OnceLock<SystemTime>,
 }
@@ -82,7 +85,7 @@ impl Rollout<'_> {
     /// # Errors
     /// Why it failed: the deployment, its check's last answer, its last log lines.
     pub(crate) fn run(&self, plan: &Plan) -> Result<()> {
-        if !plan.start.is_empty() {
+        if plan.starts(&self.compiled.id) {
             // Images are pulled first: without them nothing that runs is changed. A strategy that keeps the old
             // deployments until the new ones serve does not need an old image that somebody has removed by force.
             let keeps_old = self.strategy() != Strategy::Recreate;
@@ -90,30 +93,38 @@ impl Rollout<'_> {
             images::provide(self.machine.layout, &self.compiled.service, &self.compiled.id, running)?;
         }
         ports::open_passed(self.machine.manager, &self.compiled.service)?;
-        let outcome = match (self.strategy(), &self.before) {
-            (Strategy::BlueGreen, Some(before)) if plan.rolls() => self.switch(plan, before),
-            (Strategy::Recreate, _) if plan.rolls() => self.recreate(plan),
+        let outcome = match (&plan.canary, self.strategy(), &self.before) {
+            (Some(course), _, Some(before)) => return self.run_canary(plan, course, before),
+            (_, Strategy::BlueGreen, Some(before)) if plan.rolls() => self.switch(plan, before),
+            (_, Strategy::Recreate, _) if plan.rolls() => self.recreate(plan),
             _ => self.roll(plan),
         };
         if let Err(error) = outcome {
             return Err(self.roll_back(plan, error));
         }
-        self.settle_slots()?;
-        let Compiled { service, id, .. } = self.compiled;
-        queue::close(self.machine.layout, self.machine.manager, &service.name)?;
-        ports::open(self.machine.manager, service, &self.open_ports)?;
-        self.machine.manager.start(&Vec::from_iter(service.health.live.as_ref().and_then(Live::timer)))?;
-        // The service serves without its jobs, too: `conductor status` names those that have no timer.
-        if let Err(error) = job::schedule(self.machine.manager, service, &self.jobs) {
-            note!("{error}");
-        }
-        Self::show_status(&format!("generation {id} serves with {} deployments", service.concurrency));
-        public::provide(self.machine.layout, service, id)?;
+        let service = &self.compiled.service;
+        let (id, count) = (&self.compiled.id, service.concurrency);
+        self.open(service, id, &self.open_ports, &self.jobs)?;
+        Self::show_status(&format!("generation {id} serves with {count} deployments"));
         if plan.republishes() {
             publish::republish(self.machine.manager)?;
             self.write_target(&self.target())?;
         }
-        Ok(())
+        self.arm(None)
+    }
+
+    /// Lets callers in to a generation that serves, and starts its timers; closes those of the ports and ends those of the jobs
+    /// that it does not have.
+    fn open(&self, service: &Service, id: &GenerationId, ports: &[String], jobs: &[String]) -> Result<()> {
+        self.settle_slots()?;
+        queue::close(self.machine.layout, self.machine.manager, &service.name)?;
+        ports::open(self.machine.manager, service, ports)?;
+        self.machine.manager.start(&Vec::from_iter(service.health.live.as_ref().and_then(Live::timer)))?;
+        // The service serves without its jobs, too: `conductor status` names those that have no timer.
+        if let Err(error) = job::schedule(self.machine.manager, service, jobs) {
+            note!("{error}");
+        }
+        Ok(public::provide(self.machine.layout, service, id)?)
     }
 
     /// Returns the target of a plan that is being carried out. Its routes are published last: if the rollout is
@@ -128,12 +139,7 @@ impl Rollout<'_> {
 
     /// Writes the target of the service, which its deployments read.
     fn write_target(&self, target: &Target) -> Result<()> {
-        let path = self.machine.layout.at(&self.machine.layout.target(&self.compiled.service.name));
-        // A file cannot take a directory's place, whoever put that there.
-        if path.is_dir() {
-            atomic::remove_dir(&path)?;
-        }
-        Ok(atomic::write(&path, &serde_json::to_vec(target).map_err(io::Error::from)?)?)
+        Ok(write(self.machine.layout, &self.compiled.service.name, target)?)
     }
 
     fn settle_slots(&self) -> Result<()> {

@@ -117,17 +117,18 @@ impl Generation {
     }
 
     /// Runs a hook of the generation in a unit of its own, which logs as the service does, within the hook's time limit.
+    /// `options` are more of systemd-run(1).
     ///
     /// # Errors
     /// The hook's last lines, and why it failed.
-    pub(crate) fn run_hook(&self, machine: &Machine, name: &str, hook: &Hook) -> Result<()> {
+    pub(crate) fn run_hook(&self, machine: &Machine, name: &str, hook: &Hook, options: &[String]) -> Result<()> {
         let unit = hook_unit(&self.service.name, name, &self.id);
         let units = std::slice::from_ref(&unit);
         // One that was left by a hook that was killed.
         machine.manager.stop(units)?;
         self.in_unit(machine, &unit, None, Place::Host, || {
             let mut run = self.systemd_run(machine, &unit, &hook.command);
-            run.arg(format!("--property=RuntimeMaxSec={}", timespan::format(hook.timeout)));
+            run.arg(format!("--property=RuntimeMaxSec={}", timespan::format(hook.timeout))).args(options);
             match await_end(machine, &unit, run, self.on_host(machine, &hook.command, &[]))? {
                 Some(0) => return Ok(()),
                 None => return Err(interrupted(&unit)),

@@ -27,6 +27,8 @@ pub(crate) const DECLARED: &str = "declared";
 /// The files in a stored generation that say that its `hooks.release` and `hooks.post_release` have run.
 pub(crate) const RELEASED: &str = "released";
 pub(crate) const POST_RELEASED: &str = "post-released";
+/// Below a stored generation beside which there is a canary: a copy of its snapshot.
+const SNAPSHOT: &str = "snapshot";
 /// Below the stored declaration: the administrator's drop-ins that are part of the generation.
 pub(crate) const OVERRIDES: &str = "overrides";
 /// The file in a stored generation whose time is that of its last use.
@@ -177,6 +179,38 @@ fn store_snapshot(layout: &Layout, target: &dyn Target, compiled: &Compiled) -> 
         atomic::replace_dir(staging, &snapshot)?;
     }
     install_units(layout, name, id, &units)
+}
+
+/// Stores a copy of a live generation's snapshot, with which it starts after a reboot.
+///
+/// # Errors
+/// A snapshot that cannot be read; if the file system refuses an operation.
+pub(crate) fn keep_snapshot(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
+    copy_snapshot(&layout.at(&layout.snapshot(name, id)), &layout.at(&layout.stored(name, id)).join(SNAPSHOT))
+}
+
+/// Makes a generation live again from the copy of its snapshot, with its units.
+///
+/// # Errors
+/// A copy that cannot be read, or files that have changed; if the file system refuses an operation.
+pub(crate) fn restore_snapshot(layout: &Layout, name: &ServiceName, id: &GenerationId) -> io::Result<()> {
+    let stored = layout.at(&layout.stored(name, id));
+    atomic::private_dir(&layout.at(&layout.live()))?;
+    copy_snapshot(&stored.join(SNAPSHOT), &layout.at(&layout.snapshot(name, id)))?;
+    let service = live::service(layout, name, id)?;
+    if !is_intact(&stored, &service.files) {
+        return Err(io::Error::other(format!("the files of generation {id} have changed")));
+    }
+    install_units(layout, name, id, &live::units(layout, name, id)?)
+}
+
+fn copy_snapshot(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
+    let staging = atomic::staging(to)?;
+    let fresh = Utf8PathBuf::try_from(staging.path().to_owned()).map_err(io::Error::other)?;
+    for file in [live::UNITS, live::MODEL] {
+        fs::write(fresh.join(file), listing::content(&from.join(file))?)?;
+    }
+    atomic::replace_dir(staging, to).map(drop)
 }
 
 /// Puts a live generation's deployment units where systemd finds them without the generator: if that writes nothing at

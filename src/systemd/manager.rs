@@ -198,8 +198,8 @@ impl Manager {
     /// Lists the deployments, ports and jobs of a service that systemd has in memory, in one answer.
     pub(crate) fn listing_of(self, name: &ServiceName) -> Result<Listing, Error> {
         let [relayed, passed] = name.port_patterns().map(|pattern| format!("{pattern}.socket"));
-        let timers = format!("{}.timer", name.job_pattern());
-        self.list(&[&format!("{name}-*@*.service"), &relayed, &passed, &timers])
+        let timers = [name.job_pattern(), name.canary_pattern()].map(|pattern| format!("{pattern}.timer"));
+        self.list(&[&format!("{name}-*@*.service"), &relayed, &passed, &timers[0], &timers[1]])
     }
 
     /// Lists every service that systemd has in memory, in one answer.

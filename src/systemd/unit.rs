@@ -61,6 +61,13 @@ impl Listing {
         self.others.keys().filter(|unit| unit.starts_with(&prefix)).cloned().collect()
     }
 
+    /// Returns the units of a service's canaries that are in memory, whatever their state: timers and what they start.
+    pub(crate) fn canaries(&self, name: &ServiceName) -> Vec<String> {
+        let pattern = name.canary_pattern();
+        let prefix = pattern.trim_end_matches('*');
+        self.others.keys().filter(|unit| unit.starts_with(prefix)).cloned().collect()
+    }
+
     pub(crate) fn of(listed: Vec<Listed>) -> Self {
         let mut listing = Self::default();
         for Listed { unit, state } in listed {

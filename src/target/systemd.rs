@@ -2,6 +2,7 @@
 //! declarations.
 
 mod bridge;
+pub(crate) mod canary;
 mod command;
 mod deployment;
 mod engine;

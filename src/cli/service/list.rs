@@ -101,7 +101,7 @@ impl<'a> Seen<'a> {
         let there = self.deployments.get(name).map_or(&[][..], Vec::as_slice);
         let ready = state::count_ready(layout, there, self.listing.as_ref());
         let declared = shown.as_ref().map_or(0, |service| service.concurrency);
-        let concurrency = target.as_ref().map_or(declared, |target| target.concurrency);
+        let concurrency = target.as_ref().map_or(declared, Target::deployments);
         Ok(Row {
             state: held_back.unwrap_or_else(|| words::state(state, ready, concurrency).to_owned()),
             generation: target.as_ref().map(|target| target.generation.to_string()),

@@ -16,6 +16,7 @@ use crate::service::condition::held_back;
 use crate::service::job::timetable::{self, Entry};
 use crate::service::notes;
 use crate::service::parts::members;
+use crate::service::share::Share;
 use crate::source::{self, search};
 
 /// `status` of one service.
@@ -27,6 +28,8 @@ struct Status {
     declared: Option<String>,
     /// The generation that serves.
     generation: Option<String>,
+    /// The share of its canary; null if it has none.
+    canary: Option<Share>,
     description: String,
     source: Option<Utf8PathBuf>,
     deployments: Vec<Row>,
@@ -86,6 +89,7 @@ fn status(context: &Context, name: &ServiceName) -> Result<Status, Failure> {
         state: held_back.unwrap_or(state),
         declared: compiled.as_ref().map(|compiled| compiled.id.to_string()),
         generation: Target::read(layout, name)?.map(|target| target.generation.to_string()),
+        canary: Share::read(layout, name)?,
         description: compiled.as_ref().map_or_else(String::new, |compiled| compiled.service.description.clone()),
         source: location.ok().flatten().map(|location| location.dir.join(source::DECLARATION)),
         deployments: row::of_services(context, std::slice::from_ref(name))?,
@@ -103,12 +107,16 @@ fn print_status(status: &Status) -> Outcome {
         outln!("declared: {source}");
     }
     match (&status.generation, &status.declared) {
+        (Some(runs), Some(_)) if status.canary.is_some() => outln!("  serves: generation {runs}"),
         (Some(runs), Some(declared)) if runs != declared => {
             outln!("   serves: generation {runs}; {declared} is declared, `conductor service reload {}`", status.name);
         }
         (Some(runs), _) => outln!("  serves: generation {runs}"),
         (None, Some(declared)) => outln!("  would serve generation {declared}"),
         (None, None) => {}
+    }
+    if let Some(share) = &status.canary {
+        outln!("  canary: generation {}: {share}", share.generation);
     }
     if !status.deployments.is_empty() {
         outln!();

@@ -190,8 +190,18 @@ fn passed_through<'a>(passed: &'a Systemd, deployments: &Utf8Path) -> Vec<Line<'
 /// Returns whether a deployment's unit has a command that is to be in its sandbox: a process, a hook, a check, or one
 /// that an administrator has put into a drop-in.
 fn runs_declared(service: &Service, passed: &Systemd) -> bool {
-    let Hooks { release: _, post_release: _, pre_start, post_start, pre_stop, pre_drain, drain, post_stop, inside: _ } =
-        &service.hooks;
+    let Hooks {
+        release: _,
+        post_release: _,
+        verify: _,
+        pre_start,
+        post_start,
+        pre_stop,
+        pre_drain,
+        drain,
+        post_stop,
+        inside: _,
+    } = &service.hooks;
     let on_host = |hook, is_declared| is_declared && !service.runs_inside(hook);
     let hooks = pre_start.is_some()
         || on_host(RunningHook::PostStart, post_start.is_some())

@@ -13,6 +13,7 @@ scenarios!("manual":
     from_compose(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-compose.md"))),
     secrets(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/secrets.md"))),
     databases(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/databases.md"))),
+    canary(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/canary.md"))),
     workers(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/workers.md"))),
     jobs(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/jobs.md"))),
     cgi(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi.md"))),

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod callers;
+mod canary;
 mod causes;
 mod commands;
 mod disk;
@@ -101,6 +102,7 @@ const ALL: &[&[Scenario]] = &[
     stacks::SCENARIOS,
     proxy::SCENARIOS,
     strategies::SCENARIOS,
+    canary::SCENARIOS,
     plan::SCENARIOS,
     verbs::SCENARIOS,
     overrides::SCENARIOS,

@@ -85,7 +85,7 @@ while True:
 "#;
 
 /// Whether systemd still does what the command had called it for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
     Before,
     During,
