@@ -57,7 +57,7 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::Value("\"auto\""),
         example: "\"off\"",
         needs: "route = [{ host = [\"www.example.com\"] }]",
-        meaning: "HTTPS, or plain HTTP; all routes of a host have the same.",
+        meaning: "HTTPS, or plain HTTP; it holds for all routes of the host, as certificates do.",
         ..OF_ROUTE
     },
     Key {

@@ -15,6 +15,24 @@ use crate::resolve::Resolver;
 /// The status of a redirect that keeps method and body, RFC 9110.
 const PERMANENT_REDIRECT: u16 = 308;
 
+/// How the hosts of routes are served.
+#[derive(Default)]
+struct Securities {
+    /// Whether a route says it itself, and how; by default otherwise.
+    of_routes: Vec<(bool, Security)>,
+    /// By the first route of a host that says it.
+    of_hosts: BTreeMap<String, Security>,
+}
+
+impl Securities {
+    /// Returns how a route's host is served: as the route says, or else another one of the same host.
+    fn of(&self, route: usize, host: Option<&str>) -> Security {
+        let (says, own) = &self.of_routes[route];
+        let of_host = host.filter(|_| !says).and_then(|host| self.of_hosts.get(host));
+        of_host.unwrap_or(own).clone()
+    }
+}
+
 /// What each listener speaks, by its name; None is that of `[listen]` itself.
 pub(super) type Protocols = BTreeMap<Option<String>, AppProtocol>;
 
@@ -35,6 +53,7 @@ impl Resolver<'_> {
         protocols: &Protocols,
     ) -> Vec<Route> {
         let mut routes: Vec<Route> = Vec::new();
+        let securities = self.securities(&given);
         for (index, mut route) in given.into_iter().enumerate() {
             let at = path!["route", index];
             let hosts = std::mem::take(&mut route.host);
@@ -44,12 +63,11 @@ impl Resolver<'_> {
                 .enumerate()
                 .map(|(number, host)| host.map(|host| self.host(&at.join("host").join(number), host)))
                 .collect();
-            let security = self.security(&at, &route, hosts == [None]);
             let matching = self.matching(&at, &mut route);
             let answer = self.answer(&at, &mut route, listen, protocols);
             let handling = self.handling(&at, route, &matching, &answer);
             for host in hosts {
-                let (security, matching) = (security.clone(), matching.clone());
+                let (security, matching) = (securities.of(index, host.as_deref()), matching.clone());
                 let route = Route { host, security, matching, answer: answer.clone(), handling: handling.clone() };
                 if self.is_alone(&at, &route, &routes) {
                     routes.push(route);
@@ -72,6 +90,27 @@ impl Resolver<'_> {
             return true;
         }
         false
+    }
+
+    /// Resolves how hosts are served.
+    fn securities(&mut self, given: &[declaration::Route]) -> Securities {
+        let mut securities = Securities::default();
+        for (index, route) in given.iter().enumerate() {
+            let at = path!["route", index];
+            let security = self.security(&at, route, route.host.is_empty());
+            if ["tls", "certificate", "certificate_key", "client_ca"]
+                .iter()
+                .any(|key| self.document_has(&at.join(*key)))
+            {
+                for host in &route.host {
+                    securities.of_hosts.entry(host.to_ascii_lowercase()).or_insert_with(|| security.clone());
+                }
+                securities.of_routes.push((true, security));
+            } else {
+                securities.of_routes.push((false, security));
+            }
+        }
+        securities
     }
 
     fn security(&mut self, at: &Path, route: &declaration::Route, is_for_every_host: bool) -> Security {
