@@ -40,8 +40,10 @@ install:
 	install -d $(DESTDIR)$(LIBDIR)/systemd/user
 	ln -sf '../system/conductor-live@.service' '../system/conductor-live@.timer' $(DESTDIR)$(LIBDIR)/systemd/user/
 	install -m 0644 units/conductor-names.service units/conductor.slice units/conductor-cgi.slice $(DESTDIR)$(LIBDIR)/systemd/system/
-	install -d $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d
-	sed 's|@BINDIR@|$(BINDIR)|g; s|@LIBDIR@|$(LIBDIR)/conductor|g' units/caddy.service.d/conductor.conf.in > $(DESTDIR)$(LIBDIR)/systemd/system/caddy.service.d/conductor.conf
+	set -e; for proxy in caddy nginx haproxy; do \
+		install -d $(DESTDIR)$(LIBDIR)/systemd/system/$$proxy.service.d; \
+		sed 's|@BINDIR@|$(BINDIR)|g; s|@LIBDIR@|$(LIBDIR)/conductor|g' units/$$proxy.service.d/conductor.conf.in > $(DESTDIR)$(LIBDIR)/systemd/system/$$proxy.service.d/conductor.conf; done
+	install -D -m 0644 units/nginx/conductor.conf $(DESTDIR)/etc/nginx/conf.d/conductor.conf
 	install -D -m 0644 units/Caddyfile $(DESTDIR)$(LIBDIR)/conductor/Caddyfile
 	install -D -m 0644 units/sysusers.d/conductor.conf $(DESTDIR)$(LIBDIR)/sysusers.d/conductor.conf
 	install -D -m 0644 units/tmpfiles.d/conductor.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/conductor.conf

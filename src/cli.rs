@@ -158,7 +158,7 @@ fn run(context: &Context, noun: Noun) -> Outcome {
     match noun {
         Noun::DaemonReload => daemon_reload::run(context),
         Noun::Doctor(arguments) => doctor::run(context, &arguments),
-        Noun::New(arguments) => new::run(&arguments),
+        Noun::New(arguments) => new::run(context, &arguments),
         Noun::Status(arguments) => status::run(context, &arguments),
         Noun::Plan(arguments) => plan::run(context, &arguments),
         Noun::Explain(arguments) => explain::run(context, &arguments),

@@ -30,6 +30,7 @@ use crate::model::{Footprint, Model, Service};
 use crate::names::{self, ServiceName};
 use crate::parallel::in_parallel;
 use crate::path;
+use crate::proxy::chosen::Chosen;
 use crate::proxy::claim::RouteConflict;
 use crate::proxy::driver::Driver;
 use crate::proxy::files;
@@ -124,7 +125,7 @@ pub(crate) fn compile_written(
             .key_error(&path!["route"], "the system's proxy has no users' services", remedy)
             .into());
     }
-    refuse_unsupported(&declared.document, service)?;
+    refuse_unsupported(layout, &declared.document, service)?;
     let digests = Digests::of(&model);
     let id = digests.id();
     let Model { service, systemd } = model;
@@ -132,8 +133,11 @@ pub(crate) fn compile_written(
 }
 
 /// Refuses routes that this host's proxy cannot express.
-fn refuse_unsupported(document: &Node, service: &Service) -> Result<(), Diagnostic> {
-    let driver = Driver::of_host();
+fn refuse_unsupported(layout: &Layout, document: &Node, service: &Service) -> Result<(), Diagnostic> {
+    if service.routes.is_empty() {
+        return Ok(());
+    }
+    let Some(driver) = Chosen::of_host(layout).driver else { return Ok(()) };
     for (number, route) in service.routes.iter().enumerate() {
         if let Some((key, why)) = driver.unsupported(route) {
             let message = format!("with {}, {why}", driver.title());
@@ -183,6 +187,9 @@ pub fn survey<T: Send>(
     each: impl Fn(Vec<Compiled>) -> T + Sync,
 ) -> (Host<Footprint>, Vec<T>) {
     let mut host = Host::default();
+    let chosen = Chosen::of_host(layout);
+    // The choice is made once for all services.
+    let layout = &chosen.made(layout);
     let (search::Found { locations, errors }, others) = match find(layout) {
         Ok(found) => found,
         Err(error) => {
@@ -212,9 +219,9 @@ pub fn survey<T: Send>(
     conflict::refuse(layout, &mut host, live);
     host.kept = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     host.lost = conflict::lost_routes(&host);
-    let functions = compile_functions(layout, &mut host, target);
+    let functions = compile_functions(layout, chosen.driver, &mut host, target);
     let services: Vec<_> = host.services.values().chain(&host.kept).collect();
-    host.proxy = files::render(layout, &services, functions.as_ref());
+    host.proxy = files::render(layout, chosen.driver, &services, functions.as_ref());
     (host, made)
 }
 
@@ -274,7 +281,12 @@ fn find_functions(layout: &Layout) -> Result<Functions, Diagnostic> {
 }
 
 /// Compiles all functions beside the services. Returns what the proxy serves of them; None where there is no function.
-fn compile_functions(layout: &Layout, host: &mut Host<Footprint>, target: &dyn Target) -> Option<FunctionRoutes> {
+fn compile_functions(
+    layout: &Layout,
+    driver: Option<Driver>,
+    host: &mut Host<Footprint>,
+    target: &dyn Target,
+) -> Option<FunctionRoutes> {
     let (found, aliases) = match find_functions(layout) {
         Ok(found) => found,
         Err(error) => {
@@ -296,25 +308,39 @@ fn compile_functions(layout: &Layout, host: &mut Host<Footprint>, target: &dyn T
         return None;
     }
     Some(FunctionRoutes {
-        aliases: alias_routes(host, aliases),
+        aliases: alias_routes(driver, host, aliases),
         has_addresses: settings::has_function_addresses(layout).unwrap_or_else(|error| {
             // An address that the file withdraws must not be served because of a mistake in it.
             host.fail(None, error.into());
             false
         }),
         withdrawn: host.functions.values().filter(|it| !it.function.address).map(|it| it.id.clone()).collect(),
+        declared: host.functions.values().filter(|it| it.function.address).map(|it| it.id.clone()).collect(),
     })
 }
 
-/// Returns the routes of the aliases that no service has.
-fn alias_routes(host: &mut Host<Footprint>, aliases: BTreeMap<Alias, source::functions::Owned>) -> Vec<FunctionRoute> {
+/// Returns the routes of the aliases that no service has and that the proxy can serve.
+fn alias_routes(
+    driver: Option<Driver>,
+    host: &mut Host<Footprint>,
+    aliases: BTreeMap<Alias, source::functions::Owned>,
+) -> Vec<FunctionRoute> {
     let mut routes = Vec::new();
     for (alias, owned) in aliases {
         let Some(compiled) = host.functions.get(&owned.id) else { continue };
         let tls = compiled.function.tls;
-        let services = host.services.values().chain(&host.kept).map(|it| (&it.name, &it.routes[..]));
-        match RouteConflict::of_alias(&alias, tls, services) {
-            None => routes.push(FunctionRoute::new(&compiled.function, alias, owned.link)),
+        let services = || host.services.values().chain(&host.kept).map(|it| (&it.name, &it.routes[..]));
+        let mut others = services().flat_map(|(_, routes)| routes);
+        // On the site of a service, its certificate counts.
+        let is_on_site = alias.host.is_some() && others.any(|route| route.host == alias.host);
+        match RouteConflict::of_alias(&alias, tls, services()) {
+            None => {
+                let route = FunctionRoute::new(&compiled.function, alias, owned.link.clone());
+                match driver.and_then(|driver| driver.refuses(&route, is_on_site)) {
+                    None => routes.push(route),
+                    Some((why, remedy)) => host.fail(None, Diagnostic::of_file(&owned.link, why, remedy).into()),
+                }
+            }
             Some((owner, _)) => {
                 let message = format!("{alias} is already routed to the service {owner}");
                 let remedy = "remove the route from the service, or the alias from the function";

@@ -76,6 +76,7 @@ const FUNCTION: &[Section] = &[
 const HOST: &[Section] = &[
     section("", host::KEYS),
     section("service", host::SERVICE),
+    section("proxy", host::PROXY),
     section("functions", host::FUNCTIONS),
     section("service.deploy", deploy::KEYS),
     section("service.deploy.steps", deploy::STEP),

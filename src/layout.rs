@@ -2,6 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::declaration::host::ProxyDriver;
 use crate::model::Service;
 use crate::names::{
     Deployment, FUNCTIONS_LOCK, GenerationId, ListenerName, OWN_DIR, PORTS_LOCK, ServiceName, listener,
@@ -52,6 +53,8 @@ pub struct Layout {
     state: Utf8PathBuf,
     generator: Utf8PathBuf,
     program: Utf8PathBuf,
+    /// The proxy that is asked for, whatever the host has.
+    proxy: Option<ProxyDriver>,
 }
 
 impl Layout {
@@ -86,6 +89,7 @@ impl Layout {
             state: "/var/lib/conductor".into(),
             generator: "/run/systemd/generator".into(),
             program: PROGRAM.into(),
+            proxy: None,
         }
     }
 
@@ -141,6 +145,7 @@ impl Layout {
             runtime: runtime.join("conductor"),
             state: state.join("conductor"),
             program: PROGRAM.into(),
+            proxy: None,
         })
     }
 
@@ -181,6 +186,12 @@ impl Layout {
     /// Sockets of functions, by their IDs.
     pub(crate) fn function_sockets(&self) -> Utf8PathBuf {
         self.runtime.join("cgi")
+    }
+
+    /// Returns the directories below which sockets are that proxies connect to.
+    #[cfg(feature = "cli")]
+    pub(crate) fn socket_dirs(&self) -> [Utf8PathBuf; 4] {
+        ["sockets", "queues", "cgi", "cgi-private"].map(|dir| self.runtime.join(dir))
     }
 
     /// Returns the socket of a function. Without an address it is where the proxy does not look for IDs.
@@ -414,6 +425,16 @@ impl Layout {
         }
     }
 
+    /// Returns the proxy that is asked for; None: the host's own.
+    pub(crate) fn asked_proxy(&self) -> Option<ProxyDriver> {
+        self.proxy
+    }
+
+    /// Returns this layout for a proxy.
+    pub(crate) fn with_proxy(&self, proxy: ProxyDriver) -> Self {
+        Self { proxy: Some(proxy), ..self.clone() }
+    }
+
     /// The same, but with generations' files below `state` and another program in the hooks: units
     /// that can be verified before anything is stored or installed.
     pub(crate) fn for_verification(&self, state: &Utf8Path, program: &Utf8Path) -> Self {
@@ -463,37 +484,4 @@ impl Deployment {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn user(variables: &[(&str, &str)]) -> Result<Layout, String> {
-        let value =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        Layout::user("/".into(), value)
-    }
-
-    #[test]
-    fn relative_base_directories_are_not_taken() {
-        for relative in ["run/user/1000", "./run", ""] {
-            let error = user(&[("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", relative)]).expect_err("relative");
-            assert_eq!(error, "XDG_RUNTIME_DIR is not an absolute path");
-        }
-        let variables = [("HOME", "/home/ann"), ("XDG_RUNTIME_DIR", "/run/user/1000"), ("XDG_CONFIG_HOME", "config")];
-        let layout = user(&variables).expect("the others have defaults");
-        assert_eq!(layout.declaration_dirs()[0], "/home/ann/.config/conductor/services");
-        assert_eq!(layout.live(), "/run/user/1000/conductor/generations");
-    }
-
-    #[test]
-    fn paths_lead_back_to_the_deployment() {
-        let layout = Layout::system("/".into());
-        let name = ServiceName::new("web-shop").expect("a name");
-        let id = GenerationId::new("0123456789ab").expect("an id");
-        let deployment = Deployment::new(&name, &id, 12);
-        assert_eq!(Deployment::from_dir(&deployment.dir(&layout)), Some(deployment.clone()));
-        let metrics = ListenerName::new("metrics").ok();
-        for listener in [None, metrics.as_ref()] {
-            assert_eq!(Deployment::from_socket(&deployment.socket(&layout, listener)), Some(deployment.clone()));
-        }
-    }
-}
+mod tests;

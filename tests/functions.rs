@@ -248,7 +248,9 @@ fn routes() {
             ids.push(compiled.id);
         }
         let host = compile::compile(&layout, &Units(Some(257)));
-        let text = host.proxy.text("conductor/proxy/caddy/sites.caddy".into()).expect("routes").to_owned();
+        let files = host.proxy.iter().filter(|(path, _)| path.starts_with("conductor/proxy"));
+        let texts = files.filter_map(|(path, _)| host.proxy.text(path)).collect::<Vec<_>>();
+        let text = texts.join("\n");
         (ids.iter().fold(text, |text, id| text.replace(id.as_str(), "ID")), host.errors.len())
     };
     let tree = "name = 'tree'\naliases = ['/tree']\ndirectory = '/srv/tree'\ninterpreter = { php = ['php-cgi'], py = ['python3'] }\n\
@@ -259,6 +261,12 @@ fn routes() {
     // A mistake in the file opens no address that it withdraws.
     let broken = shown("[functions]\naddress = 'no'\n", &[PLAIN, private]);
     assert_eq!((broken.0 == none.0, broken.1), (true, 1));
+    let private = format!("tls = 'off'\n{private}");
+    let (nginx, haproxy) = ("[proxy]\ndriver = 'nginx'\n", "[proxy]\ndriver = 'haproxy'\n");
+    let (nginx, haproxy) = (shown(nginx, &[tree, &private]), shown(haproxy, &[tree, PLAIN, &private]));
+    assert_eq!((nginx.1, haproxy.1), (0, 1));
+    snapshot("functions-routes-nginx", &nginx.0);
+    snapshot("functions-routes-haproxy", &haproxy.0);
     snapshot("functions-routes", &format!("## by default\n{}\n## without addresses\n{}", plain.0, none.0));
 }
 

@@ -152,7 +152,7 @@ fn external_errors(
     let remedy = "correct the key that the line comes from; `conductor explain` shows it";
     let of_systemd = lines.iter().map(|line| Diagnostic::of_file(shown, format!("systemd: {line}"), remedy));
     let routed = !compiled.service.routes.is_empty() && context.layout.root() == "/";
-    let uncountable = if routed { publish::uncountable(context.manager) } else { None };
+    let uncountable = if routed { publish::uncountable(&context.layout, context.manager) } else { None };
     let remedy = "remove that from the unit; `systemctl cat` shows where it is";
     let of_proxy = uncountable.map(|why| Diagnostic::of_file(shown, why, remedy));
     Ok(of_template.into_iter().chain(of_systemd).chain(of_proxy).collect())

@@ -20,6 +20,7 @@ use crate::compile::host::Compiled;
 use crate::document::{Node, Path, Step, Value};
 use crate::function::render::render;
 use crate::model::{Footprint, function};
+use crate::proxy::chosen::Chosen;
 use crate::proxy::files::{self, MANIFEST};
 use crate::source::functions;
 use crate::source::search::{self, Location};
@@ -228,7 +229,8 @@ fn change(node: &mut Node, path: &[Step], value: Option<Value>) {
 /// Returns the compiled lines of a service, without the generation's ID, which every change changes.
 fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
     let mut tree = compiled.units(&context.layout, &context.target());
-    tree.extend(files::render(&context.layout, &[&Footprint::of(&compiled.service)], None));
+    let driver = Chosen::of_host(&context.layout).driver;
+    tree.extend(files::render(&context.layout, driver, &[&Footprint::of(&compiled.service)], None));
     lines(&tree, |text| text.replace(compiled.id.as_str(), "GENERATION"))
 }
 

@@ -7,9 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use camino::Utf8PathBuf;
 use clap::Args;
 
+use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
 use crate::names::ServiceName;
+use crate::proxy::chosen::Chosen;
 use crate::source::DECLARATION;
 use crate::source::functions::MANIFEST;
 
@@ -65,8 +67,28 @@ const CGI: &[File] = &[
     File { path: "NAME.sh", text: include_str!("../../templates/new/function.sh"), executable: true },
 ];
 
+/// What stands in a service's declaration instead of its route on a host without a reverse proxy.
+const PORT: &str = "\
+[[port]]                             # where callers connect: this host has no reverse proxy
+listen = \"127.0.0.1:8080\"
+";
+/// The address of a service with `PORT`.
+const ADDRESS: &str = "127.0.0.1:8080";
+
+/// Returns a declaration's text for a host without a reverse proxy.
+fn without_route(text: &str) -> String {
+    let text = text.replace("NAME.localhost/", &format!("{ADDRESS}/"));
+    match text.split_once("[[route]]") {
+        None => text,
+        Some((before, rest)) => {
+            let after = rest.split_once("\n\n").map_or("", |(_, after)| after);
+            format!("{before}{PORT}\n{after}")
+        }
+    }
+}
+
 /// Creates a declaration that works as it is, with comments on what to change.
-pub(crate) fn run(arguments: &Arguments) -> Outcome {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let name = ServiceName::new(&arguments.new).map_err(Failure::Usage)?;
     let dir = arguments.directory.join(name.as_str());
     let files = match (arguments.container, arguments.pod, arguments.cgi) {
@@ -75,6 +97,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         (_, _, true) => CGI,
         _ => EXEC,
     };
+    let Chosen { driver, .. } = Chosen::of_host(&context.layout);
+    let has_proxy = driver.is_some_and(|driver| driver.is_installed(&context.layout));
     // An existing directory must be empty: no file of its owner is overwritten.
     if dir.read_dir_utf8().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Failure::Failed(format!("{dir} already exists and is not empty; choose another name")));
@@ -83,6 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         let path = dir.join(path.replace("NAME", name.as_str()));
         fs::create_dir_all(path.parent().unwrap_or(&dir))?;
         // Another user may have put a link there meanwhile.
+        let text = if has_proxy { (*text).to_owned() } else { without_route(text) };
         fs::File::create_new(&path)?.write_all(text.replace("NAME", name.as_str()).as_bytes())?;
         if *executable {
             fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
@@ -92,7 +117,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if arguments.cgi {
         outln!("\nconductor cgi declare {dir}\ncurl http://localhost/{name}");
     } else {
-        outln!("\nconductor service declare {dir}\ncurl http://{name}.localhost/");
+        let address = if has_proxy { format!("{name}.localhost") } else { ADDRESS.to_owned() };
+        outln!("\nconductor service declare {dir}\ncurl http://{address}/");
     }
     Ok(())
 }

@@ -10,8 +10,10 @@ use crate::cli::output::{out, outln};
 use crate::cli::words;
 use crate::compile;
 use crate::compile::host::Compiled;
+use crate::declaration::host::ProxyDriver;
 use crate::diagnostic::Diagnostics;
 use crate::model::Footprint;
+use crate::proxy::chosen::Chosen;
 use crate::proxy::files;
 use crate::target::Target;
 use crate::target::systemd::Units;
@@ -32,9 +34,20 @@ pub(crate) struct Arguments {
     /// Render for this version of systemd [default: this host's]
     #[arg(long, value_name = "VERSION")]
     target_systemd: Option<u16>,
+    /// Render for this proxy [default: this host's]
+    #[arg(long, value_name = "DRIVER", value_parser = proxy_driver)]
+    proxy: Option<ProxyDriver>,
+}
+
+/// Reads the name of a proxy's driver as conductor.toml has it.
+fn proxy_driver(name: &str) -> Result<ProxyDriver, String> {
+    ProxyDriver::named(name).ok_or_else(|| "write caddy, nginx, haproxy or none".to_owned())
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let asked = arguments.proxy.map(|proxy| context.layout.with_proxy(proxy));
+    let layout = asked.as_ref().unwrap_or(&context.layout);
+    let context = &Context { layout: layout.clone(), manager: context.manager };
     let target = Units(arguments.target_systemd.or_else(|| context.systemd()));
     let (things, assignments) = words::split(&arguments.words);
     let (tree, errors) = match things.as_slice() {
@@ -53,7 +66,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             let mut tree = Tree::default();
             services.iter().for_each(|compiled| tree.extend(compiled.units(&context.layout, &target)));
             let footprints: Vec<_> = services.iter().map(|it| Footprint::of(&it.service)).collect();
-            tree.extend(files::render(&context.layout, &footprints.iter().collect::<Vec<_>>(), None));
+            let driver = Chosen::of_host(&context.layout).driver;
+            tree.extend(files::render(&context.layout, driver, &footprints.iter().collect::<Vec<_>>(), None));
             (tree, Diagnostics::default())
         }
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),

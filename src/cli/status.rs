@@ -17,10 +17,10 @@ use crate::compile::host::Host;
 use crate::deployment::{slot, state};
 use crate::diagnostic::Diagnostic;
 use crate::error::cause;
-use crate::layout::Scope;
 use crate::live::{self, Target};
 use crate::model::{Check, Service};
 use crate::names::{Deployment, ServiceName};
+use crate::proxy::chosen::Chosen;
 use crate::proxy::driver::Driver;
 use crate::proxy::publish;
 use crate::service::condition::held_back;
@@ -50,6 +50,9 @@ struct Page {
     /// `ActiveState=` of the proxy; null for a user's manager.
     proxy: Option<String>,
     /// Whether the proxy has the declared routes.
+    /// The name of the proxy.
+    #[serde(skip)]
+    title: Option<&'static str>,
     published: bool,
     services: Vec<Row>,
     jobs: Vec<Entry>,
@@ -92,10 +95,11 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let mut services = services.collect::<Result<Vec<_>, Failure>>()?;
     add_usage(context, &mut services);
     let jobs = timetable::of_services(*manager, services.iter().filter_map(|row| row.service.as_ref()))?;
-    let is_system = layout.scope == Scope::System;
+    let driver = Chosen::of_host(layout).driver;
     let page = Page {
         systemd: context.systemd(),
-        proxy: if is_system { Some(manager.property(Driver::of_host().unit(), "ActiveState")?) } else { None },
+        proxy: driver.map(|driver| manager.property(driver.unit(), "ActiveState")).transpose()?,
+        title: driver.map(Driver::title),
         published: publish::is_published(layout, &host.proxy),
         services,
         jobs,
@@ -173,11 +177,8 @@ fn health(service: &Service) -> String {
 fn print(page: &Page, is_complete: bool) {
     let systemd = page.systemd.map_or_else(|| "systemd".to_owned(), |version| format!("systemd {version}"));
     let proxy = page.proxy.as_ref().map_or_else(String::new, |state| {
-        format!(
-            ", {} {state}, routes {}",
-            Driver::of_host().title(),
-            if page.published { "published" } else { "not published yet" }
-        )
+        let published = if page.published { "published" } else { "not published yet" };
+        format!(", {} {state}, routes {published}", page.title.unwrap_or_default())
     });
     outln!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
     if !page.services.is_empty() {

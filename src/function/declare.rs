@@ -20,8 +20,10 @@ use crate::model::Engine;
 use crate::model::alias::Alias;
 use crate::model::function::Compiled;
 use crate::names::FunctionId;
+use crate::proxy::chosen::Chosen;
 use crate::proxy::claim::RouteConflict;
 use crate::proxy::publish;
+use crate::proxy::routing::FunctionRoute;
 use crate::service::failure::{Failure, Result};
 use crate::service::machine::Machine;
 use crate::source::functions::{self, MANIFEST, Owned};
@@ -155,11 +157,18 @@ fn undo(machine: &Machine, compiled: &Compiled, was_declared: bool, new: &[&Alia
     Ok(())
 }
 
-/// Refuses aliases that services or functions of another name have.
+/// Refuses aliases that services or functions of another name have, or that the proxy cannot serve.
 fn refuse_taken(layout: &Layout, compiled: &Compiled, host: &Host, document: &Node) -> Result<(), Diagnostics> {
     let mut errors = Diagnostics::default();
     let function = &compiled.function;
+    let driver = Chosen::of_host(layout).driver;
     for alias in function.claims() {
+        let route = FunctionRoute::new(function, alias.clone(), store::link(layout, alias));
+        let mut others = host.services.values().flat_map(|it| &it.service.routes);
+        let is_on_site = alias.host.is_some() && others.any(|other| other.host == alias.host);
+        if let Some((why, remedy)) = driver.and_then(|driver| driver.refuses(&route, is_on_site)) {
+            errors.0.push(at_alias(document, alias, format!("{alias}: {why}"), remedy));
+        }
         let services = host.services.values().map(|it| (&it.service.name, &it.service.routes[..]));
         if let Some((owner, _)) = RouteConflict::of_alias(alias, function.tls, services) {
             let message = format!("{alias} is already routed to the service {owner}");

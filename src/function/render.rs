@@ -4,6 +4,7 @@ use crate::function::store;
 use crate::layout::Layout;
 use crate::model::alias::Alias;
 use crate::model::function::Compiled;
+use crate::proxy::chosen::Chosen;
 use crate::proxy::files;
 use crate::proxy::routing::{FunctionRoute, FunctionRoutes};
 use crate::target::Target;
@@ -14,12 +15,15 @@ pub(crate) fn render(layout: &Layout, compiled: &Compiled, target: &dyn Target) 
     let dir = store::base(layout).join(compiled.id.as_str());
     let mut tree = target.function(layout, &Compiled { dir, ..compiled.clone() });
     let function = &compiled.function;
+    let driver = Chosen::of_host(layout).driver;
     let route = |alias: &Alias| FunctionRoute::new(function, alias.clone(), store::link(layout, alias));
+    let is_served = |route: &FunctionRoute| driver.is_none_or(|driver| driver.refuses(route, false).is_none());
     let routes = FunctionRoutes {
-        aliases: function.claims().map(route).collect(),
+        aliases: function.claims().map(route).filter(is_served).collect(),
         has_addresses: true,
         withdrawn: if function.address { Vec::new() } else { vec![compiled.id.clone()] },
+        declared: if function.address { vec![compiled.id.clone()] } else { Vec::new() },
     };
-    tree.extend(files::render(layout, &[], Some(&routes)));
+    tree.extend(files::render(layout, driver, &[], Some(&routes)));
     tree
 }

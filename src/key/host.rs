@@ -12,6 +12,13 @@ pub(crate) const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
+        name: "proxy",
+        kind: Kind::Section,
+        default: Default::Words(""),
+        meaning: "The host's reverse proxy.",
+        ..KEY
+    },
+    Key {
         name: "functions",
         kind: Kind::Section,
         default: Default::Words(""),
@@ -19,6 +26,20 @@ pub(crate) const KEYS: &[Key] = &[
         ..KEY
     },
 ];
+
+pub(crate) const PROXY: &[Key] = &[Key {
+    name: "driver",
+    kind: Kind::Words(&[
+        ("caddy", "Caddy, with the unit `caddy.service`."),
+        ("nginx", "nginx, with the unit `nginx.service`."),
+        ("haproxy", "HAProxy, with the unit `haproxy.service`."),
+        ("none", "No proxy: nobody serves routes."),
+    ]),
+    default: Default::Words("the first of `caddy`, `nginx` and `haproxy` that is installed"),
+    example: "\"nginx\"",
+    meaning: "The [reverse proxy](proxies.md) that serves the routes of services and functions.",
+    ..KEY
+}];
 
 pub(crate) const FUNCTIONS: &[Key] = &[Key {
     name: "address",

@@ -144,6 +144,9 @@ fn functions(functions: &routing::Functions) -> Functions {
 /// The site of routes and aliases without a host; Debian's own Caddyfile has it as well, as an example.
 pub(super) const EVERY_HOST: &str = ":80";
 
+/// The first line of that site.
+const EVERY_HOST_SITE: &str = ":80 {";
+
 /// Global options that put Caddy's administration on a socket in a directory of its own. On its port 2019 every local
 /// user can reconfigure it.
 pub(super) const PRIVATE_ADMINISTRATION: &str = "{\n\tadmin unix//run/caddy/admin.sock\n}\n";
@@ -183,15 +186,45 @@ pub(super) fn explain(words: &str) -> Option<String> {
     Some(remedy.to_owned())
 }
 
+/// Debian's Caddyfile without comments: an example with one site, of all hosts.
+const EXAMPLE: [&str; 4] = [":80 {", "root * /usr/share/caddy", "file_server", "}"];
+/// The variable with the administrator's Caddyfile, and a pattern for no file.
+pub(super) const OWN: &str = "CONDUCTOR_CADDYFILE";
+const NO_FILE: &str = "/run/conductor/proxy/none/*.caddy";
+
+/// Returns the variable by which Caddy leaves Debian's example out: sites of services take its place.
+pub(super) fn environment<'a>(
+    own: &str,
+    mut sites: impl Iterator<Item = &'a str>,
+) -> Option<(&'static str, &'static str)> {
+    let lines = own.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let has_http =
+        |text: &str| text.lines().any(|line| line.starts_with(EVERY_HOST_SITE) || line.starts_with("http://"));
+    (lines.eq(EXAMPLE) && sites.any(has_http)).then_some((OWN, NO_FILE))
+}
+
 /// Returns whether a Caddyfile has the site of all hosts: a route or an alias without a host cannot be served beside
 /// it.
 pub(super) fn has_every_host(caddyfile: &str) -> bool {
-    caddyfile.lines().any(|line| line.split_whitespace().next() == Some(EVERY_HOST))
+    let is_example = environment(caddyfile, [EVERY_HOST_SITE].into_iter()).is_some();
+    !is_example && caddyfile.lines().any(|line| line.split_whitespace().next() == Some(EVERY_HOST))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debians_example_gives_way_to_sites() {
+        let example =
+            "# The Caddyfile is\n\n:80 {\n\t# Set this path\n\troot * /usr/share/caddy\n\n\tfile_server\n\t# x\n}\n";
+        let sites = |text: &'static str| environment(example, [text].into_iter());
+        assert!(sites("# none\n(conductor) {\n}\n").is_none());
+        assert!(sites("\nhttp://a.localhost {\n}\n").is_some() && sites("\n:80 {\n}\n").is_some());
+        let edited = example.replace("/usr/share/caddy", "/srv");
+        assert!(environment(&edited, ["\n:80 {\n"].into_iter()).is_none() && has_every_host(&edited));
+        assert!(!has_every_host(example));
+    }
 
     #[test]
     fn options_of_the_administrator_are_found() {

@@ -1,5 +1,6 @@
 //! The compiled proxy configuration among the generator's output, with its manifest.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use camino::Utf8PathBuf;
@@ -8,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::driver::Driver;
 use super::routing::{FunctionRoutes, RoutingTable};
 use crate::layout::Layout;
-use crate::model::Footprint;
+use crate::model::{Footprint, Route};
 use crate::names::hex;
 use crate::tree::Tree;
 
@@ -22,17 +23,35 @@ pub(crate) fn directory(driver: Driver) -> Utf8PathBuf {
     Utf8PathBuf::from("proxy").join(driver.name())
 }
 
-/// Renders the proxy's configuration of services and, where there are some, of functions, with its manifest.
-pub(crate) fn render(layout: &Layout, services: &[&Footprint], functions: Option<&FunctionRoutes>) -> Tree {
-    let table = RoutingTable::new(layout, services, functions);
+/// Renders the proxy's configuration of services and, where there are some, of functions, with its manifest. Without a
+/// proxy that is the manifest alone.
+pub(crate) fn render(
+    layout: &Layout,
+    driver: Option<Driver>,
+    services: &[&Footprint],
+    functions: Option<&FunctionRoutes>,
+) -> Tree {
     let mut tree = Tree::default();
     let mut manifest = String::new();
-    let driver = Driver::of_host();
-    for (path, content) in driver.render(&table) {
-        let path = directory(driver).join(path);
-        writeln!(manifest, "{}  {path}", hex(&Sha256::digest(&content))).expect("a string takes any text");
-        tree.file(Utf8PathBuf::from(OUTPUT).join(path), content);
+    if let Some(driver) = driver {
+        let services: Vec<_> = services.iter().map(|service| servable(driver, service)).collect();
+        let table = RoutingTable::new(layout, &services.iter().map(Cow::as_ref).collect::<Vec<_>>(), functions);
+        for (path, content) in driver.render(layout, &table) {
+            let path = directory(driver).join(path);
+            writeln!(manifest, "{}  {path}", hex(&Sha256::digest(&content))).expect("a string takes any text");
+            tree.file(Utf8PathBuf::from(OUTPUT).join(path), content);
+        }
     }
     tree.file(format!("{OUTPUT}/{MANIFEST}"), manifest);
     tree
+}
+
+/// Takes the routes out of a service that the proxy cannot express: it runs with what another proxy served.
+fn servable(driver: Driver, service: &Footprint) -> Cow<'_, Footprint> {
+    let is_servable = |route: &Route| driver.unsupported(route).is_none();
+    if service.routes.iter().all(is_servable) {
+        return Cow::Borrowed(service);
+    }
+    let routes = service.routes.iter().filter(|route| is_servable(route)).cloned().collect();
+    Cow::Owned(Footprint { routes, ..service.clone() })
 }

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
+use super::chosen::{Chosen, Reason};
 use super::driver::{Driver, Validation};
 use super::files::{MANIFEST, OUTPUT, directory};
 use super::published::{self, Files, is_stale};
+use super::verdict::Refusal;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::names::{PROXY_UNIT, hex};
@@ -45,67 +47,92 @@ pub(crate) enum Published {
     Changed,
 }
 
-/// Publishes what is compiled. Asks the proxy to reload if its configuration changed, and does not wait for it: this
-/// runs in a unit that the proxy is ordered after.
+/// Publishes what is compiled for one proxy, and withdraws what others have. Asks each proxy to reload whose configuration
+/// changed, and does not wait for it: this runs in a unit that the proxies are ordered after.
 ///
 /// # Errors
 /// The proxy's words if it refuses the configuration; what was published stays.
 pub(crate) fn publish(layout: &Layout, manager: Manager) -> Result<Published> {
-    let driver = Driver::of_host();
-    let compiled = of_driver(driver, read_compiled(&layout.at(layout.generator()).join(OUTPUT))?);
-    let place = layout.at(&layout.published_proxy(driver.name()));
-    fs::create_dir_all(&place)?;
-    atomic::sweep(&place)?;
-    let published = published::read(&place)?;
-    if published == compiled {
-        // What the proxy could not load is loaded once its reason is gone; a reload that is under way is not repeated.
-        if !is_stale(layout, driver) || has_job(manager, driver.unit())? {
-            return Ok(Published::Unchanged);
+    let compiled = read_compiled(&layout.at(layout.generator()).join(OUTPUT))?;
+    let mut outcome = Published::Unchanged;
+    for driver in Driver::ALL {
+        if publish_for(layout, manager, driver, of_driver(driver, &compiled))? == Published::Changed {
+            manager.ask_reload(driver.unit())?;
+            outcome = Published::Changed;
         }
-        manager.ask_reload(driver.unit())?;
-        return Ok(Published::Changed);
     }
-    validate(manager, driver, &place, &compiled)?;
-    for (path, content) in compiled.iter().filter(|(path, content)| published.get(*path) != Some(content)) {
-        atomic::write_public(&place.join(path), content)?;
+    Ok(outcome)
+}
+
+/// Publishes what is compiled for a proxy that is about to start: it may have been installed after that was compiled first.
+///
+/// # Errors
+/// The proxy's words if it refuses the configuration; what was published stays.
+pub(crate) fn publish_before_start(layout: &Layout, manager: Manager, driver: Driver) -> Result<()> {
+    let compiled = read_compiled(&layout.at(layout.generator()).join(OUTPUT))?;
+    publish_for(layout, manager, driver, of_driver(driver, &compiled)).map(drop)
+}
+
+/// Publishes the files of a proxy. They are changed as well if the proxy has not loaded what is published.
+fn publish_for(layout: &Layout, manager: Manager, driver: Driver, compiled: Files) -> Result<Published> {
+    let place = layout.at(&layout.published_proxy(driver.name()));
+    if published_for(layout, driver)? == compiled {
+        // What the proxy could not load is loaded once its reason is gone; a reload that is under way is not repeated.
+        let is_loaded = !is_stale(layout, driver) || has_job(manager, driver.unit())?;
+        return Ok(if is_loaded { Published::Unchanged } else { Published::Changed });
     }
-    for path in published.keys().filter(|path| !compiled.contains_key(*path)) {
-        atomic::remove_file(&place.join(path))?;
+    fs::create_dir_all(&place)?;
+    place.parent().map_or(Ok(()), atomic::sweep)?;
+    // One directory takes the place of another: no proxy reads files of both.
+    let candidate = atomic::staging(&place)?;
+    let dir = Utf8Path::from_path(candidate.path()).ok_or_else(|| Error(format!("{place} is not UTF-8")))?;
+    for (path, content) in &compiled {
+        atomic::write_public(&dir.join(path), content)?;
     }
-    manager.ask_reload(driver.unit())?;
+    if !compiled.is_empty() {
+        validate(layout, manager, driver, dir, &compiled)?;
+    }
+    atomic::replace_dir(candidate, &place)?;
     Ok(Published::Changed)
 }
 
 /// Returns whether what compiled is what is published already, and what the proxy has loaded as far as that is known.
 pub(crate) fn is_published(layout: &Layout, tree: &Tree) -> bool {
-    let driver = Driver::of_host();
-    if layout.scope == Scope::User {
-        // A user's services have no routes.
-        return true;
-    }
+    // A user's services have no routes.
+    layout.scope == Scope::User || Driver::ALL.into_iter().all(|driver| is_published_for(layout, tree, driver))
+}
+
+fn is_published_for(layout: &Layout, tree: &Tree, driver: Driver) -> bool {
     let dir = format!("{OUTPUT}/{}/", directory(driver));
     let compiled = tree.iter().filter_map(|(path, entry)| match entry {
         Entry::File { content, .. } => Some((path.as_str().strip_prefix(&dir)?, &content[..])),
         Entry::Symlink { .. } => None,
     });
-    let published = published::read(&layout.at(&layout.published_proxy(driver.name())));
+    let published = published_for(layout, driver);
     published.is_ok_and(|published| {
         let published = published.iter().map(|(path, content)| (path.as_str(), &content[..]));
         published.collect::<BTreeMap<_, _>>() == compiled.collect() && !is_stale(layout, driver)
     })
 }
 
+/// Reads what is published for a proxy; nothing where its directory is missing.
+fn published_for(layout: &Layout, driver: Driver) -> io::Result<Files> {
+    let place = layout.at(&layout.published_proxy(driver.name()));
+    if place.is_dir() { published::read(&place) } else { Ok(Files::new()) }
+}
+
 /// Returns whether what the generator wrote last is what is published.
-fn is_as_compiled(layout: &Layout, driver: Driver) -> bool {
-    let published = published::read(&layout.at(&layout.published_proxy(driver.name())));
-    let compiled = read_once(&layout.at(layout.generator()).join(OUTPUT)).map(|files| of_driver(driver, files));
-    matches!((published, compiled), (Ok(published), Ok(compiled)) if published == compiled)
+fn is_as_compiled(layout: &Layout) -> bool {
+    let Ok(compiled) = read_once(&layout.at(layout.generator()).join(OUTPUT)) else { return false };
+    let is_same = |driver| published_for(layout, driver).is_ok_and(|files| files == of_driver(driver, &compiled));
+    Driver::ALL.into_iter().all(is_same)
 }
 
 /// Takes the files of one driver out of all that is compiled.
-fn of_driver(driver: Driver, files: Files) -> Files {
+fn of_driver(driver: Driver, files: &Files) -> Files {
     let dir = directory(driver);
-    let own = files.into_iter().filter_map(|(path, content)| Some((path.strip_prefix(&dir).ok()?.to_owned(), content)));
+    let own =
+        files.iter().filter_map(|(path, content)| Some((path.strip_prefix(&dir).ok()?.to_owned(), content.clone())));
     own.collect()
 }
 
@@ -136,41 +163,70 @@ fn read_once(dir: &Utf8Path) -> io::Result<Files> {
     Ok(files)
 }
 
-/// Validates a candidate with the proxy's own command, as the proxy's user, together with the administrator's files:
-/// two sites of one name are an error.
-fn validate(manager: Manager, driver: Driver, place: &Utf8Path, files: &Files) -> Result<()> {
+/// Validates a candidate with the proxy's own command, together with the administrator's files: two sites of one name are
+/// an error.
+fn validate(layout: &Layout, manager: Manager, driver: Driver, dir: &Utf8Path, files: &Files) -> Result<()> {
     let properties = manager.show(driver.unit(), &["LoadState", "User"])?;
     let get = |key: &str| properties.get(key).map_or("", String::as_str);
     if get("LoadState") != "loaded" {
         return Ok(());
     }
-    let candidate = atomic::staging(&place.join("candidate"))?;
-    let dir = Utf8Path::from_path(candidate.path()).ok_or_else(|| Error(format!("{place} is not UTF-8")))?;
-    for (path, content) in files {
-        fs::write(dir.join(path), content)?;
-    }
-    let Validation { program, arguments, environment } = driver.validation(dir);
+    let refusal = match driver.conflict(layout, published::texts(files)) {
+        Some(refusal) => Some(refusal),
+        None => check(
+            driver,
+            validation(layout, driver, dir, files),
+            get("User"),
+            dir,
+            &layout.published_proxy(driver.name()),
+        )?,
+    };
+    let Some(Refusal { words, help: _ }) = refusal else { return Ok(()) };
+    Err(Error(format!("{} refuses the configuration; the published one stays:\n{words}", driver.title())))
+}
+
+fn validation(layout: &Layout, driver: Driver, dir: &Utf8Path, files: &Files) -> Validation {
+    let own = fs::read_to_string(layout.at(driver.own_configuration())).unwrap_or_default();
+    let mut validation = driver.validation(dir);
+    let variable = driver.environment(&own, published::texts(files));
+    validation.environment.extend(variable.map(|(name, value)| (name, value.to_owned())));
+    validation
+}
+
+/// Runs the proxy's own command over a candidate; None if it accepts it.
+fn check(
+    driver: Driver,
+    validation: Validation,
+    user: &str,
+    dir: &Utf8Path,
+    place: &Utf8Path,
+) -> Result<Option<Refusal>> {
+    let Validation { program, arguments, environment, is_in_place } = validation;
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=1", CHECK_TIMEOUT, program]).args(arguments).envs(environment).stdin(Stdio::null());
-    if let Some(user) = accounts::user(get("User"))? {
+    command.args(["--kill-after=1", CHECK_TIMEOUT]).envs(environment).stdin(Stdio::null());
+    if is_in_place {
+        // What this service may not, the proxy does: to bind ports, and to open its logs and certificates.
+        command.args(["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--property=RuntimeMaxSec=30"]);
+        command.arg(format!("--property=BindReadOnlyPaths={dir}:{place}")).arg("--");
+    } else if let Some(user) = accounts::user(user)? {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", user.dir);
     }
-    let output = command.output().map_err(|error| Error(format!("cannot run {program}: {error}")))?;
+    let output = command.arg(program).args(arguments).output();
+    let output = output.map_err(|error| Error(format!("cannot run {program}: {error}")))?;
+    let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
-        return Ok(());
+        return Ok(driver.warning(&said));
     }
-    let title = driver.title();
     if output.status.code() == Some(TIMED_OUT) {
         return Err(Error(format!("`{program}` has not checked the configuration within {CHECK_TIMEOUT} s")));
     }
-    let refusal = driver.explain(&String::from_utf8_lossy(&output.stderr));
-    Err(Error(format!("{title} refuses the configuration; the published one stays:\n{}", refusal.words)))
+    Ok(Some(driver.explain(&said)))
 }
 
 /// Returns why requests in flight cannot be counted: the kernel shows accepted connections in the client's network
 /// namespace alone, and drains look in that of PID 1. None without a proxy or without systemd.
-pub(crate) fn uncountable(manager: Manager) -> Option<String> {
-    let unit = Driver::of_host().unit();
+pub(crate) fn uncountable(layout: &Layout, manager: Manager) -> Option<String> {
+    let unit = Chosen::of_host(layout).driver?.unit();
     let properties = manager.show(unit, &["LoadState", "PrivateNetwork", "NetworkNamespacePath"]).ok()?;
     let is = |key: &str, empty: &str| {
         properties.get(key).filter(|value| !value.is_empty() && *value != empty).map(|value| format!("{key}={value}"))
@@ -189,14 +245,15 @@ pub(crate) fn uncountable(manager: Manager) -> Option<String> {
 /// # Errors
 /// If the proxy refuses the configuration, cannot load it, or does not reload in time.
 pub(crate) fn republish(manager: Manager) -> Result<()> {
-    let driver = Driver::of_host();
     if manager.scope() == Scope::User {
         // A user's services have no routes.
         return Ok(());
     }
     let layout = Layout::system("/".into());
+    let driver = Chosen::of_host(&layout).driver;
     // Of services that start together, the first publishes the routes of all.
-    if is_as_compiled(&layout, driver) {
+    if is_as_compiled(&layout) {
+        let Some(driver) = driver else { return Ok(()) };
         wait_until_idle(manager, driver, true)?;
         if !is_stale(&layout, driver) {
             return Ok(());
@@ -204,16 +261,29 @@ pub(crate) fn republish(manager: Manager) -> Result<()> {
     }
     if manager.reload_or_start(PROXY_UNIT).is_err() {
         let words = manager.journal(PROXY_UNIT, QUOTED_LINES);
-        return Err(explained(driver, "the proxy's configuration is not published", &words, &words));
+        let problem = "the proxy's configuration is not published";
+        return Err(driver.map_or_else(
+            || Error(format!("{problem}:\n{words}")),
+            |driver| explained(driver, problem, &words, &words),
+        ));
     }
+    let Some(driver) = driver else { return Ok(()) };
     wait_until_idle(manager, driver, false)?;
     if has_failed_to_load(manager, &layout, driver)? {
-        let words = manager.journal(driver.unit(), QUOTED_LINES);
+        let words = driver.log().and_then(last_errors).unwrap_or_else(|| manager.journal(driver.unit(), QUOTED_LINES));
         let own = driver.explain(&words).words;
         let problem = format!("{} has not loaded the published routes", driver.title());
         return Err(explained(driver, &problem, &own, &words));
     }
     Ok(())
+}
+
+/// Returns the last lines of a proxy's own log that tell of errors.
+fn last_errors(log: &Utf8Path) -> Option<String> {
+    let text = String::from_utf8_lossy(&fs::read(log).ok()?).into_owned();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("[emerg]")).collect();
+    let last = &lines[lines.len().saturating_sub(3)..];
+    (!last.is_empty()).then(|| last.join("\n"))
 }
 
 fn explained(driver: Driver, problem: &str, shown: &str, words: &str) -> Error {
@@ -236,8 +306,14 @@ fn has_failed_to_load(manager: Manager, layout: &Layout, driver: Driver) -> Resu
 ///
 /// # Errors
 /// If systemd does not answer.
-pub(crate) fn absent(manager: Manager) -> Result<Option<String>> {
-    let driver = Driver::of_host();
+pub(crate) fn absent(layout: &Layout, manager: Manager) -> Result<Option<String>> {
+    let Chosen { driver, reason } = Chosen::of_host(layout);
+    let Some(driver) = driver else {
+        return Ok(Some("there is no proxy: conductor.toml has [proxy] driver = \"none\"".to_owned()));
+    };
+    if reason == Reason::Default {
+        return Ok(Some("no proxy is installed: `apt-get install caddy`, nginx or haproxy".to_owned()));
+    }
     let unit = manager.show(driver.unit(), &["LoadState", "ActiveState"])?;
     let get = |key: &str| unit.get(key).map_or("", String::as_str);
     Ok(match (get("LoadState"), get("ActiveState")) {

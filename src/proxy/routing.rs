@@ -119,6 +119,8 @@ pub(crate) struct Functions {
     pub(crate) units: Utf8PathBuf,
     /// The functions that are not served by their IDs, whatever is there.
     pub(crate) withdrawn: Vec<FunctionId>,
+    /// Those that are, for a proxy that cannot find a socket by a request.
+    pub(crate) declared: Vec<FunctionId>,
 }
 
 /// What the proxy serves of functions.
@@ -129,6 +131,8 @@ pub(crate) struct FunctionRoutes {
     pub(crate) has_addresses: bool,
     /// The functions that are not.
     pub(crate) withdrawn: Vec<FunctionId>,
+    /// The functions that are.
+    pub(crate) declared: Vec<FunctionId>,
 }
 
 /// A function's alias, and the link through which the proxy reaches the function; or where its files are.
@@ -155,6 +159,16 @@ impl FunctionRoute {
             (None, Some(_)) => Backend::Nothing,
         };
         Self { tls: function.tls, alias, files, backend }
+    }
+
+    /// Returns whether the proxy serves files at this address.
+    pub(crate) fn has_files(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// Returns whether its host needs a certificate that the proxy gets by itself.
+    pub(crate) fn is_automatic(&self) -> bool {
+        alias_tls(&self.alias, self.tls) == Tls::Auto
     }
 
     fn to_match(&self) -> Match {
@@ -264,6 +278,10 @@ fn most_particular_first(matches: BTreeMap<Matching, Match>) -> Vec<Match> {
 }
 
 fn by_id(layout: &Layout, routes: &FunctionRoutes) -> Functions {
-    let withdrawn = routes.withdrawn.clone();
-    Functions { sockets: layout.function_sockets(), units: layout.generator().to_owned(), withdrawn }
+    Functions {
+        sockets: layout.function_sockets(),
+        units: layout.generator().to_owned(),
+        withdrawn: routes.withdrawn.clone(),
+        declared: routes.declared.clone(),
+    }
 }

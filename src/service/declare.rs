@@ -119,7 +119,7 @@ fn store_and_apply(
     }
     report(machine, name)?;
     if services.iter().any(|compiled| !compiled.service.routes.is_empty())
-        && let Some(why) = publish::absent(machine.manager)?
+        && let Some(why) = publish::absent(layout, machine.manager)?
     {
         machine.report(Event::Unrouted { service: name.clone(), why });
     }

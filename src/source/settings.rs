@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 
-use crate::declaration::host::Settings;
+use crate::declaration::host::{ProxyDriver, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::document::Node;
 use crate::key::File;
@@ -35,6 +35,14 @@ pub(crate) fn defaults(layout: &Layout) -> Result<Option<Node>, Diagnostic> {
 /// If the file cannot be read, is not TOML, or has other keys and types than [`Settings`].
 pub(crate) fn has_function_addresses(layout: &Layout) -> Result<bool, Diagnostic> {
     Ok(settings(layout)?.and_then(|(_, settings)| settings.functions.address).unwrap_or(true))
+}
+
+/// Returns the driver that the host names for its proxy; None if it names none.
+///
+/// # Errors
+/// If the file cannot be read, is not TOML, or has other keys and types than [`Settings`].
+pub(crate) fn proxy_driver(layout: &Layout) -> Result<Option<ProxyDriver>, Diagnostic> {
+    Ok(settings(layout)?.and_then(|(_, settings)| settings.proxy.driver))
 }
 
 fn settings(layout: &Layout) -> Result<Option<(Node, Settings)>, Diagnostic> {

@@ -39,6 +39,7 @@ mod passed;
 mod plan;
 mod pods;
 mod power;
+mod proxies;
 mod proxy;
 mod queries;
 mod realtime;
@@ -101,6 +102,7 @@ const ALL: &[&[Scenario]] = &[
     realtime::SCENARIOS,
     stacks::SCENARIOS,
     proxy::SCENARIOS,
+    proxies::SCENARIOS,
     strategies::SCENARIOS,
     canary::SCENARIOS,
     plan::SCENARIOS,

@@ -1,0 +1,259 @@
+//! nginx's configuration: the upstreams of each service, and one server a host with the routes of all services.
+//!
+//! Sources: the manual's pages on the core, proxy, upstream, rewrite, headers and ssl modules, and its page "How nginx
+//! processes a request".
+
+mod field;
+mod location;
+mod own;
+
+use askama::Template;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use self::field::FIELDS;
+use self::location::{Location, locations};
+use self::own::Own;
+use super::routing::{self, RoutingTable};
+use super::variant::{Variant, has_pairs_of_braces, variants};
+use super::verdict::{Note, Refusal};
+use crate::declaration::Affinity;
+use crate::layout::Layout;
+use crate::model::route::{Answer, AppProtocol, Certificate, Route, Security};
+use crate::names::{FUNCTION_UNITS, FunctionId, USER_FIELD};
+
+/// The file with the servers, below the driver's directory; `*.conf` is included.
+const SITES: &str = "sites.conf";
+/// The file with what all servers have, which they include.
+const COMMON: &str = "server.inc";
+/// The longest name that nginx's table of names takes by default, of which a bucket has 64 bytes.
+const LONGEST_NAME: usize = 46;
+
+#[derive(Template)]
+#[template(path = "proxy/nginx/sites.conf", escape = "none")]
+struct Sites<'a> {
+    upstreams: Vec<Variant<'a>>,
+    servers: Vec<Server<'a>>,
+    /// Whether a server answers 404 for hosts that nobody names.
+    is_closed: bool,
+    /// Whether a server refuses certificates for such hosts.
+    refuses_tls: bool,
+    has_ipv6: bool,
+    /// The path of `COMMON`.
+    common: Utf8PathBuf,
+}
+
+struct Server<'a> {
+    names: String,
+    /// The certificate's lines; None for plain HTTP.
+    tls: Option<Vec<String>>,
+    /// Whether functions are served here, whose requests may name no user.
+    has_functions: bool,
+    functions: Option<Functions>,
+    locations: Vec<Location<'a>>,
+    has_root: bool,
+}
+
+struct Functions {
+    /// The directory of the functions' sockets.
+    sockets: Utf8PathBuf,
+    /// The unit of a declared function's socket.
+    unit: String,
+    /// A pattern of the paths of functions that are not served by their IDs; None if all are.
+    withdrawn: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "proxy/nginx/server.inc", escape = "none")]
+struct Common;
+
+/// Renders a routing table as servers, beside the administrator's own.
+pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
+    let own = Own::read(layout);
+    let mut servers: Vec<_> = table.sites.iter().map(server).collect();
+    // Patterns are tried in the order of the file, and a name that is none comes before all of them.
+    servers.sort_by(|one, other| (one.is_last(), &one.names).cmp(&(other.is_last(), &other.names)));
+    let has_tls = servers.iter().any(|server| server.tls.is_some());
+    let has_every_host = table.sites.iter().any(|site| site.host.is_none());
+    let sites = Sites {
+        upstreams: variants(table),
+        is_closed: !servers.is_empty() && !has_every_host && own.default_server(80).is_none(),
+        refuses_tls: has_tls && own.default_server(443).is_none(),
+        has_ipv6: own.has_ipv6,
+        common: layout.published_proxy("nginx").join(COMMON),
+        servers,
+    };
+    let mut text = sites.render().expect("the template takes any routes");
+    text.push('\n');
+    let mut common = Common.render().expect("the template has no values that fail");
+    common.push('\n');
+    vec![(SITES.into(), text.into_bytes()), (COMMON.into(), common.into_bytes())]
+}
+
+/// Returns the key of a route that nginx cannot express, and why.
+pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
+    let Route { host: _, security, matching, answer, handling } = route;
+    let wrong = |key, why: &str| Some((key, why.to_owned()));
+    match security {
+        Security::Off | Security::With { certificate: Some(_), .. } => {}
+        Security::Auto | Security::With { certificate: None, .. } => {
+            return wrong(
+                "tls",
+                "certificates are files: name them by `certificate` and `certificate_key`, or write tls = \"off\"",
+            );
+        }
+    }
+    if !matching.methods.is_empty() {
+        return wrong("methods", "a route is by its host and path alone");
+    }
+    if !matching.headers.is_empty() {
+        return wrong("headers", "a route is by its host and path alone");
+    }
+    let is_service = match answer {
+        Answer::Service { protocol: AppProtocol::Http, .. } => true,
+        Answer::Service { protocol: AppProtocol::H2c | AppProtocol::FastCgi { .. }, .. } => {
+            return wrong("listener", "listeners speak HTTP/1.1");
+        }
+        Answer::Redirect { .. } | Answer::Respond { .. } | Answer::Files => false,
+    };
+    if handling.basic_auth.is_some() && !is_service && handling.files.is_none() {
+        return wrong("basic_auth", "redirects and texts are for everybody");
+    }
+    if handling.affinity == Some(Affinity::Cookie) {
+        return wrong("affinity", "there are no cookies of the proxy's: write affinity = \"source\"");
+    }
+    if handling.forward_auth.is_some() {
+        return wrong("forward_auth", "the answer of a server that refuses a request cannot be passed on");
+    }
+    if !handling.error_pages.is_empty() {
+        return wrong("error_pages", "answers of services are passed as they are");
+    }
+    if !handling.request_headers.add.is_empty() {
+        return wrong("add_request_headers", "a field of a request has one value: write set_request_headers");
+    }
+    let snippet = handling.snippets.get("nginx")?;
+    (!has_pairs_of_braces(snippet)).then(|| ("snippet", "its braces are not in pairs".to_owned()))
+}
+
+fn server(site: &routing::Site) -> Server<'_> {
+    let matches = &site.matches;
+    Server {
+        names: names(site.host.as_deref()),
+        tls: tls(&site.security),
+        has_functions: site.functions.is_some() || matches.iter().any(routing::Match::is_of_function),
+        functions: site.functions.as_ref().map(functions),
+        locations: locations(matches),
+        has_root: matches.iter().any(|it| it.matching.is_everything()),
+    }
+}
+
+impl Server<'_> {
+    /// The rank among servers: names, patterns, every host.
+    fn is_last(&self) -> u8 {
+        match self.names.as_str() {
+            EVERY_HOST => 2,
+            names => u8::from(names.starts_with("\"~")),
+        }
+    }
+}
+
+/// Every host, and requests without a host, of HTTP/1.0. A pattern is before any `default_server`: Debian's example is one.
+const EVERY_HOST: &str = "\"\" \"~^\"";
+
+/// Returns a server's names. `*` is one label; nginx's own `*.` is any number of them.
+fn names(host: Option<&str>) -> String {
+    let pattern = |text: &str| text.replace('.', r"\.");
+    match host {
+        None => EVERY_HOST.to_owned(),
+        Some(host) => match host.strip_prefix("*.") {
+            Some(domain) => format!(r#""~^[^.]+\.{}$""#, pattern(domain)),
+            None if host.len() > LONGEST_NAME => format!(r#""~^{}$""#, pattern(host)),
+            None => host.to_owned(),
+        },
+    }
+}
+
+fn tls(security: &Security) -> Option<Vec<String>> {
+    let Security::With { certificate, client_ca } = security else { return None };
+    let Certificate { chain, key } = certificate.as_ref()?;
+    let mut lines = vec![format!("ssl_certificate {chain};"), format!("ssl_certificate_key {key};")];
+    if let Some(authorities) = client_ca {
+        lines.extend([format!("ssl_client_certificate {authorities};"), "ssl_verify_client on;".to_owned()]);
+    }
+    Some(lines)
+}
+
+fn functions(functions: &routing::Functions) -> Functions {
+    let routing::Functions { sockets, units, withdrawn, .. } = functions;
+    let ids: Vec<_> = withdrawn.iter().map(FunctionId::as_str).collect();
+    Functions {
+        sockets: sockets.clone(),
+        unit: format!("{units}/{FUNCTION_UNITS}$conductor_function.socket"),
+        withdrawn: (!ids.is_empty()).then(|| format!("^/cgi/({})(/|$)", ids.join("|"))),
+    }
+}
+
+/// Returns the user of nginx's workers.
+pub(super) fn user(layout: &Layout) -> String {
+    Own::read(layout).user
+}
+
+/// Returns why routes for every host cannot be served: the administrator's own server answers for hosts without a server.
+pub(super) fn conflict<'a>(layout: &Layout, mut texts: impl Iterator<Item = &'a str>) -> Option<Refusal> {
+    let own = Own::read(layout);
+    let file = own.default_server(80)?;
+    let line = format!("server_name {EVERY_HOST};");
+    texts.any(|text| text.contains(&line)).then(|| Refusal {
+        words: format!("{file} has the default_server of port 80, where routes without a host, and functions, are"),
+        help: Some(format!(
+            "remove default_server from {file}, or give the routes hosts and write [functions] address = false"
+        )),
+    })
+}
+
+/// Returns what nginx only warns of: of two servers with one name it takes the first, whosever it is.
+pub(super) fn warning(output: &str) -> Option<Refusal> {
+    let line = output.lines().find(|line| line.contains("conflicting server name"))?;
+    Some(Refusal { words: line.to_owned(), help: explain(line) })
+}
+
+/// Returns the remedy for what nginx refuses or cannot do. Its text is parsed, because nginx reports errors as text alone.
+pub(super) fn explain(words: &str) -> Option<String> {
+    if let Some((_, rest)) = words.rsplit_once("conflicting server name \"") {
+        let name = rest.split('"').next().unwrap_or_default();
+        return Some(format!("remove the server {name} from /etc/nginx, then run `conductor daemon-reload`"));
+    }
+    if words.contains("Address already in use") {
+        let remedy = "end the process that has the port (`ss -ltnp`), then run `conductor daemon-reload`";
+        return Some(remedy.to_owned());
+    }
+    words
+        .contains("server_names_hash")
+        .then(|| "write `server_names_hash_max_size 4096;` into the block http of /etc/nginx/nginx.conf".to_owned())
+}
+
+/// Returns what keeps nginx from serving routes, in its own configuration.
+pub(super) fn note(layout: &Layout, main: &str) -> Option<Note> {
+    if !main.is_empty() && !own::includes(main, Utf8Path::new("/etc/nginx/conf.d/conductor.conf")) {
+        return Some(Note {
+            finding: "/etc/nginx/nginx.conf does not include /etc/nginx/conf.d/conductor.conf".to_owned(),
+            remedy: "write `include /etc/nginx/conf.d/*.conf;` into its block http",
+        });
+    }
+    Own::read(layout).default_server(80).map(|file| Note {
+        finding: format!("{file} has the default_server of port 80"),
+        remedy: "remove default_server there: functions, and routes without a host, need it",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_matched_as_the_model_means_them() {
+        assert_eq!(names(Some("a.example.com")), "a.example.com");
+        assert_eq!(names(Some("*.example.com")), r#""~^[^.]+\.example\.com$""#);
+        let long = format!("{}.example.com", "a".repeat(50));
+        assert_eq!(names(Some(&long)), format!(r#""~^{}\.example\.com$""#, "a".repeat(50)));
+    }
+}
