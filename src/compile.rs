@@ -219,6 +219,10 @@ pub fn survey<T: Send>(
     conflict::refuse(layout, &mut host, live);
     host.kept = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     host.lost = conflict::lost_routes(&host);
+    // What makes the whole file unreadable is told elsewhere.
+    if let (Err(error), Ok(_)) = (settings::trusted_proxies(layout), settings::defaults(layout)) {
+        host.fail(None, error.into());
+    }
     let functions = compile_functions(layout, chosen.driver, &mut host, target);
     let services: Vec<_> = host.services.values().chain(&host.kept).collect();
     host.proxy = files::render(layout, chosen.driver, &services, functions.as_ref());

@@ -13,10 +13,13 @@ mod ipv6;
 #[cfg(feature = "cli")]
 pub(crate) mod loaded;
 mod nginx;
+mod passwords;
 #[cfg(feature = "cli")]
 pub(crate) mod publish;
 #[cfg(feature = "cli")]
 pub(crate) mod published;
 pub(crate) mod routing;
+#[cfg(feature = "cli")]
+mod users;
 mod variant;
 pub(crate) mod verdict;

@@ -15,12 +15,13 @@ use conductor::tree::Entry;
 const DRIVERS: [&str; 4] = ["caddy", "nginx", "haproxy", "none"];
 
 /// Compiles one service for a proxy, and returns the errors and the proxy's files.
-fn compiled(declaration: &str, driver: &str) -> String {
+fn compiled(declaration: &str, driver: &str, settings: &str) -> String {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let root = Utf8Path::from_path(scratch.path()).expect("a UTF-8 path");
     let service = root.join("etc/conductor/services/web");
     fs::create_dir_all(&service).expect("a directory");
-    fs::write(root.join("etc/conductor/conductor.toml"), format!("[proxy]\ndriver = {driver:?}\n")).expect("settings");
+    fs::write(root.join("etc/conductor/conductor.toml"), format!("[proxy]\ndriver = {driver:?}\n{settings}"))
+        .expect("settings");
     fs::write(service.join("service.toml"), declaration).expect("a declaration");
     fs::write(service.join("server"), "#!/bin/sh\n").expect("a file");
     fs::set_permissions(service.join("server"), fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -43,7 +44,7 @@ fn the_same_routes_for_each_proxy() {
     for case in dir.read_dir_utf8().expect("the cases are there").map(|entry| entry.expect("a case").into_path()) {
         let declaration = fs::read_to_string(&case).expect("a case");
         for driver in DRIVERS {
-            let text = compiled(&declaration, driver);
+            let text = compiled(&declaration, driver, "");
             if driver == "none" {
                 assert_eq!(text, "", "{case}");
                 continue;
@@ -51,5 +52,18 @@ fn the_same_routes_for_each_proxy() {
             let name = format!("proxy-{}-{driver}", case.file_stem().expect("a name"));
             common::settings().bind(|| insta::assert_snapshot!(name, text));
         }
+    }
+}
+
+#[test]
+fn proxies_before_this_one_are_believed() {
+    let declaration = "exec.command = ['./server']\n[[route]]\nhost = ['a.example.com']\ntls = 'off'\n";
+    for driver in ["caddy", "nginx", "haproxy"] {
+        let text = compiled(declaration, driver, "trusted_proxies = ['10.0.0.0/8', 'fd00::/8']\n");
+        common::settings().bind(|| insta::assert_snapshot!(format!("proxy-trusted-{driver}"), text));
+    }
+    for wrong in ["10.0.0.0/33", "lb.example.com", "private_ranges"] {
+        let text = compiled(declaration, "caddy", &format!("trusted_proxies = [{wrong:?}]\n"));
+        assert!(text.contains("is neither an address nor a network"), "{wrong}: {text}");
     }
 }

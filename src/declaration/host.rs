@@ -26,6 +26,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Proxy {
     pub(crate) driver: Option<ProxyDriver>,
+    pub(crate) trusted_proxies: Vec<String>,
 }
 
 /// The reverse proxy that serves routes.

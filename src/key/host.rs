@@ -27,19 +27,30 @@ pub(crate) const KEYS: &[Key] = &[
     },
 ];
 
-pub(crate) const PROXY: &[Key] = &[Key {
-    name: "driver",
-    kind: Kind::Words(&[
-        ("caddy", "Caddy, with the unit `caddy.service`."),
-        ("nginx", "nginx, with the unit `nginx.service`."),
-        ("haproxy", "HAProxy, with the unit `haproxy.service`."),
-        ("none", "No proxy: nobody serves routes."),
-    ]),
-    default: Default::Words("the first of `caddy`, `nginx` and `haproxy` that is installed"),
-    example: "\"nginx\"",
-    meaning: "The [reverse proxy](proxies.md) that serves the routes of services and functions.",
-    ..KEY
-}];
+pub(crate) const PROXY: &[Key] = &[
+    Key {
+        name: "driver",
+        kind: Kind::Words(&[
+            ("caddy", "Caddy, with the unit `caddy.service`."),
+            ("nginx", "nginx, with the unit `nginx.service`."),
+            ("haproxy", "HAProxy, with the unit `haproxy.service`."),
+            ("none", "No proxy: nobody serves routes."),
+        ]),
+        default: Default::Words("the first of `caddy`, `nginx` and `haproxy` that is installed"),
+        example: "\"nginx\"",
+        meaning: "The [reverse proxy](proxies.md) that serves the routes of services and functions.",
+        ..KEY
+    },
+    Key {
+        name: "trusted_proxies",
+        kind: Kind::List("addresses or networks"),
+        default: Default::Words("nobody is believed"),
+        example: "[\"10.0.0.0/8\"]",
+        meaning: "Proxies and load balancers before this host's: what they say in `X-Forwarded-For` and \
+                  `X-Forwarded-Proto` reaches services.",
+        ..KEY
+    },
+];
 
 pub(crate) const FUNCTIONS: &[Key] = &[Key {
     name: "address",

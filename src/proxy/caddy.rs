@@ -60,7 +60,7 @@ struct Functions {
 /// Renders a routing table as a Caddyfile.
 pub(super) fn render(table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
     let services = table.upstreams.iter().map(service).collect();
-    let mut sites: Vec<_> = table.sites.iter().map(site).collect();
+    let mut sites: Vec<_> = table.sites.iter().map(|it| site(it, &table.trusted)).collect();
     sites.sort_by(|one, other| one.address.cmp(&other.address));
     let has_functions = sites.iter().any(|site| site.has_functions);
     let is_open = !sites.is_empty() && !table.sites.iter().any(|site| site.host.is_none());
@@ -87,9 +87,10 @@ fn service(upstreams: &Upstreams) -> Service<'_> {
     Service { name: reached, slots, retries: 2 * slots.len() }
 }
 
-fn site(site: &routing::Site) -> Site<'_> {
+fn site<'a>(site: &'a routing::Site, trusted: &[String]) -> Site<'a> {
     let has_log = site.matches.iter().any(|it| it.handling.access_log);
-    let handles = site.matches.iter().enumerate().map(|(index, it)| Handle::new(index + 1, it, has_log)).collect();
+    let handle = |(index, it)| Handle::new(index + 1, it, has_log, trusted);
+    let handles = site.matches.iter().enumerate().map(handle).collect();
     Site {
         address: address(site.host.as_deref(), &site.security),
         tls: tls(&site.security),

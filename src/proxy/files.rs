@@ -7,10 +7,12 @@ use camino::Utf8PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::driver::Driver;
+use super::passwords;
 use super::routing::{FunctionRoutes, RoutingTable};
 use crate::layout::Layout;
 use crate::model::{Footprint, Route};
 use crate::names::hex;
+use crate::source::settings;
 use crate::tree::Tree;
 
 /// The directory below the generator's; systemd ignores directories there.
@@ -35,8 +37,13 @@ pub(crate) fn render(
     let mut manifest = String::new();
     if let Some(driver) = driver {
         let services: Vec<_> = services.iter().map(|service| servable(driver, service)).collect();
-        let table = RoutingTable::new(layout, &services.iter().map(Cow::as_ref).collect::<Vec<_>>(), functions);
-        for (path, content) in driver.render(layout, &table) {
+        let mut table = RoutingTable::new(layout, &services.iter().map(Cow::as_ref).collect::<Vec<_>>(), functions);
+        // With a mistake in the file nobody is believed.
+        table.trusted = settings::trusted_proxies(layout).unwrap_or_default();
+        let users = table.password_files();
+        let list: String = users.iter().map(|file| format!("{file}\n")).collect();
+        let list = (!users.is_empty()).then(|| (passwords::LIST.into(), list.into_bytes()));
+        for (path, content) in driver.render(layout, &table).into_iter().chain(list) {
             let path = directory(driver).join(path);
             writeln!(manifest, "{}  {path}", hex(&Sha256::digest(&content))).expect("a string takes any text");
             tree.file(Utf8PathBuf::from(OUTPUT).join(path), content);

@@ -11,6 +11,9 @@ pub(crate) const SERVER_ADDR: &str = "conductor-server-addr";
 /// The service that answers, for lines of the access log.
 pub(crate) const SERVICE: &str = "conductor-service";
 
+/// The user that has logged in at the proxy.
+pub(crate) const REMOTE_USER: &str = "x-remote-user";
+
 /// Returns whether a field is one of Conductor's own.
 #[cfg(feature = "cli")]
 pub(crate) fn is_own(name: &str) -> bool {

@@ -50,6 +50,7 @@ struct Main<'a> {
     has_paths: bool,
     has_log: bool,
     backends: &'a [Backend],
+    trusted: &'a [String],
 }
 
 /// Texts of the files beside the main one, by what they are looked up by.
@@ -110,6 +111,7 @@ pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf,
         has_paths: !maps.paths.is_empty(),
         has_log: backends.iter().any(|backend| backend.is_logged),
         backends: &backends,
+        trusted: &table.trusted,
     };
     let files: Vec<_> = maps.files().collect();
     let mut mark = Sha256::new();

@@ -40,6 +40,7 @@ struct Sites<'a> {
     has_ipv6: bool,
     /// The path of `COMMON`.
     common: Utf8PathBuf,
+    trusted: &'a [String],
 }
 
 struct Server<'a> {
@@ -64,7 +65,9 @@ struct Functions {
 
 #[derive(Template)]
 #[template(path = "proxy/nginx/server.inc", escape = "none")]
-struct Common;
+struct Common<'a> {
+    trusted: &'a [String],
+}
 
 /// Renders a routing table as servers, beside the administrator's own.
 pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
@@ -80,11 +83,12 @@ pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf,
         refuses_tls: has_tls && own.default_server(443).is_none(),
         has_ipv6: own.has_ipv6,
         common: layout.published_proxy("nginx").join(COMMON),
+        trusted: &table.trusted,
         servers,
     };
     let mut text = sites.render().expect("the template takes any routes");
     text.push('\n');
-    let mut common = Common.render().expect("the template has no values that fail");
+    let mut common = Common { trusted: &table.trusted }.render().expect("the template has no values that fail");
     common.push('\n');
     vec![(SITES.into(), text.into_bytes()), (COMMON.into(), common.into_bytes())]
 }

@@ -18,6 +18,7 @@ use super::driver::{Driver, Validation};
 use super::files::{MANIFEST, OUTPUT, directory};
 use super::published::{self, Files, is_stale};
 use super::verdict::Refusal;
+use super::{passwords, users};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::names::{PROXY_UNIT, hex};
@@ -76,9 +77,10 @@ pub(crate) fn publish_before_start(layout: &Layout, manager: Manager, driver: Dr
 /// Publishes the files of a proxy. They are changed as well if the proxy has not loaded what is published.
 fn publish_for(layout: &Layout, manager: Manager, driver: Driver, compiled: Files) -> Result<Published> {
     let place = layout.at(&layout.published_proxy(driver.name()));
+    let has_other_users = provide_users(layout, manager, driver, &compiled)?;
     if published_for(layout, driver)? == compiled {
         // What the proxy could not load is loaded once its reason is gone; a reload that is under way is not repeated.
-        let is_loaded = !is_stale(layout, driver) || has_job(manager, driver.unit())?;
+        let is_loaded = !has_other_users && (!is_stale(layout, driver) || has_job(manager, driver.unit())?);
         return Ok(if is_loaded { Published::Unchanged } else { Published::Changed });
     }
     fs::create_dir_all(&place)?;
@@ -94,6 +96,17 @@ fn publish_for(layout: &Layout, manager: Manager, driver: Driver, compiled: File
     }
     atomic::replace_dir(candidate, &place)?;
     Ok(Published::Changed)
+}
+
+/// Provides the users that routes name; returns whether they are others than before.
+fn provide_users(layout: &Layout, manager: Manager, driver: Driver, compiled: &Files) -> Result<bool> {
+    let Some(list) = compiled.get(Utf8Path::new(passwords::LIST)) else { return Ok(false) };
+    let name = match driver.user(layout) {
+        Some(name) => name,
+        None => manager.property(driver.unit(), "User")?,
+    };
+    let group = accounts::user(&name)?.map_or(0, |user| user.gid.as_raw());
+    users::provide(layout, driver, &String::from_utf8_lossy(list), group)
 }
 
 /// Returns whether what compiled is what is published already, and what the proxy has loaded as far as that is known.

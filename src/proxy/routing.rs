@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Formatter};
 
 use camino::Utf8PathBuf;
 
+use super::passwords;
 use crate::layout::Layout;
 use crate::model::alias::{Alias, below};
 use crate::model::function::Function;
@@ -21,6 +22,8 @@ pub(crate) struct RoutingTable {
     pub(crate) upstreams: Vec<Upstreams>,
     /// Sites, by host and TLS.
     pub(crate) sites: Vec<Site>,
+    /// Addresses and networks of proxies before this one, which are believed.
+    pub(crate) trusted: Vec<String>,
 }
 
 /// A listener of a service; as text, its name in a proxy's configuration: `shop`, or `shop@metrics` for a further one.
@@ -71,6 +74,8 @@ pub(crate) struct Match {
     pub(crate) handling: Handling,
     /// The service whose route it is; None for functions.
     pub(crate) service: Option<ServiceName>,
+    /// Where the proxy finds the users that may call; None: everybody may.
+    pub(crate) users: Option<Utf8PathBuf>,
 }
 
 /// What answers requests.
@@ -178,6 +183,7 @@ impl FunctionRoute {
             backend: self.backend.clone(),
             handling: Handling::default(),
             service: None,
+            users: None,
         }
     }
 }
@@ -217,7 +223,15 @@ impl RoutingTable {
         let sites = sites.collect();
         let mut upstreams: Vec<_> = services.iter().flat_map(|service| Upstreams::of(layout, service)).collect();
         upstreams.sort_by(|one, other| one.reached.cmp(&other.reached));
-        Self { upstreams, sites }
+        Self { upstreams, sites, trusted: Vec::new() }
+    }
+}
+
+impl RoutingTable {
+    /// Lists the files of users that routes name.
+    pub(crate) fn password_files(&self) -> BTreeSet<&Utf8PathBuf> {
+        let matches = self.sites.iter().flat_map(|site| &site.matches);
+        matches.filter_map(|it| it.handling.basic_auth.as_ref()).collect()
     }
 }
 
@@ -236,8 +250,9 @@ impl Match {
             programs: Vec::new(),
             has_index: true,
         });
+        let users = route.handling.basic_auth.as_ref().map(|file| passwords::place(layout, file));
         let (matching, handling) = (route.matching.clone(), route.handling.clone());
-        Self { matching, files, backend, handling, service: Some(service.name.clone()) }
+        Self { matching, files, backend, handling, service: Some(service.name.clone()), users }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Handle<'a> {
 }
 
 impl<'a> Handle<'a> {
-    pub(super) fn new(number: usize, it: &'a Match, is_logged: bool) -> Self {
+    pub(super) fn new(number: usize, it: &'a Match, is_logged: bool, trusted: &[String]) -> Self {
         Self {
             number,
             conditions: conditions(&it.matching),
@@ -42,7 +42,7 @@ impl<'a> Handle<'a> {
             prefix: (it.matching.path != "/").then_some(it.matching.path.as_str()),
             strips: it.handling.strip_prefix,
             backend: &it.backend,
-            passing: passing(it),
+            passing: passing(it, trusted),
             transport: transport(&it.backend, &it.handling),
             error_pages: it.handling.error_pages.iter().map(|(status, file)| (*status, file)).collect(),
         }
@@ -83,6 +83,10 @@ fn steps(it: &Match, is_logged: bool) -> Vec<String> {
         _ => {}
     }
     steps.extend(snippets.get("caddy").into_iter().flat_map(|text| text.lines()).map(str::to_owned));
+    if let Some(users) = &it.users {
+        steps.extend(["basicauth {".to_owned(), format!("\timport {users}"), "}".to_owned()]);
+        steps.push(format!("request_header {} {{http.auth.user.id}}", forwarded::REMOTE_USER));
+    }
     if let Some(auth) = forward_auth {
         // What it does not answer must not come from callers.
         steps.extend(auth.copied.iter().map(|name| format!("request_header -{name}")));
@@ -115,8 +119,11 @@ fn changes(changes: &HeaderChanges) -> impl Iterator<Item = String> {
 }
 
 /// Returns the lines of `reverse_proxy` that say how requests are passed.
-fn passing(it: &Match) -> Vec<String> {
+fn passing(it: &Match, trusted: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
+    if !trusted.is_empty() {
+        lines.push(format!("trusted_proxies {}", trusted.join(" ")));
+    }
     match &it.backend {
         Backend::Service(reached, _) => {
             lines.push(format!("import conductor-{reached}"));

@@ -8,7 +8,7 @@ pub(super) const FIELDS: &[(&str, &str)] = &[
     ("Connection", "$conductor_connection"),
     ("Upgrade", "$http_upgrade"),
     ("X-Forwarded-For", "$remote_addr"),
-    ("X-Forwarded-Proto", "$scheme"),
+    ("X-Forwarded-Proto", "$conductor_scheme"),
     ("X-Forwarded-Host", "$conductor_host"),
     (forwarded::MOUNT, "$conductor_mount"),
     (forwarded::REMOTE_PORT, "$conductor_remote_port"),

@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use super::field::FIELDS;
 use crate::model::route::{Handling, HeaderChanges};
 use crate::model::text::{Piece, Variable, pieces};
+use crate::proxy::forwarded;
 use crate::proxy::routing::{Backend, Files, Match};
 use crate::proxy::variant::Variant;
 
@@ -79,13 +80,13 @@ fn paths(it: &Match, has_exact: bool) -> Vec<String> {
 }
 
 fn steps(it: &Match) -> Vec<String> {
-    let Handling { response_headers, max_body, compress, basic_auth, access_log, snippets, .. } = &it.handling;
+    let Handling { response_headers, max_body, compress, access_log, snippets, .. } = &it.handling;
     let mut steps = Vec::new();
     if let Some(service) = it.service.as_ref().filter(|_| *access_log) {
         steps.push(format!("set $conductor_service {service};"));
         steps.push("access_log /var/log/nginx/access.log conductor;".to_owned());
     }
-    if let Some(users) = basic_auth {
+    if let Some(users) = &it.users {
         steps.extend(["auth_basic restricted;".to_owned(), format!("auth_basic_user_file {users};")]);
     }
     steps.extend(max_body.map(|size| format!("client_max_body_size {size};")));
@@ -130,14 +131,14 @@ fn service(it: &Match) -> Vec<String> {
     let limit = |name: &str, time: Option<Duration>| time.map(|time| format!("{name} {}ms;", time.as_millis()));
     lines.extend(limit("proxy_read_timeout", timeouts.read));
     lines.extend(limit("proxy_send_timeout", timeouts.write));
-    lines.extend(request_fields(request_headers));
+    lines.extend(request_fields(request_headers, it.users.is_some()));
     lines.push(format!("proxy_pass http://{variant};"));
     lines
 }
 
 /// Returns the fields of a request that are changed. A location that has one has none of its server's.
-fn request_fields(changes: &HeaderChanges) -> Vec<String> {
-    if changes.is_empty() {
+fn request_fields(changes: &HeaderChanges, has_users: bool) -> Vec<String> {
+    if changes.is_empty() && !has_users {
         return Vec::new();
     }
     let HeaderChanges { remove, set, add: _ } = changes;
@@ -146,7 +147,8 @@ fn request_fields(changes: &HeaderChanges) -> Vec<String> {
     let kept = kept.map(|(name, value)| format!("proxy_set_header {name} {value};"));
     let removed = remove.iter().map(|name| format!("proxy_set_header {name} \"\";"));
     let set = set.iter().map(|(name, value)| format!("proxy_set_header {name} {};", quoted(value)));
-    kept.chain(removed).chain(set).collect()
+    let user = has_users.then(|| format!("proxy_set_header {} $remote_user;", forwarded::REMOTE_USER));
+    kept.chain(removed).chain(set).chain(user).collect()
 }
 
 /// Writes a text as one word, with nginx's variables in it.

@@ -17,6 +17,8 @@ scenarios!("routes" with Programs:
 );
 
 const ECHO: &str = include_str!("routes/echo.py");
+/// `pw`, as `htpasswd -B` writes it.
+const HASH: &str = "$2y$05$zkYQpwwoa0r.u6jWztVT5OXLW/lyyN6lboTjziVC..dfZ49xI4vAO";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Declares a service `web` whose process answers with what it was asked.
@@ -144,6 +146,7 @@ http.server.HTTPServer(("127.0.0.1", 9091), Verify).serve_forever()
 "#,
     );
     m.run("systemd-run --quiet --unit=verify /root/verify.py");
+    m.run(&format!("umask 077; echo 'ann:{HASH}' >/etc/conductor/htpasswd"));
     declare(
         m,
         r#"
@@ -177,6 +180,11 @@ host = ["auth.test"]
 tls = "off"
 forward_auth = "http://127.0.0.1:9091/verify"
 forward_auth_headers = ["Remote-User"]
+
+[[route]]
+host = ["login.test"]
+tls = "off"
+basic_auth = "/etc/conductor/htpasswd"
 
 [[route]]
 host = ["kept.test"]
@@ -234,6 +242,39 @@ keepalive = true
     let user = "it[\"headers\"].get(\"remote-user\")";
     assert_eq!(echoed(m, "auth.test", "/", "--cookie session=ann --header 'Remote-User: root'", user), "['ann']");
     assert_eq!(echoed(m, "kept.test", "/", "", "it[\"uri\"]"), "/");
+    logins(m);
+    trusted(m);
+}
+
+/// Only users of the file may call, whoever they say they are.
+fn logins(m: &Machine) {
+    assert!(ask(m, "login.test", "/", "").ends_with("\n401 "));
+    assert!(ask(m, "login.test", "/", "--user ann:other").ends_with("\n401 "));
+    let user = "it[\"headers\"].get(\"x-remote-user\")";
+    assert_eq!(echoed(m, "login.test", "/", "--user ann:pw --header 'X-Remote-User: root'", user), "['ann']");
+    let readable = m.run("find /run/conductor/proxy/users -type f -perm /007; find /run/conductor -name passwords -exec grep -l '[$]2' {} +; true");
+    assert_eq!(readable, "", "nobody else reads hashes");
+    m.run("sed -i s/^ann/bob/ /etc/conductor/htpasswd; systemctl reload conductor-proxy");
+    m.until("the new user may log in", 10 * SECOND, || ask(m, "login.test", "/", "--user bob:pw").ends_with("\n200 "));
+    assert!(ask(m, "login.test", "/", "--user ann:pw").ends_with("\n401 "));
+    m.run("echo 'eve:plain' >>/etc/conductor/htpasswd");
+    let refused = m.try_run("systemctl reload conductor-proxy");
+    assert_eq!(refused.status, 1, "{refused}");
+    let words = m.run("journalctl --sync; journalctl --unit=conductor-proxy --output=cat --lines=20");
+    assert!(words.contains("/etc/conductor/htpasswd: line 2: not a user with a hash by bcrypt"), "{words}");
+    assert!(ask(m, "login.test", "/", "--user bob:pw").ends_with("\n200 "), "what served serves");
+    m.run("sed -i /eve/d /etc/conductor/htpasswd");
+}
+
+/// Who is not trusted is not believed, and who is, is.
+fn trusted(m: &Machine) {
+    let told = "it[\"headers\"][\"x-forwarded-proto\"], it[\"headers\"][\"x-forwarded-for\"]";
+    let from_before = "--header 'X-Forwarded-Proto: https' --header 'X-Forwarded-For: 203.0.113.9'";
+    assert_eq!(echoed(m, "kept.test", "/", from_before, told), "['http'] ['127.0.0.1']");
+    m.write("/etc/conductor/conductor.toml", "[proxy]\ntrusted_proxies = [\"127.0.0.0/8\"]\n");
+    m.run("conductor daemon-reload");
+    let seen = echoed(m, "kept.test", "/", from_before, told);
+    assert!(seen.starts_with("['https'] ['203.0.113.9"), "{seen}");
 }
 
 fn serve_files_of_the_generation(m: &mut Machine) {
