@@ -217,6 +217,12 @@ fn what_is_rendered_is_taken(m: &mut Machine) {
     m.copy_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../cases/proxies"), "/root/cases");
     m.run("cd /etc/ssl; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=www.example.com \
                -keyout key.pem -out www.pem 2>/dev/null; cat key.pem >>www.pem; chmod 644 www.pem; touch /srv/404.html; printf '{\\n}\\n' >/etc/caddy/Caddyfile");
+    // The users of /etc/conductor/htpasswd, as Caddy has them once they are published; the others look when they are asked.
+    m.run(
+        "mkdir -p /run/conductor/proxy/users; echo 'ann $2y$05$zkYQpwwoa0r.u6jWztVT5OXLW/lyyN6lboTjziVC..dfZ49xI4vAO' \
+               >/run/conductor/proxy/users/9e5641c987b89c8e",
+    );
+    m.write("/etc/conductor/conductor.toml", "[proxy]\ntrusted_proxies = [\"10.0.0.0/8\", \"fd00::1\"]\n");
     let checks = [
         ("caddy", "CONDUCTOR_PROXY_DIR=$dir caddy adapt --adapter caddyfile --config /usr/lib/conductor/Caddyfile"),
         ("nginx", "cp $dir/* /run/conductor/proxy/nginx/; nginx -t"),
