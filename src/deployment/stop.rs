@@ -20,8 +20,9 @@ use crate::engine::signal;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::log::note;
-use crate::model::{Listener, Service};
+use crate::model::{Listener, Route, Service};
 use crate::names::Deployment;
+use crate::proxy::chosen::Chosen;
 use crate::systemd::{self, Manager, has_job};
 use crate::timespan;
 
@@ -85,6 +86,7 @@ pub(crate) fn stop(
     let (model, network) = (deployment::model(layout, deployment).ok(), network.as_deref());
     if let Some(model) = &model {
         start_bridges(layout, manager, deployment, model);
+        retire_connections(layout, manager, model);
     }
     if part == Part::Leave || drain.signal.is_some() {
         // Without its model nothing tells what stands behind its socket.
@@ -114,6 +116,18 @@ pub(crate) fn stop(
         told(passed::wait(&model, &limits));
     }
     Ok(())
+}
+
+/// Lets the proxy close the connections that it keeps for further requests: the deployment has left its slots, and on those its
+/// callers would come as before.
+fn retire_connections(layout: &Layout, manager: Manager, model: &Service) {
+    if !model.routes.iter().any(Route::keeps_connections) {
+        return;
+    }
+    let driver = Chosen::of_host(layout).driver.filter(|driver| driver.retires_by_reload());
+    if let Some(Err(error)) = driver.map(|driver| manager.ask_reload(driver.unit())) {
+        note!("the proxy keeps its connections until they are idle: {error}");
+    }
 }
 
 /// Releases the slots of a deployment that stops for good; returns false for one that does not.

@@ -173,6 +173,14 @@ impl Answer {
     }
 }
 
+impl Route {
+    /// Returns whether the proxy may use one connection to a deployment for several requests.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        let is_h2c = matches!(self.answer, Answer::Service { protocol: AppProtocol::H2c, .. });
+        self.handling.keepalive || is_h2c
+    }
+}
+
 impl Handling {
     fn is_plain(&self) -> bool {
         *self == Self::default()

@@ -93,6 +93,13 @@ impl Driver {
         has_files.then(|| (format!("{} serves no files", self.title()), remedy))
     }
 
+    /// Returns whether connections that the proxy keeps to deployments end only when it loads its configuration again. The
+    /// others use one for a while, or for so many requests.
+    #[cfg(feature = "cli")]
+    pub(crate) fn retires_by_reload(self) -> bool {
+        self == Self::Caddy
+    }
+
     /// Renders a table to files, by their paths below the driver's directory.
     pub(crate) fn render(self, layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
         match self {

@@ -167,6 +167,10 @@ fn service(table: &RoutingTable, it: &Match, reached: &Reached, protocol: &AppPr
             options.push_str(" cookie #");
         }
     }
+    if *keepalive || *protocol == AppProtocol::H2c {
+        // A deployment that is replaced gets rid of its callers.
+        options.push_str(" max-reuse 1000 pool-purge-delay 2s");
+    }
     if *protocol == AppProtocol::H2c {
         options.push_str(" proto h2");
     }

@@ -95,9 +95,19 @@ fn steps(it: &Match) -> Vec<String> {
     }
     let HeaderChanges { remove, set, add } = response_headers;
     steps.extend(remove.iter().chain(set.keys()).map(|name| format!("proxy_hide_header {name};")));
-    steps.extend(set.iter().chain(add).map(|(name, value)| format!("add_header {name} {} always;", quoted(value))));
+    // A text's type is nginx's own field.
+    let is_own = |name: &str| content_type(it).is_some() && name.eq_ignore_ascii_case("Content-Type");
+    let fields = set.iter().filter(|(name, _)| !is_own(name)).chain(add);
+    steps.extend(fields.map(|(name, value)| format!("add_header {name} {} always;", quoted(value))));
     steps.extend(snippets.get("nginx").into_iter().flat_map(|text| text.lines()).map(str::to_owned));
     steps
+}
+
+/// Returns the declared type of a text that nginx answers with.
+fn content_type(it: &Match) -> Option<&str> {
+    let mut set = it.handling.response_headers.set.iter();
+    let (_, value) = set.find(|(name, _)| name.eq_ignore_ascii_case("Content-Type"))?;
+    matches!(it.backend, Backend::Respond { .. }).then_some(value)
 }
 
 fn answer(it: &Match) -> Vec<String> {
@@ -112,7 +122,8 @@ fn answer(it: &Match) -> Vec<String> {
         ],
         Backend::Redirect { to, status } => vec![format!("return {status} {};", quoted(to))],
         Backend::Respond { body, status } => {
-            vec!["default_type text/plain;".to_owned(), format!("return {status} {};", quoted(body))]
+            let mime = content_type(it).map_or_else(|| "text/plain".to_owned(), |mime| quoted(mime));
+            vec![format!("default_type {mime};"), format!("return {status} {};", quoted(body))]
         }
         Backend::Nothing => vec!["return 404;".to_owned()],
     }

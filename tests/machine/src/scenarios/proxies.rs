@@ -7,6 +7,7 @@ use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
 use super::function::{self, ACT, curl, get};
+use super::routes;
 use super::shop::{self, Shop};
 use crate::scenario::scenarios;
 
@@ -60,6 +61,8 @@ impl Proxy {
         assert!(shop::get(m).starts_with("1 "));
         functions(m);
         self.updates(m, &shop);
+        routes::keep_connections(m);
+        shop.declare(m, "4");
         self.refuses(m, &shop);
         m.run(&format!("systemctl disable caddy; systemctl enable {}", self.name));
         m.reboot();

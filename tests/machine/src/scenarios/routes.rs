@@ -1,8 +1,11 @@
 //! Routes: what they match, what answers, and what is done with requests and answers on their way.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
+
+use super::shop::{self, Shop};
 
 use crate::scenario::scenarios;
 
@@ -13,6 +16,8 @@ scenarios!("routes" with Programs:
     serve_files_of_the_generation: "a route serves a directory of the declaration, which is updated and rolled back"
         => "the files are those of the generation that serves, and nothing else is served",
     speak_other_protocols,
+    keep_connections(|m| keep_connections(m)): "connections to deployments are kept, and these are replaced under load"
+        => "no request fails, and updates do not wait for the drain timeout",
     certificates_of_files,
 );
 
@@ -307,6 +312,21 @@ fn serve_files_of_the_generation(m: &mut Machine) {
     assert_eq!(ask(m, "a.test", "/", ""), "one\n\n200 ");
     m.run("conductor service rm web");
     assert_eq!(m.run("ls /var/lib/conductor/public"), "");
+}
+
+/// Updates a service whose proxy uses connections for many requests.
+pub(super) fn keep_connections(m: &Machine) {
+    let shop = Shop::new(2).extra("[[route]]\nhost = [\"kept.localhost\"]\ntls = \"off\"\nkeepalive = true\n");
+    shop.declare(m, "1");
+    let load = m.load(Load { host: "kept.localhost".into(), at_least: 10_000, ..shop::load() });
+    for version in ["2", "3"] {
+        let began = Instant::now();
+        shop.declare(m, version);
+        assert!(began.elapsed() < 30 * SECOND, "the drain timeout is over: {:?}", began.elapsed());
+    }
+    let seen = load.stop();
+    assert_eq!(seen.failed, 0, "{seen}");
+    m.note(seen);
 }
 
 fn speak_other_protocols(m: &mut Machine) {
