@@ -11,7 +11,7 @@ use askama::Template;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
-use self::backend::{Backend, Way, backends};
+use self::backend::{Backend, EVERY_HOST, Way, backends};
 use super::ipv6;
 use super::routing::RoutingTable;
 use super::verdict::{Note, Refusal};
@@ -33,8 +33,6 @@ const PREFIXES: &str = "prefixes.map";
 const PATHS: &str = "paths.map";
 /// Certificates with the hosts that they are for.
 const CERTIFICATES: &str = "certificates.list";
-/// The host that stands for all others in maps.
-const EVERY_HOST: &str = "*";
 /// The host by which the frontend tells which configuration is loaded; RFC 6761 gives the name to nobody.
 const MARKED: &str = "conductor.invalid";
 
@@ -51,6 +49,8 @@ struct Main<'a> {
     has_log: bool,
     backends: &'a [Backend],
     trusted: &'a [String],
+    /// Backends with the conditions for them, where paths alone do not decide.
+    rules: Vec<(&'a str, &'a str)>,
 }
 
 /// Texts of the files beside the main one, by what they are looked up by.
@@ -76,7 +76,8 @@ impl Maps {
             }
         }
         maps.certificates = certificates.into_iter().collect();
-        for Way { host, path, is_exact, backend } in backends.iter().flat_map(|backend| &backend.routes) {
+        let by_path = backends.iter().flat_map(|backend| &backend.routes).filter(|way| way.rule.is_none());
+        for Way { host, path, is_exact, backend, rule: _ } in by_path {
             let host = host.as_deref().unwrap_or(EVERY_HOST);
             if *is_exact {
                 add(&mut maps.paths, &format!("{host}{path}"), backend);
@@ -112,6 +113,7 @@ pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf,
         has_log: backends.iter().any(|backend| backend.is_logged),
         backends: &backends,
         trusted: &table.trusted,
+        rules: rules(&backends),
     };
     let files: Vec<_> = maps.files().collect();
     let mut mark = Sha256::new();
@@ -120,6 +122,13 @@ pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf,
     main.mark = hex(&mark.finalize());
     let main = (MAIN, text(&main));
     [main].into_iter().chain(files).map(|(path, text)| (path.into(), text.into_bytes())).collect()
+}
+
+fn rules(backends: &[Backend]) -> Vec<(&str, &str)> {
+    let ways = backends.iter().flat_map(|backend| &backend.routes);
+    let mut rules: Vec<_> = ways.filter_map(|way| Some((way.rule.as_ref()?, way.backend.as_str()))).collect();
+    rules.sort_by_key(|(rule, _)| rule.place);
+    rules.into_iter().map(|(rule, backend)| (backend, rule.conditions.as_str())).collect()
 }
 
 fn text(main: &Main) -> String {
@@ -140,7 +149,7 @@ fn certificate(host: &str, security: &Security) -> Option<String> {
 
 /// Returns the key of a route that HAProxy cannot express, and why.
 pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
-    let Route { host: _, security, matching, answer, handling } = route;
+    let Route { host: _, security, matching: _, answer, handling } = route;
     let wrong = |key, why: &str| Some((key, why.to_owned()));
     match security {
         Security::Off => {}
@@ -154,12 +163,6 @@ pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
                 "certificates are files: name them by `certificate` and `certificate_key`, or write tls = \"off\"",
             );
         }
-    }
-    if !matching.methods.is_empty() {
-        return wrong("methods", "a route is by its host and path alone");
-    }
-    if !matching.headers.is_empty() {
-        return wrong("headers", "a route is by its host and path alone");
     }
     match answer {
         Answer::Service { protocol: AppProtocol::FastCgi { .. }, .. } => {

@@ -6,11 +6,14 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use crate::declaration::Affinity;
-use crate::model::route::{AppProtocol, Handling, HeaderChanges, Timeouts};
+use crate::model::route::{AppProtocol, Handling, HeaderChanges, Matching, Timeouts};
 use crate::model::text::{Piece, Variable, pieces};
 use crate::names::USER_FIELD;
 use crate::proxy::forwarded;
 use crate::proxy::routing::{self, Functions, Match, Reached, RoutingTable};
+
+/// The host that stands for all others in maps.
+pub(super) const EVERY_HOST: &str = "*";
 
 /// A backend.
 #[derive(Debug, Default)]
@@ -29,6 +32,15 @@ pub(super) struct Way {
     pub(super) path: String,
     pub(super) is_exact: bool,
     pub(super) backend: String,
+    /// The conditions for it, where a host has routes by more than their paths: the first that holds counts.
+    pub(super) rule: Option<Rule>,
+}
+
+/// Conditions, and the place among all rules.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) place: usize,
+    pub(super) conditions: String,
 }
 
 /// Lists the backends of all routes: those of listeners first.
@@ -36,8 +48,10 @@ pub(super) fn backends(table: &RoutingTable) -> Vec<Backend> {
     let mut plain: Vec<_> =
         table.upstreams.iter().map(|upstreams| listener(&upstreams.reached, &upstreams.slots)).collect();
     let mut others = Vec::new();
+    let mut place = 0;
     for site in &table.sites {
         others.extend(site.functions.iter().flat_map(by_id));
+        let is_by_path = site.matches.iter().all(|it| it.matching.is_by_path());
         for it in &site.matches {
             let name = match &it.backend {
                 routing::Backend::Service(reached, AppProtocol::Http) if it.handling == Handling::default() => {
@@ -50,7 +64,9 @@ pub(super) fn backends(table: &RoutingTable) -> Vec<Backend> {
                 path: it.matching.path.clone(),
                 is_exact: it.matching.exact,
                 backend: name.clone(),
+                rule: (!is_by_path).then(|| Rule { place, conditions: conditions(site.host.as_deref(), &it.matching) }),
             };
+            place += 1;
             match plain.iter_mut().find(|backend| backend.name == name) {
                 Some(backend) => backend.routes.push(way),
                 None => others.push(Backend { routes: vec![way], ..particular(table, name, it) }),
@@ -59,6 +75,28 @@ pub(super) fn backends(table: &RoutingTable) -> Vec<Backend> {
     }
     plain.retain(|backend| !backend.routes.is_empty());
     plain.into_iter().chain(others).collect()
+}
+
+/// Returns the conditions for a route of a host.
+fn conditions(host: Option<&str>, matching: &Matching) -> String {
+    let Matching { path, exact, methods, headers } = matching;
+    let mut conditions = vec![format!("{{ var(txn.conductor_site) -m str {} }}", host.unwrap_or(EVERY_HOST))];
+    match (path.as_str(), exact) {
+        ("/", false) => {}
+        (path, true) => conditions.push(format!("{{ var(txn.conductor_path) -m str {path} }}")),
+        (path, false) => conditions.push(format!("{{ var(txn.conductor_path),concat(/) -m beg {path}/ }}")),
+    }
+    if !methods.is_empty() {
+        let methods: Vec<_> = methods.iter().map(String::as_str).collect();
+        conditions.push(format!("{{ method {} }}", methods.join(" ")));
+    }
+    conditions.extend(headers.iter().map(|(name, value)| format!("{{ req.fhdr({name}) -m str {} }}", word(value))));
+    conditions.join(" ")
+}
+
+/// Writes a text as one word in which nothing is special.
+fn word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Returns the name of a listener's backend: a name has no `@`.
@@ -87,7 +125,7 @@ fn by_id(functions: &Functions) -> impl Iterator<Item = Backend> {
     declared.iter().map(move |id| {
         let (name, path) = (format!("conductor-cgi-{id}"), format!("/cgi/{id}"));
         let lines = function(&sockets.join(id.as_str()), &path);
-        let way = Way { host: None, path, is_exact: false, backend: name.clone() };
+        let way = Way { host: None, path, is_exact: false, backend: name.clone(), rule: None };
         Backend { name, lines, routes: vec![way], ..Backend::default() }
     })
 }

@@ -62,6 +62,11 @@ impl Proxy {
         functions(m);
         self.updates(m, &shop);
         routes::keep_connections(m);
+        if self.name == "haproxy" {
+            // nginx has no routes by methods and fields.
+            routes::match_what_they_say(m);
+            m.run("conductor service rm web");
+        }
         shop.declare(m, "4");
         self.refuses(m, &shop);
         m.run(&format!("systemctl disable caddy; systemctl enable {}", self.name));

@@ -10,7 +10,7 @@ use super::shop::{self, Shop};
 use crate::scenario::scenarios;
 
 scenarios!("routes" with Programs:
-    match_what_they_say: "routes of a host differ in paths, methods and fields"
+    match_what_they_say(|m| match_what_they_say(m)): "routes of a host differ in paths, methods and fields"
         => "each request comes to the most particular one, and what nobody declares is not found",
     change_requests_and_answers,
     serve_files_of_the_generation: "a route serves a directory of the declaration, which is updated and rolled back"
@@ -52,7 +52,7 @@ fn echoed(m: &Machine, host: &str, path: &str, options: &str, value: &str) -> St
     m.run(&format!("python3 -c '{script}' </root/answer")).trim().to_owned()
 }
 
-fn match_what_they_say(m: &mut Machine) {
+pub(super) fn match_what_they_say(m: &Machine) {
     declare(
         m,
         r#"
