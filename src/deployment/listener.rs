@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::deployment::in_flight::{Connections, InFlight};
 use crate::model::Protocol;
@@ -20,6 +22,8 @@ const LISTEN: &str = "0A";
 const ESTABLISHED: &str = "01";
 const CLOSE_WAIT: &str = "08";
 const UNCONNECTED: &str = "07";
+/// Time for a process that ends to close its sockets behind its descriptors.
+const ENDING: Duration = Duration::from_millis(20);
 
 /// A socket that takes callers in the network of the calling thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,7 +236,13 @@ pub(crate) fn stranger(address: SocketAddr, pids: &[u32]) -> io::Result<Option<L
     for pid in pids {
         own.append(&mut sockets_of(*pid)?);
     }
-    Ok(strangers.into_iter().find(|one| !own.contains_key(&one.inode)))
+    let held: Vec<_> = strangers.into_iter().map(|one| one.inode).filter(|inode| !own.contains_key(inode)).collect();
+    if held.is_empty() {
+        return Ok(None);
+    }
+    // A process that is just ending has no descriptors any more, while its sockets are still listed.
+    sleep(ENDING);
+    Ok(all(Protocol::Stream)?.into_iter().find(|one| held.contains(&one.inode)))
 }
 
 #[cfg(test)]

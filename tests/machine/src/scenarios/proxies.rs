@@ -61,7 +61,9 @@ impl Proxy {
         assert!(shop::get(m).starts_with("1 "));
         functions(m);
         self.updates(m, &shop);
-        routes::keep_connections(m);
+        let seen = routes::keep_connections(m);
+        assert_eq!(seen.failed, 0, "{seen}");
+        m.note(seen);
         if self.name == "haproxy" {
             // nginx has no routes by methods and fields.
             routes::match_what_they_say(m);
