@@ -144,7 +144,7 @@ fn dependencies_in_any_order(m: &mut Machine) {
 fn fifty_services_one_broken(m: &mut Machine) {
     m.copy_app("/usr/local/bin/app");
     let declare = |number: u32, version: &str, flags: &str| {
-        let limit = if flags.is_empty() { "60s" } else { "5s" };
+        let limit = if flags.is_empty() { "60s" } else { "20s" };
         let text = format!(
             r#"[exec]
 command = ["/usr/local/bin/app", "--version", "{version}"{flags}]
