@@ -122,7 +122,7 @@ fn answer(it: &Match) -> Vec<String> {
         ],
         Backend::Redirect { to, status } => vec![format!("return {status} {};", quoted(to))],
         Backend::Respond { body, status } => {
-            let mime = content_type(it).map_or_else(|| "text/plain".to_owned(), |mime| quoted(mime));
+            let mime = content_type(it).map_or_else(|| "text/plain".to_owned(), quoted);
             vec![format!("default_type {mime};"), format!("return {status} {};", quoted(body))]
         }
         Backend::Nothing => vec!["return 404;".to_owned()],
