@@ -22,7 +22,7 @@ pub(crate) fn measure(host: &Host, table: &mut Table) -> Outcome {
     declare(&machine, "passed", PASSED, "type = \"none\"", "pass = true");
     declare(&machine, "relayed", RELAYED, "type = \"activation\"", "");
     machine.copy_app("/usr/local/bin/app");
-    machine.run(&format!("systemd-run --quiet --unit=bare /usr/local/bin/app --tcp {BARE}"));
+    machine.run(&format!("systemd-run --quiet --unit=bare /usr/local/bin/app --tcp {BARE}; until ss -ltn | grep -q ':{BARE} '; do sleep 0.1; done"));
     let mut took = [BARE, PASSED, RELAYED].map(|port| (port, Vec::new()));
     for _ in 0..ROUNDS {
         for (port, rounds) in &mut took {
