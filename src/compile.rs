@@ -219,7 +219,7 @@ pub fn survey<T: Send>(
     conflict::refuse(layout, &mut host, live);
     host.kept = live.values().filter_map(|live| keep_live(layout, &mut host, live)).collect();
     host.lost = conflict::lost_routes(&host);
-    // What makes the whole file unreadable is told elsewhere.
+    // Services and functions report a file that cannot be read at all.
     if let (Err(error), Ok(_)) = (settings::trusted_proxies(layout), settings::defaults(layout)) {
         host.fail(None, error.into());
     }

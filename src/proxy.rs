@@ -19,6 +19,7 @@ pub(crate) mod publish;
 #[cfg(feature = "cli")]
 pub(crate) mod published;
 pub(crate) mod routing;
+mod snippet;
 #[cfg(feature = "cli")]
 mod users;
 mod variant;

@@ -1,4 +1,4 @@
-//! What each proxy is told of the same routes, and what it cannot be told. Scenarios have the proxies read it.
+//! The configuration of each proxy for the same routes, and its errors. Scenarios have the proxies read it.
 
 mod common;
 

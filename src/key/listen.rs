@@ -2,15 +2,29 @@
 
 use crate::key::description::{Default, Digest, KEY, Key, Kind, ROLLS};
 
-/// The words of `protocol`.
-const PROTOCOLS: Kind = Kind::Words(&[
-    ("http", "HTTP/1.1."),
-    ("h2c", "HTTP/2 without TLS, as gRPC speaks it."),
-    ("fastcgi", "FastCGI, as php-fpm speaks it."),
-]);
-const SPOKEN: &str = "What the listener speaks with the reverse proxy.";
-const ROOT: &str = "The directory of the programs and files that FastCGI names.";
 const OF_ROUTES: Key = Key { digest: Some(Digest::Routes), reported_as: "route", ..KEY };
+
+const PROTOCOL: Key = Key {
+    name: "protocol",
+    kind: Kind::Words(&[
+        ("http", "HTTP/1.1."),
+        ("h2c", "HTTP/2 without TLS, as gRPC speaks it."),
+        ("fastcgi", "FastCGI, as php-fpm speaks it."),
+    ]),
+    default: Default::Value("\"http\""),
+    example: "\"h2c\"",
+    meaning: "What the listener speaks with the reverse proxy.",
+    ..OF_ROUTES
+};
+
+const ROOT: Key = Key {
+    name: "root",
+    kind: Kind::Text("a directory"),
+    default: Default::Words("required with `protocol = \"fastcgi\"`"),
+    example: "\"/srv/www\"",
+    meaning: "The directory of the programs and files that FastCGI names.",
+    ..OF_ROUTES
+};
 
 pub(crate) const FURTHER: &[Key] = &[
     Key {
@@ -34,23 +48,10 @@ pub(crate) const FURTHER: &[Key] = &[
         meaning: "The port at which the process listens in its container or pod.",
         ..ROLLS
     },
+    Key { needs: "listen.metrics = { type = \"unix\" }\nroute = [{ listener = \"metrics\" }]", ..PROTOCOL },
     Key {
-        name: "protocol",
-        kind: PROTOCOLS,
-        default: Default::Value("\"http\""),
-        example: "\"h2c\"",
-        needs: "listen.metrics = { type = \"unix\" }\nroute = [{ listener = \"metrics\" }]",
-        meaning: SPOKEN,
-        ..OF_ROUTES
-    },
-    Key {
-        name: "root",
-        kind: Kind::Text("a directory"),
-        default: Default::Words("required with `protocol = \"fastcgi\"`"),
-        example: "\"/srv/www\"",
         needs: "listen.metrics = { type = \"unix\", protocol = \"fastcgi\" }\nroute = [{ listener = \"metrics\" }]",
-        meaning: ROOT,
-        ..OF_ROUTES
+        ..ROOT
     },
 ];
 
@@ -78,22 +79,6 @@ pub(crate) const KEYS: &[Key] = &[
         systemd: "`--exit-idle-time=`",
         ..ROLLS
     },
-    Key {
-        name: "protocol",
-        kind: PROTOCOLS,
-        default: Default::Value("\"http\""),
-        example: "\"h2c\"",
-        needs: "route = [{}]",
-        meaning: SPOKEN,
-        ..OF_ROUTES
-    },
-    Key {
-        name: "root",
-        kind: Kind::Text("a directory"),
-        default: Default::Words("required with `protocol = \"fastcgi\"`"),
-        example: "\"/srv/www\"",
-        needs: "listen = { protocol = \"fastcgi\" }\nroute = [{}]",
-        meaning: ROOT,
-        ..OF_ROUTES
-    },
+    Key { needs: "route = [{}]", ..PROTOCOL },
+    Key { needs: "listen = { protocol = \"fastcgi\" }\nroute = [{}]", ..ROOT },
 ];

@@ -205,6 +205,11 @@ impl Matching {
         Self { path: path.into(), exact: false, methods: BTreeSet::new(), headers: BTreeMap::new() }
     }
 
+    /// Returns this without regard to the case of the path, as proxies may compare paths.
+    pub(crate) fn without_case(&self) -> Self {
+        Self { path: self.path.to_ascii_lowercase(), ..self.clone() }
+    }
+
     /// Returns whether the path alone decides.
     pub(crate) fn is_by_path(&self) -> bool {
         self.methods.is_empty() && self.headers.is_empty()

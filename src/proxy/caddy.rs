@@ -10,7 +10,7 @@ use camino::Utf8PathBuf;
 use self::directive::Handle;
 use super::forwarded;
 use super::routing::{self, Reached, RoutingTable, Upstreams};
-use crate::model::route::{Certificate, Route, Security};
+use crate::model::route::{Certificate, Security};
 use crate::names::{FUNCTION_UNITS, FunctionId, USER_FIELD};
 
 /// The one file, below the driver's directory.
@@ -67,19 +67,6 @@ pub(super) fn render(table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
     let mut text = Sites { services, sites, has_functions, is_open }.render().expect("the template takes any routes");
     text.push('\n');
     vec![(SITES.into(), text.into_bytes())]
-}
-
-/// Returns the key of a route that Caddy cannot express, and why.
-pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
-    let snippet = route.handling.snippets.get("caddy")?;
-    // Braces that do not close would end the site.
-    let depth = snippet.chars().try_fold(0_i32, |depth, c| match c {
-        '{' => Some(depth + 1),
-        '}' if depth == 0 => None,
-        '}' => Some(depth - 1),
-        _ => Some(depth),
-    });
-    (depth != Some(0)).then(|| ("snippet", "its braces are not in pairs".to_owned()))
 }
 
 fn service(upstreams: &Upstreams) -> Service<'_> {

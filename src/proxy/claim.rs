@@ -21,8 +21,7 @@ pub(crate) struct Claim {
 impl Claim {
     /// Returns what a route claims.
     pub(crate) fn of(route: &Route) -> Self {
-        let path = route.matching.path.to_ascii_lowercase();
-        let matching = Matching { path, ..route.matching.clone() };
+        let matching = route.matching.without_case();
         Self { host: route.host.clone(), matching, security: route.security.clone() }
     }
 
@@ -67,7 +66,7 @@ impl RouteConflict {
         mut services: impl Iterator<Item = (&'a ServiceName, &'a [Route])>,
     ) -> Option<(ServiceName, usize)> {
         let is_plain = alias.host.is_none() || tls == Tls::Off;
-        let matching = Matching::below(alias.path.to_ascii_lowercase());
+        let matching = Matching::below(alias.path.as_str()).without_case();
         let excludes = |route: &Route| {
             let claim = Claim::of(route);
             // With HTTPS, the service says by which certificate.

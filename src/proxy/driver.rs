@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::routing::{FunctionRoute, RoutingTable};
 use super::verdict::{Note, Refusal};
-use super::{caddy, haproxy, nginx};
+use super::{caddy, haproxy, nginx, snippet};
 use crate::layout::{LIBRARY, Layout};
 use crate::model::route::Route;
 
@@ -75,7 +75,7 @@ impl Driver {
     /// Returns the key of a route that the proxy cannot express, and why; None if it can express all.
     pub(crate) fn unsupported(self, route: &Route) -> Option<(&'static str, String)> {
         match self {
-            Self::Caddy => caddy::unsupported(route),
+            Self::Caddy => snippet::mistake(route, "caddy"),
             Self::Nginx => nginx::unsupported(route),
             Self::Haproxy => haproxy::unsupported(route),
         }

@@ -14,7 +14,8 @@ use self::field::FIELDS;
 use self::location::{Location, locations};
 use self::own::Own;
 use super::routing::{self, RoutingTable};
-use super::variant::{Variant, has_pairs_of_braces, variants};
+use super::snippet;
+use super::variant::{Variant, variants};
 use super::verdict::{Note, Refusal};
 use crate::declaration::Affinity;
 use crate::layout::Layout;
@@ -134,8 +135,7 @@ pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
     if !handling.request_headers.add.is_empty() {
         return wrong("add_request_headers", "a field of a request has one value: write set_request_headers");
     }
-    let snippet = handling.snippets.get("nginx")?;
-    (!has_pairs_of_braces(snippet)).then(|| ("snippet", "its braces are not in pairs".to_owned()))
+    snippet::mistake(route, "nginx")
 }
 
 fn server(site: &routing::Site) -> Server<'_> {

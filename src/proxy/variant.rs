@@ -44,14 +44,3 @@ pub(super) fn variants(table: &RoutingTable) -> Vec<Variant<'_>> {
     };
     asked.into_iter().filter_map(with_slots).collect()
 }
-
-/// Returns whether every brace of a snippet closes: else it would end the block around it.
-pub(super) fn has_pairs_of_braces(snippet: &str) -> bool {
-    let depth = snippet.chars().try_fold(0_i32, |depth, c| match c {
-        '{' => Some(depth + 1),
-        '}' if depth == 0 => None,
-        '}' => Some(depth - 1),
-        _ => Some(depth),
-    });
-    depth == Some(0)
-}

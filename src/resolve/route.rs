@@ -80,11 +80,10 @@ impl Resolver<'_> {
     /// Returns whether a route may stand beside those before it.
     fn is_alone(&mut self, at: &Path, route: &Route, before: &[Route]) -> bool {
         let same_host = || before.iter().filter(|other| other.host == route.host);
-        let lower = |matching: &Matching| Matching { path: matching.path.to_ascii_lowercase(), ..matching.clone() };
         if same_host().any(|other| other.security != route.security) {
             let remedy = "write the same tls and certificates for all routes of a host";
             self.key_error(at, "another route of this host uses a different `tls` setting", remedy);
-        } else if same_host().any(|other| lower(&other.matching) == lower(&route.matching)) {
+        } else if same_host().any(|other| other.matching.without_case() == route.matching.without_case()) {
             self.key_error(at, "this host and path are routed twice", "remove one of the two routes");
         } else {
             return true;

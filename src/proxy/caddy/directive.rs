@@ -110,7 +110,7 @@ fn steps(it: &Match, is_logged: bool) -> Vec<String> {
     steps
 }
 
-/// Returns what `header` and, after `header_up`, `reverse_proxy` are told of changes.
+/// Returns the lines of `header`, or of `reverse_proxy` behind `header_up`, that change fields.
 fn changes(changes: &HeaderChanges) -> impl Iterator<Item = String> {
     let removed = changes.remove.iter().map(|name| format!("-{name}"));
     let set = changes.set.iter().map(|(name, value)| format!("{name} {}", quoted(value)));
