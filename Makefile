@@ -15,6 +15,7 @@ all:
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-generator
 	CONDUCTOR_PROGRAM=$(BINDIR)/conductor CONDUCTOR_LIBDIR=$(LIBDIR)/conductor $(CARGO) build --release --package conductor-pages
+	pod=$$(CARGO=$(CARGO) packaging/build-pod) && install -m 0755 "$$pod" $(RELEASE)/pod
 	rm -rf $(RELEASE)/pages $(RELEASE)/schemas && $(RELEASE)/conductor-pages docs $(RELEASE)/pages $(RELEASE)/schemas
 	set -e; mkdir -p $(RELEASE)/completions; for shell in bash fish zsh; do \
 		$(RELEASE)/conductor completions $$shell > $(RELEASE)/completions/$$shell; done
@@ -29,6 +30,7 @@ install:
 	install -d $(DESTDIR)$(LIBDIR)/conductor/oci
 	ln -sf ../../../bin/conductor $(DESTDIR)$(LIBDIR)/conductor/oci/crun
 	ln -sf ../../../bin/conductor $(DESTDIR)$(LIBDIR)/conductor/oci/runc
+	install -m 0755 $(RELEASE)/pod $(DESTDIR)$(LIBDIR)/conductor/pod
 	install -D -m 0755 $(RELEASE)/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/system-generators/conductor-generator
 	install -d $(DESTDIR)$(LIBDIR)/systemd/user-generators
 	ln -sf ../system-generators/conductor-generator $(DESTDIR)$(LIBDIR)/systemd/user-generators/conductor-generator

@@ -3,13 +3,13 @@
 //! Everything here leaves the host clean by construction: mounts are made in a mount namespace of this
 //! process, and a machine's processes are in a PID namespace that the kernel kills together with the harness.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ use crate::load::{Load, Running};
 
 /// Upper layers and logs are here, on a tmpfs that only this process and its machines see.
 pub(crate) const SCRATCH: &str = "/run/conductor-machine";
+/// Directories below /var/lib of engines of containers: podman's, and those of a node of Kubernetes.
+const CONTAINERS: [&str; 3] = ["containers", "containerd", "kubelet"];
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// Seconds that any one command in a machine may take.
 const COMMAND_LIMIT: &str = "300";
@@ -53,11 +55,15 @@ pub enum Packages {
     Servers,
     /// The CGI programs of tests/machine/programs/ too.
     Programs,
+    /// What a node of Kubernetes runs, too.
+    Kubernetes,
+    /// What a node of Pacemaker runs, too.
+    Pacemaker,
 }
 
 impl Packages {
     /// All sets, in the order of their declaration.
-    pub const ALL: [Self; 3] = [Self::Base, Self::Servers, Self::Programs];
+    pub const ALL: [Self; 5] = [Self::Base, Self::Servers, Self::Programs, Self::Kubernetes, Self::Pacemaker];
 
     /// The name that `build-layer` has for what the set adds to `build-root`'s.
     fn layer(self) -> Option<&'static str> {
@@ -65,13 +71,21 @@ impl Packages {
             Self::Base => None,
             Self::Servers => Some("servers"),
             Self::Programs => Some("programs"),
+            Self::Kubernetes => Some("kubernetes"),
+            Self::Pacemaker => Some("pacemaker"),
         }
+    }
+
+    /// Returns whether a suite has the packages: Debian 12 alone has the source of Kubernetes' components.
+    pub fn are_in(self, suite: &str) -> bool {
+        self != Self::Kubernetes || suite == "bookworm"
     }
 }
 
 /// A Debian release with the project installed: what machines boot from. Nothing ever writes to it.
 pub struct Suite {
     pub name: String,
+    pub(crate) packages: Packages,
     /// Read-only layers, the uppermost first.
     layers: Vec<PathBuf>,
     /// Leave machines running when they are dropped.
@@ -83,15 +97,18 @@ impl Suite {
     pub fn prepare(name: &str, packages: Packages, bare: bool, keep: bool) -> Result<Self, String> {
         let mut layers = vec![built("build-root", &[name])?];
         let mut layer = installed(name);
-        if let Some(packages) = packages.layer() {
-            layers.insert(0, built("build-layer", &[packages, name])?);
-            layer = installed(&format!("{name}-{packages}"));
+        if let Some(added) = packages.layer() {
+            layers.insert(0, built("build-layer", &[added, name])?);
+            layer = installed(&format!("{name}-{added}"));
+        }
+        if packages == Packages::Kubernetes {
+            layers.insert(0, built("build-kubernetes", &[])?);
         }
         if !bare {
             install(&layer, &layers, &package()?)?;
             layers.insert(0, layer);
         }
-        Ok(Self { name: name.into(), layers, keep })
+        Ok(Self { name: name.into(), packages, layers, keep })
     }
 
     /// The root of the Debian release, without the project.
@@ -154,15 +171,66 @@ pub fn installed(suite: &str) -> PathBuf {
     Path::new(SCRATCH).join(format!("{suite}-installed"))
 }
 
+/// The place of a machine among others.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub hostname: String,
+    /// A network namespace, ip-netns(8); None for one of its own with nothing but a loopback device.
+    pub network: Option<PathBuf>,
+    /// Whether it runs containers as kubelet wants it: with all capabilities and writable control groups, which are the
+    /// host's own kind.
+    pub runs_kubelet: bool,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { hostname: "machine".into(), network: None, runs_kubelet: false }
+    }
+}
+
+impl Place {
+    /// Returns the options of systemd-nspawn(1).
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![format!("--hostname={}", self.hostname)];
+        arguments.push(match &self.network {
+            Some(network) => format!("--network-namespace-path={}", network.display()),
+            None => "--private-network".into(),
+        });
+        if self.runs_kubelet {
+            arguments.extend(["--capability=all".into(), "--system-call-filter=@mount".into()]);
+        } else if self.network.is_some() {
+            // Addresses move from machine to machine.
+            arguments.push("--capability=CAP_NET_ADMIN,CAP_NET_RAW".into());
+        }
+        arguments
+    }
+
+    /// Returns the directories of the engines of containers that run there.
+    fn containers(&self) -> impl Iterator<Item = &'static str> {
+        CONTAINERS.into_iter().take(if self.runs_kubelet { CONTAINERS.len() } else { 1 })
+    }
+
+    /// Returns the variables of systemd-nspawn(1).
+    fn environment(&self) -> Vec<(&'static str, &'static str)> {
+        let is_unified = !self.runs_kubelet || Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let mut variables = vec![("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if is_unified { "1" } else { "0" })];
+        if self.runs_kubelet {
+            variables.push(("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "1"));
+        }
+        variables
+    }
+}
+
 /// A machine that is booted, or was (after `poweroff` and `kill_power`).
 pub struct Machine {
     pub suite: String,
     dir: PathBuf,
     keep: bool,
+    place: Place,
     nspawn: Option<Child>,
     /// PID 1 of the machine, as the host sees it.
     leader: Pid,
-    notes: RefCell<Vec<String>>,
+    notes: Mutex<Vec<String>>,
     // Declared last, so that it is removed after the processes in it.
     cgroup: Cgroup,
 }
@@ -170,6 +238,11 @@ pub struct Machine {
 impl Machine {
     /// Boots a fresh machine and waits until it has come up. Panics with its logs when it does not.
     pub fn boot(suite: &Suite) -> Self {
+        Self::boot_at(suite, Place::default())
+    }
+
+    /// Boots a fresh machine at a place among others.
+    pub fn boot_at(suite: &Suite, place: Place) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new(SCRATCH).join(&name);
@@ -178,9 +251,10 @@ impl Machine {
             suite: suite.name.clone(),
             dir,
             keep: suite.keep,
+            place,
             nspawn: None,
             leader: Pid::from_raw(0),
-            notes: RefCell::default(),
+            notes: Mutex::default(),
             cgroup: Cgroup::create(&name).expect("control groups for a machine"),
         };
         machine.power_on();
@@ -218,16 +292,17 @@ impl Machine {
             // Killing `unshare`, or the harness, kills all that is in the PID namespace.
             .args(if self.keep { &[][..] } else { &["setpriv", "--pdeathsig", "KILL"] })
             .args(["unshare", "--fork", "--pid", "--kill-child", "--mount-proc"])
-            .args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"])
+            .args(["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"])
             .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=machine"])
             // What runtimes of containers, and ports that systemd holds, need beyond what nspawn leaves to a machine.
             .args(["--system-call-filter=@keyring bpf pidfd_getfd"])
+            .args(self.place.arguments())
             .arg("-D")
             .arg(self.root())
-            // Images and containers are on an overlay of podman's own, which cannot lie on the machine's.
-            .arg(format!("--bind={}:/var/lib/containers", self.dir.join("containers").display()))
+            // Images and containers are on overlays of their engines' own, which cannot lie on the machine's.
+            .args(self.place.containers().map(|name| format!("--bind={}:/var/lib/{name}", self.dir.join(name).display())))
             .arg("systemd.show_status=yes")
-            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .envs(self.place.environment())
             .stdin(Stdio::null())
             .stdout(console.try_clone().expect("a console"))
             .stderr(console)
@@ -323,6 +398,14 @@ impl Machine {
         self.run(&format!("cat '{path}'"))
     }
 
+    /// The bytes of a file in the machine.
+    #[track_caller]
+    pub fn take(&self, path: &str) -> Vec<u8> {
+        let output = self.command(&["cat", path]).stdin(Stdio::null()).output().expect("nsenter");
+        assert!(output.status.success(), "{path}: {}", Output::of(&output));
+        output.stdout
+    }
+
     /// A property of a unit, as `systemctl show` prints it.
     #[track_caller]
     pub fn prop(&self, unit: &str, property: &str) -> String {
@@ -396,11 +479,11 @@ impl Machine {
 
     /// A figure for the line that reports the scenario.
     pub fn note(&self, text: impl fmt::Display) {
-        self.notes.borrow_mut().push(text.to_string());
+        self.notes.lock().expect("no panic while it is locked").push(text.to_string());
     }
 
     pub fn notes(&self) -> String {
-        self.notes.borrow().join("; ")
+        self.notes.lock().expect("no panic while it is locked").join("; ")
     }
 
     /// The end of the machine's journal and console, readable whether it is on or off.
@@ -438,7 +521,7 @@ impl Drop for Machine {
 }
 
 fn overlay(dir: &Path, layers: &[PathBuf]) {
-    for name in ["upper", "work", "root", "containers"] {
+    for name in ["upper", "work", "root"].into_iter().chain(CONTAINERS) {
         fs::create_dir_all(dir.join(name)).expect("a directory for a machine");
     }
     let lower: Vec<_> = layers.iter().map(|layer| layer.display().to_string()).collect();

@@ -2,13 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::thread;
 use std::time::Instant;
 
+use conductor_machine::cluster::Cluster;
 use conductor_machine::machine::{Machine, Packages, Suite};
 use libtest_mimic::Trial;
 
 use crate::report::Results;
-use crate::scenario::Scenario;
+use crate::scenario::{Run, Scenario};
 
 /// How machines are prepared and left.
 #[derive(Clone, Copy)]
@@ -39,7 +41,8 @@ pub(crate) fn trials(
     let of = |scenario: &&'static Scenario| {
         let prepared = &prepared[scenario.packages as usize];
         let trial = |(name, suite): (&&'static str, &Prepared)| trial(scenario, name, suite.clone(), results.clone());
-        suites.iter().zip(prepared).map(trial).collect::<Vec<_>>()
+        let has_packages = |(name, _): &(&&'static str, &Prepared)| scenario.packages.are_in(name);
+        suites.iter().zip(prepared).filter(has_packages).map(trial).collect::<Vec<_>>()
     };
     scenarios.iter().flat_map(of).collect()
 }
@@ -57,23 +60,45 @@ fn trial(scenario: &'static Scenario, suite: &'static str, prepared: Prepared, r
     Trial::test(scenario.to_string(), work).with_kind(suite)
 }
 
-/// Boots a machine and runs the scenario on it. Prints its duration and figures, and the machine's logs when it fails.
+/// Boots the machines and runs the scenario on them. Prints its duration and figures, and their logs when it fails.
 fn run(scenario: &Scenario, suite: &Suite) -> Result<(), String> {
     let start = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut machine = Machine::boot(suite);
-        let result = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut machine)));
+    let result = catch_unwind(AssertUnwindSafe(|| match scenario.run {
+        Run::One(run) => {
+            let mut machine = Machine::boot(suite);
+            let result = catch_unwind(AssertUnwindSafe(|| run(&mut machine)));
+            conclude(scenario, suite, start, &[&machine], result)
+        }
+        Run::Cluster(count, run) => {
+            let mut cluster = Cluster::boot(suite, count);
+            let result = catch_unwind(AssertUnwindSafe(|| run(&mut cluster)));
+            let machines: Vec<_> = cluster.machines.iter().collect();
+            conclude(scenario, suite, start, &machines, result)
+        }
+    }));
+    result.and_then(|result| result).map_err(|panic| message(&*panic))
+}
+
+/// Prints what there is to say of the machines.
+fn conclude(
+    scenario: &Scenario,
+    suite: &Suite,
+    start: Instant,
+    machines: &[&Machine],
+    result: thread::Result<()>,
+) -> thread::Result<()> {
+    for machine in machines {
         if result.is_err() {
             println!("{}", machine.logs());
         }
         if machine.is_kept() {
             println!("[{}] {scenario}: {}", suite.name, machine.how_to_enter());
         }
-        let figures = [format!("{:.1} s", start.elapsed().as_secs_f64()), machine.notes()];
-        println!("[{}] {scenario}: {}", suite.name, figures.join("; ").trim_end_matches("; "));
-        result
-    }));
-    result.and_then(|result| result).map_err(|panic| message(&*panic))
+    }
+    let mut figures = vec![format!("{:.1} s", start.elapsed().as_secs_f64())];
+    figures.extend(machines.iter().map(|machine| machine.notes()).filter(|notes| !notes.is_empty()));
+    println!("[{}] {scenario}: {}", suite.name, figures.join("; "));
+    result
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -22,6 +22,7 @@ mod health;
 mod hooks;
 mod inside;
 mod interrupted;
+mod kubernetes;
 mod leaving;
 mod lifecycle;
 mod jobs;
@@ -69,6 +70,7 @@ use crate::scenario::Scenario;
 const ALL: &[&[Scenario]] = &[
     enforcement::SCENARIOS, // first, since the longest
     power::SCENARIOS,
+    kubernetes::SCENARIOS,
     harness::SCENARIOS,
     attacks::state::SCENARIOS,
     attacks::flood::SCENARIOS,
