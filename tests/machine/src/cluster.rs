@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 
 use crate::command::host;
 use crate::machine::{Machine, Packages, Place, Suite};
@@ -16,7 +15,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Boots so many fresh machines at once.
+    /// Boots so many fresh machines.
     pub fn boot(suite: &Suite, count: usize) -> Self {
         let network = Network::create(count).expect("a network for machines");
         let place = |number| Place {
@@ -24,11 +23,8 @@ impl Cluster {
             network: Some(network.namespace(number)),
             runs_kubelet: suite.packages == Packages::Kubernetes,
         };
-        let machines = thread::scope(|scope| {
-            let boot = |number| scope.spawn(move || Machine::boot_at(suite, number));
-            let booting: Vec<_> = (1..=count).map(place).map(boot).collect();
-            booting.into_iter().map(|machine| machine.join().expect("a machine that boots")).collect()
-        });
+        // One after the other: a machine ends with the thread that has started it.
+        let machines = (1..=count).map(place).map(|place| Machine::boot_at(suite, place)).collect();
         Self { machines, _network: network }
     }
 

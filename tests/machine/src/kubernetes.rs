@@ -73,7 +73,7 @@ contexts: [{{name: x, context: {{cluster: c, user: u}}}}]
 current-context: x
 EOF
         ln -s {KUBECONFIG} kubeconfig
-        run() {{ unit=$1; shift; systemd-run --quiet --unit="$unit" --working-directory=/srv/kubernetes --property=LimitNOFILE=65536 "$@"; }}
+        run() {{ unit=$1; shift; systemd-run --quiet --unit="kubernetes-$unit" --working-directory=/srv/kubernetes --property=LimitNOFILE=65536 "$@"; }}
         run etcd etcd --data-dir /srv/etcd --unsafe-no-fsync
         run kube-apiserver kube-apiserver --etcd-servers http://127.0.0.1:2379 --advertise-address {address} --secure-port 6443 \
             --tls-cert-file api.crt --tls-private-key-file api.key --client-ca-file ca.crt --token-auth-file tokens.csv \
@@ -122,15 +122,15 @@ fn start_node(node: &Machine, number: usize, last: usize, images: &[Vec<u8>], ku
         for group in $(ls /sys/fs/cgroup); do mount -o remount,bind,rw /sys/fs/cgroup/$group 2>/dev/null || true; done
         [ -e /dev/kmsg ] || mknod -m 600 /dev/kmsg c 1 11
         sysctl -qw net.ipv4.ip_forward=1; iptables -P FORWARD ACCEPT
-        systemd-run --quiet --unit=containerd-node --property=Delegate=yes containerd
+        systemd-run --quiet --unit=kubernetes-containerd --property=Delegate=yes containerd
         until ctr version >/dev/null 2>&1; do sleep 0.2; done
         for image in /root/*.tar; do ctr --namespace k8s.io images import $image >/dev/null; rm $image; done
-        systemd-run --quiet --unit=kubelet-node kubelet --kubeconfig {KUBECONFIG} --hostname-override n{number} --node-ip {address} \
+        systemd-run --quiet --unit=kubernetes-kubelet kubelet --kubeconfig {KUBECONFIG} --hostname-override n{number} --node-ip {address} \
             --container-runtime remote --container-runtime-endpoint unix:///run/containerd/containerd.sock \
             --cgroup-driver cgroupfs --cgroups-per-qos=false --enforce-node-allocatable= --fail-swap-on=false --oom-score-adj 0 \
             --image-gc-high-threshold 100 --eviction-hard 'memory.available<1Mi' --resolv-conf /dev/null \
             --node-status-update-frequency 3s --anonymous-auth=true --authorization-mode AlwaysAllow --read-only-port 0
-        systemd-run --quiet --unit=kube-proxy-node kube-proxy --kubeconfig {KUBECONFIG} --hostname-override n{number} \
+        systemd-run --quiet --unit=kubernetes-kube-proxy kube-proxy --kubeconfig {KUBECONFIG} --hostname-override n{number} \
             --proxy-mode iptables --cluster-cidr 10.88.0.0/16 --oom-score-adj 0 --conntrack-max-per-core 0 \
             --conntrack-tcp-timeout-established 0 --conntrack-tcp-timeout-close-wait 0 --iptables-min-sync-period 100ms
         # One caller's address uses its ports again after some seconds.

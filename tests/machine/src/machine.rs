@@ -191,11 +191,10 @@ impl Default for Place {
 impl Place {
     /// Returns the options of systemd-nspawn(1).
     fn arguments(&self) -> Vec<String> {
-        let mut arguments = vec![format!("--hostname={}", self.hostname)];
-        arguments.push(match &self.network {
+        let mut arguments = vec![match &self.network {
             Some(network) => format!("--network-namespace-path={}", network.display()),
             None => "--private-network".into(),
-        });
+        }];
         if self.runs_kubelet {
             arguments.extend(["--capability=all".into(), "--system-call-filter=@mount".into()]);
         } else if self.network.is_some() {
@@ -247,6 +246,7 @@ impl Machine {
         let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new(SCRATCH).join(&name);
         overlay(&dir, &suite.layers);
+        fs::write(dir.join("root/etc/hostname"), format!("{}\n", place.hostname)).expect("a name for a machine");
         let mut machine = Self {
             suite: suite.name.clone(),
             dir,
