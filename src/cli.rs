@@ -12,6 +12,7 @@ mod doctor;
 mod environment;
 mod explain;
 mod failure;
+mod hosts;
 mod input;
 mod journal;
 mod new;

@@ -170,11 +170,18 @@ impl Given {
     /// # Errors
     /// If it is no regular file, is not UTF-8 or cannot be read.
     pub(crate) fn text(&self, path: &Utf8Path) -> Result<String, Diagnostic> {
-        let shown = self.shown(path);
-        let failed = |error| failed(&shown, error);
+        utf8(self.bytes(path)?, &self.shown(path))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it is no regular file or cannot be read.
+    pub(crate) fn bytes(&self, path: &Utf8Path) -> Result<Vec<u8>, Diagnostic> {
+        let failed = |error| failed(&self.shown(path), error);
         let mut content = Vec::new();
         self.file(path).map_err(failed)?.read_to_end(&mut content).map_err(failed)?;
-        utf8(content, &shown)
+        Ok(content)
     }
 
     /// Copies an entry into the directory `to`, where its parent is: owned by the caller and writable for nobody else,

@@ -402,6 +402,11 @@ impl Layout {
         self.locks().join(name.declaration_lock())
     }
 
+    /// Returns the directory of a declaration that another host sends.
+    pub(crate) fn received(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.runtime.join("received").join(name.as_str())
+    }
+
     /// Returns the directory of configuration that a proxy includes.
     pub(crate) fn published_proxy(&self, driver: &str) -> Utf8PathBuf {
         self.runtime.join("proxy").join(driver)

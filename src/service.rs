@@ -42,4 +42,5 @@ pub(crate) mod rollout;
 pub(crate) mod run;
 pub(crate) mod share;
 pub mod store;
+pub(crate) mod stream;
 pub mod verify;

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::context::Context;
+use crate::cli::hosts::Hosts;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
 use crate::cli::{table, words};
@@ -33,6 +34,8 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    hosts: Hosts,
 }
 
 #[derive(Serialize)]
@@ -82,6 +85,9 @@ struct Gap {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let Context { layout, manager } = context;
     let names = words::services(&arguments.names)?;
+    if !arguments.hosts.is_empty() {
+        return on_hosts(context, arguments);
+    }
     let mut host = compile::compile(layout, &context.target());
     let plans = plan::all(layout, &host, &manager.listing()?)?;
     for name in &names {
@@ -109,6 +115,15 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     }
     errors.into_result()?;
     if changes && arguments.exit_code { Err(Failure::Exit(4)) } else { Ok(()) }
+}
+
+/// Plans on each host. One with changes has not failed, and is no reason to stop before the others.
+fn on_hosts(context: &Context, arguments: &Arguments) -> Outcome {
+    if arguments.json || arguments.exit_code {
+        return Err(Failure::Usage("--host prints the plans of hosts, without --json and --exit-code".to_owned()));
+    }
+    let words: Vec<_> = ["plan".to_owned()].into_iter().chain(arguments.names.iter().cloned()).collect();
+    arguments.hosts.run(context, &words, |_| Ok(()))
 }
 
 fn row(context: &Context, host: &Host, plan: &Plan) -> Result<Row, Failure> {
