@@ -11,6 +11,7 @@ mod display;
 mod doctor;
 mod environment;
 mod explain;
+mod export;
 mod failure;
 mod hosts;
 mod input;

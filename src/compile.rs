@@ -5,6 +5,8 @@
 
 pub mod canary;
 pub(crate) mod conflict;
+#[cfg(feature = "cli")]
+pub mod export;
 pub mod functions;
 pub mod host;
 pub(crate) mod port;
@@ -40,7 +42,7 @@ use crate::resolve::route::section;
 use crate::source;
 use crate::source::search::{self, Location, PerService, Written};
 use crate::source::settings;
-use crate::target::Target;
+use crate::target::Vocabulary;
 
 /// Compiles one service whose declaration's files are read at `dir` and shown at `shown`.
 ///
@@ -51,7 +53,7 @@ pub fn compile_at(
     location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
-    target: &dyn Target,
+    target: &dyn Vocabulary,
 ) -> Result<Compiled, Diagnostics> {
     let mut services = compile_each(layout, location, dir, shown, target)?;
     match (services.pop(), services.is_empty()) {
@@ -74,7 +76,7 @@ pub(crate) fn compile_all(
     location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
-    target: &dyn Target,
+    target: &dyn Vocabulary,
 ) -> Result<Vec<Compiled>, Diagnostics> {
     let (mut services, mut errors) = (Vec::new(), Diagnostics::default());
     for (_, outcome) in compile_each(layout, location, dir, shown, target)? {
@@ -95,7 +97,7 @@ pub(crate) fn compile_each(
     location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
-    target: &dyn Target,
+    target: &dyn Vocabulary,
 ) -> Result<PerService<Compiled>, Diagnostics> {
     let compile = |written| compile_written(layout, written, dir, shown, target);
     let services = guarded(shown, "declaration", || search::written(layout, location, dir, shown))?;
@@ -113,10 +115,11 @@ pub(crate) fn compile_written(
     written: Written,
     dir: &Utf8Path,
     shown: &Utf8Path,
-    target: &dyn Target,
+    target: &dyn Vocabulary,
 ) -> Result<Compiled, Diagnostics> {
     let declared = search::load(layout, written, dir, shown)?;
     let model = resolve(&declared, target.systemd())?;
+    target.refuse(&declared, &model).into_result()?;
     let service = &model.service;
     if layout.scope == Scope::User && !service.routes.is_empty() {
         let remedy = "take [[route]] out, or declare the service for the system's manager";
@@ -163,13 +166,13 @@ fn guarded<T>(shown: &Utf8Path, what: &str, work: impl FnOnce() -> Result<T, Dia
 pub(crate) fn compile_located(
     layout: &Layout,
     location: &Location,
-    target: &dyn Target,
+    target: &dyn Vocabulary,
 ) -> Result<Compiled, Diagnostics> {
     compile_at(layout, location, &layout.at(&location.dir), &location.dir, target)
 }
 
 /// Compiles everything that is declared, beside what is live.
-pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
+pub fn compile(layout: &Layout, target: &dyn Vocabulary) -> Host {
     let (host, compiled) = survey(layout, target, &live::known(layout), |services| services);
     let Host { services: footprints, functions, errors, kept, lost, proxy, is_complete } = host;
     let services = compiled.into_iter().flatten().map(|compiled| (compiled.service.name.clone(), compiled));
@@ -182,7 +185,7 @@ pub fn compile(layout: &Layout, target: &dyn Target) -> Host {
 /// by name. The host has only those services that lose to no other.
 pub fn survey<T: Send>(
     layout: &Layout,
-    target: &dyn Target,
+    target: &dyn Vocabulary,
     live: &BTreeMap<ServiceName, Live>,
     each: impl Fn(Vec<Compiled>) -> T + Sync,
 ) -> (Host<Footprint>, Vec<T>) {
@@ -241,7 +244,7 @@ fn declaration(
     location: &Location,
     locations: &[Location],
     others: &UnitFiles,
-    target: &dyn Target,
+    target: &dyn Vocabulary,
 ) -> Result<(PerService<Footprint>, Vec<Compiled>), Diagnostics> {
     others.refuse(&location.name, location)?;
     let (mut footprints, mut compiled) = (Vec::new(), Vec::new());
@@ -289,7 +292,7 @@ fn compile_functions(
     layout: &Layout,
     driver: Option<Driver>,
     host: &mut Host<Footprint>,
-    target: &dyn Target,
+    target: &dyn Vocabulary,
 ) -> Option<FunctionRoutes> {
     let (found, aliases) = match find_functions(layout) {
         Ok(found) => found,

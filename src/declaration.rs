@@ -248,6 +248,16 @@ pub(crate) struct Deploy {
     pub(crate) drain_signal: Option<String>,
     pub(crate) health_timeout: Option<TimeSpan>,
     pub(crate) restarted_at: Option<String>,
+    pub(crate) autoscale: Option<Autoscale>,
+}
+
+/// `deploy.autoscale`
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Autoscale {
+    pub(crate) max: u32,
+    pub(crate) cpu: u32,
 }
 
 /// A step of a canary.

@@ -53,6 +53,29 @@ pub(crate) fn for_systemd(word: &str) -> String {
     pieces(word).into_iter().map(text).collect()
 }
 
+/// Writes a word for a command of Kubernetes: `$(NAME)` is a variable there and `$$` a dollar sign. What `is_known` does not
+/// name has no value, and is empty as systemd has it.
+#[cfg(feature = "cli")]
+pub(crate) fn for_kubernetes(word: &str, is_known: impl Fn(&str) -> bool) -> String {
+    let text = |piece: Piece<'_>| match piece {
+        Piece::Text(text) => text.to_owned(),
+        Piece::Dollar => "$$".to_owned(),
+        Piece::Variable(name) if is_known(name) => format!("$({name})"),
+        Piece::Variable(_) => String::new(),
+    };
+    pieces(word).into_iter().map(text).collect()
+}
+
+/// Lists the variables of a word.
+#[cfg(feature = "cli")]
+pub(crate) fn variables(word: &str) -> Vec<&str> {
+    let name = |piece| match piece {
+        Piece::Variable(name) => Some(name),
+        Piece::Text(_) | Piece::Dollar => None,
+    };
+    pieces(word).into_iter().filter_map(name).collect()
+}
+
 /// Expands the variables of a word; one without a value is empty, as systemd has it.
 pub(crate) fn expand(word: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let text = |piece: Piece<'_>| match piece {

@@ -60,6 +60,8 @@ impl Digests {
             drain_signal,
             health_timeout,
             restarted_at,
+            // The target of this host refuses it.
+            autoscale: _,
         } = deploy;
         let listens: Vec<_> = ports.iter().map(|port| (&port.listen, &port.listener)).collect();
         let generation = GenerationInput {

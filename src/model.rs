@@ -24,7 +24,7 @@ pub(crate) mod timeout;
 pub(crate) mod writable;
 
 pub(crate) use self::command::{Command, program_path};
-pub(crate) use self::deploy::{Deploy, Hook, Hooks, RunningHook, Step};
+pub(crate) use self::deploy::{Autoscale, Deploy, Hook, Hooks, RunningHook, Step};
 pub use self::engine::{Container, Engine, Pod, Readiness, without_tag};
 pub(crate) use self::file::{File, FileKind};
 pub(crate) use self::footprint::Claim;
@@ -37,4 +37,4 @@ pub(crate) use self::route::Route;
 pub use self::service::{Dependency, Group, Model, RunCommand, Service};
 pub(crate) use self::setting::Setting;
 pub use self::systemd::{Directive, DropIn, Systemd};
-pub use crate::declaration::{CommandScope, ListenKind, Overlap, Pull, Sandbox, Strategy, Tls};
+pub use crate::declaration::{Affinity, CommandScope, ListenKind, Overlap, Pull, Sandbox, Strategy, Tls};

@@ -25,13 +25,13 @@ use camino::Utf8PathBuf;
 use crate::declaration::{self, Declaration, ListenKind, Scalar, TimeSpan};
 use crate::diagnostic::Diagnostics;
 use crate::directive::{self, Kind, Section};
-use crate::document::{Node, Path};
+use crate::document::{Node, Path, Value};
 use crate::expansion::is_name;
 use crate::key::File;
 use crate::key::mismatch::{self, example};
 use crate::layout::Scope;
 use crate::model::deploy::abandoned_timeout as abandoned_default;
-use crate::model::{Command, Deploy, Engine, Group, Hook, Hooks, Model, RunningHook, Service, Systemd};
+use crate::model::{Autoscale, Command, Deploy, Engine, Group, Hook, Hooks, Model, RunningHook, Service, Systemd};
 use crate::names::ServiceName;
 use crate::source::search::Declared;
 use crate::variable;
@@ -351,6 +351,7 @@ impl Resolver<'_> {
             drain_signal,
             health_timeout,
             restarted_at,
+            autoscale,
         } = deploy;
         let at = path!["deploy"];
         Deploy {
@@ -362,6 +363,19 @@ impl Resolver<'_> {
             drain_signal: drain_signal.map(|signal| self.signal(&at.join("drain_signal"), signal)),
             health_timeout: self.span(&at.join("health_timeout"), health_timeout, Duration::from_secs(60)),
             restarted_at: restarted_at.map(|time| self.timestamp(&at.join("restarted_at"), time)),
+            autoscale: autoscale.map(|autoscale| self.autoscale(&at.join("autoscale"), &autoscale)),
+        }
+    }
+
+    fn autoscale(&mut self, at: &Path, autoscale: &declaration::Autoscale) -> Autoscale {
+        let declaration::Autoscale { max, cpu } = autoscale;
+        let least = match self.document.get(&path!["concurrency"]).map(|node| &node.value) {
+            Some(Value::Integer(number)) => u32::try_from(*number).unwrap_or(1),
+            _ => 1,
+        };
+        Autoscale {
+            max: self.number(&at.join("max"), Some(*max), *max, least, MAX_SLOTS),
+            cpu: self.number(&at.join("cpu"), Some(*cpu), *cpu, 1, 100),
         }
     }
 

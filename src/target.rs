@@ -1,23 +1,56 @@
-//! The targets of compilation, a folder each: [`systemd`] writes units.
+//! The targets of compilation, a folder each: [`systemd`] writes units, [`kubernetes`] manifests.
 
+#[cfg(feature = "cli")]
+pub mod kubernetes;
 pub mod systemd;
 
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
+use crate::diagnostic::Diagnostics;
 use crate::layout::Layout;
 use crate::model::{Model, function};
 use crate::names::GenerationId;
+use crate::source::search::Declared;
 use crate::tree::Tree;
 
-/// Something that services and functions compile to.
-///
-/// A target reads nothing, looks nothing up and knows nothing of declarations.
-pub trait Target: Sync {
+/// What a target can be told.
+pub trait Vocabulary: Sync {
     /// Returns the version of the systemd that declarations may pass directives to; None if it is unknown or there is
     /// none, so that every directive passes.
     fn systemd(&self) -> Option<u16>;
 
+    /// Returns the errors of what is declared and the target cannot express, each at its place.
+    fn refuse(&self, declared: &Declared, model: &Model) -> Diagnostics;
+}
+
+/// The engine of this host, whose services and functions the compiler renders at each of its reloads.
+///
+/// A target reads nothing, looks nothing up and knows nothing of declarations but the places of keys.
+pub trait Target: Vocabulary {
     /// Compiles a generation of a service.
     fn service(&self, layout: &Layout, model: &Model, id: &GenerationId) -> Tree;
 
     /// Compiles a function.
     fn function(&self, layout: &Layout, function: &function::Compiled) -> Tree;
+}
+
+/// The contents of a declaration's regular files, by path.
+pub type Contents = BTreeMap<Utf8PathBuf, Vec<u8>>;
+
+/// An engine beyond this host, which has tools of its own to apply what conductor renders.
+pub trait Export: Vocabulary {
+    /// Renders a generation of a service with the contents of its files. Paths are in the order in which the files can be
+    /// applied.
+    ///
+    /// # Errors
+    /// What the target cannot express of the files.
+    fn service(&self, model: &Model, id: &GenerationId, contents: &Contents) -> Result<Tree, Diagnostics>;
+
+    /// Renders what a set of services has in common, which is applied before them.
+    ///
+    /// # Errors
+    /// What the services need and is not there.
+    fn shared(&self, services: &[&Model]) -> Result<Tree, Diagnostics>;
 }

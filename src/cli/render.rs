@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::cli::context::Context;
+use crate::cli::export;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::input::{is_directory, is_function, with_function, with_rendered};
 use crate::cli::output::{out, outln};
@@ -15,7 +16,7 @@ use crate::diagnostic::Diagnostics;
 use crate::model::Footprint;
 use crate::proxy::chosen::Chosen;
 use crate::proxy::files;
-use crate::target::Target;
+use crate::target::Export;
 use crate::target::systemd::Units;
 use crate::tree::{Entry, Tree};
 use crate::{function, write};
@@ -26,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "DIR|NAME|FUNCTION] [VAR=VAL")]
     words: Vec<String>,
     /// Write new files below DIR [default: show them]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR")]
     output: Option<Utf8PathBuf>,
     /// Set the service's name [default: the directory's name]
     #[arg(long)]
@@ -37,6 +38,8 @@ pub(crate) struct Arguments {
     /// Render for this proxy [default: this host's]
     #[arg(long, value_name = "DRIVER", value_parser = proxy_driver)]
     proxy: Option<ProxyDriver>,
+    #[command(flatten)]
+    export: export::Arguments,
 }
 
 /// Reads the name of a proxy's driver as conductor.toml has it.
@@ -45,6 +48,9 @@ fn proxy_driver(name: &str) -> Result<ProxyDriver, String> {
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    if let Some(target) = arguments.export.target()? {
+        return render_export(context, arguments, &*target);
+    }
     let asked = arguments.proxy.map(|proxy| context.layout.with_proxy(proxy));
     let layout = asked.as_ref().unwrap_or(&context.layout);
     let context = &Context { layout: layout.clone(), manager: context.manager };
@@ -62,7 +68,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             (tree, Diagnostics::default())
         }
         [thing] => {
-            let services = one(context, thing, arguments.name.as_deref(), &assignments, &target)?;
+            let services = one(context, thing, arguments.name.as_deref(), &assignments, target)?;
             let mut tree = Tree::default();
             services.iter().for_each(|compiled| tree.extend(compiled.units(&context.layout, &target)));
             let footprints: Vec<_> = services.iter().map(|it| Footprint::of(&it.service)).collect();
@@ -79,17 +85,30 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     Ok(errors.into_result()?)
 }
 
+/// Renders for an engine beyond this host, whose tools apply the files in the order in which they are shown.
+fn render_export(context: &Context, arguments: &Arguments, target: &dyn Export) -> Outcome {
+    let found = export::services(context, &arguments.words, arguments.name.as_deref(), target)?;
+    match &arguments.output {
+        Some(dir) => {
+            write::create(dir, &found.shared)?;
+            found.services.iter().try_for_each(|exported| write::create(dir, &exported.tree))?;
+        }
+        None => found.show()?,
+    }
+    Ok(found.errors.into_result()?)
+}
+
 fn one(
     context: &Context,
     thing: &str,
     name: Option<&str>,
     assignments: &[String],
-    target: &dyn Target,
+    target: Units,
 ) -> Result<Vec<Compiled>, Failure> {
     let path = Utf8Path::new(thing);
     if is_directory(thing) {
         return with_rendered(context, path, name, assignments, |location, dir| {
-            Ok(compile::compile_all(&context.layout, location, dir, path, target)?)
+            Ok(compile::compile_all(&context.layout, location, dir, path, &target)?)
         });
     }
     if !assignments.is_empty() {
@@ -97,7 +116,7 @@ fn one(
         return Err(Failure::Usage(why));
     }
     let location = context.location(thing)?;
-    Ok(compile::compile_all(&context.layout, &location, &context.layout.at(&location.dir), &location.dir, target)?)
+    Ok(compile::compile_all(&context.layout, &location, &context.layout.at(&location.dir), &location.dir, &target)?)
 }
 
 fn show(tree: &Tree) {

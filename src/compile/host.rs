@@ -27,7 +27,7 @@ impl Compiled {
         self.clone().into_model()
     }
 
-    fn into_model(self) -> Model {
+    pub(super) fn into_model(self) -> Model {
         Model { service: self.service, systemd: self.systemd }
     }
 

@@ -8,9 +8,9 @@ mod manifest;
 mod note;
 mod place;
 pub(crate) mod probe;
-mod text;
+pub(crate) mod text;
 mod volume;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -77,6 +77,32 @@ pub(crate) const KEYS: &[Key] = &[
         digest: Some(Digest::Generation),
         ..KEY
     },
+    Key {
+        name: "autoscale",
+        kind: Kind::Section,
+        meaning: "[The number of deployments by their load](#deployautoscale), for [Kubernetes](how-to/kubernetes.md) alone.",
+        ..KEY
+    },
+];
+
+const OF_AUTOSCALE: Key = Key { default: Default::Required, reported_as: "deploy.autoscale", ..KEY };
+
+/// `[deploy.autoscale]`
+pub(crate) const AUTOSCALE: &[Key] = &[
+    Key {
+        name: "max",
+        kind: Kind::Number(1, 512),
+        example: "10",
+        meaning: "The largest number of deployments; the smallest is `concurrency`.",
+        ..OF_AUTOSCALE
+    },
+    Key {
+        name: "cpu",
+        kind: Kind::Number(1, 100),
+        example: "80",
+        meaning: "The part of the processor's time in `resources.cpu_quota` that each deployment is to use, in percent.",
+        ..OF_AUTOSCALE
+    },
 ];
 
 const OF_STEP: Key = Key { default: Default::Required, reported_as: "deploy.steps", ..SETTING };

@@ -26,6 +26,18 @@ pub(crate) struct Deploy {
     pub(crate) health_timeout: Duration,
     /// Part of the generation, so that the same configuration rolls: RFC 3339, UTC.
     pub(crate) restarted_at: Option<String>,
+    /// How the number of deployments follows the load, between `concurrency` and a maximum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) autoscale: Option<Autoscale>,
+}
+
+/// Deployments that a target adds under load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Autoscale {
+    /// The largest number of deployments.
+    pub(crate) max: u32,
+    /// The part of the processor's time that each may have that it is to use, in percent.
+    pub(crate) cpu: u32,
 }
 
 /// A step of a canary.

@@ -21,7 +21,7 @@ use crate::source::{address, part, settings, variables};
 
 /// The declaration of one service, with drop-ins and defaults merged, but untyped.
 #[derive(Debug)]
-pub(crate) struct Declared {
+pub struct Declared {
     pub(crate) name: ServiceName,
     /// The manager for which it is declared.
     pub(crate) scope: Scope,

@@ -14,21 +14,35 @@ mod service;
 mod slice;
 mod unit;
 
+use crate::diagnostic::Diagnostics;
 use crate::layout::Layout;
 use crate::model::{self, DropIn, Model};
 use crate::names::GenerationId;
-use crate::target::Target;
+use crate::path;
+use crate::source::search::Declared;
+use crate::target::{Target, Vocabulary};
 use crate::tree::Tree;
 
 /// Units for the systemd of a version; None: it is unknown, and the units are for the oldest that is supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units(pub Option<u16>);
 
-impl Target for Units {
+impl Vocabulary for Units {
     fn systemd(&self) -> Option<u16> {
         self.0
     }
 
+    fn refuse(&self, declared: &Declared, model: &Model) -> Diagnostics {
+        if model.service.deploy.autoscale.is_none() {
+            return Diagnostics::default();
+        }
+        let message = "systemd starts as many deployments as are declared, whatever their load";
+        let remedy = "write concurrency for this host; [deploy.autoscale] is for render --target kubernetes";
+        declared.document.key_error(&path!["deploy", "autoscale"], message, remedy).into()
+    }
+}
+
+impl Target for Units {
     fn service(&self, layout: &Layout, model: &Model, id: &GenerationId) -> Tree {
         let Model { service, systemd } = model;
         let mut tree = Tree::default();

@@ -1,0 +1,243 @@
+//! Targets beyond this host: their options, and the services that are rendered for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, ValueEnum};
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::input::{is_directory, is_function, with_rendered};
+use crate::cli::output::out;
+use crate::cli::words;
+use crate::compile::export::{Exported, export_all, export_at, in_order};
+use crate::diagnostic::Diagnostics;
+use crate::layout::LIBRARY;
+use crate::names::ServiceName;
+use crate::source::search;
+use crate::target::Export;
+use crate::target::kubernetes::{HEAD, Helper, Kubernetes, RouteApi, Version, keys};
+use crate::tree::{Entry, Tree};
+
+/// The engine that a declaration is rendered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    Systemd,
+    Kubernetes,
+}
+
+/// The API of a cluster's routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Routes {
+    Ingress,
+    Gateway,
+}
+
+#[derive(Args)]
+#[group(skip)]
+pub(crate) struct Arguments {
+    /// Compile for this target [default: systemd]
+    #[arg(long, value_name = "TARGET")]
+    target: Option<Name>,
+    /// Run services with [exec] in this image, for Kubernetes
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Name images that are built of large files, for Kubernetes
+    #[arg(long, value_name = "REGISTRY/PATH")]
+    repository: Option<String>,
+    /// Set the namespace of objects, for Kubernetes [default: that of kubectl]
+    #[arg(long)]
+    namespace: Option<String>,
+    /// Accept what a key loses on the target
+    #[arg(long, value_name = "KEY")]
+    accept: Vec<String>,
+    /// Render routes for this API, for Kubernetes [default: ingress]
+    #[arg(long, value_name = "API")]
+    route_api: Option<Routes>,
+    /// Name the Gateway of routes, for Kubernetes
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    gateway: Option<String>,
+    /// Render for this version of Kubernetes, from 1.20 on [default: the current one]
+    #[arg(long, value_name = "VERSION")]
+    kubernetes: Option<Version>,
+    /// Use this helper program of pods [default: that of this machine]
+    #[arg(long, value_name = "FILE")]
+    helper: Option<Utf8PathBuf>,
+    /// Set the size of volumes, for Kubernetes [default: 1Gi]
+    #[arg(long, value_name = "SIZE")]
+    storage: Option<String>,
+}
+
+impl Arguments {
+    /// Returns the target, if it is one beyond this host.
+    ///
+    /// # Errors
+    /// Options that the target does not have, and keys that cannot be accepted.
+    pub(crate) fn target(&self) -> Result<Option<Box<dyn Export>>, Failure> {
+        match self.target.unwrap_or(Name::Systemd) {
+            Name::Systemd => match self.first_option() {
+                None => Ok(None),
+                Some(option) => Err(Failure::Usage(format!("{option} is for --target kubernetes"))),
+            },
+            Name::Kubernetes => Ok(Some(Box::new(self.kubernetes()?))),
+        }
+    }
+
+    fn first_option(&self) -> Option<&'static str> {
+        let Self { target: _, image, repository, namespace, accept, route_api, gateway, kubernetes, helper, storage } =
+            self;
+        let given = [
+            ("--image", image.is_some()),
+            ("--repository", repository.is_some()),
+            ("--namespace", namespace.is_some()),
+            ("--accept", !accept.is_empty()),
+            ("--route-api", route_api.is_some()),
+            ("--gateway", gateway.is_some()),
+            ("--kubernetes", kubernetes.is_some()),
+            ("--helper", helper.is_some()),
+            ("--storage", storage.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
+    }
+
+    fn kubernetes(&self) -> Result<Kubernetes, Failure> {
+        let known: BTreeSet<_> = keys::acceptable().collect();
+        if let Some(key) = self.accept.iter().find(|key| !known.contains(key.as_str())) {
+            let near = crate::directive::closest(key, known.iter().copied());
+            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            return Err(Failure::Usage(format!("--accept {key}: there is nothing to accept of this key{near}")));
+        }
+        let routes = match (self.route_api, &self.gateway) {
+            (None | Some(Routes::Ingress), None) => RouteApi::Ingress,
+            (Some(Routes::Gateway), Some(name)) => RouteApi::Gateway(name.clone()),
+            (Some(Routes::Gateway), None) => {
+                return Err(Failure::Usage("--route-api gateway needs the Gateway's name: --gateway NAME".to_owned()));
+            }
+            (_, Some(_)) => return Err(Failure::Usage("--gateway is for --route-api gateway".to_owned())),
+        };
+        let path = self.helper.clone().unwrap_or_else(|| Utf8Path::new(LIBRARY).join("pod"));
+        let content = fs::read(&path).map(Arc::from).map_err(|error| error.to_string());
+        Ok(Kubernetes {
+            image: self.image.clone(),
+            repository: self.repository.clone(),
+            namespace: self.namespace.clone(),
+            routes,
+            version: self.kubernetes.unwrap_or(Version::CURRENT),
+            accepted: self.accept.iter().cloned().collect(),
+            helper: Helper { path, content },
+            storage: self.storage.clone().unwrap_or_else(|| "1Gi".to_owned()),
+        })
+    }
+}
+
+/// Rendered services, those that others need first.
+pub(crate) struct Found {
+    /// What they have in common, which is applied before them.
+    pub(crate) shared: Tree,
+    pub(crate) services: Vec<Exported>,
+    /// What could not be rendered.
+    pub(crate) errors: Diagnostics,
+}
+
+/// Renders what words name, with the services that it depends on; without a name all that is declared on this host.
+///
+/// # Errors
+/// Everything that is wrong with what is named.
+pub(crate) fn services(
+    context: &Context,
+    given: &[String],
+    name: Option<&str>,
+    target: &dyn Export,
+) -> Result<Found, Failure> {
+    let (things, assignments) = words::split(given);
+    let (services, errors) = match things.as_slice() {
+        [] if assignments.is_empty() => export_all(&context.layout, target),
+        [thing] if is_function(context, thing) => {
+            return Err(Failure::Usage("functions run on this host alone".to_owned()));
+        }
+        [thing] => {
+            let mut collected = Collected { context, target, services: BTreeMap::new() };
+            if is_directory(thing) {
+                collected.directory(Utf8Path::new(thing), name, &assignments)?;
+            } else if assignments.is_empty() {
+                collected.declared(&words::service(thing)?)?;
+            } else {
+                let why = format!("{thing} is a declared service: its variables were given when it was declared");
+                return Err(Failure::Usage(why));
+            }
+            (in_order(collected.services.into_values().flatten().collect()), Diagnostics::default())
+        }
+        _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),
+    };
+    let shared = target.shared(&services.iter().map(|exported| &exported.model).collect::<Vec<_>>())?;
+    Ok(Found { shared, services, errors })
+}
+
+/// Declarations that are rendered, by the names that they are declared under.
+struct Collected<'a> {
+    context: &'a Context,
+    target: &'a dyn Export,
+    services: BTreeMap<ServiceName, Vec<Exported>>,
+}
+
+impl Collected<'_> {
+    /// Renders a directory and those of the services that it depends on.
+    fn directory(&mut self, path: &Utf8Path, name: Option<&str>, assignments: &[String]) -> Outcome {
+        let name = words::name_of(path, name)?;
+        if self.services.contains_key(&name) {
+            return Ok(());
+        }
+        let services = with_rendered(self.context, path, Some(name.as_str()), assignments, |location, dir| {
+            Ok(export_at(&self.context.layout, location, dir, path, self.target)?)
+        })?;
+        let needed: Vec<_> =
+            services.iter().flat_map(|exported| exported.model.service.dependencies().to_vec()).collect();
+        self.services.insert(name, services);
+        for dependency in needed {
+            let vars: Vec<_> = dependency.vars.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            self.directory(&path.join(&dependency.dir), Some(dependency.name.as_str()), &vars)?;
+        }
+        Ok(())
+    }
+
+    /// Renders a service of this host and those that it depends on.
+    fn declared(&mut self, name: &ServiceName) -> Outcome {
+        if self.services.contains_key(name) {
+            return Ok(());
+        }
+        let (layout, location) = (&self.context.layout, self.context.location(name.as_str())?);
+        let services = export_at(layout, &location, &layout.at(&location.dir), &location.dir, self.target)?;
+        let needed: Vec<_> =
+            services.iter().flat_map(|exported| exported.model.service.dependencies().to_vec()).collect();
+        self.services.insert(name.clone(), services);
+        for dependency in needed {
+            if search::find_one(layout, &dependency.name)?.is_some() {
+                self.declared(&dependency.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Found {
+    /// Prints the files as one stream, in the order in which they can be applied.
+    ///
+    /// # Errors
+    /// If there are files that no stream can have.
+    pub(crate) fn show(&self) -> Outcome {
+        let trees = || std::iter::once(&self.shared).chain(self.services.iter().map(|exported| &exported.tree));
+        if let Some((path, _)) = trees().flat_map(Tree::iter).find(|(path, _)| path.extension() != Some("yaml")) {
+            let dir = path.ancestors().find(|path| path.file_name() == Some("image")).unwrap_or(path);
+            return Err(Failure::Usage(format!("an image has to be built of {dir}: write the files with -o DIR")));
+        }
+        out!("{HEAD}");
+        for (_, entry) in trees().flat_map(Tree::iter) {
+            if let Entry::File { content, .. } = entry {
+                out!("{}", String::from_utf8_lossy(content));
+            }
+        }
+        Ok(())
+    }
+}
