@@ -1,7 +1,9 @@
-//! The targets of compilation, a folder each: [`systemd`] writes units, [`kubernetes`] manifests.
+//! The targets of compilation, a folder each: [`systemd`] writes units, [`kubernetes`] manifests, [`pacemaker`] resources.
 
 #[cfg(feature = "cli")]
 pub mod kubernetes;
+#[cfg(feature = "cli")]
+pub mod pacemaker;
 pub mod systemd;
 
 use std::collections::BTreeMap;
@@ -41,6 +43,9 @@ pub type Contents = BTreeMap<Utf8PathBuf, Vec<u8>>;
 
 /// An engine beyond this host, which has tools of its own to apply what conductor renders.
 pub trait Export: Vocabulary {
+    /// Returns what a stream of the files begins with, for those who apply it.
+    fn head(&self) -> &'static str;
+
     /// Renders a generation of a service with the contents of its files. Paths are in the order in which the files can be
     /// applied.
     ///

@@ -18,7 +18,8 @@ use crate::layout::LIBRARY;
 use crate::names::ServiceName;
 use crate::source::search;
 use crate::target::Export;
-use crate::target::kubernetes::{HEAD, Helper, Kubernetes, RouteApi, Version, keys};
+use crate::target::kubernetes::{Helper, Kubernetes, RouteApi, Version, keys};
+use crate::target::pacemaker::{self, Address, Cluster};
 use crate::tree::{Entry, Tree};
 
 /// The engine that a declaration is rendered for.
@@ -26,6 +27,7 @@ use crate::tree::{Entry, Tree};
 enum Name {
     Systemd,
     Kubernetes,
+    Pacemaker,
 }
 
 /// The API of a cluster's routes.
@@ -68,6 +70,15 @@ pub(crate) struct Arguments {
     /// Set the size of volumes, for Kubernetes [default: 1Gi]
     #[arg(long, value_name = "SIZE")]
     storage: Option<String>,
+    /// Name the nodes of the cluster, for Pacemaker
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    nodes: Vec<String>,
+    /// Move this address with the services that have routes or ports, for Pacemaker
+    #[arg(long, value_name = "IP[/PREFIX]")]
+    address: Option<Address>,
+    /// Run this service on one node at a time, for Pacemaker
+    #[arg(long, value_name = "NAME")]
+    single: Vec<String>,
 }
 
 impl Arguments {
@@ -79,15 +90,38 @@ impl Arguments {
         match self.target.unwrap_or(Name::Systemd) {
             Name::Systemd => match self.first_option() {
                 None => Ok(None),
-                Some(option) => Err(Failure::Usage(format!("{option} is for --target kubernetes"))),
+                Some(option) => Err(Failure::Usage(format!("{option} is for another --target"))),
             },
             Name::Kubernetes => Ok(Some(Box::new(self.kubernetes()?))),
+            Name::Pacemaker => Ok(Some(Box::new(self.pacemaker()?))),
         }
     }
 
+    fn pacemaker(&self) -> Result<Cluster, Failure> {
+        if let Some(key) = self.accept.iter().find(|key| !pacemaker::keys::STATE.contains(&key.as_str())) {
+            return Err(nothing_to_accept(key, pacemaker::keys::STATE.iter().copied()));
+        }
+        let single = words::services(&self.single)?.into_iter().collect();
+        let accepted = self.accept.iter().cloned().collect();
+        Ok(Cluster { nodes: self.nodes.clone(), address: self.address, single, accepted })
+    }
+
     fn first_option(&self) -> Option<&'static str> {
-        let Self { target: _, image, repository, namespace, accept, route_api, gateway, kubernetes, helper, storage } =
-            self;
+        let Self {
+            target: _,
+            image,
+            repository,
+            namespace,
+            accept,
+            route_api,
+            gateway,
+            kubernetes,
+            helper,
+            storage,
+            nodes,
+            address,
+            single,
+        } = self;
         let given = [
             ("--image", image.is_some()),
             ("--repository", repository.is_some()),
@@ -98,6 +132,9 @@ impl Arguments {
             ("--kubernetes", kubernetes.is_some()),
             ("--helper", helper.is_some()),
             ("--storage", storage.is_some()),
+            ("--nodes", !nodes.is_empty()),
+            ("--address", address.is_some()),
+            ("--single", !single.is_empty()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
     }
@@ -105,9 +142,7 @@ impl Arguments {
     fn kubernetes(&self) -> Result<Kubernetes, Failure> {
         let known: BTreeSet<_> = keys::acceptable().collect();
         if let Some(key) = self.accept.iter().find(|key| !known.contains(key.as_str())) {
-            let near = crate::directive::closest(key, known.iter().copied());
-            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-            return Err(Failure::Usage(format!("--accept {key}: there is nothing to accept of this key{near}")));
+            return Err(nothing_to_accept(key, known.iter().copied()));
         }
         let routes = match (self.route_api, &self.gateway) {
             (None | Some(Routes::Ingress), None) => RouteApi::Ingress,
@@ -132,8 +167,15 @@ impl Arguments {
     }
 }
 
+fn nothing_to_accept<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let near = crate::directive::closest(key, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Failure::Usage(format!("--accept {key}: there is nothing to accept of this key{near}"))
+}
+
 /// Rendered services, those that others need first.
 pub(crate) struct Found {
+    /// What a stream begins with.
+    head: &'static str,
     /// What they have in common, which is applied before them.
     pub(crate) shared: Tree,
     pub(crate) services: Vec<Exported>,
@@ -172,7 +214,7 @@ pub(crate) fn services(
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),
     };
     let shared = target.shared(&services.iter().map(|exported| &exported.model).collect::<Vec<_>>())?;
-    Ok(Found { shared, services, errors })
+    Ok(Found { head: target.head(), shared, services, errors })
 }
 
 /// Declarations that are rendered, by the names that they are declared under.
@@ -228,11 +270,11 @@ impl Found {
     /// If there are files that no stream can have.
     pub(crate) fn show(&self) -> Outcome {
         let trees = || std::iter::once(&self.shared).chain(self.services.iter().map(|exported| &exported.tree));
-        if let Some((path, _)) = trees().flat_map(Tree::iter).find(|(path, _)| path.extension() != Some("yaml")) {
+        if let Some((path, _)) = trees().flat_map(Tree::iter).find(|(path, _)| !matches!(path.extension(), Some("yaml" | "xml"))) {
             let dir = path.ancestors().find(|path| path.file_name() == Some("image")).unwrap_or(path);
             return Err(Failure::Usage(format!("an image has to be built of {dir}: write the files with -o DIR")));
         }
-        out!("{HEAD}");
+        out!("{}", self.head);
         for (_, entry) in trees().flat_map(Tree::iter) {
             if let Entry::File { content, .. } = entry {
                 out!("{}", String::from_utf8_lossy(content));

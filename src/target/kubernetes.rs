@@ -45,7 +45,7 @@ use self::workload::Workload;
 use self::yaml::Yaml;
 
 /// What a stream of objects begins with, for those who apply it.
-pub const HEAD: &str = "# Apply these objects with: kubectl apply --server-side -f FILE\n\
+const HEAD: &str = "# Apply these objects with: kubectl apply --server-side -f FILE\n\
                         # Without --server-side kubectl adds a copy of each object to it, which may have at most 256 KiB.\n";
 
 /// Kubernetes, and what of it no declaration says.
@@ -111,6 +111,10 @@ impl Vocabulary for Kubernetes {
 }
 
 impl Export for Kubernetes {
+    fn head(&self) -> &'static str {
+        HEAD
+    }
+
     fn service(&self, model: &Model, id: &GenerationId, contents: &Contents) -> Result<Tree, Diagnostics> {
         Workload::new(self, model, id, contents)?.tree()
     }

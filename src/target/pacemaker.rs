@@ -4,7 +4,7 @@
 //! `NAME.service`; the deployments of each node stay with systemd and conductor.
 
 mod conditions;
-mod keys;
+pub mod keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,8 +12,12 @@ use std::time::Duration;
 
 use askama::Template;
 
-use crate::model::Service;
-use crate::names::ServiceName;
+use crate::diagnostic::Diagnostics;
+use crate::model::{Model, Service};
+use crate::names::{GenerationId, ServiceName};
+use crate::source::search::Declared;
+use crate::target::{Contents, Export, Vocabulary};
+use crate::tree::Tree;
 
 /// The time between two looks of Pacemaker at a resource, in seconds.
 const INTERVAL: u64 = 5;
@@ -33,6 +37,36 @@ pub struct Cluster {
     pub address: Option<Address>,
     /// Services that run on one node at a time.
     pub single: BTreeSet<ServiceName>,
+    /// The keys whose loss is accepted, of [`keys::STATE`].
+    pub accepted: BTreeSet<String>,
+}
+
+impl Vocabulary for Cluster {
+    fn systemd(&self) -> Option<u16> {
+        None
+    }
+
+    fn refuse(&self, declared: &Declared, model: &Model) -> Diagnostics {
+        keys::refuse(self, declared, model)
+    }
+}
+
+impl Export for Cluster {
+    fn head(&self) -> &'static str {
+        ""
+    }
+
+    /// The resources of all services are in one file: their constraints name each other.
+    fn service(&self, _: &Model, _: &GenerationId, _: &Contents) -> Result<Tree, Diagnostics> {
+        Ok(Tree::default())
+    }
+
+    fn shared(&self, services: &[&Model]) -> Result<Tree, Diagnostics> {
+        let services: Vec<_> = services.iter().map(|model| &model.service).collect();
+        let mut tree = Tree::default();
+        tree.file("cib.xml", render(&services, self));
+        Ok(tree)
+    }
 }
 
 /// An address, and the length of its network's prefix.
@@ -106,7 +140,7 @@ struct Ban<'a> {
 }
 
 /// Renders services as a fragment of the cluster's configuration, pacemaker's `cib`.
-pub(crate) fn render(services: &[&Service], cluster: &Cluster) -> String {
+fn render(services: &[&Service], cluster: &Cluster) -> String {
     let mut declared: BTreeMap<&ServiceName, Vec<&Service>> = BTreeMap::new();
     for service in services {
         declared.entry(service.declared_as()).or_default().push(service);

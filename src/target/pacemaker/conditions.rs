@@ -1,6 +1,7 @@
 //! The nodes of a cluster on which the conditions of a service hold.
 
-use gix_glob::wildmatch::{Mode, wildmatch};
+use gix_glob::wildmatch;
+use gix_glob::wildmatch::Mode;
 
 use crate::model::{Service, Setting};
 

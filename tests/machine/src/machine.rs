@@ -463,6 +463,11 @@ impl Machine {
         self.power_on();
     }
 
+    /// Returns whether it is on.
+    pub fn is_on(&self) -> bool {
+        self.nspawn.is_some()
+    }
+
     /// Pulls the plug: nothing in the machine runs any more when this returns. What had been written is kept,
     /// synced or not.
     pub fn kill_power(&mut self) {

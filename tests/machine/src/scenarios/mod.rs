@@ -34,6 +34,7 @@ mod manual;
 mod names;
 mod newcomer;
 mod overrides;
+mod pacemaker;
 mod package;
 mod parts;
 mod passed;
@@ -71,6 +72,7 @@ const ALL: &[&[Scenario]] = &[
     enforcement::SCENARIOS, // first, since the longest
     power::SCENARIOS,
     kubernetes::SCENARIOS,
+    pacemaker::SCENARIOS,
     harness::SCENARIOS,
     attacks::state::SCENARIOS,
     attacks::flood::SCENARIOS,
