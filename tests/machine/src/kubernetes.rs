@@ -12,8 +12,6 @@ use crate::machine::Machine;
 
 /// The image that declarations run in: the application under test, and busybox for a shell.
 pub const IMAGE: &str = "docker.io/library/app:1";
-/// The port of all nodes that leads to the Service under test.
-pub const NODE_PORT: u16 = 30080;
 const KUBECONFIG: &str = "/root/.kube/config";
 const READY_LIMIT: Duration = Duration::from_secs(300);
 
@@ -79,6 +77,7 @@ EOF
             --tls-cert-file api.crt --tls-private-key-file api.key --client-ca-file ca.crt --token-auth-file tokens.csv \
             --service-account-key-file sa.key --service-account-signing-key-file sa.key \
             --service-account-issuer https://{address}:6443 --api-audiences api --service-cluster-ip-range 10.96.0.0/16 \
+            --default-not-ready-toleration-seconds=5 --default-unreachable-toleration-seconds=5 \
             --authorization-mode RBAC --allow-privileged --disable-admission-plugins=StorageObjectInUseProtection
         until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.2; done
         run kube-controller-manager kube-controller-manager --kubeconfig kubeconfig --leader-elect=false \

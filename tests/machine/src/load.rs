@@ -19,6 +19,8 @@ pub struct Load {
     /// Every other request is a POST whose answer must contain its body.
     pub post: bool,
     pub body_bytes: usize,
+    /// Each request has a connection of its own.
+    pub close: bool,
     /// Milliseconds a client rests after each answer.
     pub pause_ms: u64,
     /// Milliseconds until a request without its complete answer has failed.
@@ -40,6 +42,7 @@ impl Default for Load {
             path: "/".into(),
             post: true,
             body_bytes: 512,
+            close: false,
             pause_ms: 0,
             timeout_ms: 30_000,
             at_least: 0,

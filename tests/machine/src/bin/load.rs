@@ -208,14 +208,14 @@ impl Message {
     async fn exchange(&self, run: &Run, connection: &mut Option<Sender>) -> Outcome {
         if let Some(mut sender) = connection.take() {
             match self.send(&run.load, &mut sender).await {
-                Some(answer) => return self.finish(answer, sender, connection).await,
+                Some(answer) => return self.finish(run, answer, sender, connection).await,
                 // Closed before anything of the request was written: an idle connection may be.
                 None => run.tally().seen.reconnects += 1,
             }
         }
         let mut sender = connect(&run.load.connect).await.map_err(|error| failure("connect", error))?;
         match self.send(&run.load, &mut sender).await {
-            Some(answer) => self.finish(answer, sender, connection).await,
+            Some(answer) => self.finish(run, answer, sender, connection).await,
             None => Err(failure("closed", "a new connection, before the request")),
         }
     }
@@ -242,6 +242,7 @@ impl Message {
 
     async fn finish(
         &self,
+        run: &Run,
         answer: hyper::Result<Response<Incoming>>,
         sender: Sender,
         connection: &mut Option<Sender>,
@@ -261,7 +262,7 @@ impl Message {
         if !echoed || !whole {
             return Err(failure("body", wrong()));
         }
-        *connection = Some(sender);
+        *connection = (!run.load.close).then_some(sender);
         let tag = head.headers.get("x-version").and_then(|value| value.to_str().ok());
         let word = text.split_whitespace().next().unwrap_or_default();
         Ok(tag.unwrap_or(if self.method == Method::GET { word } else { "-" }).chars().take(40).collect())

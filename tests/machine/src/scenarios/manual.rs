@@ -53,10 +53,7 @@ pub(super) fn follow(m: &Machine, page: &str) {
     }
     let mut commands = 0;
     for (language, text) in blocks(page) {
-        if let Some((path, content)) = text.strip_prefix("# file: ").and_then(|rest| rest.split_once('\n')) {
-            let path = if path.starts_with('/') { path.to_owned() } else { format!("/root/{path}") };
-            m.install(&path, if content.starts_with("#!") { "755" } else { "644" }, content.as_bytes());
-        } else if language == "sh" {
+        if !write_file(m, text) && language == "sh" {
             m.run(&format!("cd /root; set -e\n{text}"));
             commands += text.lines().count();
         }
@@ -65,8 +62,25 @@ pub(super) fn follow(m: &Machine, page: &str) {
     m.note(format!("{commands} lines of commands"));
 }
 
+/// Writes a file that a block shows; returns false if it shows none.
+fn write_file(m: &Machine, block: &str) -> bool {
+    let Some((path, content)) = block.strip_prefix("# file: ").and_then(|rest| rest.split_once('\n')) else {
+        return false;
+    };
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/root/{path}") };
+    m.install(&path, if content.starts_with("#!") { "755" } else { "644" }, content.as_bytes());
+    true
+}
+
+/// Writes the files that a page shows, and runs none of its commands.
+pub(super) fn write_files(m: &Machine, page: &str) {
+    for (_, text) in blocks(page) {
+        write_file(m, text);
+    }
+}
+
 /// Fenced blocks: the language, and the text.
-fn blocks(page: &str) -> Vec<(&str, &str)> {
+pub(super) fn blocks(page: &str) -> Vec<(&str, &str)> {
     let fenced = page.split("\n```").skip(1).step_by(2);
     fenced.filter_map(|block| block.split_once('\n')).collect()
 }

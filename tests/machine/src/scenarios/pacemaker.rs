@@ -6,6 +6,7 @@ use conductor_machine::cluster::Cluster;
 use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
+use super::manual::{blocks, write_files};
 use super::service::refused;
 use crate::scenario::scenarios;
 
@@ -14,6 +15,7 @@ scenarios!("pacemaker" with Pacemaker on 4:
         => "the address moves to another machine, a majority goes on, a minority stops, and no request fails while a new version is declared",
 );
 
+const PAGE: &str = include_str!("../../../../docs/how-to/cluster.md");
 const NODES: usize = 3;
 const ADDRESS: &str = "10.77.0.100";
 const HOSTS: &str = "n1,n2,n3";
@@ -29,6 +31,7 @@ fn one_address_on_three_machines(cluster: &mut Cluster) {
     first.run("for i in $(seq 600); do crm_mon -1 2>/dev/null | grep -q 'Online: \\[ n1 n2 n3 \\]' && exit; sleep 0.2; done; exit 1");
     first.run("crm_attribute --type crm_config --name stonith-enabled --update false");
 
+    write_files(first, PAGE);
     declare_everywhere(nodes);
     apply(first);
     let begun = Instant::now();
@@ -73,45 +76,42 @@ fn reach_by_ssh(nodes: &[Machine]) {
     nodes.iter().for_each(|node| node.install("/root/.ssh/authorized_keys", "600", key.as_bytes()));
 }
 
-/// Declares a service that runs on all nodes, with a dependency, and one that runs on one of them.
+/// Declares what the page shows, and a service with a dependency.
 fn declare_everywhere(nodes: &[Machine]) {
     let first = &nodes[0];
-    let of = |extra: &str, route: &str| {
-        format!(
-            r#"config = {{ VERSION = "{{{{ VERSION }}}}" }}
-install = {{ wanted_by = [] }}
-{extra}
-[exec]
-command = ["/usr/local/bin/app"]
-[health]
-http = "/healthz"
-{route}"#
-        )
-    };
-    let route = "[[route]]\nhost = [\"shop.localhost\"]\ntls = \"off\"\n[[service]]\ndir = \"../stock\"\nvars = { VERSION = \"1\" }\n";
-    first.write("/root/shop/service.toml", &of("concurrency = 2", route));
-    first.write("/root/stock/service.toml", &of("", ""));
-    first.write("/root/single/service.toml", &of("", ""));
-    let stopped = "service declare --no-start --host n1,n2,n3";
-    let output = first.run(&format!("conductor {stopped} /root/shop VERSION=1; conductor {stopped} /root/single VERSION=1"));
+    let desk = "install = { wanted_by = [] }\n[exec]\ncommand = [\"/usr/local/bin/app\"]\n";
+    first.write("/root/desk/service.toml", &format!("{desk}[[service]]\ndir = \"../stock\"\n"));
+    first.write("/root/stock/service.toml", desk);
+    let output = first.run(&format!("conductor service declare --no-start --host {HOSTS} /root/desk"));
     assert!(["n1:", "n2:", "n3:"].iter().all(|host| output.contains(host)), "{output}");
-    let generations: Vec<_> = nodes.iter().map(|node| node.run("conductor service status shop --json | grep -m1 '\"generation\"' || true")).collect();
+    run(first, 0);
+    let generation = |node: &Machine| node.run("conductor service status shop --json | grep generation || true");
+    let generations: Vec<_> = nodes.iter().map(generation).collect();
     assert!(generations.iter().all(|generation| *generation == generations[0]), "{generations:?}");
-    // A mistake is found here, before the first host, and a host that is not to be had ends it.
+
+    // A mistake is found here, before the first host, and a host that cannot be reached ends it.
     first.write("/root/wrong/service.toml", "[exec]\ncommand = []\n");
     refused(first, "declare --host n1,n2 /root/wrong", 3, &["/root/wrong/service.toml"]);
-    let unreached = refused(first, "declare --host n1,nowhere,n3 /root/single VERSION=1 --no-start", 1, &["nowhere", "nothing was done on n3"]);
+    let words = "declare --host n1,nowhere,n3 /root/desk --no-start";
+    let unreached = refused(first, words, 1, &["nowhere", "nothing was done on n3"]);
     assert!(unreached.stdout.contains("n1:") && !unreached.stdout.contains("n3:"), "{unreached}");
-    let plans = first.run(&format!("conductor plan --host {HOSTS} shop"));
-    assert!(plans.matches("n3:").count() == 1 && plans.contains("shop"), "{plans}");
 }
 
-/// Renders the resources and gives them to the cluster.
+/// Renders the resources, gives them to the cluster, and once more.
 fn apply(first: &Machine) {
-    let render = format!("conductor render --target pacemaker --nodes {HOSTS} --address {ADDRESS}/24 --single single");
-    first.run(&format!("{render} >/root/cib.xml; cibadmin --modify --allow-create --xml-file=/root/cib.xml; crm_verify --live-check --verbose"));
-    // To apply it once more changes nothing.
-    first.run("cibadmin --query --scope=resources >/root/before; cibadmin --modify --allow-create --xml-file=/root/cib.xml; cibadmin --query --scope=resources | diff /root/before -");
+    run(first, 1);
+    let cib = first.read("/root/cib.xml");
+    assert!(cib.contains(r#"first="stock-clone" then="desk-clone""#), "{cib}");
+    let resources = "cibadmin --query --scope=resources";
+    first.run(&format!("{resources} >/root/before"));
+    run(first, 1);
+    first.run(&format!("{resources} | diff /root/before -"));
+}
+
+/// Runs a block of the page's commands on a node.
+fn run(node: &Machine, index: usize) -> String {
+    let commands: Vec<_> = blocks(PAGE).into_iter().filter(|(language, _)| *language == "sh").collect();
+    node.run(&format!("cd /root\n{}", commands[index].1))
 }
 
 /// Returns the version that answers at the address; nothing if none does within half a second.
@@ -132,8 +132,9 @@ fn roll(first: &Machine, client: &Machine) {
     };
     let load = client.load(load);
     let begun = Instant::now();
-    first.run(&format!("conductor service declare --host {HOSTS} /root/shop VERSION=2"));
+    let output = run(first, 2);
     let took = begun.elapsed();
+    assert!(output.matches("n3:").count() == 2, "{output}");
     let seen = load.stop();
     assert_eq!(seen.failed, 0, "{seen}");
     first.note(format!("declared on three hosts in {:.1} s: {seen}", took.as_secs_f64()));
@@ -160,7 +161,7 @@ fn kill_the_address(nodes: &mut [Machine], client: &Machine) -> Vec<usize> {
     let others: Vec<_> = (0..NODES).filter(|number| *number != holder).collect();
     let first = &nodes[others[0]];
     first.until("the service of one node runs on one of two", LIMIT, || {
-        others.iter().filter(|number| nodes[**number].prop("single", "ActiveState") == "active").count() == 1
+        others.iter().filter(|number| nodes[**number].prop("report", "ActiveState") == "active").count() == 1
     });
     first.note(format!("the address moved in {:.1} s", gap.as_secs_f64()));
     others
@@ -170,7 +171,7 @@ fn kill_the_address(nodes: &mut [Machine], client: &Machine) -> Vec<usize> {
 fn kill_the_majority(nodes: &mut [Machine], survivors: &[usize]) {
     nodes[survivors[1]].kill_power();
     let last = &nodes[survivors[0]];
-    for service in ["shop", "stock", "single"] {
+    for service in ["shop", "stock", "report"] {
         last.until("a minority stops its services", LIMIT, || last.prop(service, "ActiveState") == "inactive");
     }
     assert!(!holds_address(last), "a minority keeps the address");
