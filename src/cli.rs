@@ -7,6 +7,7 @@ mod complete;
 mod context;
 mod daemon_reload;
 mod deployment;
+mod diff;
 mod display;
 mod doctor;
 mod environment;
@@ -16,6 +17,7 @@ mod failure;
 mod hosts;
 mod input;
 mod journal;
+mod metrics;
 mod new;
 mod output;
 mod paint;
@@ -62,8 +64,12 @@ enum Noun {
     DaemonReload,
     /// Show all services and functions, their states and last rollouts on one page
     Status(status::Arguments),
+    /// Print figures of all services in Prometheus' text format
+    Metrics,
     /// Show what daemon-reload would do, and which input changed
     Plan(plan::Arguments),
+    /// Show how units, routes and files differ between generations, or from one to the declaration
+    Diff(diff::Arguments),
     /// Show the unit and proxy lines that each key produced
     Explain(explain::Arguments),
     /// Show the files that a declaration compiles to
@@ -152,7 +158,7 @@ fn check_descriptors() -> Outcome {
 
 fn run(context: &Context, noun: Noun) -> Outcome {
     match &noun {
-        Noun::DaemonReload | Noun::Doctor(_) | Noun::Status(_) | Noun::Plan(_) | Noun::Run(_) => {
+        Noun::DaemonReload | Noun::Doctor(_) | Noun::Status(_) | Noun::Metrics | Noun::Plan(_) | Noun::Run(_) => {
             context.must_be_this_machine()?;
         }
         _ => {}
@@ -162,7 +168,9 @@ fn run(context: &Context, noun: Noun) -> Outcome {
         Noun::Doctor(arguments) => doctor::run(context, &arguments),
         Noun::New(arguments) => new::run(context, &arguments),
         Noun::Status(arguments) => status::run(context, &arguments),
+        Noun::Metrics => metrics::run(context),
         Noun::Plan(arguments) => plan::run(context, &arguments),
+        Noun::Diff(arguments) => diff::run(context, &arguments),
         Noun::Explain(arguments) => explain::run(context, &arguments),
         Noun::Render(arguments) => render::run(context, &arguments),
         Noun::Check(arguments) => check::run(context, &arguments),

@@ -2,6 +2,7 @@
 
 mod declare;
 mod env;
+mod history;
 pub(crate) mod jobs;
 mod list;
 mod logs;
@@ -120,6 +121,14 @@ pub(crate) enum Verb {
     },
     /// Override declared values and apply them
     Set(set::Arguments),
+    /// List the generations that have served and can be rolled back to
+    History {
+        /// Name of the service
+        name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Roll back to a generation that has served before
     Rollback {
         /// Name of the service
@@ -320,6 +329,7 @@ fn change(context: &Context, verb: Verb) -> Outcome {
             Ok(())
         }
         Verb::Set(arguments) => set::run(context, &arguments),
+        Verb::History { name, json } => history::run(context, &words::service(&name)?, json),
         Verb::Rollback { name, generation } => rollback::run(context, &words::service(&name)?, generation.as_deref()),
         Verb::Promote { name, all } => Ok(promote::promote(machine, &words::service(&name)?, all)?),
         Verb::Abort { name } => Ok(promote::abort(machine, &words::service(&name)?)?),

@@ -44,52 +44,72 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// All that there is to see of a host.
 #[derive(Serialize)]
-struct Page {
+pub(super) struct Page {
     systemd: Option<u16>,
     /// `ActiveState=` of the proxy; null for a user's manager.
-    proxy: Option<String>,
-    /// Whether the proxy has the declared routes.
+    pub(super) proxy: Option<String>,
     /// The name of the proxy.
     #[serde(skip)]
     title: Option<&'static str>,
-    published: bool,
-    services: Vec<Row>,
-    jobs: Vec<Entry>,
+    /// Whether the proxy has the declared routes.
+    pub(super) published: bool,
+    pub(super) services: Vec<Row>,
+    pub(super) jobs: Vec<Entry>,
     /// None of them where services are named.
-    functions: Vec<list::Row>,
+    pub(super) functions: Vec<list::Row>,
+    /// Whether everything that is declared could be listed.
+    #[serde(skip)]
+    is_complete: bool,
 }
 
+/// A service.
 #[derive(Serialize)]
-struct Row {
-    name: ServiceName,
-    state: String,
-    generation: Option<String>,
+pub(super) struct Row {
+    pub(super) name: ServiceName,
+    pub(super) state: String,
+    pub(super) generation: Option<String>,
     /// The health check.
     health: String,
-    ready: usize,
-    concurrency: u32,
+    pub(super) ready: usize,
+    pub(super) concurrency: u32,
     /// Number of slots that deployments hold.
-    held: usize,
-    slots: u32,
+    pub(super) held: usize,
+    pub(super) slots: u32,
     /// As declared or, if that does not compile, as it runs.
     #[serde(skip)]
     service: Option<Service>,
     /// Memory of its slice, in bytes; null where systemd does not count it.
-    memory: Option<u64>,
+    pub(super) memory: Option<u64>,
     /// CPU time of its slice, in nanoseconds; null where systemd does not count it.
-    cpu: Option<u64>,
-    last: Option<Record>,
+    pub(super) cpu: Option<u64>,
+    pub(super) last: Option<Record>,
     /// The share of its canary; null if it has none.
-    canary: Option<Share>,
+    pub(super) canary: Option<Share>,
     /// Why the declaration does not compile, or the last start or reload failed.
-    failure: Option<String>,
+    pub(super) failure: Option<String>,
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    let (page, host) = page(context, &arguments.names)?;
+    if arguments.json {
+        table::print_json(&page)?;
+    } else {
+        print(&page);
+    }
+    Ok(host.must_be_complete()?)
+}
+
+/// Collects what there is to see of services, or of all.
+///
+/// # Errors
+/// Services that are not declared; what systemd or the file system refuses.
+pub(super) fn page(context: &Context, names: &[String]) -> Result<(Page, Host), Failure> {
     let Context { layout, manager } = context;
     let host = compile::compile(layout, &context.target());
-    let names = asked::services(context, &host, &arguments.names)?;
+    let is_all = names.is_empty();
+    let names = asked::services(context, &host, names)?;
     let (listing, there) = (manager.listing()?, state::all(layout)?);
     let services = names.into_iter().map(|name| row(context, &host, &there, &listing, name));
     let mut services = services.collect::<Result<Vec<_>, Failure>>()?;
@@ -103,14 +123,10 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         published: publish::is_published(layout, &host.proxy),
         services,
         jobs,
-        functions: if arguments.names.is_empty() { list::rows(context)? } else { Vec::new() },
+        functions: if is_all { list::rows(context)? } else { Vec::new() },
+        is_complete: host.is_complete,
     };
-    if arguments.json {
-        table::print_json(&page)?;
-    } else {
-        print(&page, host.is_complete);
-    }
-    Ok(host.must_be_complete()?)
+    Ok((page, host))
 }
 
 /// Adds what systemd counts for the services that run.
@@ -174,7 +190,7 @@ fn health(service: &Service) -> String {
     }
 }
 
-fn print(page: &Page, is_complete: bool) {
+fn print(page: &Page) {
     let systemd = page.systemd.map_or_else(|| "systemd".to_owned(), |version| format!("systemd {version}"));
     let proxy = page.proxy.as_ref().map_or_else(String::new, |state| {
         let published = if page.published { "published" } else { "not published yet" };
@@ -183,7 +199,7 @@ fn print(page: &Page, is_complete: bool) {
     outln!("conductor {}, {systemd}{proxy}", env!("CARGO_PKG_VERSION"));
     if !page.services.is_empty() {
         print_services(page);
-    } else if is_complete && page.functions.is_empty() {
+    } else if page.is_complete && page.functions.is_empty() {
         outln!("no service is declared; `conductor new NAME` creates a starter declaration");
     }
     if !page.functions.is_empty() {

@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use camino::Utf8PathBuf;
 
+use crate::compile;
+use crate::compile::host::Compiled;
 use crate::diagnostic::Diagnostics;
 use crate::layout::Layout;
 use crate::names::{GenerationId, ServiceName};
@@ -14,6 +16,7 @@ use crate::service::overrides::{self, Changes};
 use crate::service::store::{DECLARED, FILES, OVERRIDES, SERVED};
 use crate::source::search::{self, Location};
 use crate::source::{DECLARATION, PROVENANCE, files, read};
+use crate::target::Target;
 use crate::tree::Entry;
 use crate::{atomic, write};
 
@@ -57,6 +60,26 @@ impl PastGeneration {
         let list = files::files(&files, &files).map_err(|error| io::Error::other(error.to_string()))?;
         super::store::copy(&files, dir, &list)?;
         write::create(dir, &tree)
+    }
+
+    /// Compiles its declaration with the drop-ins that it had.
+    ///
+    /// # Errors
+    /// What cannot be read, or does not compile any more.
+    pub(crate) fn compile(
+        &self,
+        layout: &Layout,
+        name: &ServiceName,
+        target: &dyn Target,
+    ) -> Result<Compiled, Diagnostics> {
+        let unreadable = |error: io::Error| read::unreadable(&self.place, &error);
+        let scratch = tempfile::tempdir().map_err(unreadable)?;
+        let dir = Utf8PathBuf::try_from(scratch.path().to_owned()).map_err(|error| unreadable(io::Error::other(error)))?;
+        self.restore(&dir).map_err(unreadable)?;
+        let wanted = self.overrides().map_err(unreadable)?;
+        let changes = Changes::to_generation(layout, name, &wanted).map_err(unreadable)?;
+        let location = changes.apply(layout, search::new_location(layout, name)?)?;
+        compile::compile_at(layout, &location, &dir, &self.place.join(FILES), target)
     }
 
     /// The drop-ins of the stored declaration, by file name.

@@ -30,6 +30,11 @@ pub(crate) struct Record {
     pub(crate) why: Vec<String>,
     /// The first line of why it failed; None if it did not.
     pub(crate) failure: Option<String>,
+    /// All rollouts of the service since boot, this one included, and those of them that failed.
+    #[serde(default)]
+    pub(crate) rollouts: u64,
+    #[serde(default)]
+    pub(crate) failed: u64,
 }
 
 impl Record {
@@ -41,7 +46,7 @@ impl Record {
         changes: &[Change],
     ) -> Self {
         let why = changes.iter().map(|change| change.name.clone()).collect();
-        Self { at: 0, took: Duration::ZERO, gap: None, from, to, actions, why, failure: None }
+        Self { at: 0, took: Duration::ZERO, gap: None, from, to, actions, why, failure: None, rollouts: 0, failed: 0 }
     }
 
     /// Writes the record of a rollout that has ended.
@@ -51,11 +56,13 @@ impl Record {
     pub(crate) fn end(self, layout: &Layout, name: &ServiceName, failure: Option<String>) -> io::Result<()> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let failure = failure.map(|why| cause(&why).to_owned());
+        let before = read(layout, name).map_or((0, 0), |before| (before.rollouts, before.failed));
+        let (rollouts, failed) = (before.0 + 1, before.1 + u64::from(failure.is_some()));
         let path = layout.at(&layout.record(name));
         if let Some(parent) = path.parent() {
             atomic::private_dir(parent)?;
         }
-        atomic::write(&path, &serde_json::to_vec(&Self { at, failure, ..self })?)
+        atomic::write(&path, &serde_json::to_vec(&Self { at, failure, rollouts, failed, ..self })?)
     }
 }
 
