@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use conductor_machine::cluster::Cluster;
-use conductor_machine::kubernetes::{self, IMAGE, kubectl, try_kubectl};
+use conductor_machine::kubernetes::{self, kubectl, try_kubectl};
 use conductor_machine::load::{Load, Seen};
 use conductor_machine::machine::Machine;
 
@@ -17,6 +17,8 @@ scenarios!("kubernetes" with Kubernetes on 4:
 const LIMIT: Duration = Duration::from_secs(300);
 /// The namespace of what is rendered.
 const NAMESPACE: &str = "web";
+/// What is rendered for this cluster. `kubectl` does not wait for the hook of a release, as `apply` does.
+const OPTIONS: &str = "--target kubernetes --kubernetes 1.20 --image docker.io/library/app:1 --namespace web --accept hooks.release";
 
 fn one_declaration_on_three_nodes(cluster: &mut Cluster) {
     kubernetes::start(cluster);
@@ -73,18 +75,19 @@ fn declare(control: &Machine, text: &str) {
     control.write("/root/shop/service.toml", text);
 }
 
-/// Renders the declaration and applies it, first to see whether the API server takes it.
+/// Renders the declaration and applies it, first to see whether the API server takes it. Its release hook comes first.
 fn apply(control: &Machine, variables: &str) {
     render(control, "shop", variables);
     kubectl(control, "apply --server-side --dry-run=server --recursive -f /root/out-shop");
+    let before = ["00-conductor-pod", "shop/10-service-account", "shop/35-job"];
+    let before: String = before.iter().map(|file| format!(" -f /root/out-shop/{file}.yaml")).collect();
+    kubectl(control, &format!("apply --server-side{before}"));
+    kubectl(control, "wait --for=condition=complete --timeout=120s -f /root/out-shop/shop/35-job.yaml");
     kubectl(control, "apply --server-side --recursive -f /root/out-shop");
 }
 
 fn render(control: &Machine, name: &str, variables: &str) {
-    control.run(&format!(
-        "rm -rf /root/out-{name}; conductor render --target kubernetes --kubernetes 1.20 --image {IMAGE} \
-         --namespace {NAMESPACE} -o /root/out-{name} /root/{name} {variables}"
-    ));
+    control.run(&format!("rm -rf /root/out-{name}; conductor render {OPTIONS} -o /root/out-{name} /root/{name} {variables}"));
 }
 
 #[track_caller]
@@ -173,7 +176,7 @@ fn scale_and_routes(control: &Machine) {
     let before = hash(control);
     declare(control, &SHOP.replace("concurrency = 6", "concurrency = 9").replace("shop.example.com", "www.example.com"));
     render(control, "shop", "VERSION=5");
-    let plan = control.run(&format!("kubectl get deployments,services,ingresses,poddisruptionbudgets,configmaps -o yaml >/root/live.yaml; conductor plan --target kubernetes --kubernetes 1.20 --image {IMAGE} --namespace {NAMESPACE} /root/shop VERSION=5 </root/live.yaml"));
+    let plan = control.run(&format!("kubectl get deployments,services,ingresses,poddisruptionbudgets,configmaps -o yaml >/root/live.yaml; conductor plan {OPTIONS} /root/shop VERSION=5 </root/live.yaml"));
     control.note(format!("plan: {}", plan.trim().replace('\n', " / ")));
     apply(control, "VERSION=5");
     rolled(control);
