@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, ValueEnum};
@@ -71,6 +70,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Returns whether there is a target beyond this host.
+    pub(crate) fn is_given(&self) -> bool {
+        self.target.is_some_and(|target| target != Name::Systemd)
+    }
+
     /// Returns the target, if it is one beyond this host.
     ///
     /// # Errors
@@ -81,7 +85,7 @@ impl Arguments {
                 None => Ok(None),
                 Some(option) => Err(Failure::Usage(format!("{option} is for --target kubernetes"))),
             },
-            Name::Kubernetes => Ok(Some(Box::new(self.kubernetes()?))),
+            Name::Kubernetes => Ok(self.kubernetes()?.map(|target| Box::new(target) as _)),
         }
     }
 
@@ -102,7 +106,14 @@ impl Arguments {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
     }
 
-    fn kubernetes(&self) -> Result<Kubernetes, Failure> {
+    /// Returns Kubernetes with its options, if it is the target.
+    ///
+    /// # Errors
+    /// Keys that cannot be accepted, and options that contradict each other.
+    pub(crate) fn kubernetes(&self) -> Result<Option<Kubernetes>, Failure> {
+        if self.target != Some(Name::Kubernetes) {
+            return Ok(None);
+        }
         let known: BTreeSet<_> = keys::acceptable().collect();
         if let Some(key) = self.accept.iter().find(|key| !known.contains(key.as_str())) {
             let near = crate::directive::closest(key, known.iter().copied());
@@ -118,17 +129,17 @@ impl Arguments {
             (_, Some(_)) => return Err(Failure::Usage("--gateway is for --route-api gateway".to_owned())),
         };
         let path = self.helper.clone().unwrap_or_else(|| Utf8Path::new(LIBRARY).join("pod"));
-        let content = fs::read(&path).map(Arc::from).map_err(|error| error.to_string());
-        Ok(Kubernetes {
+        let content = fs::read(&path).map_err(|error| error.to_string());
+        Ok(Some(Kubernetes {
             image: self.image.clone(),
             repository: self.repository.clone(),
             namespace: self.namespace.clone(),
             routes,
             version: self.kubernetes.unwrap_or(Version::CURRENT),
             accepted: self.accept.iter().cloned().collect(),
-            helper: Helper { path, content },
+            helper: Helper::new(path, content),
             storage: self.storage.clone().unwrap_or_else(|| "1Gi".to_owned()),
-        })
+        }))
     }
 }
 
@@ -227,17 +238,24 @@ impl Found {
     /// # Errors
     /// If there are files that no stream can have.
     pub(crate) fn show(&self) -> Outcome {
+        out!("{HEAD}{}", self.stream()?);
+        Ok(())
+    }
+
+    /// Returns the files as one stream, in the order in which they can be applied.
+    ///
+    /// # Errors
+    /// If there are files that no stream can have.
+    pub(crate) fn stream(&self) -> Result<String, Failure> {
         let trees = || std::iter::once(&self.shared).chain(self.services.iter().map(|exported| &exported.tree));
         if let Some((path, _)) = trees().flat_map(Tree::iter).find(|(path, _)| path.extension() != Some("yaml")) {
             let dir = path.ancestors().find(|path| path.file_name() == Some("image")).unwrap_or(path);
             return Err(Failure::Usage(format!("an image has to be built of {dir}: write the files with -o DIR")));
         }
-        out!("{HEAD}");
-        for (_, entry) in trees().flat_map(Tree::iter) {
-            if let Entry::File { content, .. } = entry {
-                out!("{}", String::from_utf8_lossy(content));
-            }
-        }
-        Ok(())
+        let texts = trees().flat_map(Tree::iter).filter_map(|(_, entry)| match entry {
+            Entry::File { content, .. } => Some(String::from_utf8_lossy(content)),
+            Entry::Symlink { .. } => None,
+        });
+        Ok(texts.collect())
     }
 }
