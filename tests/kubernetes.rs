@@ -13,6 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use conductor::compile::export::{Exported, export_all};
 use conductor::key::{Default, File, Kind};
 use conductor::layout::Layout;
+use conductor::target::Export;
 use conductor::target::kubernetes::keys::{Disposition, KEYS, acceptable};
 use conductor::target::kubernetes::{Helper, Kubernetes, RouteApi, Version};
 use conductor::tree::{Entry, Tree};
@@ -109,9 +110,10 @@ fn kubernetes(accepts: bool, routes: RouteApi) -> Kubernetes {
     }
 }
 
-/// Both APIs of routes: each says what the other cannot.
-fn targets(accepts: bool) -> [Kubernetes; 2] {
-    [RouteApi::Ingress, RouteApi::Gateway("public".to_owned())].map(|routes| kubernetes(accepts, routes))
+/// Returns the targets for a key: of routes both APIs, since each says what the other cannot.
+fn targets(place: &Place, accepts: bool) -> Vec<Kubernetes> {
+    let gateway = (place.section.path == "route").then(|| RouteApi::Gateway("public".to_owned()));
+    [Some(RouteApi::Ingress), gateway].into_iter().flatten().map(|routes| kubernetes(accepts, routes)).collect()
 }
 
 /// Renders a service that is called `web`.
@@ -184,7 +186,13 @@ fn suited(place: &Place, mut table: Table) -> Table {
             metrics.insert("port".to_owned(), 9000.into());
         }
     }
-    if place.section.path == "commands.*" && place.key.name != "inside" {
+    if place.section.path == "listen.*" {
+        enter(&mut table, File::Service, "container").insert("entrypoint".to_owned(), "/bin/server".into());
+    }
+    if place.path() == "commands.NAME.scope" {
+        table.remove("container");
+        enter(&mut table, File::Service, "exec").insert("command".to_owned(), parse("[\"/bin/server\"]"));
+    } else if place.section.path == "commands.*" && place.key.name != "inside" {
         enter(&mut table, File::Service, "commands.NAME").insert("inside".to_owned(), true.into());
     }
     if place.section.path == "deploy.autoscale" {
@@ -201,18 +209,16 @@ fn no_key_is_dropped_in_silence() {
         if ELSEWHERE.contains(&path.as_str()) {
             continue;
         }
+        let (disposition, values) = (disposition(&place), values(&place));
         let without = suited(&place, place.without());
-        let bases = targets(true).map(|target| render(&without, &target).map(|base| lines(&base)));
-        let (mut has_effect, mut refusals) = (false, String::new());
-        let (mut tried, mut strictly_refused, mut refused) = (0, 0, 0);
-        for value in values(&place) {
-            let with = suited(&place, place.with(&value));
-            for ((strict, accepting), base) in targets(false).into_iter().zip(targets(true)).zip(&bases) {
+        let (mut has_effect, mut tried, mut refused, mut refusals) = (false, 0, 0, String::new());
+        for target in targets(&place, true) {
+            let base = render(&without, &target).map(|base| lines(&base)).ok();
+            for value in &values {
                 tried += 1;
-                strictly_refused += usize::from(render(&with, &strict).is_err());
-                match render(&with, &accepting) {
+                match render(&suited(&place, place.with(value)), &target) {
                     // What is required cannot be left out.
-                    Ok(rendered) => has_effect |= base.as_ref().ok() != Some(&lines(&rendered)),
+                    Ok(rendered) => has_effect |= base != Some(lines(&rendered)),
                     Err(error) => {
                         refused += 1;
                         refusals += &error;
@@ -220,16 +226,18 @@ fn no_key_is_dropped_in_silence() {
                 }
             }
         }
-        let holds = match disposition(&place) {
+        let is_lost = |value: &String| {
+            let with = suited(&place, place.with(value));
+            targets(&place, false).iter().all(|target| render(&with, target).is_err())
+        };
+        let holds = match disposition {
             Disposition::Mapped(_) | Disposition::Partly { .. } => has_effect && refused < tried || tried == 0,
-            Disposition::Approximated { .. } => strictly_refused == tried && refused < tried,
+            Disposition::Approximated { .. } => refused < tried && values.iter().all(is_lost),
             Disposition::Refused { .. } => refused == tried,
             Disposition::Unneeded(_) => refused == 0 && !has_effect,
         };
         if !holds {
-            wrong.push(format!(
-                "{path}: effect {has_effect}, {refused} and {strictly_refused} of {tried} refused: {refusals}"
-            ));
+            wrong.push(format!("{path}: effect {has_effect}, {refused} of {tried} refused: {refusals}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -360,7 +368,7 @@ fn plans_say_what_applying_does() {
     let (code, told) = cluster.plan("");
     assert!(code == Some(1) && told.contains("the cluster's objects are not YAML"), "{told}");
     fs::write(cluster.path().join("live.yaml"), "").expect("a file");
-    assert!(cluster.plan("").1.starts_with("web: create\n"), "{:?}", cluster.plan(""));
+    assert!(cluster.plan("").1.contains("\nweb: create\n"), "{:?}", cluster.plan(""));
 }
 
 #[test]
@@ -401,4 +409,35 @@ fn a_host_does_not_scale_by_load() {
     assert_eq!(output.status.code(), Some(3));
     let told = "deploy.autoscale: systemd starts as many deployments as are declared";
     assert!(text(&output.stderr).contains(told), "{}", text(&output.stderr));
+}
+
+/// Without a name, everything that a host declares is rendered: what others need comes first, and what is wrong is told.
+#[test]
+fn a_whole_host_is_rendered() {
+    let root = tempfile::tempdir().expect("a scratch directory");
+    let root = Utf8Path::from_path(root.path()).expect("a UTF-8 path");
+    let declare = |name: &str, declaration: &str| {
+        let dir = root.join("etc/conductor/services").join(name);
+        fs::create_dir_all(&dir).expect("a directory");
+        fs::write(dir.join("service.toml"), declaration).expect("a declaration");
+    };
+    let worker = "[exec]\ncommand = ['/bin/true']\n[listen]\ntype = 'none'\n";
+    declare("app", &format!("{worker}[[service]]\ndir = '../store'\n"));
+    declare("store", worker);
+    declare("wrong", &format!("{worker}[hooks]\npost_stop = ['/bin/true']\n"));
+    let (services, errors) = export_all(&Layout::system(root), &kubernetes(false, RouteApi::Ingress));
+    let names: Vec<_> = services.iter().map(|exported| exported.model.service.name.as_str()).collect();
+    assert_eq!(names, ["store", "app"]);
+    let told = errors.to_string();
+    assert!(told.contains("wrong/service.toml:6:1: hooks.post_stop") && errors.0.len() == 1, "{told}");
+
+    declare("wrong", worker);
+    declare("a.b", worker);
+    declare("a-b", worker);
+    let target = kubernetes(false, RouteApi::Ingress);
+    let (services, errors) = export_all(&Layout::system(root), &target);
+    assert!(errors.0.is_empty(), "{errors}");
+    let models: Vec<_> = services.iter().map(|exported| &exported.model).collect();
+    let told = target.shared(&models).expect_err("names of objects").to_string();
+    assert!(told.contains("would have objects of the same names"), "{told}");
 }

@@ -233,29 +233,34 @@ impl Collected<'_> {
 }
 
 impl Found {
-    /// Prints the files as one stream, in the order in which they can be applied.
+    fn files(&self) -> impl Iterator<Item = (&Utf8Path, &Entry)> {
+        std::iter::once(&self.shared).chain(self.services.iter().map(|exported| &exported.tree)).flat_map(Tree::iter)
+    }
+
+    /// Prints the objects as one stream, in the order in which they can be applied.
     ///
     /// # Errors
     /// If there are files that no stream can have.
     pub(crate) fn show(&self) -> Outcome {
-        out!("{HEAD}{}", self.stream()?);
+        if let Some((path, _)) = self.files().find(|(path, _)| !is_object(path)) {
+            let dir = path.components().take(2).collect::<Utf8PathBuf>();
+            return Err(Failure::Usage(format!("an image has to be built of {dir}: write the files with -o DIR")));
+        }
+        out!("{HEAD}{}", self.stream());
         Ok(())
     }
 
-    /// Returns the files as one stream, in the order in which they can be applied.
-    ///
-    /// # Errors
-    /// If there are files that no stream can have.
-    pub(crate) fn stream(&self) -> Result<String, Failure> {
-        let trees = || std::iter::once(&self.shared).chain(self.services.iter().map(|exported| &exported.tree));
-        if let Some((path, _)) = trees().flat_map(Tree::iter).find(|(path, _)| path.extension() != Some("yaml")) {
-            let dir = path.ancestors().find(|path| path.file_name() == Some("image")).unwrap_or(path);
-            return Err(Failure::Usage(format!("an image has to be built of {dir}: write the files with -o DIR")));
-        }
-        let texts = trees().flat_map(Tree::iter).filter_map(|(_, entry)| match entry {
-            Entry::File { content, .. } => Some(String::from_utf8_lossy(content)),
-            Entry::Symlink { .. } => None,
+    /// Returns the objects as one stream, in the order in which they can be applied.
+    pub(crate) fn stream(&self) -> String {
+        let texts = self.files().filter_map(|(path, entry)| match entry {
+            Entry::File { content, .. } if is_object(path) => Some(String::from_utf8_lossy(content)),
+            Entry::File { .. } | Entry::Symlink { .. } => None,
         });
-        Ok(texts.collect())
+        texts.collect()
     }
+}
+
+/// Returns whether a file has objects: what an image is built of has none.
+fn is_object(path: &Utf8Path) -> bool {
+    path.components().count() <= 2 && path.extension() == Some("yaml")
 }

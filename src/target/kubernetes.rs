@@ -79,7 +79,10 @@ impl Export for Kubernetes {
         refuse_same_names(services)?;
         let mut tree = Tree::default();
         if services.iter().any(|model| helper::is_needed(&model.service)) {
-            tree.file("00-conductor-pod.yaml", yaml::write([&self.helper.config_map(|name, labels| self.metadata(name, labels, yaml::map! {}))?]));
+            tree.file(
+                "00-conductor-pod.yaml",
+                yaml::write([&self.helper.config_map(|name, labels| self.metadata(name, labels, yaml::map! {}))?]),
+            );
         }
         Ok(tree)
     }

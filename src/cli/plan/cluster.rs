@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments, target: &Kubernetes)
         }
     };
     let is_all = words::split(&arguments.names).0.is_empty();
-    let differences = compare(&found.stream()?, &cluster, is_all).map_err(|why| {
+    let differences = compare(&found.stream(), &cluster, is_all).map_err(|why| {
         let remedy = "give it the output of kubectl get deployments,services,… --selector app.kubernetes.io/managed-by=conductor -o yaml";
         Failure::Failed(format!("the cluster's objects are not YAML: {why}\n  help: {remedy}"))
     })?;

@@ -16,7 +16,8 @@ use crate::target::kubernetes::yaml::{Yaml, map};
 /// Returns whether pods of a service need the helper: to be passed sockets, or to end in steps.
 pub(super) fn is_needed(service: &Service) -> bool {
     let Hooks { pre_stop, pre_drain, drain, .. } = &service.hooks;
-    let has_steps = pre_stop.is_some() || pre_drain.is_some() || drain.is_some() || service.deploy.drain_signal.is_some();
+    let has_steps =
+        pre_stop.is_some() || pre_drain.is_some() || drain.is_some() || service.deploy.drain_signal.is_some();
     has_steps || service.listen.has_callers() || service.passed_ports().next().is_some()
 }
 

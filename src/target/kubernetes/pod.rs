@@ -20,6 +20,8 @@ use crate::{template, variable};
 
 /// The kinds of the pod's file that describe pods.
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
+/// The annotation with the container that commands run in.
+const MAIN_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// What stands for the pod's name where Kubernetes expands it.
 const NAME: &str = "$(CONDUCTOR_DEPLOYMENT)";
 
@@ -52,9 +54,10 @@ pub(super) fn spec(workload: &Workload, pod: &Pod, mounted: &[Mounted]) -> Resul
     // Without a probe of the file's own, the pod is ready when it accepts a connection.
     let has_probes = items(&mut spec, "containers").iter().any(|container| container.get("readinessProbe").is_some());
     let check = if has_probes { Check::Probes } else { Check::Tcp };
+    let main = main_container(document, &spec);
     for list in ["initContainers", "containers"] {
         for (index, container) in items(&mut spec, list).iter_mut().enumerate() {
-            complete(workload, container, mounted, (list == "containers" && index == 0).then_some(&check));
+            complete(workload, container, mounted, (list == "containers" && index == main).then_some(&check));
         }
     }
     let volumes = mounted.iter().filter_map(|mounted| mounted.volume.clone());
@@ -170,8 +173,19 @@ fn misplaced(document: &Document, here: &Path, value: &Value, errors: &mut Diagn
     }
 }
 
-/// Gives a container the service's environment and volumes, and the first one its ports, probes and end.
-fn complete(workload: &Workload, container: &mut Yaml, mounted: &[Mounted], first: Option<&Check>) {
+/// Finds the container that serves: the one that kubectl-exec(1) takes, or else the first.
+fn main_container(document: &Document, spec: &Yaml) -> usize {
+    let metadata = if kind(document) == "Pod" { path!["metadata"] } else { path!["spec", "template", "metadata"] };
+    let name = document.get(&metadata.join("annotations").join(MAIN_CONTAINER));
+    let containers = list(spec, "containers");
+    let is_it = |container: &Yaml| {
+        container.text_at(&["name"]).is_some_and(|own| name.as_ref().is_some_and(|name| name == own))
+    };
+    containers.iter().position(is_it).unwrap_or(0)
+}
+
+/// Gives a container the service's environment and volumes, and the one that serves its ports, probes and end.
+fn complete(workload: &Workload, container: &mut Yaml, mounted: &[Mounted], serves: Option<&Check>) {
     let declared = list(container, "env");
     let name = |variable: &Yaml| variable.text_at(&["name"]).map(str::to_owned);
     let names: Vec<_> = declared.iter().filter_map(name).collect();
@@ -182,7 +196,7 @@ fn complete(workload: &Workload, container: &mut Yaml, mounted: &[Mounted], firs
     environment.extend(declared);
     container.set("env", Yaml::List(environment));
     extend(container, "volumeMounts", mounted.iter().map(|mounted| mounted.mount.clone()));
-    let Some(by_default) = first else { return };
+    let Some(by_default) = serves else { return };
     let check = match &workload.service.health.check {
         Check::Probes => by_default,
         declared => declared,
