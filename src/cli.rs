@@ -158,9 +158,10 @@ fn check_descriptors() -> Outcome {
 
 fn run(context: &Context, noun: Noun) -> Outcome {
     match &noun {
-        Noun::DaemonReload | Noun::Doctor(_) | Noun::Status(_) | Noun::Metrics | Noun::Plan(_) | Noun::Run(_) => {
+        Noun::DaemonReload | Noun::Doctor(_) | Noun::Status(_) | Noun::Metrics | Noun::Run(_) => {
             context.must_be_this_machine()?;
         }
+        Noun::Plan(arguments) if arguments.is_of_this_host() => context.must_be_this_machine()?,
         _ => {}
     }
     match noun {

@@ -8,7 +8,7 @@ pub mod systemd;
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::diagnostic::Diagnostics;
 use crate::layout::Layout;
@@ -41,17 +41,26 @@ pub trait Target: Vocabulary {
 /// The contents of a declaration's regular files, by path.
 pub type Contents = BTreeMap<Utf8PathBuf, Vec<u8>>;
 
+/// What a service is rendered of for a target beyond this host.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    pub model: &'a Model,
+    pub id: &'a GenerationId,
+    /// The directory of the service's files, as errors name it.
+    pub shown: &'a Utf8Path,
+    pub contents: &'a Contents,
+}
+
 /// An engine beyond this host, which has tools of its own to apply what conductor renders.
 pub trait Export: Vocabulary {
     /// Returns what a stream of the files begins with, for those who apply it.
     fn head(&self) -> &'static str;
 
-    /// Renders a generation of a service with the contents of its files. Paths are in the order in which the files can be
-    /// applied.
+    /// Renders a generation of a service. Paths are in the order in which the files can be applied.
     ///
     /// # Errors
     /// What the target cannot express of the files.
-    fn service(&self, model: &Model, id: &GenerationId, contents: &Contents) -> Result<Tree, Diagnostics>;
+    fn service(&self, input: Input) -> Result<Tree, Diagnostics>;
 
     /// Renders what a set of services has in common, which is applied before them.
     ///

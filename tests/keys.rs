@@ -259,7 +259,9 @@ fn conductor_toml_has_keys_of_services() {
         let path: Vec<_> = section.path.split('.').collect();
         File::Host.key(&path).is_some_and(|key| key.kind == Kind::Sections)
     };
-    for section in File::Host.sections().iter().filter(|section| !is_array(section)) {
+    // The target of this host refuses to scale by the load.
+    let is_of_host = |section: &&Section| section.path != "service.deploy.autoscale";
+    for section in File::Host.sections().iter().filter(|section| !is_array(section)).filter(is_of_host) {
         for key in section.keys.iter().filter(|key| !key.example.is_empty()) {
             let text = format!("{}.{} = {}", section.path, key.name, key.example);
             let after = compile_service(&least, &text.parse().expect("TOML")).unwrap_or_else(|error| panic!("{error}"));

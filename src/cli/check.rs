@@ -4,6 +4,7 @@ use camino::Utf8Path;
 use clap::Args;
 
 use crate::cli::context::Context;
+use crate::cli::export;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::input::{is_directory, is_function, with_function, with_rendered};
 use crate::cli::output::outln;
@@ -20,6 +21,7 @@ use crate::service::proposal::template_error;
 use crate::service::{access, host_check, proposal};
 use crate::source::functions::{self, MANIFEST};
 use crate::source::search::{self, Location};
+use crate::target::Export;
 use crate::{source, verify};
 
 #[derive(Args)]
@@ -27,10 +29,15 @@ pub(crate) struct Arguments {
     /// Directories, manifests, services or functions [default: all]
     #[arg(value_name = "DIR|NAME|FUNCTION|VAR=VAL")]
     words: Vec<String>,
+    #[command(flatten)]
+    export: export::Arguments,
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     let (things, assignments) = words::split(&arguments.words);
+    if let Some(target) = arguments.export.target()? {
+        return check_export(context, &things, &assignments, &*target);
+    }
     let mut errors = Diagnostics::default();
     let (mut checked, mut checked_functions) = (0, 0);
     if things.is_empty() {
@@ -79,6 +86,25 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     if checked_functions > 0 {
         outln!("{checked_functions} {} in order", if checked_functions == 1 { "function is" } else { "functions are" });
     }
+    Ok(())
+}
+
+/// Checks that a target beyond this host can express what words name, with the services that it depends on.
+fn check_export(context: &Context, things: &[String], assignments: &[String], target: &dyn Export) -> Outcome {
+    let (mut checked, mut errors) = (0, Diagnostics::default());
+    let each: Vec<_> = if things.is_empty() { vec![&[][..]] } else { things.chunks(1).collect() };
+    for thing in each {
+        match export::services(context, &[thing, assignments].concat(), None, target) {
+            Ok(found) => {
+                checked += found.services.len();
+                errors.0.extend(found.errors.0);
+            }
+            Err(Failure::Declaration(found)) => errors.0.extend(found.0),
+            Err(other) => return Err(other),
+        }
+    }
+    errors.distinct().into_result()?;
+    outln!("{checked} {} in order", if checked == 1 { "service is" } else { "services are" });
     Ok(())
 }
 

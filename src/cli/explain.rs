@@ -10,20 +10,25 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::context::Context;
+use crate::cli::export;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::input::{is_directory, is_function, with_function, with_rendered};
 use crate::cli::output::outln;
 use crate::cli::{table, words};
 use crate::compile;
+use crate::compile::export::{Exported, export_written};
 use crate::compile::functions::compile_function;
 use crate::compile::host::Compiled;
+use crate::diagnostic::Diagnostics;
 use crate::document::{Node, Path, Step, Value};
 use crate::function::render::render;
 use crate::model::{Footprint, function};
 use crate::proxy::chosen::Chosen;
 use crate::proxy::files::{self, MANIFEST};
 use crate::source::functions;
-use crate::source::search::{self, Location};
+use crate::source::search::{self, Location, Written};
+use crate::target::Export;
+use crate::target::kubernetes::fields;
 use crate::tree::{Entry, Tree};
 
 /// The largest number of lines of a file that are shown for a key.
@@ -37,6 +42,8 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    export: export::Arguments,
 }
 
 /// The compiled lines, by file.
@@ -62,13 +69,18 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         return Err(Failure::Usage("one service or function at a time; variables are VAR=VAL".to_owned()));
     };
     let path = Utf8Path::new(thing);
+    let target = arguments.export.target()?;
+    let compiler = Compiler { context, target: target.as_deref() };
     let explanations = if is_function(context, thing) {
+        if target.is_some() {
+            return Err(Failure::Usage("functions run on this host alone".to_owned()));
+        }
         explain_function(context, thing, &assignments)?
     } else if is_directory(thing) {
-        with_rendered(context, path, None, &assignments, |location, dir| explain(context, location, dir, path))?
+        with_rendered(context, path, None, &assignments, |location, dir| explain(&compiler, location, dir, path))?
     } else {
         let location = context.location(thing)?;
-        explain(context, &location, &context.layout.at(&location.dir), &location.dir)?
+        explain(&compiler, &location, &context.layout.at(&location.dir), &location.dir)?
     };
     if arguments.json {
         return table::print_json(&explanations);
@@ -87,10 +99,10 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
 fn print(one: &Explanation) {
     outln!("{} = {}  ({}:{})", one.key, one.value, one.file, one.line);
     let Some(became) = &one.became else {
-        return outln!("    unit lines unknown: nothing compiles without this key or with another value");
+        return outln!("    lines unknown: nothing compiles without this key or with another value");
     };
     if became.is_empty() {
-        outln!("    no unit line: default, or used by conductor itself");
+        outln!("    no line: default, of no effect, or used by conductor itself");
     }
     for (file, lines) in became {
         outln!("    {file}");
@@ -103,25 +115,49 @@ fn print(one: &Explanation) {
     }
 }
 
+/// What compiles variants of a declaration: for this host, or for a target beyond it.
+struct Compiler<'a> {
+    context: &'a Context,
+    target: Option<&'a dyn Export>,
+}
+
+impl Compiler<'_> {
+    /// Compiles what is written for a service.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    fn lines(&self, written: Written, dir: &Utf8Path, shown: &Utf8Path) -> Result<Lines, Diagnostics> {
+        let layout = &self.context.layout;
+        match self.target {
+            None => {
+                let compiled = compile::compile_written(layout, written, dir, shown, &self.context.target())?;
+                Ok(lines_of_service(self.context, &compiled))
+            }
+            Some(target) => {
+                let exported = export_written(layout, written, dir, shown, target)?;
+                Ok(lines_of_objects(&exported))
+            }
+        }
+    }
+}
+
 fn explain(
-    context: &Context,
+    compiler: &Compiler,
     location: &Location,
     dir: &Utf8Path,
     shown: &Utf8Path,
 ) -> Result<Vec<Explanation>, Failure> {
-    let layout = &context.layout;
     let mut explanations = Vec::new();
-    for (_, written) in search::written(layout, location, dir, shown)? {
+    for (name, written) in search::written(&compiler.context.layout, location, dir, shown)? {
         let written = written?;
         let compiled = |document: Node| {
             let mut written = written.clone();
             written.document = document;
-            compile::compile_written(layout, written, dir, shown, &context.target())
+            compiler.lines(written, dir, shown)
         };
-        let base = compiled(written.document.clone())?;
-        let variant = |document| compiled(document).ok().map(|variant| lines_of_service(context, &variant));
-        let lines = lines_of_service(context, &base);
-        explanations.extend(explain_keys(base.service.name.as_str(), &written.document, &lines, variant));
+        let lines = compiled(written.document.clone())?;
+        let variant = |document| compiled(document).ok();
+        explanations.extend(explain_keys(name.as_str(), &written.document, &lines, variant));
     }
     Ok(explanations)
 }
@@ -232,6 +268,19 @@ fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
     let driver = Chosen::of_host(&context.layout).driver;
     tree.extend(files::render(&context.layout, driver, &[&Footprint::of(&compiled.service)], None));
     lines(&tree, |text| text.replace(compiled.id.as_str(), "GENERATION"))
+}
+
+/// Returns the fields of a service's objects, without the generation's ID.
+fn lines_of_objects(exported: &Exported) -> Lines {
+    let id = exported.id.as_str();
+    let files = exported.tree.iter().filter_map(|(path, entry)| match entry {
+        Entry::File { content, .. } if path.extension() == Some("yaml") => {
+            let text = String::from_utf8_lossy(content).replace(id, "GENERATION");
+            Some((path.to_owned(), fields::lines(&text)))
+        }
+        _ => None,
+    });
+    files.collect()
 }
 
 /// Returns the compiled lines of a function, without its ID, which every change changes.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, ValueEnum};
@@ -82,6 +81,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Returns whether there is a target beyond this host.
+    pub(crate) fn is_given(&self) -> bool {
+        self.target.is_some_and(|target| target != Name::Systemd)
+    }
+
     /// Returns the target, if it is one beyond this host.
     ///
     /// # Errors
@@ -92,7 +96,7 @@ impl Arguments {
                 None => Ok(None),
                 Some(option) => Err(Failure::Usage(format!("{option} is for another --target"))),
             },
-            Name::Kubernetes => Ok(Some(Box::new(self.kubernetes()?))),
+            Name::Kubernetes => Ok(self.kubernetes()?.map(|target| Box::new(target) as _)),
             Name::Pacemaker => Ok(Some(Box::new(self.pacemaker()?))),
         }
     }
@@ -139,7 +143,14 @@ impl Arguments {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
     }
 
-    fn kubernetes(&self) -> Result<Kubernetes, Failure> {
+    /// Returns Kubernetes with its options, if it is the target.
+    ///
+    /// # Errors
+    /// Keys that cannot be accepted, and options that contradict each other.
+    pub(crate) fn kubernetes(&self) -> Result<Option<Kubernetes>, Failure> {
+        if self.target != Some(Name::Kubernetes) {
+            return Ok(None);
+        }
         let known: BTreeSet<_> = keys::acceptable().collect();
         if let Some(key) = self.accept.iter().find(|key| !known.contains(key.as_str())) {
             return Err(nothing_to_accept(key, known.iter().copied()));
@@ -153,17 +164,17 @@ impl Arguments {
             (_, Some(_)) => return Err(Failure::Usage("--gateway is for --route-api gateway".to_owned())),
         };
         let path = self.helper.clone().unwrap_or_else(|| Utf8Path::new(LIBRARY).join("pod"));
-        let content = fs::read(&path).map(Arc::from).map_err(|error| error.to_string());
-        Ok(Kubernetes {
+        let content = fs::read(&path).map_err(|error| error.to_string());
+        Ok(Some(Kubernetes {
             image: self.image.clone(),
             repository: self.repository.clone(),
             namespace: self.namespace.clone(),
             routes,
             version: self.kubernetes.unwrap_or(Version::CURRENT),
             accepted: self.accept.iter().cloned().collect(),
-            helper: Helper { path, content },
+            helper: Helper::new(path, content),
             storage: self.storage.clone().unwrap_or_else(|| "1Gi".to_owned()),
-        })
+        }))
     }
 }
 
@@ -264,22 +275,34 @@ impl Collected<'_> {
 }
 
 impl Found {
-    /// Prints the files as one stream, in the order in which they can be applied.
+    fn files(&self) -> impl Iterator<Item = (&Utf8Path, &Entry)> {
+        std::iter::once(&self.shared).chain(self.services.iter().map(|exported| &exported.tree)).flat_map(Tree::iter)
+    }
+
+    /// Prints the objects as one stream, in the order in which they can be applied.
     ///
     /// # Errors
     /// If there are files that no stream can have.
     pub(crate) fn show(&self) -> Outcome {
-        let trees = || std::iter::once(&self.shared).chain(self.services.iter().map(|exported| &exported.tree));
-        if let Some((path, _)) = trees().flat_map(Tree::iter).find(|(path, _)| !matches!(path.extension(), Some("yaml" | "xml"))) {
-            let dir = path.ancestors().find(|path| path.file_name() == Some("image")).unwrap_or(path);
+        if let Some((path, _)) = self.files().find(|(path, _)| !is_object(path)) {
+            let dir = path.components().take(2).collect::<Utf8PathBuf>();
             return Err(Failure::Usage(format!("an image has to be built of {dir}: write the files with -o DIR")));
         }
-        out!("{}", self.head);
-        for (_, entry) in trees().flat_map(Tree::iter) {
-            if let Entry::File { content, .. } = entry {
-                out!("{}", String::from_utf8_lossy(content));
-            }
-        }
+        out!("{}{}", self.head, self.stream());
         Ok(())
     }
+
+    /// Returns the objects as one stream, in the order in which they can be applied.
+    pub(crate) fn stream(&self) -> String {
+        let texts = self.files().filter_map(|(path, entry)| match entry {
+            Entry::File { content, .. } if is_object(path) => Some(String::from_utf8_lossy(content)),
+            Entry::File { .. } | Entry::Symlink { .. } => None,
+        });
+        texts.collect()
+    }
+}
+
+/// Returns whether a file has objects: what an image is built of has none.
+fn is_object(path: &Utf8Path) -> bool {
+    path.components().count() <= 2 && matches!(path.extension(), Some("yaml" | "xml"))
 }

@@ -1,7 +1,10 @@
 //! `conductor plan`
 
+mod cluster;
+
 use std::collections::BTreeSet;
 
+use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
 
@@ -9,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::hosts::Hosts;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::outln;
-use crate::cli::{table, words};
+use crate::cli::{export, table, words};
 use crate::compile;
 use crate::compile::host::{Compiled, Host};
 use crate::deployment::state;
@@ -26,7 +29,8 @@ use crate::source::search;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Names of services [default: all]
+    /// Names of services; for another target also a directory [default: all]
+    #[arg(value_name = "NAME|DIR] [VAR=VAL")]
     names: Vec<String>,
     /// Exit with code 4 if something would change
     #[arg(long)]
@@ -36,6 +40,18 @@ pub(crate) struct Arguments {
     json: bool,
     #[command(flatten)]
     hosts: Hosts,
+    /// Compare with objects in this file or directory, `kubectl get -o yaml` [default: standard input]
+    #[arg(long, value_name = "FILE|DIR")]
+    against: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    export: export::Arguments,
+}
+
+impl Arguments {
+    /// Returns whether the plan is one of this host, whose systemd has to run.
+    pub(crate) fn is_of_this_host(&self) -> bool {
+        !self.export.is_given()
+    }
 }
 
 #[derive(Serialize)]
@@ -83,6 +99,12 @@ struct Gap {
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
+    if let Some(target) = arguments.export.kubernetes()? {
+        return cluster::run(context, arguments, &target);
+    }
+    if arguments.against.is_some() {
+        return Err(Failure::Usage("--against is for --target kubernetes".to_owned()));
+    }
     let Context { layout, manager } = context;
     let names = words::services(&arguments.names)?;
     if !arguments.hosts.is_empty() {

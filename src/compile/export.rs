@@ -6,21 +6,22 @@ use std::fs;
 use camino::Utf8Path;
 
 use crate::compile::host::Compiled;
-use crate::compile::{compile_all, survey};
+use crate::compile::{compile_all, compile_written, survey};
 use crate::declaration::host::ProxyDriver;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::layout::Layout;
 use crate::model::{FileKind, Model};
-use crate::names::ServiceName;
+use crate::names::{GenerationId, ServiceName};
 use crate::source::functions::MANIFEST;
 use crate::source::read::unreadable;
-use crate::source::search::Location;
-use crate::target::{Contents, Export};
+use crate::source::search::{Location, Written};
+use crate::target::{Contents, Export, Input};
 use crate::tree::Tree;
 
 /// A rendered service.
 #[derive(Debug)]
 pub struct Exported {
+    pub id: GenerationId,
     pub model: Model,
     pub tree: Tree,
 }
@@ -38,6 +39,21 @@ pub fn export_at(
 ) -> Result<Vec<Exported>, Diagnostics> {
     let services = compile_all(&without_proxy(layout), location, dir, shown, target)?;
     services.into_iter().map(|compiled| export(compiled, dir, shown, target)).collect()
+}
+
+/// Renders what is written for one service.
+///
+/// # Errors
+/// Everything that is wrong with it, or that the target cannot express.
+pub(crate) fn export_written(
+    layout: &Layout,
+    written: Written,
+    dir: &Utf8Path,
+    shown: &Utf8Path,
+    target: &dyn Export,
+) -> Result<Exported, Diagnostics> {
+    let compiled = compile_written(&without_proxy(layout), written, dir, shown, target)?;
+    export(compiled, dir, shown, target)
 }
 
 /// Renders everything that is declared on this host.
@@ -102,8 +118,8 @@ fn without_proxy(layout: &Layout) -> Layout {
 fn export(compiled: Compiled, dir: &Utf8Path, shown: &Utf8Path, target: &dyn Export) -> Result<Exported, Diagnostics> {
     let contents = contents(&compiled, dir, shown)?;
     let (id, model) = (compiled.id.clone(), compiled.into_model());
-    let tree = target.service(&model, &id, &contents)?;
-    Ok(Exported { model, tree })
+    let tree = target.service(Input { model: &model, id: &id, shown, contents: &contents })?;
+    Ok(Exported { id, model, tree })
 }
 
 fn contents(compiled: &Compiled, dir: &Utf8Path, shown: &Utf8Path) -> Result<Contents, Diagnostic> {

@@ -14,9 +14,9 @@ use askama::Template;
 
 use crate::diagnostic::Diagnostics;
 use crate::model::{Model, Service};
-use crate::names::{GenerationId, ServiceName};
+use crate::names::ServiceName;
 use crate::source::search::Declared;
-use crate::target::{Contents, Export, Vocabulary};
+use crate::target::{Export, Input, Vocabulary};
 use crate::tree::Tree;
 
 /// The time between two looks of Pacemaker at a resource, in seconds.
@@ -57,7 +57,7 @@ impl Export for Cluster {
     }
 
     /// The resources of all services are in one file: their constraints name each other.
-    fn service(&self, _: &Model, _: &GenerationId, _: &Contents) -> Result<Tree, Diagnostics> {
+    fn service(&self, _: Input) -> Result<Tree, Diagnostics> {
         Ok(Tree::default())
     }
 

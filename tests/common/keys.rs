@@ -18,13 +18,18 @@ pub(crate) struct Place {
     pub(crate) key: &'static Key,
 }
 
-/// All keys that have an example, in services' and functions' files. Parts are read before anything has a type.
+/// All keys that this host's target takes.
 pub(crate) fn places() -> Vec<Place> {
+    all_places().filter(|place| place.section.path != "deploy.autoscale").collect()
+}
+
+/// All keys that have an example, in services' and functions' files. Parts are read before anything has a type.
+pub(crate) fn all_places() -> impl Iterator<Item = Place> {
     let files = [File::Service, File::Function];
-    let sections = files.iter().flat_map(|file| file.sections().iter().map(move |section| (*file, *section)));
+    let sections = files.into_iter().flat_map(|file| file.sections().iter().map(move |section| (file, *section)));
     let sections = sections.filter(|(_, section)| section.path != "part");
     let keys = sections.flat_map(|(file, section)| section.keys.iter().map(move |key| Place { file, section, key }));
-    keys.filter(|place| !place.key.example.is_empty() && place.suits_the_file()).collect()
+    keys.filter(|place| !place.key.example.is_empty() && place.suits_the_file())
 }
 
 /// The path of a section, with a name for `*`.

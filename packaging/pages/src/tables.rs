@@ -1,5 +1,5 @@
 //! Tables of keys in docs/, out of the descriptions of keys. They stand between `<!-- keys SECTION -->`, without a name for the
-//! top of a file, and `<!-- end -->`.
+//! top of a file, and `<!-- end -->`. What a target makes of keys stands between `<!-- dispositions -->` and `<!-- end -->`.
 
 use std::error::Error;
 use std::fs;
@@ -7,11 +7,16 @@ use std::path::Path;
 
 use conductor::key::{File, Key, Section};
 use conductor::service::action::Action;
+use conductor::target::kubernetes::keys::{Disposition, KEYS};
 
 /// The pages in docs/ that have tables, and the file that each is about.
 const PAGES: [(&str, File); 3] =
     [("service-toml.md", File::Service), ("function-toml.md", File::Function), ("conductor-toml.md", File::Host)];
 
+/// The pages in docs/ with what a target makes of each key.
+const TARGETS: [(&str, &[(&str, Disposition)]); 1] = [("how-to/kubernetes.md", KEYS)];
+
+const DISPOSITIONS: &str = "<!-- dispositions -->";
 const BEGIN: &str = "<!-- keys";
 const END: &str = "<!-- end -->";
 
@@ -22,7 +27,23 @@ pub(crate) fn update(docs: &Path) -> Result<(), Box<dyn Error>> {
         let text = fs::read_to_string(&path).map_err(|error| format!("{page}: {error}"))?;
         fs::write(&path, with_tables(&text, file).map_err(|error| format!("{page}: {error}"))?)?;
     }
+    for (page, keys) in TARGETS {
+        let path = docs.join(page);
+        let text = fs::read_to_string(&path).map_err(|error| format!("{page}: {error}"))?;
+        fs::write(&path, with_dispositions(&text, keys).map_err(|error| format!("{page}: {error}"))?)?;
+    }
     Ok(())
+}
+
+/// The page of a target with what it makes of each key.
+fn with_dispositions(page: &str, keys: &[(&str, Disposition)]) -> Result<String, String> {
+    let (before, rest) = page.split_once(DISPOSITIONS).ok_or_else(|| format!("no {DISPOSITIONS}"))?;
+    let (_, after) = rest.split_once(END).ok_or_else(|| format!("no {END} behind {DISPOSITIONS}"))?;
+    let row = |(key, disposition): &(&str, Disposition)| {
+        format!("| `{key}` | {} | {} |\n", disposition.kind(), disposition.words())
+    };
+    let rows: String = keys.iter().map(row).collect();
+    Ok(format!("{before}{DISPOSITIONS}\n| key | | what becomes of it |\n| --- | --- | --- |\n{rows}{END}{after}"))
 }
 
 /// The page with what is between its marks written anew.
@@ -91,6 +112,10 @@ mod tests {
         for (page, file) in PAGES {
             let text = fs::read_to_string(docs().join(page)).unwrap();
             assert!(with_tables(&text, file).unwrap() == text, "{page} differs: run `make docs`");
+        }
+        for (page, keys) in TARGETS {
+            let text = fs::read_to_string(docs().join(page)).unwrap();
+            assert!(with_dispositions(&text, keys).unwrap() == text, "{page} differs: run `make docs`");
         }
     }
 

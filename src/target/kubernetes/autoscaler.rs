@@ -1,7 +1,7 @@
 //! `deploy.autoscale`: the number of pods by the time of the processor that they use.
 
 use crate::model::Autoscale;
-use crate::target::kubernetes::Version;
+use crate::target::kubernetes::options::Version;
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::{Yaml, list, map};
 

@@ -2,10 +2,8 @@
 
 use crate::model::{Command, program_path};
 use crate::target::kubernetes::helper;
+use crate::target::kubernetes::names::{FILES, HELPER};
 use crate::target::kubernetes::workload::Workload;
-
-/// The directory below which a service's files are, in a directory of its own.
-pub(super) const FILES: &str = "/srv";
 
 impl Workload<'_> {
     /// Returns the directory of the service's files in its containers.
@@ -43,7 +41,7 @@ impl Workload<'_> {
             .of_pods
             .iter()
             .filter_map(|port| Some(["listen".to_owned(), port.number.to_string(), port.descriptor.clone()?]));
-        let words = std::iter::once(helper::PROGRAM.to_owned()).chain(sockets.flatten());
+        let words = std::iter::once(HELPER.to_owned()).chain(sockets.flatten());
         words.chain(["exec".to_owned()]).chain(command).collect()
     }
 }

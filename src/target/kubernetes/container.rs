@@ -22,8 +22,8 @@ pub(super) fn serving(workload: &Workload, mounted: &[Mounted]) -> Yaml {
     let rest = [
         ("ports", ports),
         ("resources", resources(workload)),
-        ("startupProbe", probe::startup(workload)),
-        ("readinessProbe", probe::readiness(workload)),
+        ("startupProbe", probe::startup(workload, &workload.service.health.check)),
+        ("readinessProbe", probe::readiness(workload, &workload.service.health.check)),
         ("livenessProbe", probe::liveness(workload)),
         ("lifecycle", lifecycle(workload)),
     ];

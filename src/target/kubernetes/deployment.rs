@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::diagnostic::Diagnostics;
 use crate::model::{Command, Engine, Hook, Strategy};
+use crate::target::kubernetes::names::SERVING;
 use crate::target::kubernetes::probe::seconds;
 use crate::target::kubernetes::volume::Mounted;
 use crate::target::kubernetes::workload::Workload;
@@ -61,10 +62,10 @@ fn template(workload: &Workload) -> Result<Yaml, Diagnostics> {
     let helper = helper::is_needed(workload.service).then(|| workload.kubernetes.helper.name()).transpose()?;
     let restarted = workload.service.deploy.restarted_at.as_ref();
     let metadata = map! {
-        "labels" => workload.labels(),
+        "labels" => workload.labels_of_pods(SERVING),
         "annotations" => map! { "kubectl.kubernetes.io/restartedAt" => restarted }.or_absent(),
     };
-    let mounted = volume::of(workload, helper.as_deref());
+    let mounted = volume::of(workload, helper);
     let mut spec = match &workload.service.process.engine {
         Engine::Pod(declared) => pod::spec(workload, declared, &mounted)?,
         Engine::Exec { .. } | Engine::Container(_) => containers(workload, &mounted),

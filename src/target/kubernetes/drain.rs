@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use crate::model::{Command, Hook, RunningHook};
+use crate::target::kubernetes::names::HELPER;
 use crate::target::kubernetes::probe::seconds;
 use crate::target::kubernetes::workload::Workload;
-use crate::target::kubernetes::{
-    helper,
-    yaml::{Yaml, map},
-};
+use crate::target::kubernetes::yaml::{Yaml, map};
 
 /// The time in which a cluster learns that a pod takes no further connections.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -33,7 +31,7 @@ pub(super) fn pre_stop(workload: &Workload) -> Yaml {
     if words.is_empty() {
         return Yaml::Absent;
     }
-    let command: Vec<_> = [helper::PROGRAM.to_owned(), "stop".to_owned()].into_iter().chain(words).collect();
+    let command: Vec<_> = [HELPER.to_owned(), "stop".to_owned()].into_iter().chain(words).collect();
     map! { "preStop" => map! { "exec" => map! { "command" => command } } }
 }
 

@@ -8,17 +8,12 @@ use crate::model::{Engine, ListenKind, Service, Systemd, User};
 use crate::names::GenerationId;
 use crate::names::listener::variable as of_listener;
 use crate::target::Contents;
-use crate::target::kubernetes::command::FILES;
+use crate::target::kubernetes::directories::directories;
+use crate::target::kubernetes::names::{CREDENTIALS, FILES, OWN, object_name, secret_of_file};
 use crate::target::kubernetes::ports::Ports;
-use crate::target::kubernetes::volume;
-use crate::target::kubernetes::workload::object_name;
 use crate::target::kubernetes::yaml::{Yaml, map};
 use crate::variable;
 
-/// The directory of the secrets of a service.
-pub(super) const CREDENTIALS: &str = "/run/credentials";
-/// The directory that a deployment's processes may write in.
-pub(super) const OWN: &str = "/run/conductor/deployment";
 /// The variable with the pod's name, which alone is not known before there is a pod.
 pub(super) const DEPLOYMENT: &str = "CONDUCTOR_DEPLOYMENT";
 
@@ -73,7 +68,7 @@ impl Environment {
         contents: &Contents,
     ) -> Self {
         let mut own = own(service, id, ports);
-        own.extend(volume::directories(systemd).map(|directory| (directory.variable.to_owned(), directory.paths())));
+        own.extend(directories(systemd).map(|directory| (directory.variable.to_owned(), directory.paths())));
         let declared = &service.process.environment;
         own.retain(|name, _| name != variable::HOME || !declared.contains_key(name));
         let mut variables: Vec<_> = vec![(DEPLOYMENT.to_owned(), Value::Name)];
@@ -159,13 +154,6 @@ impl Environment {
         };
         Yaml::List(self.secrets.iter().map(source).collect()).or_absent()
     }
-}
-
-/// Returns the name of the Secret with the variables of a file of the host.
-pub(super) fn secret_of_file(service: &Service, path: &str) -> String {
-    let file = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    let file = file.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    format!("{}-{}", object_name(&service.name), file.trim_matches('-'))
 }
 
 /// Writes a text where Kubernetes replaces `$(NAME)`.

@@ -1,15 +1,14 @@
-//! The image of a service's containers, and what builds one of files that no ConfigMap has room for.
+//! The image of a service's containers.
 
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::{Engine, Pull, Service};
 use crate::names::GenerationId;
-use crate::target::kubernetes::Kubernetes;
-use crate::target::kubernetes::command::FILES;
-use crate::target::kubernetes::config_map::Files;
-use crate::target::kubernetes::workload::{Workload, object_name};
-use crate::tree::{Entry, Tree};
+use crate::source::DECLARATION;
+use crate::target::kubernetes::files::Files;
+use crate::target::kubernetes::names::object_name;
+use crate::target::kubernetes::options::Kubernetes;
 
 /// The image of a service's containers.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +17,7 @@ pub(super) struct Image {
     pub(super) reference: String,
     pub(super) pull_policy: &'static str,
     /// The image that the files are laid over in a build of its own.
-    base: Option<String>,
+    pub(super) base: Option<String>,
 }
 
 impl Image {
@@ -28,10 +27,12 @@ impl Image {
         kubernetes: &Kubernetes,
         service: &Service,
         id: &GenerationId,
+        shown: &Utf8Path,
         files: &Files,
     ) -> Result<Self, Diagnostics> {
-        let missing =
-            |message: &str, remedy: &str| Diagnostics::from(Diagnostic::of_file(&service.source, message, remedy));
+        let missing = |message: &str, remedy: &str| {
+            Diagnostics::from(Diagnostic::of_file(&shown.join(DECLARATION), message, remedy))
+        };
         match &service.process.engine {
             Engine::Pod(_) => Ok(Self::default()),
             Engine::Container(container) => {
@@ -60,18 +61,5 @@ impl Image {
                 Ok(Self { reference, pull_policy: "IfNotPresent", base: Some(base) })
             }
         }
-    }
-}
-
-/// Adds the build context of an image with the service's files, if there has to be one.
-pub(super) fn build_context(workload: &Workload, tree: &mut Tree) {
-    let Some(base) = &workload.image.base else { return };
-    let dir = Utf8PathBuf::from(&workload.name).join("image");
-    let (image, to) = (&workload.image.reference, format!("{FILES}/{}", workload.name));
-    let text = format!("# podman build -t {image} . && podman push {image}\nFROM {base}\nCOPY files {to}\n");
-    tree.file(dir.join("Containerfile"), text);
-    for file in &workload.files.all {
-        let mode = if file.is_executable { 0o755 } else { 0o644 };
-        tree.insert(dir.join("files").join(&file.path), Entry::File { content: file.content.clone(), mode });
     }
 }

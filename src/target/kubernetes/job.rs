@@ -2,9 +2,11 @@
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::{Job, Overlap, RunCommand};
+use crate::source::DECLARATION;
+use crate::target::kubernetes::options::Version;
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::{Yaml, map};
-use crate::target::kubernetes::{Version, cron, deployment};
+use crate::target::kubernetes::{cron, deployment};
 
 /// The version that has CronJobs in `batch/v1`.
 const STABLE: Version = Version(21);
@@ -31,7 +33,7 @@ pub(super) fn release(workload: &Workload) -> Result<Vec<Yaml>, Diagnostics> {
 
 fn pod(workload: &Workload, name: &str, command: &crate::model::Command) -> Yaml {
     map! {
-        "metadata" => map! { "labels" => workload.labels_of(&format!("{}-{name}", workload.name)) },
+        "metadata" => map! { "labels" => workload.labels_of_pods(name) },
         "spec" => deployment::other_pod(workload, name, command),
     }
 }
@@ -48,7 +50,7 @@ pub(super) fn scheduled(workload: &Workload) -> Result<Vec<Yaml>, Diagnostics> {
         if object.len() > LONGEST {
             let message = format!("the name {object} of a CronJob is longer than {LONGEST} characters");
             let remedy = "give the command or the service a shorter name";
-            errors.0.push(Diagnostic::of_file(&workload.service.source, message, remedy));
+            errors.0.push(Diagnostic::of_file(&workload.shown.join(DECLARATION), message, remedy));
         }
         match &command.job {
             None => jobs.push(suspended(workload, &object, &name, command)),
@@ -92,7 +94,7 @@ fn timed(workload: &Workload, object: &str, name: &str, command: &RunCommand, jo
 fn template(workload: &Workload, name: &str, command: &RunCommand, job: Option<&Job>) -> Yaml {
     let limit = job.and_then(|job| job.timeout).map(|limit| limit.as_secs().max(1));
     map! {
-        "metadata" => map! { "labels" => workload.labels_of(&format!("{}-{name}", workload.name)) },
+        "metadata" => map! { "labels" => workload.labels_of_pods(name) },
         "spec" => map! {
             "backoffLimit" => 0_u32,
             "activeDeadlineSeconds" => limit,

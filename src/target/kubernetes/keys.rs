@@ -345,7 +345,10 @@ pub const KEYS: &[(&str, Disposition)] = &[
     ("install.wanted_by", Unneeded("Kubernetes starts what is applied")),
     ("systemd.unit", Approximated { becomes: "nothing", lost: "systemd does not run the pods" }),
     ("systemd.service", Approximated { becomes: "nothing", lost: "systemd does not run the pods" }),
-    ("systemd.service.IPAddressAllow", Mapped("NetworkPolicy, `egress`")),
+    (
+        "systemd.service.IPAddressAllow",
+        Mapped("NetworkPolicy, `egress`; names are resolved if the address of the cluster's DNS is among them"),
+    ),
     ("systemd.service.IPAddressDeny", Mapped("`any`: NetworkPolicy; others are refused")),
     (
         "systemd.service.StateDirectory",
@@ -382,14 +385,25 @@ pub fn acceptable() -> impl Iterator<Item = &'static str> {
 }
 
 impl Disposition {
+    /// Returns the kind of disposition in a word or two, in Markdown.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Mapped(_) => "mapped",
+            Approximated { .. } => "`--accept`",
+            Partly { .. } => "some values `--accept`",
+            Refused { .. } => "refused",
+            Unneeded(_) => "no effect",
+        }
+    }
+
     /// Returns what becomes of the key in words, in Markdown.
     pub fn words(self) -> String {
         match self {
             Mapped(becomes) => becomes.to_owned(),
-            Approximated { becomes, lost } => format!("with `--accept` {becomes}: {lost}"),
-            Partly { becomes, lost } => format!("{becomes}; some values only with `--accept`: {lost}"),
-            Refused { why, remedy } => format!("refused: {why}; {remedy}"),
-            Unneeded(why) => format!("no effect: {why}"),
+            Approximated { becomes, lost } => format!("{becomes}: {lost}"),
+            Partly { becomes, lost } => format!("{becomes}; not kept: {lost}"),
+            Refused { why, remedy } => format!("{why}: {remedy}"),
+            Unneeded(why) => why.to_owned(),
         }
     }
 }

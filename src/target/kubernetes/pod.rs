@@ -9,17 +9,19 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Path, Step};
 use crate::engine::pod::text::Text;
 use crate::engine::pod::yaml::Document;
-use crate::model::Pod;
+use crate::model::{Check, Pod};
 use crate::path;
 use crate::target::kubernetes::environment::{DEPLOYMENT, own};
 use crate::target::kubernetes::volume::Mounted;
 use crate::target::kubernetes::workload::Workload;
-use crate::target::kubernetes::yaml::Yaml;
+use crate::target::kubernetes::yaml::{Yaml, map};
 use crate::target::kubernetes::{drain, probe};
-use crate::template;
+use crate::{template, variable};
 
 /// The kinds of the pod's file that describe pods.
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
+/// The annotation with the container that commands run in.
+const MAIN_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// What stands for the pod's name where Kubernetes expands it.
 const NAME: &str = "$(CONDUCTOR_DEPLOYMENT)";
 
@@ -49,9 +51,13 @@ pub(super) fn spec(workload: &Workload, pod: &Pod, mounted: &[Mounted]) -> Resul
     }
     spec.insert("restartPolicy".to_owned(), "Always".into());
     let mut spec = Yaml::from(Value::Object(spec));
+    // Without a probe of the file's own, the pod is ready when it accepts a connection.
+    let has_probes = items(&mut spec, "containers").iter().any(|container| container.get("readinessProbe").is_some());
+    let check = if has_probes { Check::Probes } else { Check::Tcp };
+    let main = main_container(document, &spec);
     for list in ["initContainers", "containers"] {
         for (index, container) in items(&mut spec, list).iter_mut().enumerate() {
-            complete(workload, container, mounted, list == "containers" && index == 0);
+            complete(workload, container, mounted, (list == "containers" && index == main).then_some(&check));
         }
     }
     let volumes = mounted.iter().filter_map(|mounted| mounted.volume.clone());
@@ -95,7 +101,7 @@ pub(super) fn config_maps(workload: &Workload, pod: &Pod) -> Result<Vec<Yaml>, D
 }
 
 fn shown(workload: &Workload, path: &Utf8Path) -> camino::Utf8PathBuf {
-    workload.service.source.parent().unwrap_or(&workload.service.source).join(path)
+    workload.shown.join(path)
 }
 
 /// Reads a file, whose templates get the variables of `service declare` and those of conductor that are known before a pod
@@ -105,10 +111,14 @@ fn documents(workload: &Workload, pod: &Pod, path: &Utf8Path) -> Result<Vec<Docu
     let content = workload.contents.get(path).map(|content| String::from_utf8_lossy(content).into_owned());
     let text = content
         .ok_or_else(|| Diagnostic::of_file(&shown, "is not among the files", "name a file of the declaration"))?;
-    let mut variables: BTreeMap<String, String> = workload.service.process.environment.clone();
+    let mut own = own(workload.service, workload.id, &workload.ports);
+    own.extend([DEPLOYMENT, "POD_NAME"].map(|name| (name.to_owned(), NAME.to_owned())));
+    let declared = &workload.service.process.environment;
+    let known = |name: &str| own.get(name).cloned();
+    let value = |name: &String| Some((name.clone(), variable::expand(declared, name, &str::to_owned, &known)?));
+    let mut variables: BTreeMap<String, String> = declared.keys().filter_map(value).collect();
     variables.extend(pod.variables.clone());
-    variables.extend(own(workload.service, workload.id, &workload.ports));
-    variables.extend([DEPLOYMENT, "POD_NAME"].map(|name| (name.to_owned(), NAME.to_owned())));
+    variables.extend(own);
     let pieces = template::render_pieces(&shown, &text, &variables)?;
     let documents = Document::parse(Text::new(shown, pieces))?;
     Ok(documents.into_iter().flat_map(Document::flattened).collect())
@@ -163,8 +173,19 @@ fn misplaced(document: &Document, here: &Path, value: &Value, errors: &mut Diagn
     }
 }
 
-/// Gives a container the service's environment and volumes, and the first one its ports, probes and end.
-fn complete(workload: &Workload, container: &mut Yaml, mounted: &[Mounted], is_first: bool) {
+/// Finds the container that serves: the one that kubectl-exec(1) takes, or else the first.
+fn main_container(document: &Document, spec: &Yaml) -> usize {
+    let metadata = if kind(document) == "Pod" { path!["metadata"] } else { path!["spec", "template", "metadata"] };
+    let name = document.get(&metadata.join("annotations").join(MAIN_CONTAINER));
+    let containers = list(spec, "containers");
+    let is_it = |container: &Yaml| {
+        container.text_at(&["name"]).is_some_and(|own| name.as_ref().is_some_and(|name| name == own))
+    };
+    containers.iter().position(is_it).unwrap_or(0)
+}
+
+/// Gives a container the service's environment and volumes, and the one that serves its ports, probes and end.
+fn complete(workload: &Workload, container: &mut Yaml, mounted: &[Mounted], serves: Option<&Check>) {
     let declared = list(container, "env");
     let name = |variable: &Yaml| variable.text_at(&["name"]).map(str::to_owned);
     let names: Vec<_> = declared.iter().filter_map(name).collect();
@@ -175,17 +196,19 @@ fn complete(workload: &Workload, container: &mut Yaml, mounted: &[Mounted], is_f
     environment.extend(declared);
     container.set("env", Yaml::List(environment));
     extend(container, "volumeMounts", mounted.iter().map(|mounted| mounted.mount.clone()));
-    if !is_first {
-        return;
-    }
+    let Some(by_default) = serves else { return };
+    let check = match &workload.service.health.check {
+        Check::Probes => by_default,
+        declared => declared,
+    };
     add_ports(workload, container);
     let mut set = |key: &str, value: Yaml| {
         if value != Yaml::Absent && container.get(key).is_none() {
             container.set(key, value);
         }
     };
-    set("startupProbe", probe::startup(workload));
-    set("readinessProbe", probe::readiness(workload));
+    set("startupProbe", probe::startup(workload, check));
+    set("readinessProbe", probe::readiness(workload, check));
     set("livenessProbe", probe::liveness(workload));
     set("lifecycle", drain::pre_stop(workload));
 }
@@ -200,7 +223,7 @@ fn add_ports(workload: &Workload, container: &mut Yaml) {
     let mut ports = list(container, "ports");
     ports.retain(|port| own.iter().all(|own| number(port) != Some(own.number.into())));
     ports.extend(own.iter().map(|port| {
-        crate::target::kubernetes::yaml::map! { "name" => &port.name, "containerPort" => port.number, "protocol" => "TCP" }
+        map! { "name" => &port.name, "containerPort" => port.number, "protocol" => "TCP" }
     }));
     if !ports.is_empty() {
         container.set("ports", Yaml::List(ports));

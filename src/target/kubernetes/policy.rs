@@ -1,6 +1,6 @@
 //! How many pods of a service may be taken away at a time, such as when nodes are drained.
 
-use crate::target::kubernetes::Version;
+use crate::target::kubernetes::options::Version;
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::{Yaml, map};
 

@@ -14,18 +14,18 @@ pub(super) fn seconds(time: Duration) -> u64 {
 }
 
 /// Renders the probe that a pod has started: it has `health_timeout` for that.
-pub(super) fn startup(workload: &Workload) -> Yaml {
+pub(super) fn startup(workload: &Workload, check: &Check) -> Yaml {
     let health = &workload.service.health;
-    let action = action(workload, &health.check, health.listener.as_ref());
+    let action = action(workload, check, health.listener.as_ref());
     let attempts = workload.service.deploy.health_timeout.as_secs().div_ceil(seconds(health.interval)).max(1);
     let attempts = health.retries.map_or(attempts, |retries| attempts.min(u64::from(retries)));
     timed(action, health.interval, health.timeout, Some(attempts))
 }
 
 /// Renders the probe that a pod takes requests.
-pub(super) fn readiness(workload: &Workload) -> Yaml {
+pub(super) fn readiness(workload: &Workload, check: &Check) -> Yaml {
     let health = &workload.service.health;
-    timed(action(workload, &health.check, health.listener.as_ref()), health.interval, health.timeout, None)
+    timed(action(workload, check, health.listener.as_ref()), health.interval, health.timeout, None)
 }
 
 /// Renders the probe that a pod lives.

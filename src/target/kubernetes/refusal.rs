@@ -3,15 +3,15 @@
 use crate::diagnostic::Diagnostics;
 use crate::document::{Node, Path, Step, Value};
 use crate::key::{Default, File};
-use crate::target::kubernetes::Kubernetes;
-use crate::target::kubernetes::keys::{Disposition, KEYS};
+use crate::target::kubernetes::keys::{Disposition, KEYS, disposition};
+use crate::target::kubernetes::options::Kubernetes;
 
 /// Lists the errors of all declared keys that are refused, or approximated without being accepted.
 pub(super) fn of_keys(kubernetes: &Kubernetes, document: &Node) -> Diagnostics {
     let mut errors = Diagnostics::default();
     for (key, disposition) in KEYS {
         match disposition {
-            Disposition::Refused { why, remedy } => {
+            Disposition::Refused { why, remedy } if !is_below_refused(key) => {
                 for place in declared(document, key) {
                     errors.0.push(document.key_error(&place, *why, *remedy));
                 }
@@ -27,8 +27,16 @@ pub(super) fn of_keys(kubernetes: &Kubernetes, document: &Node) -> Diagnostics {
     errors
 }
 
+/// Returns whether the section of a key is refused itself.
+fn is_below_refused(key: &str) -> bool {
+    let section = key.rsplit_once('.').and_then(|(section, _)| disposition(section));
+    matches!(section, Some(Disposition::Refused { .. }))
+}
+
 /// Returns the remedy for a key whose approximation can be accepted.
 pub(super) fn accept(key: &str) -> String {
+    // The shell would take a `*` for names of files.
+    let key = if key.contains('*') { format!("'{key}'") } else { key.to_owned() };
     format!("remove it, or accept that with --accept {key}")
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::route::Security;
-use crate::target::kubernetes::environment::secret_of_file;
+use crate::target::kubernetes::names::secret_of_file;
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::Yaml;
 use crate::target::kubernetes::{ingress, volume};

@@ -10,8 +10,9 @@ use crate::path;
 use crate::resolve::route::section;
 use crate::source::search::Declared;
 use crate::target::kubernetes::keys::{Disposition, disposition};
-use crate::target::kubernetes::ports::{Ports, address};
-use crate::target::kubernetes::{Kubernetes, RouteApi, Version, cron, helper, network, refusal, volume};
+use crate::target::kubernetes::options::{Kubernetes, RouteApi, Version};
+use crate::target::kubernetes::ports::{Ports, ServicePort, address};
+use crate::target::kubernetes::{cron, directories, helper, network, refusal};
 use crate::variable;
 
 /// The version in which CronJobs have time zones.
@@ -42,7 +43,14 @@ pub(super) fn refuse(kubernetes: &Kubernetes, declared: &Declared, model: &Model
     judge.variables();
     judge.parts();
     judge.systemd();
-    judge.errors
+    let mut errors = judge.errors;
+    if let Some(group) =
+        declared.group.as_ref().filter(|_| service.group.as_ref().is_some_and(|group| !group.resources.is_empty()))
+    {
+        let remedy = "write resources in each [[part]]";
+        errors.0.push(group.document.key_error(&path!["resources"], "pods of several parts share no limits", remedy));
+    }
+    errors
 }
 
 impl Judge<'_> {
@@ -181,9 +189,7 @@ impl Judge<'_> {
         }
         let ports = Ports::of(self.service);
         for (index, port) in ports.of_service.iter().enumerate() {
-            let is_same = |other: &&crate::target::kubernetes::ports::ServicePort| {
-                other.number == port.number && other.is_public == port.is_public
-            };
+            let is_same = |other: &&ServicePort| other.number == port.number && other.is_public == port.is_public;
             if ports.of_service[..index].iter().any(|other| is_same(&other)) {
                 let message = format!("the port {} of the Service is there twice", port.number);
                 let number = self
@@ -352,7 +358,7 @@ impl Judge<'_> {
     /// Says why a pod does not have a variable, and what to write instead.
     fn unavailable(&self, variable: &str) -> Option<(String, String)> {
         let process = &self.service.process;
-        let directories = || volume::directories(self.systemd).any(|directory| directory.variable == variable);
+        let directories = || directories::directories(self.systemd).any(|directory| directory.variable == variable);
         let (why, remedy) = match variable {
             "CONDUCTOR_INSTANCE" => {
                 ("pods of a Deployment have no numbers", "use ${CONDUCTOR_DEPLOYMENT}, the pod's name")

@@ -1,53 +1,10 @@
 //! The volumes of a service's pods, and where containers have them.
 
-use crate::model::{Engine, Strategy, Systemd};
-use crate::target::kubernetes::environment::{CREDENTIALS, OWN};
-use crate::target::kubernetes::helper;
+use crate::model::{Engine, Strategy};
+use crate::target::kubernetes::directories::directories;
+use crate::target::kubernetes::names::{CREDENTIALS, HELPER_MOUNT, OWN};
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::{Yaml, map};
-use crate::unitfile;
-
-/// A kind of directory that systemd makes for a service, systemd.exec(5).
-#[derive(Debug, Clone, Copy)]
-struct Kind {
-    variable: &'static str,
-    directive: &'static str,
-    base: &'static str,
-    /// Whether it outlives a pod.
-    is_kept: bool,
-}
-
-const KINDS: &[Kind] = &[
-    Kind { variable: "STATE_DIRECTORY", directive: "StateDirectory", base: "/var/lib", is_kept: true },
-    Kind { variable: "CACHE_DIRECTORY", directive: "CacheDirectory", base: "/var/cache", is_kept: false },
-    Kind { variable: "LOGS_DIRECTORY", directive: "LogsDirectory", base: "/var/log", is_kept: false },
-    Kind { variable: "RUNTIME_DIRECTORY", directive: "RuntimeDirectory", base: "/run", is_kept: false },
-];
-
-/// The directories of one kind.
-pub(super) struct Directories {
-    pub(super) variable: &'static str,
-    base: &'static str,
-    is_kept: bool,
-    names: Vec<String>,
-}
-
-impl Directories {
-    /// Returns the value of the variable.
-    pub(super) fn paths(&self) -> String {
-        self.names.iter().map(|name| format!("{}/{name}", self.base)).collect::<Vec<_>>().join(":")
-    }
-}
-
-/// Lists the directories that systemd would make.
-pub(super) fn directories(systemd: &Systemd) -> impl Iterator<Item = Directories> {
-    KINDS.iter().filter_map(|Kind { variable, directive, base, is_kept }| {
-        let set = systemd.service.iter().filter(|set| set.name == *directive);
-        let words = set.flat_map(|set| unitfile::words(&set.value));
-        let names: Vec<_> = words.map(|word| word.split(':').next().unwrap_or_default().to_owned()).collect();
-        (!names.is_empty()).then_some(Directories { variable, base, is_kept: *is_kept, names })
-    })
-}
 
 /// A volume and where it is mounted.
 pub(super) struct Mounted {
@@ -72,14 +29,16 @@ pub(super) fn of(workload: &Workload, helper: Option<&str>) -> Vec<Mounted> {
         all.push(Mounted { volume: Some(volume), mount: mount("files", &workload.files_dir(), true) });
     }
     if process.has_credentials() {
-        let secret = map! { "secretName" => secret(workload), "defaultMode" => 0o440_u32 };
+        // Users of images are unknown; that of [exec] is in the group that the volume is given to.
+        let mode: u32 = if workload.is_exec() { 0o440 } else { 0o444 };
+        let secret = map! { "secretName" => secret(workload), "defaultMode" => mode };
         let volume = map! { "name" => "credentials", "secret" => secret };
         all.push(Mounted { volume: Some(volume), mount: mount("credentials", CREDENTIALS, true) });
     }
     if let Some(name) = helper {
         let config_map = map! { "name" => name, "defaultMode" => 0o555_u32 };
         let volume = map! { "name" => "conductor-pod", "configMap" => config_map };
-        all.push(Mounted { volume: Some(volume), mount: mount("conductor-pod", helper::MOUNT, true) });
+        all.push(Mounted { volume: Some(volume), mount: mount("conductor-pod", HELPER_MOUNT, true) });
     }
     match &process.engine {
         Engine::Exec { .. } => {

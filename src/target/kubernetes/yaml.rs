@@ -2,6 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
+use serde_saphyr::DoubleQuoted;
 
 /// A value of a Kubernetes object.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,6 +150,7 @@ impl Serialize for Yaml {
             Self::Absent => serializer.serialize_unit(),
             Self::Boolean(value) => serializer.serialize_bool(*value),
             Self::Number(value) => value.serialize(serializer),
+            Self::Text(value) if is_ambiguous(value) => DoubleQuoted(value).serialize(serializer),
             Self::Text(value) => serializer.serialize_str(value),
             Self::List(items) => serializer.collect_seq(items),
             Self::Map(entries) => {
@@ -158,6 +160,13 @@ impl Serialize for Yaml {
             }
         }
     }
+}
+
+/// Returns whether parsers of YAML 1.1 take a text for a date or a number to the base of 60, or give it a meaning of its own.
+fn is_ambiguous(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_digit() || ":.-+TtZz _".contains(c);
+    matches!(text, "=" | "<<")
+        || text.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) && text.chars().all(is_part)
 }
 
 /// Writes objects as a stream of YAML documents, for parsers of YAML 1.1 and 1.2.
@@ -231,6 +240,6 @@ mod tests {
     #[test]
     fn lines_are_lines() {
         let text = "#!/bin/sh\nset -e\n\n  indented\n";
-        assert_eq!(write([&map! { "a.sh" => text }]), "---\na.sh: |\n  #!/bin/sh\n  set -e\n\n    indented\n");
+        assert_eq!(write([&map! { "a.sh" => text }]), "---\na.sh: |\n  #!/bin/sh\n  set -e\n  \n    indented\n");
     }
 }
