@@ -297,10 +297,9 @@ pub(crate) fn of(page: &str) -> String {
         let begin = if what.is_empty() { String::new() } else { format!("{what}\n\n```\n") };
         text += &format!("{begin}{command}\n{end}");
     }
-    let own = pages().filter(|other| *other != page).map(|other| {
-        let (name, section) = other.rsplit_once('.').expect("a section");
-        format!("{name}({section})")
-    });
+    let mut own: Vec<_> = pages().filter(|other| *other != page).filter_map(|other| other.rsplit_once('.')).collect();
+    own.sort_by_key(|(name, section)| (*section, *name));
+    let own = own.into_iter().map(|(name, section)| format!("`{name}`({section})"));
     let related = Some(ending.related.to_owned()).filter(|related| !related.is_empty());
     text + &format!("## See also\n\n{}\n", own.chain(related).collect::<Vec<_>>().join(", "))
 }

@@ -5,6 +5,9 @@ use roff::{Inline, Roff, bold, italic, roman};
 
 use crate::Page;
 
+/// The largest number of characters of a title that has a line of its own.
+const TITLE: usize = 60;
+
 /// Returns the text of a page.
 pub(crate) fn page(page: &Page, markdown: &str) -> String {
     let Page { name, section, about, source: _ } = page;
@@ -140,11 +143,11 @@ impl Writer {
         let (mut meaning, mut others) = (Vec::new(), Vec::new());
         for (cell, column) in cells {
             match column.as_str() {
-                "type" => name.extend([roman("  "), italic(text(&cell))]),
+                "type" => name.extend([roman(" ("), italic(text(&cell)), roman(")")]),
                 "meaning" => meaning = cell,
                 _ => {
                     others.extend((!others.is_empty()).then(|| roman("; ")));
-                    others.push(roman(format!("{column}: ")));
+                    others.push(italic(format!("{column}: ")));
                     others.extend(cell);
                 }
             }
@@ -156,10 +159,19 @@ impl Writer {
         }
     }
 
+    /// Writes a title and what belongs to it. A title of `.TP` is one line of the page's source, which is not to be long.
     fn entry(&mut self, title: Vec<Inline>, words: Vec<Inline>) {
-        self.roff.control("TP", []);
-        self.roff.text(title);
-        self.roff.text(words);
+        if text(&title).chars().count() <= TITLE {
+            self.roff.control("TP", []);
+            self.roff.text(title);
+            self.roff.text(words);
+        } else {
+            self.roff.control("PP", []);
+            self.roff.text(title);
+            self.roff.control("RS", ["7"]);
+            self.roff.text(words);
+            self.roff.control("RE", []);
+        }
     }
 
     fn lines(&mut self, code: &str) {
