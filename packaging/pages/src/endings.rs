@@ -197,7 +197,8 @@ const ENDINGS: &[Ending] = &[
     },
     Ending {
         page: "conductor-status.1",
-        codes: "Exit code 3 says that a declaration does not compile; the page shows all services all the same.",
+        codes: "The exit code is 0 also if a service has failed or its declaration does not compile: the page says so. \
+                `conductor doctor` exits with 1 then.",
         files: &["/run/conductor/generations"],
         examples: &[
             ("Show all services, jobs and functions:", "conductor status"),
