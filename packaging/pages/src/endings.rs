@@ -6,6 +6,8 @@ struct Ending {
     page: &'static str,
     /// What its exit codes mean beside those of all commands.
     codes: &'static str,
+    /// Its variables, of a page that is not about a command.
+    variables: &'static str,
     /// How the paths of its `FILES` begin.
     files: &'static [&'static str],
     /// What each command does, and the command.
@@ -53,6 +55,11 @@ const FILES: &[(&str, &str)] = &[
     ("/run/systemd/generator", "Compiled units, and the proxy's configuration below `conductor`."),
     ("/var/lib/conductor/generations", "The last five generations of each service, with their files."),
     ("/usr/lib/systemd/system-generators/conductor-generator", "The generator."),
+    (
+        "/usr/share/bash-completion/completions/conductor",
+        "The installed completions of bash; those of fish are in `/usr/share/fish/vendor_completions.d`, those of zsh in \
+         `/usr/share/zsh/vendor-completions`.",
+    ),
     ("/usr/share/conductor/schemas", "JSON Schemas of the three files that people write."),
     ("/usr/share/doc/conductor/examples", "Declarations that work as they are."),
 ];
@@ -61,7 +68,13 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor.1",
         codes: "",
-        files: &["/etc/conductor/conductor.toml", "/etc/conductor/services", "/etc/conductor/functions", "/usr/share/doc"],
+        variables: "",
+        files: &[
+            "/etc/conductor/conductor.toml",
+            "/etc/conductor/services",
+            "/etc/conductor/functions",
+            "/usr/share/doc",
+        ],
         examples: &[
             ("Create a service, start it, and roll out another version of it:", "conductor new hello"),
             ("", "conductor service declare hello"),
@@ -73,6 +86,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-service.1",
         codes: "",
+        variables: "",
         files: &["/etc/conductor/services", "/var/lib/conductor/generations"],
         examples: &[
             ("Declare a version from a directory:", "conductor service declare ./shop VERSION=5"),
@@ -87,6 +101,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-deployment.1",
         codes: "",
+        variables: "",
         files: &["/run/conductor/deployments", "/run/conductor/slots"],
         examples: &[
             ("List the deployments of a service:", "conductor deployment list shop"),
@@ -97,6 +112,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-cgi.1",
         codes: "",
+        variables: "",
         files: &["/etc/conductor/functions", "/etc/conductor/aliases"],
         examples: &[
             ("Create a function and declare it:", "conductor new greet --cgi"),
@@ -109,9 +125,13 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-check.1",
         codes: "",
+        variables: "",
         files: &["/etc/conductor/services", "/etc/conductor/functions"],
         examples: &[
-            ("Validate a directory before it is declared, with a variable of its templates:", "conductor check ./shop VERSION=5"),
+            (
+                "Validate a directory before it is declared, with a variable of its templates:",
+                "conductor check ./shop VERSION=5",
+            ),
             ("Validate everything that is declared on this host:", "conductor check"),
         ],
         related: "systemd-analyze(1)",
@@ -119,23 +139,23 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-completions.1",
         codes: "",
-        files: &[],
+        variables: "",
+        files: &["/usr/share/bash-completion"],
         examples: &[("Load the completions of bash:", ". <(conductor completions bash)")],
         related: "bash(1), fish(1), zsh(1)",
     },
     Ending {
         page: "conductor-daemon-reload.1",
         codes: "",
+        variables: "",
         files: &["/etc/conductor/services", "/run/systemd/generator", "/run/conductor/generations"],
-        examples: &[
-            ("Show what would happen, then let it happen:", "conductor plan"),
-            ("", "conductor daemon-reload"),
-        ],
+        examples: &[("Show what would happen, then let it happen:", "conductor plan"), ("", "conductor daemon-reload")],
         related: "systemctl(1), systemd.generator(7)",
     },
     Ending {
         page: "conductor-doctor.1",
         codes: "Exit code 1 also says that the doctor has found a problem.",
+        variables: "",
         files: &["/run/conductor/proxy"],
         examples: &[
             ("Check this host:", "conductor doctor"),
@@ -146,6 +166,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-explain.1",
         codes: "",
+        variables: "",
         files: &["/etc/conductor/services"],
         examples: &[
             ("Show what each key of a directory becomes:", "conductor explain ./shop VERSION=5"),
@@ -156,6 +177,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-new.1",
         codes: "",
+        variables: "",
         files: &["/usr/share/doc", "/usr/share/conductor/schemas"],
         examples: &[
             ("Create a web server in Python:", "conductor new hello"),
@@ -166,6 +188,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-plan.1",
         codes: "With `--exit-code`, exit code 4 says that something would change.",
+        variables: "",
         files: &["/etc/conductor/services", "/run/conductor/generations"],
         examples: &[
             ("Show what daemon-reload would do to each service, and why:", "conductor plan"),
@@ -176,10 +199,14 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-render.1",
         codes: "",
+        variables: "",
         files: &["/run/systemd/generator"],
         examples: &[
             ("Show the units and routes of a directory:", "conductor render ./shop VERSION=5"),
-            ("Show them for another proxy and another systemd:", "conductor render ./shop VERSION=5 --proxy nginx --target-systemd 257"),
+            (
+                "Show them for another proxy and another systemd:",
+                "conductor render ./shop VERSION=5 --proxy nginx --target-systemd 257",
+            ),
             ("Write everything that is declared below a directory:", "conductor render --output /tmp/rendered"),
         ],
         related: "systemd.unit(5)",
@@ -187,6 +214,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor-run.1",
         codes: "The exit code is that of the command that was run. Codes 1 to 3 may also be those of Conductor.",
+        variables: "",
         files: &["/etc/conductor/services"],
         examples: &[
             ("List the commands of a service:", "conductor run shop"),
@@ -199,17 +227,27 @@ const ENDINGS: &[Ending] = &[
         page: "conductor-status.1",
         codes: "The exit code is 0 also if a service has failed or its declaration does not compile: the page says so. \
                 `conductor doctor` exits with 1 then.",
+        variables: "",
         files: &["/run/conductor/generations"],
         examples: &[
             ("Show all services, jobs and functions:", "conductor status"),
-            ("Print the services that have fewer deployments than declared, by jq(1):", "conductor status --json | jq '.services[] | select(.ready < .concurrency) | .name'"),
+            (
+                "Print the services that have fewer deployments than declared, by jq(1):",
+                "conductor status --json | jq '.services[] | select(.ready < .concurrency) | .name'",
+            ),
         ],
         related: "systemctl(1), systemd-cgtop(1)",
     },
     Ending {
         page: "service.toml.5",
         codes: "Commands that read a declaration with an error exit with 3.",
-        files: &["/etc/conductor/services", "/etc/conductor/conductor.toml", "/usr/share/conductor/schemas", "/usr/share/doc"],
+        variables: "",
+        files: &[
+            "/etc/conductor/services",
+            "/etc/conductor/conductor.toml",
+            "/usr/share/conductor/schemas",
+            "/usr/share/doc",
+        ],
         examples: &[
             ("Create a commented declaration:", "conductor new hello"),
             ("Validate it, and show what each key becomes:", "conductor check hello"),
@@ -221,7 +259,13 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "function.toml.5",
         codes: "Commands that read a manifest with an error exit with 3.",
-        files: &["/etc/conductor/functions", "/etc/conductor/aliases", "/usr/share/conductor/schemas", "/usr/share/doc"],
+        variables: "The section INTERFACES lists the variables of programs.",
+        files: &[
+            "/etc/conductor/functions",
+            "/etc/conductor/aliases",
+            "/usr/share/conductor/schemas",
+            "/usr/share/doc",
+        ],
         examples: &[
             ("Create a function and validate it:", "conductor new greet --cgi"),
             ("", "conductor check greet"),
@@ -232,6 +276,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor.toml.5",
         codes: "Commands that read the file with an error exit with 3.",
+        variables: "`XDG_CONFIG_HOME`, `XDG_RUNTIME_DIR` and `XDG_DATA_HOME` say where the file is for `--user`.",
         files: &["/etc/conductor/conductor.toml"],
         examples: &[
             ("Show which services a change of the file rolls, then apply it:", "conductor plan"),
@@ -243,6 +288,7 @@ const ENDINGS: &[Ending] = &[
     Ending {
         page: "conductor.7",
         codes: CODES,
+        variables: "`conductor`(1) lists the variables of commands, `service.toml`(5) those of processes, hooks and commands of a service.",
         files: &[
             "/etc/conductor/services",
             "/run/conductor/generations",
@@ -260,7 +306,9 @@ const ENDINGS: &[Ending] = &[
     },
     Ending {
         page: "conductor-generator.8",
-        codes: "The generator exits with 0 also if a declaration does not compile, so that systemd loads the units of all others.",
+        codes: "The generator exits with 0 also if a declaration does not compile, so that systemd loads the units of all others. \
+                It exits with 1 if it cannot write units.",
+        variables: "systemd sets `SYSTEMD_IN_INITRD` and `SYSTEMD_SCOPE`, systemd.generator(7). For a user's manager, `XDG_CONFIG_HOME`, `XDG_RUNTIME_DIR` and `XDG_DATA_HOME` say where declarations are.",
         files: &["/usr/lib/systemd", "/etc/conductor/services", "/run/conductor/generations", "/run/systemd/generator"],
         examples: &[
             ("Run it by systemd, then apply what has changed:", "conductor daemon-reload"),
@@ -284,8 +332,9 @@ pub(crate) fn of(page: &str) -> String {
     let is_command = page.ends_with(".1");
     let codes = if is_command { format!("{CODES}\n{}", ending.codes) } else { ending.codes.to_owned() };
     let mut text = format!("## Exit status\n\n{codes}\n\n");
-    if is_command {
-        text += &format!("## Environment\n\n{VARIABLES}\n");
+    let variables = if is_command { VARIABLES } else { ending.variables };
+    if !variables.is_empty() {
+        text += &format!("## Environment\n\n{variables}\n\n");
     }
     let files = FILES.iter().filter(|(path, _)| ending.files.iter().any(|begin| path.starts_with(begin)));
     let files: String = files.map(|(path, content)| format!("| `{path}` | {content} |\n")).collect();
@@ -312,7 +361,8 @@ mod tests {
     #[test]
     fn examples_are_commands_that_exist() {
         for (_, example) in ENDINGS.iter().flat_map(|ending| ending.examples) {
-            let command = example.split(" | ").next().expect("a command").trim_start_matches(". <(").trim_end_matches(')');
+            let command =
+                example.split(" | ").next().expect("a command").trim_start_matches(". <(").trim_end_matches(')');
             let Some(words) = command.strip_prefix("conductor ") else { continue };
             let words = ["conductor"].into_iter().chain(words.split(' '));
             conductor::cli::command().try_get_matches_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
