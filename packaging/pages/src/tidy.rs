@@ -32,9 +32,7 @@ pub(crate) fn tidy(page: &str, date: &str) -> String {
         if line.starts_with(".TH ") {
             // Neither hyphens nor wide gaps, which are hard to read in 80 columns.
             lines.extend([with_date(line, date), ".nh".to_owned(), ".ad l".to_owned()]);
-        } else if is_title {
-            lines.push(line.to_owned());
-        } else if as_it_is || line.starts_with(['.', '\'']) {
+        } else if is_title || as_it_is || line.starts_with(['.', '\'']) {
             lines.push(line.to_owned());
         } else {
             wrap(line, &mut lines);
