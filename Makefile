@@ -7,7 +7,7 @@ BINDIR = $(PREFIX)/bin
 LIBDIR = $(PREFIX)/lib
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: all docs install deb rpm demo test bench bench-cgi bench-proxy bench-rollouts fuzz
+.PHONY: all docs site install deb rpm demo test bench bench-cgi bench-proxy bench-rollouts fuzz
 
 # The units name the program where it is installed. The generator is built on its own, so that it
 # has none of the command line's features.
@@ -23,6 +23,15 @@ all:
 # Writes the tables of keys in docs/ out of the descriptions in src/key/.
 docs:
 	$(CARGO) run --quiet --package conductor-pages -- --tables docs
+
+# Builds docs/ as a site, target/site/docs/index.html, by mdbook: `cargo install mdbook`. Pages link to examples and scenarios.
+site: docs
+	@command -v mdbook >/dev/null || { echo "mdbook is not installed: cargo install mdbook" >&2; exit 1; }
+	rm -rf target/site
+	mdbook build docs
+	mkdir -p target/site/tests/machine/src
+	cp -r examples target/site/
+	cp -r tests/machine/src/scenarios target/site/tests/machine/src/
 
 # Installs what `make` with the same PREFIX has built.
 install:

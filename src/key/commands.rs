@@ -30,7 +30,7 @@ pub(crate) const KEYS: &[Key] = &[
         default: Default::Value("\"deployment\""),
         example: "\"service\"",
         meaning: "Whether the command runs beside a deployment that serves, or with the service's environment alone, \
-                  also when the service is stopped.",
+                  also while the service is stopped.",
         ..OF_COMMAND
     },
     Key {
@@ -67,7 +67,7 @@ pub(crate) const KEYS: &[Key] = &[
         ]),
         default: Default::Value("\"skip\""),
         example: "\"queue\"",
-        meaning: "What happens to a job that is due while it runs; it never runs twice at a time.",
+        meaning: "What happens to a run that is due while the job runs; a job never runs twice at a time.",
         systemd: "`DeferReactivation=`",
         ..OF_JOB
     },
@@ -75,7 +75,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "randomized_delay",
         kind: Kind::TimeSpan,
         example: "\"10min\"",
-        meaning: "Each start is delayed by a random time up to this one, so that machines or jobs do not start together.",
+        meaning: "systemd delays each start by a random time up to this one, so that machines or jobs do not start \
+                  together.",
         systemd: "`RandomizedDelaySec=`",
         ..OF_JOB
     },
@@ -84,7 +85,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::TimeSpan,
         default: Default::Words("no limit"),
         example: "\"1h\"",
-        meaning: "The time after which systemd stops a job that still runs, which has failed then.",
+        meaning: "The time after which systemd stops a job that still runs; the job then fails.",
         systemd: "`TimeoutStartSec=`",
         ..OF_JOB
     },

@@ -26,15 +26,15 @@ pub(crate) const KEYS: &[Key] = &[
         ]),
         default: Default::Value("\"missing\""),
         example: "\"newer\"",
-        meaning: "When conductor pulls the image: if the machine has no such image; also if the registry has \
-                  [a newer one](#images); never.",
+        meaning: "When Conductor pulls the image: if the machine has no such image; also if the registry has [a newer \
+                  one](#images); never.",
         ..KEY
     },
     Key {
         name: "digest",
         kind: Kind::Text("`sha256:…`"),
         example: "\"sha256:0b7c1a5d2e9f48636f3a1c4de8890d7b25b1f6e43c7d9a0812ef5b64ac379d10\"",
-        meaning: "The digest of the image to run, whatever image the name points to by now.",
+        meaning: "The digest of the image to run, whatever image the name points to.",
         ..ROLLS
     },
     Key {
@@ -75,9 +75,9 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "volume",
         example: "[\"./conf:/etc/app:ro\"]",
-        meaning: "What is mounted in the container, `SOURCE:PATH[:OPTIONS]`; a source is a volume's name, an absolute \
-                  path, or `./…` for one of the declaration's files, with the option `ro`: each generation has its own \
-                  copy of these.",
+        meaning: "Mounts in the container, `SOURCE:PATH[:OPTIONS]`; a source is a volume's name, an absolute path, \
+                  or, with the option `ro`, `./…` for one of the declaration's files, of which each generation has \
+                  its own copy.",
         ..STRINGS
     },
     Key {
@@ -125,7 +125,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Number(1, 65535),
         default: Default::Words("required with `type = \"tcp\"`"),
         example: "8080",
-        meaning: "The TCP port on which the container listens, which is `PORT` in its environment.",
+        meaning: "The TCP port on which the container listens; `PORT` in its environment has it.",
         ..ROLLS
     },
     Key { meaning: "Secrets that the processes read in `$CREDENTIALS_DIRECTORY` within the container.", ..CREDENTIALS },

@@ -10,21 +10,21 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text("a path"),
         default: Default::Required,
         example: "\"../redis\"",
-        meaning: "The directory of the other service's declaration, relative to the directory that is declared.",
+        meaning: "The directory of the dependency's declaration, relative to the directory that you declare.",
         ..OF_DEPENDENCY
     },
     Key {
         name: "vars",
         kind: Kind::Table(Entries::Scalars),
         example: "{ SIZE = \"2G\" }",
-        meaning: "The variables of the other declaration's templates.",
+        meaning: "The variables of the dependency's templates.",
         ..OF_DEPENDENCY
     },
     Key {
         name: "name",
         default: Default::Words("the last part of `dir`"),
         example: "\"cache\"",
-        meaning: "The other service's name.",
+        meaning: "The dependency's name.",
         systemd: "`Wants=`, `After=`",
         ..OF_DEPENDENCY
     },

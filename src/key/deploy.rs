@@ -20,8 +20,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "steps",
         kind: Kind::Sections,
         default: Default::Words("none; required with `\"canary\"`"),
-        meaning: "The [shares of the slots](#canaries) that the new generation gets one after the other with `\"canary\"`, before \
-                  it gets all of them.",
+        meaning: "The [shares of the slots](#canaries) that the new generation gets one after the other with \
+                  `\"canary\"`, before it gets all slots.",
         ..SETTING
     },
     Key {
@@ -55,8 +55,9 @@ pub(crate) const KEYS: &[Key] = &[
         name: "drain_signal",
         kind: Kind::Text("a signal"),
         example: "\"SIGWINCH\"",
-        meaning: "The signal that a deployment's main process gets when it has left its slots, to close [connections that would \
-                  not end](how-to/realtime.md); of a pod the first process of each container.",
+        meaning: "The signal that a deployment's main process gets when the deployment has left its slots, to close \
+                  [connections that would not end](how-to/realtime.md); in a pod, the first process of each container \
+                  gets it.",
         systemd: "named as in `KillSignal=`",
         ..SETTING
     },
@@ -73,7 +74,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "restarted_at",
         kind: Kind::Text("a time in UTC"),
         example: "\"2026-11-23T15:00:00Z\"",
-        meaning: "A time that makes another generation of the same configuration; `conductor service restart` writes it.",
+        meaning: "A time that makes another generation of the same configuration; `conductor service restart` sets \
+                  it.",
         digest: Some(Digest::Generation),
         ..KEY
     },

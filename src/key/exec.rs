@@ -30,8 +30,8 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Table(Entries::Scalars),
         example: "{ LOG_LEVEL = \"debug\" }",
         meaning: "Variables of the processes, hooks and commands, which override `config`; names that begin with \
-                  `CONDUCTOR_`, and those of passed sockets, `LISTEN_FDS` and the like, are reserved. Of a service, \
-                  values may [refer to variables](#environment).",
+                  `CONDUCTOR_`, and those of passed sockets, such as `LISTEN_FDS`, are reserved. In a service, values \
+                  may [refer to variables](#environment).",
         systemd: "`Environment=`",
         ..ROLLS
     },
@@ -40,8 +40,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "start_templates",
         kind: Kind::List("paths"),
         example: "[\"./nginx.conf.j2\"]",
-        meaning: "Templates of the declaration that are [rendered when a deployment starts](#start-templates), because they \
-                  name `PORT`, sockets or directories: into `$CONDUCTOR_DEPLOYMENT_DIR`, without `.j2`.",
+        meaning: "Templates of the declaration that Conductor [renders when a deployment starts](#start-templates), \
+                  because they name `PORT`, sockets or directories: into `$CONDUCTOR_DEPLOYMENT_DIR`, without `.j2`.",
         ..ROLLS
     },
     Key {

@@ -10,7 +10,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text("1 to 80 characters"),
         default: Default::Required,
         example: "\"thumbnail\"",
-        meaning: "What people call the function; its aliases belong to this name.",
+        meaning: "The function's name for people; its aliases belong to this name.",
         ..KEY
     },
     Key {
@@ -25,7 +25,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("true"),
         example: "false",
-        meaning: "Whether the proxy serves the function at `/cgi/ID`; with `false` its aliases are the only way to it.",
+        meaning: "Whether the proxy serves the function at `/cgi/ID`; with `false` only at its aliases.",
         ..KEY
     },
     Key {
@@ -56,7 +56,7 @@ pub(crate) const KEYS: &[Key] = &[
         ]),
         default: Default::Value("\"cgi\""),
         example: "\"http\"",
-        meaning: "[What the program speaks](#interfaces).",
+        meaning: "[The protocol of the program](#interfaces).",
         ..KEY
     },
     Key {
@@ -68,7 +68,7 @@ pub(crate) const KEYS: &[Key] = &[
         default: Default::Value("\"stdio\""),
         example: "\"socket\"",
         needs: "interface = \"http\"",
-        meaning: "Where an `http` program speaks HTTP.",
+        meaning: "Where an `http` program reads requests.",
         ..KEY
     },
     Key {
@@ -88,8 +88,8 @@ pub(crate) const KEYS: &[Key] = &[
         default: Default::Varies("0", "isolated 1, an isolated container 0"),
         example: "2",
         needs: "interface = \"http\"\nmax_concurrency = 512",
-        meaning: "The number of `http` workers that are kept warm, or of isolated units that [stand by](#modes) for the \
-                  next request, while the function is not idle.",
+        meaning: "The number of `http` workers that the gateway keeps warm, or of isolated units that [stand \
+                  by](#modes) for the next request, while the function is not idle.",
         ..KEY
     },
     Key {
@@ -97,7 +97,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Number(1, u32::MAX),
         default: Default::Value("1000"),
         example: "500",
-        meaning: "The number of requests after which an `http` worker on stdin and stdout is replaced.",
+        meaning: "The number of requests after which the gateway replaces an `http` worker on stdin and stdout.",
         ..KEY
     },
     Key {
@@ -113,7 +113,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Number(0, 16384),
         default: Default::Value("1024"),
         example: "100",
-        meaning: "The number of requests that wait for a process; the next one is answered with 503.",
+        meaning: "The number of requests that may wait for a process; a further one gets 503.",
         ..KEY
     },
     Key {
@@ -121,7 +121,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::TimeSpan,
         default: Default::Value("\"5min\""),
         example: "\"30s\"",
-        meaning: "The time that a request may wait for a process, or its body for room; then it is answered with 503.",
+        meaning: "The time that a request may wait for a process, or its body for room; then it gets 503.",
         ..KEY
     },
     Key {
@@ -129,7 +129,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text("a size in bytes, or with K, M or G"),
         default: Default::Value("\"64M\""),
         example: "\"16M\"",
-        meaning: "The largest body of a request; one with a larger body is answered with 413.",
+        meaning: "The largest body of a request; a larger one gets 413.",
         ..KEY
     },
     Key {
@@ -161,15 +161,15 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "Whether the processes have the machine's network; else they have none.",
+        meaning: "Whether the processes have the machine's network; otherwise they have none.",
         ..KEY
     },
     Key {
         name: "files",
         kind: Kind::List("strings"),
         example: "[\"./templates\"]",
-        meaning: "Files and directories beside the manifest that are part of the function; words of the command that \
-                  begin with `./` are part of it anyway.",
+        meaning: "Files and directories beside the manifest that are part of the function; files that words of the \
+                  command name with `./` are part of it anyway.",
         ..KEY
     },
     Key {
@@ -184,15 +184,15 @@ pub(crate) const KEYS: &[Key] = &[
         name: "interpreter",
         kind: Kind::Table(Entries::Commands),
         example: "{ php = [\"php-cgi\"] }",
-        meaning: "The programs that run files of the directory, by the suffixes of those: each gets the file's path as its \
-                  last argument.",
+        meaning: "The programs that run files of the directory, by the files' suffixes: each program gets the file's \
+                  path as its last argument.",
         ..KEY
     },
     Key {
         name: "index",
         kind: Kind::List("strings"),
         example: "[\"index.php\"]",
-        meaning: "The files that answer for a directory: the first of these that it has.",
+        meaning: "The files that answer for a directory: the first of these that the directory has.",
         ..KEY
     },
     Key {
@@ -234,7 +234,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "groups",
         kind: Kind::List("strings"),
         example: "[\"www-data\"]",
-        meaning: "Groups that the processes are in beside that of their user.",
+        meaning: "Groups of the processes beside that of their user.",
         ..KEY
     },
     Key { name: "exec", meaning: "[The program](#exec).", ..ENGINE },
@@ -250,7 +250,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "systemd",
         kind: Kind::Section,
         default: Default::Words(""),
-        meaning: "`[systemd.service]`: [directives that conductor passes on](#writing).",
+        meaning: "`[systemd.service]`: [directives that Conductor passes on](#writing).",
         ..KEY
     },
 ];

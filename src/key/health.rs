@@ -25,8 +25,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "exec",
         kind: Kind::Command,
         example: "[\"./check\"]",
-        meaning: "The deployment is ready when this command exits with 0, which runs as the service's user in its sandbox; \
-                  of a container or pod, [in the container](#the-pods-file).",
+        meaning: "The deployment is ready when this command exits with 0. It runs as the service's user in its \
+                  sandbox, for a container or pod [in the container](#the-pods-file).",
         systemd: "`ExecStartPost=`",
         ..ROLLS
     },
@@ -34,7 +34,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "notify",
         kind: Kind::True,
         example: "true",
-        meaning: "The deployment is ready when its process sends `READY=1`, sd_notify(3); conductor attempts nothing.",
+        meaning: "The deployment is ready when its process sends `READY=1`, sd_notify(3); Conductor makes no attempts \
+                  itself.",
         systemd: "`Type=notify`",
         ..ROLLS
     },
@@ -65,8 +66,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "body",
         kind: Kind::Text("a regular expression"),
         example: "\"ready\"",
-        meaning: "A pattern that matches somewhere in the first 64 KiB of the answer's body; `^` and `$` are its ends, \
-                  `(?m)` makes them those of lines.",
+        meaning: "A pattern that must match somewhere in the first 64 KiB of the answer's body; `^` and `$` are the \
+                  ends of the body, with `(?m)` those of lines.",
         ..WITH_HTTP
     },
     Key {
@@ -74,7 +75,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::TimeSpan,
         default: Default::Value("\"200ms\""),
         example: "\"500ms\"",
-        meaning: "The time between two attempts; without `retries` the first attempts follow each other faster.",
+        meaning: "The time between two attempts; without `retries` the first attempts come faster.",
         ..ROLLS
     },
     Key {
@@ -90,7 +91,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Number(1, u32::MAX),
         default: Default::Words("no limit"),
         example: "10",
-        meaning: "The number of failed attempts after which the start has failed, even before `health_timeout`.",
+        meaning: "The number of failed attempts after which the start fails, even before `health_timeout`.",
         ..ROLLS
     },
     Key {
@@ -104,7 +105,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "live",
         kind: Kind::Section,
-        meaning: "[What is asked as long as a deployment runs](#healthlive).",
+        meaning: "[The check of a deployment as long as it runs](#healthlive).",
         reported_as: "health.live",
         ..ROLLS
     },
@@ -118,30 +119,30 @@ pub(crate) const LIVE: &[Key] = &[
         name: "http",
         kind: Kind::Text("a path"),
         example: "\"/healthz\"",
-        meaning: "The deployment lives when a GET of this path gets an answer with one of `status`.",
+        meaning: "The deployment is alive if a GET of this path gets an answer with one of `status`.",
         ..OF_LIVE
     },
     Key {
         name: "tcp",
         kind: Kind::True,
         example: "true",
-        meaning: "The deployment lives when its process accepts a connection.",
+        meaning: "The deployment is alive if its process accepts a connection.",
         ..OF_LIVE
     },
     Key {
         name: "exec",
         kind: Kind::Command,
         example: "[\"./alive\"]",
-        meaning: "The deployment lives when this command exits with 0, which runs where that of `health.exec` does. Each run of \
-                  one that is not in a container starts a unit.",
+        meaning: "The deployment is alive if this command exits with 0. It runs where that of `health.exec` does. \
+                  Outside of containers, each run starts a unit.",
         ..OF_LIVE
     },
     Key {
         name: "notify",
         kind: Kind::True,
         example: "true",
-        meaning: "The deployment lives when its process sends `WATCHDOG=1` at least once in `interval`, sd_notify(3). systemd \
-                  kills it otherwise.",
+        meaning: "The deployment is alive if its process sends `WATCHDOG=1` at least once in `interval`, \
+                  sd_notify(3). Otherwise systemd kills it.",
         systemd: "`WatchdogSec=`",
         ..OF_LIVE
     },
@@ -151,7 +152,7 @@ pub(crate) const LIVE: &[Key] = &[
         default: Default::Words("200 to 399"),
         example: "[200, 204]",
         needs: "health.live.http = \"/healthz\"",
-        meaning: "The HTTP statuses of a deployment that lives.",
+        meaning: "The HTTP statuses that count as alive.",
         ..OF_LIVE
     },
     Key {
@@ -179,7 +180,7 @@ pub(crate) const LIVE: &[Key] = &[
         default: Default::Value("3"),
         example: "5",
         needs: "health.live.http = \"/healthz\"",
-        meaning: "The number of checks that fail in a row before the deployment is restarted.",
+        meaning: "The number of checks that fail in a row before Conductor restarts the deployment.",
         ..OF_LIVE
     },
     Key {

@@ -20,14 +20,15 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "release",
         example: "[\"./migrate\"]",
-        meaning: "Runs once for a generation, before its first deployment starts, with the service's user, sandbox and \
-                  environment; if it fails, nothing is touched. Its time limit is 10min unless it has one of its own.",
+        meaning: "Runs once for a generation, before its first deployment starts, with the service's user, sandbox \
+                  and environment; if it fails, Conductor touches nothing. Its time limit is 10min unless it has one \
+                  of its own.",
         ..HOOK
     },
     Key {
         name: "post_release",
         example: "[\"./notify\"]",
-        meaning: "Runs once for a generation, when it alone serves; if it fails, that is logged. Its time limit is 10min \
+        meaning: "Runs once for a generation, when it alone serves; Conductor logs a failure. Its time limit is 10min \
                   unless it has one of its own.",
         ..HOOK
     },
@@ -35,8 +36,8 @@ pub(crate) const KEYS: &[Key] = &[
         name: "verify",
         example: "[\"./compare\"]",
         needs: "deploy = { strategy = \"canary\", steps = [{ slots = 1, pause = \"5min\" }] }",
-        meaning: "Runs before each step of a [canary](#canaries) is taken, and before the last; if it fails, the new generation \
-                  gives its slots back and stops. Its time limit is 10min unless it has one of its own.",
+        meaning: "Runs before each step of a [canary](#canaries), also before the last; if it fails, the new \
+                  generation gives its slots back and stops. Its time limit is 10min unless it has one of its own.",
         ..HOOK
     },
     Key {
@@ -63,7 +64,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "pre_drain",
         example: "[\"./close-connections\"]",
-        meaning: "Runs when the deployment has left its slots, before requests in flight are waited for.",
+        meaning: "Runs when the deployment has left its slots, before Conductor waits for requests in flight.",
         systemd: "`ExecStop=`",
         ..HOOK
     },
@@ -71,7 +72,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "drain",
         kind: Kind::Command,
         example: "[\"./wait-for-jobs\"]",
-        meaning: "Runs when no request is in flight, and waits for what else must end; requests and this command \
+        meaning: "Runs when no request is in flight, and waits for other work to end; requests and this command \
                   together have `drain_timeout`.",
         systemd: "`ExecStop=`",
         ..ROLLS

@@ -46,8 +46,8 @@ pub(crate) const PROXY: &[Key] = &[
         kind: Kind::List("addresses or networks"),
         default: Default::Words("nobody is believed"),
         example: "[\"10.0.0.0/8\"]",
-        meaning: "Proxies and load balancers before this host's: what they say in `X-Forwarded-For` and \
-                  `X-Forwarded-Proto` reaches services.",
+        meaning: "Proxies and load balancers before this host's proxy, whose `X-Forwarded-For` and \
+                  `X-Forwarded-Proto` reach services.",
         ..KEY
     },
 ];
@@ -66,7 +66,7 @@ pub(crate) const SERVICE: &[Key] = &[
         name: "slots",
         kind: Kind::Number(1, 512),
         example: "20",
-        meaning: "The number of upstreams that the reverse proxy knows of a service.",
+        meaning: "The number of upstreams that the reverse proxy has for a service.",
         digest: Some(Digest::Routes),
         ..KEY
     },
@@ -102,8 +102,8 @@ pub(crate) const SERVICE: &[Key] = &[
     Key {
         name: "systemd",
         kind: Kind::Section,
-        meaning: "`systemd.unit`, `systemd.service`, `systemd.socket`, `systemd.slice`: directives that conductor passes \
-                  on to systemd.",
+        meaning: "`systemd.unit`, `systemd.service`, `systemd.socket`, `systemd.slice`: directives that Conductor \
+                  passes on to systemd.",
         ..KEY
     },
 ];

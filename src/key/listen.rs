@@ -13,7 +13,7 @@ const PROTOCOL: Key = Key {
     ]),
     default: Default::Value("\"http\""),
     example: "\"h2c\"",
-    meaning: "What the listener speaks with the reverse proxy.",
+    meaning: "The protocol between the reverse proxy and the listener.",
     ..OF_ROUTES
 };
 
@@ -22,7 +22,7 @@ const ROOT: Key = Key {
     kind: Kind::Text("a directory"),
     default: Default::Words("required with `protocol = \"fastcgi\"`"),
     example: "\"/srv/www\"",
-    meaning: "The directory of the programs and files that FastCGI names.",
+    meaning: "The directory of the programs and files that FastCGI requests name.",
     ..OF_ROUTES
 };
 

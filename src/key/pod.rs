@@ -11,8 +11,8 @@ pub(crate) const KEYS: &[Key] = &[
         default: Default::Required,
         example: "\"./pod.yaml\"",
         needs: "pod.port = 8080",
-        meaning: "The YAML file, one of the declaration's, which conductor \
-                  [renders when a deployment starts](#the-pods-file).",
+        meaning: "The YAML file, one of the declaration's files, which Conductor [renders when a deployment \
+                  starts](#the-pods-file).",
         systemd: "`ExecStart=podman kube play …`",
         ..ROLLS
     },
@@ -20,7 +20,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "config_map",
         kind: Kind::Text("a path"),
         example: "\"./config.yaml\"",
-        meaning: "A file with ConfigMaps and Secrets for the pod, which conductor renders too.",
+        meaning: "A file with ConfigMaps and Secrets for the pod, which Conductor renders too.",
         ..ROLLS
     },
     Key {
@@ -52,7 +52,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Number(1, 65535),
         default: Default::Words("required with `type = \"tcp\"`"),
         example: "8080",
-        meaning: "The TCP port on which the pod listens, which is `PORT` in its containers' environment.",
+        meaning: "The TCP port on which the pod listens; `PORT` in its containers' environment has it.",
         ..ROLLS
     },
     Key {

@@ -21,10 +21,10 @@ pub(crate) const PORT: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true` passes systemd's own socket to every deployment, of the old and the new generation side by side: \
-                  callers' addresses are kept, and nothing stands between them and the process. The process takes the \
-                  socket from systemd, `sd_listen_fds(3)`; it may do so with [`type = \"none\"`](#listen) for its other \
-                  listener.",
+        meaning: "`true` passes systemd's own socket to every deployment, of the old and the new generation side by \
+                  side: no relay stands between callers and the process, which sees their addresses. The process \
+                  takes the socket from systemd, `sd_listen_fds(3)`, also with [`type = \"none\"`](#listen) in \
+                  `[listen]`.",
         systemd: "`Sockets=`",
         ..OF_PASSED_PORT
     },
@@ -43,8 +43,8 @@ pub(crate) const PORT: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true` begins each connection to the process with its caller's address, as version 1 of the PROXY protocol \
-                  has it: for servers that take it, since callers of a port come over a relay.",
+        meaning: "`true` begins each connection to the process with the caller's address, in version 1 of the PROXY \
+                  protocol. A server behind the relay needs it to see that address.",
         digest: Some(Digest::Generation),
         reported_as: "port.proxy_protocol",
         ..OF_PORT
@@ -54,8 +54,8 @@ pub(crate) const PORT: &[Key] = &[
         needs: "port = [{ listen = \"53\", pass = true }]",
         kind: Kind::Text("a name"),
         example: "\"dns\"",
-        meaning: "The name of a passed socket in `$LISTEN_FDNAMES`: processes with several sockets tell them apart by it. \
-                  Without one it is the socket unit's.",
+        meaning: "The name of a passed socket in `$LISTEN_FDNAMES`, by which processes with several sockets tell them \
+                  apart. Without it, the name is that of the socket's unit.",
         systemd: "`FileDescriptorName=`",
         ..OF_PASSED_PORT
     },

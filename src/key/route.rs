@@ -10,7 +10,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::List("strings"),
         default: Default::Words("every host"),
         example: "[\"www.example.com\"]",
-        meaning: "The DNS names that the route is for; the first label may be `*`.",
+        meaning: "The DNS names of the route; the first label may be `*`.",
         ..OF_ROUTE
     },
     Key {
@@ -18,7 +18,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Text(""),
         default: Default::Value("\"/\""),
         example: "\"/api\"",
-        meaning: "The prefix of the paths that the route is for: `\"/api\"` is `/api` and everything below `/api/`.",
+        meaning: "The prefix of the route's paths: `\"/api\"` is `/api` and everything below `/api/`.",
         ..OF_ROUTE
     },
     Key {
@@ -26,7 +26,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true`: the route is for the path alone, and for nothing below it.",
+        meaning: "`true`: the route is the path alone, and nothing below it.",
         ..OF_ROUTE
     },
     Key {
@@ -34,7 +34,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::List("strings"),
         default: Default::Words("all"),
         example: "[\"GET\", \"HEAD\"]",
-        meaning: "The methods that the route is for.",
+        meaning: "The methods of the route's requests.",
         ..OF_ROUTE
     },
     Key {
@@ -42,7 +42,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Table(Entries::Strings),
         default: Default::None,
         example: "{ X-Beta = \"1\" }",
-        meaning: "Fields that a request must have with these values for the route.",
+        meaning: "Header fields with the values that the route's requests must have.",
         ..OF_ROUTE
     },
     Key {
@@ -57,7 +57,7 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::Value("\"auto\""),
         example: "\"off\"",
         needs: "route = [{ host = [\"www.example.com\"] }]",
-        meaning: "HTTPS, or plain HTTP; it holds for all routes of the host, as certificates do.",
+        meaning: "HTTPS, or plain HTTP; all routes of a host have the same setting, and the same certificates.",
         ..OF_ROUTE
     },
     Key {
@@ -66,7 +66,7 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::Words("the proxy gets one itself"),
         example: "\"/etc/ssl/example.pem\"",
         needs: "route = [{ host = [\"www.example.com\"], certificate = \"/etc/ssl/example.pem\", certificate_key = \"/etc/ssl/example.key\" }]",
-        meaning: "The host's certificate, with those between it and its authority.",
+        meaning: "The host's certificate, followed by the intermediate ones.",
         ..OF_ROUTE
     },
     Key {
@@ -84,7 +84,7 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::Words("clients need no certificate"),
         example: "\"/etc/ssl/clients.pem\"",
         needs: "route = [{ host = [\"www.example.com\"] }]",
-        meaning: "The authorities that sign the certificates which clients must show.",
+        meaning: "The authorities of the certificates that clients must show.",
         ..OF_ROUTE
     },
     Key {
@@ -101,7 +101,8 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Text("an address"),
         default: Default::None,
         example: "\"https://www.example.com{uri}\"",
-        meaning: "The route answers with this address instead of the service; [`{host}`, `{path}`, `{uri}` and others](#values-of-a-request) stand for those of the request.",
+        meaning: "The proxy redirects to this address instead of asking the service; [`{host}`, `{path}`, `{uri}` and \
+                  others](#values-of-a-request) stand for those of the request.",
         ..OF_ROUTE
     },
     Key {
@@ -109,7 +110,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Text(""),
         default: Default::None,
         example: "\"Back at noon\"",
-        meaning: "The route answers with this text instead of the service, as during maintenance.",
+        meaning: "The proxy answers with this text instead of asking the service, for example during maintenance.",
         ..OF_ROUTE
     },
     Key {
@@ -126,7 +127,8 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Text("a directory"),
         default: Default::None,
         example: "\"/srv/www\"",
-        meaning: "Files below this directory are served by the proxy itself, by their paths below the route's; [what is no file](#files-of-a-route) goes to the service.",
+        meaning: "The proxy itself serves files below this directory, by their paths below the route's; [requests for \
+                  other paths](#files-of-a-route) go to the service.",
         ..OF_ROUTE
     },
     Key {
@@ -135,7 +137,7 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::Value("false"),
         example: "true",
         needs: "route = [{ path = \"/api\" }]",
-        meaning: "`true`: the service gets the path without the route's.",
+        meaning: "`true`: the service gets the path without the route's prefix.",
         ..OF_ROUTE
     },
     Key {
@@ -191,7 +193,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Text("a size such as `16M`"),
         default: Default::Words("any"),
         example: "\"16M\"",
-        meaning: "The largest body of a request; more is answered by 413.",
+        meaning: "The largest body of a request; a larger one gets 413.",
         ..OF_ROUTE
     },
     Key {
@@ -199,7 +201,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::TimeSpan,
         default: Default::Words("none"),
         example: "\"1min\"",
-        meaning: "The longest wait for a next part of the service's answer; then callers get 504.",
+        meaning: "The longest wait for the next part of the service's answer; then callers get 504.",
         ..OF_ROUTE
     },
     Key {
@@ -207,7 +209,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::TimeSpan,
         default: Default::Words("none"),
         example: "\"1min\"",
-        meaning: "The longest wait until the service takes a next part of a request.",
+        meaning: "The longest wait until the service takes the next part of a request.",
         ..OF_ROUTE
     },
     Key {
@@ -215,7 +217,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Words(&[("cookie", "A cookie of the proxy."), ("source", "The client's address.")]),
         default: Default::Words("requests go round"),
         example: "\"cookie\"",
-        meaning: "By what all requests of one client are led to one deployment, as long as that one runs.",
+        meaning: "How the proxy recognizes a client, to send all its requests to one deployment as long as that runs.",
         ..OF_ROUTE
     },
     Key {
@@ -239,7 +241,8 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Text("an address"),
         default: Default::Words("everybody may call"),
         example: "\"http://127.0.0.1:9091/api/verify\"",
-        meaning: "A server that [is asked about each request](#login): what it answers with 2xx passes.",
+        meaning: "A server that the proxy [asks about each request](#login): the request passes if the server answers \
+                  with 2xx.",
         ..OF_ROUTE
     },
     Key {
@@ -248,7 +251,7 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::None,
         example: "[\"Remote-User\"]",
         needs: "route = [{ forward_auth = \"http://127.0.0.1:9091/api/verify\" }]",
-        meaning: "Fields of that answer which the service gets, and never from callers.",
+        meaning: "Header fields of that answer which the service gets, and which callers cannot set.",
         ..OF_ROUTE
     },
     Key {
@@ -256,7 +259,8 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true`: the proxy writes a line with the service's name for each request into its log; with Caddy that is the field `Conductor-Service` of the answer.",
+        meaning: "`true`: the proxy logs a line for each request, with the service's name; with Caddy the name is the \
+                  answer's field `Conductor-Service`.",
         ..OF_ROUTE
     },
     Key {
@@ -264,7 +268,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Table(Entries::Strings),
         default: Default::None,
         example: "{ 404 = \"/srv/www/404.html\" }",
-        meaning: "Files that replace the bodies of the service's answers with these statuses.",
+        meaning: "Files that replace the bodies of the service's answers, by their statuses.",
         ..OF_ROUTE
     },
     Key {

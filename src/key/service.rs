@@ -30,7 +30,8 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Number(1, 512),
         default: Default::Value("12"),
         example: "20",
-        meaning: "The number of upstreams that the reverse proxy knows; scaling up to this number does not reload it.",
+        meaning: "The number of upstreams that the reverse proxy has for the service; scaling up to this number does \
+                  not reload the proxy.",
         digest: Some(Digest::Routes),
         ..KEY
     },
@@ -103,8 +104,8 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::List("strings"),
         example: "[\"VERSION\"]",
         needs: "config.VERSION = \"1.2\"",
-        meaning: "Variables that `conductor service list` and `deployment list` show as columns: names of `config`, \
-                  `environment` or [those that conductor sets](#environment).",
+        meaning: "Variables that `conductor service list` and `conductor deployment list` show as columns: names of \
+                  `config`, `environment` or [Conductor's own](#environment).",
         ..SETTING
     },
     Key {
@@ -116,7 +117,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "systemd",
         kind: Kind::Section,
-        meaning: "[Directives that conductor passes on to systemd](#systemd).",
+        meaning: "[Directives that Conductor passes on to systemd](#systemd).",
         parts: Parts::Shared,
         ..KEY
     },
@@ -142,7 +143,7 @@ pub(crate) const PART: &[Key] = &[
         name: "after",
         kind: Kind::List("names of parts"),
         example: "[\"db\"]",
-        meaning: "Parts that are ready, or have failed, before this one starts or rolls.",
+        meaning: "Parts that must be ready, or have failed, before this one starts or rolls.",
         systemd: "`After=`",
         ..SETTING
     },

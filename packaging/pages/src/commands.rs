@@ -56,6 +56,7 @@ fn called(arg: &clap::Arg) -> String {
     let values =
         || arg.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     match (arg.get_short(), arg.get_long()) {
+        (_, None) if arg.is_required_set() => values(),
         (_, None) => format!("[{}]", values()),
         (short, Some(long)) => {
             let short = short.map_or_else(String::new, |short| format!("-{short}, "));

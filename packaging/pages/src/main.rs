@@ -4,6 +4,7 @@
 //!        conductor-pages --tables DOCS
 
 mod commands;
+mod endings;
 mod prose;
 mod tables;
 mod tidy;
@@ -65,12 +66,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn write(docs: &Path, dir: &Path, schemas: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(dir)?;
     for (name, text) in commands::pages() {
-        fs::write(dir.join(name), tidy::tidy(&String::from_utf8(text)?, RELEASED))?;
+        let text = String::from_utf8(text)? + &prose::sections(&endings::of(&name));
+        fs::write(dir.join(name), tidy::tidy(&text, RELEASED))?;
     }
     for page in PAGES {
         let text = fs::read_to_string(docs.join(page.source)).map_err(|error| format!("{}: {error}", page.source))?;
         let name = format!("{}.{}", page.name, page.section);
-        fs::write(dir.join(name), tidy::tidy(&prose::page(page, &text), RELEASED))?;
+        let text = prose::page(page, &text) + &prose::sections(&endings::of(&name));
+        fs::write(dir.join(name), tidy::tidy(&text, RELEASED))?;
     }
     fs::create_dir_all(schemas)?;
     for (file, schema) in conductor::schema::all() {

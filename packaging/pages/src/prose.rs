@@ -5,16 +5,26 @@ use roff::{Inline, Roff, bold, italic, roman};
 
 use crate::Page;
 
-/// The page's text.
+/// The largest number of characters of a title that has a line of its own.
+const TITLE: usize = 60;
+
+/// Returns the text of a page.
 pub(crate) fn page(page: &Page, markdown: &str) -> String {
     let Page { name, section, about, source: _ } = page;
-    let mut writer = Writer { roff: Roff::new(), words: Vec::new(), state: State::default() };
+    let mut writer = Writer::new();
     writer.roff.control("TH", [name.to_uppercase().as_str(), section, "", "conductor", "Conductor"]);
     writer.roff.control("SH", ["NAME"]);
     writer.roff.text([roman(format!("{name} - {about}"))]);
     writer.roff.control("SH", ["DESCRIPTION"]);
-    Parser::new_ext(markdown, Options::ENABLE_TABLES).for_each(|event| writer.event(event));
+    writer.read(markdown);
     writer.roff.render()
+}
+
+/// Returns the text of sections that stand behind others.
+pub(crate) fn sections(markdown: &str) -> String {
+    let mut writer = Writer::new();
+    writer.read(markdown);
+    writer.roff.to_roff()
 }
 
 struct Writer {
@@ -36,6 +46,14 @@ struct State {
 }
 
 impl Writer {
+    fn new() -> Self {
+        Self { roff: Roff::new(), words: Vec::new(), state: State::default() }
+    }
+
+    fn read(&mut self, markdown: &str) {
+        Parser::new_ext(markdown, Options::ENABLE_TABLES).for_each(|event| self.event(event));
+    }
+
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Start(tag) => self.start(&tag),
@@ -99,24 +117,61 @@ impl Writer {
         }
     }
 
-    /// A row is an entry: what it is about, what that means, then the other columns with their names.
+    /// Writes a row as an entry: what it is about, what that means, then the other columns with their names.
     fn row(&mut self) {
-        let mut cells = std::mem::take(&mut self.state.row).into_iter().zip(&self.state.columns);
-        let Some((first, _)) = cells.next() else { return };
-        let (meaning, others): (Vec<_>, Vec<_>) =
-            cells.filter(|(cell, _)| !cell.is_empty()).partition(|(_, column)| *column == "meaning");
-        let mut words: Vec<_> = meaning.into_iter().flat_map(|(cell, _)| cell).collect();
-        let is_aside = !words.is_empty() && !others.is_empty();
-        words.extend(is_aside.then(|| roman(" (")));
-        for (number, (cell, column)) in others.into_iter().enumerate() {
+        let columns = self.state.columns.clone();
+        let mut cells = std::mem::take(&mut self.state.row).into_iter().zip(&columns);
+        let Some((mut first, title)) = cells.next() else { return };
+        let cells: Vec<_> = cells.filter(|(cell, _)| !cell.is_empty()).collect();
+        if title == "key" {
+            return self.key(first, cells);
+        }
+        let has_names = cells.len() > 1;
+        let mut words = Vec::new();
+        for (number, (cell, column)) in cells.into_iter().enumerate() {
             words.extend((number > 0).then(|| roman("; ")));
-            words.extend((!column.is_empty()).then(|| italic(format!("{column}: "))));
+            words.extend((has_names && !column.is_empty()).then(|| italic(format!("{column}: "))));
             words.extend(cell);
         }
-        words.extend(is_aside.then(|| roman(")")));
-        self.roff.control("TP", []);
-        self.roff.text(first);
-        self.roff.text(words);
+        // A title of nothing is none for mandoc.
+        first.extend(first.is_empty().then(|| roman("-")));
+        self.entry(first, words);
+    }
+
+    /// Writes a key: its type beside it, then its meaning, then the other columns with their names.
+    fn key(&mut self, mut name: Vec<Inline>, cells: Vec<(Vec<Inline>, &String)>) {
+        let (mut meaning, mut others) = (Vec::new(), Vec::new());
+        for (cell, column) in cells {
+            match column.as_str() {
+                "type" => name.extend([roman(" ("), italic(text(&cell)), roman(")")]),
+                "meaning" => meaning = cell,
+                _ => {
+                    others.extend((!others.is_empty()).then(|| roman("; ")));
+                    others.push(italic(format!("{column}: ")));
+                    others.extend(cell);
+                }
+            }
+        }
+        self.entry(name, meaning);
+        if !others.is_empty() {
+            self.roff.control("br", []);
+            self.roff.text(others);
+        }
+    }
+
+    /// Writes a title and what belongs to it. A title of `.TP` is one line of the page's source, which is not to be long.
+    fn entry(&mut self, title: Vec<Inline>, words: Vec<Inline>) {
+        if text(&title).chars().count() <= TITLE {
+            self.roff.control("TP", []);
+            self.roff.text(title);
+            self.roff.text(words);
+        } else {
+            self.roff.control("PP", []);
+            self.roff.text(title);
+            self.roff.control("RS", ["7"]);
+            self.roff.text(words);
+            self.roff.control("RE", []);
+        }
     }
 
     fn lines(&mut self, code: &str) {

@@ -15,6 +15,7 @@ pub(crate) fn tidy(page: &str, date: &str) -> String {
             _ => as_it_is,
         };
         let before = lines.last().map(String::as_str).unwrap_or_default();
+        let is_title = before == ".TP";
         let is_gap = line == ".PP" || line == ".br" || line == ".sp";
         // A paragraph begins after a title or a gap by itself.
         if line.is_empty() && !as_it_is {
@@ -29,8 +30,9 @@ pub(crate) fn tidy(page: &str, date: &str) -> String {
             lines.pop();
         }
         if line.starts_with(".TH ") {
-            lines.push(with_date(line, date));
-        } else if as_it_is || line.starts_with(['.', '\'']) {
+            // Neither hyphens nor wide gaps, which are hard to read in 80 columns.
+            lines.extend([with_date(line, date), ".nh".to_owned(), ".ad l".to_owned()]);
+        } else if is_title || as_it_is || line.starts_with(['.', '\'']) {
             lines.push(line.to_owned());
         } else {
             wrap(line, &mut lines);

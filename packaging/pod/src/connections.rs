@@ -24,6 +24,9 @@ const MESSAGE: usize = 72;
 /// In `struct tcp_info`: milliseconds since data were sent, and since data were received.
 const LAST_DATA_SENT: usize = 44;
 const LAST_DATA_RECEIVED: usize = 52;
+/// In `struct tcp_info`: how many segments with data were received and sent.
+const SEGMENTS_RECEIVED: usize = 152;
+const SEGMENTS_SENT: usize = 156;
 const ESTABLISHED: u8 = 1;
 const CLOSE_WAIT: u8 = 8;
 const LISTEN: u8 = 10;
@@ -110,10 +113,15 @@ fn connection(message: &[u8], ports: &[u16]) -> Option<Connection> {
 
 /// Returns whether the last data on a connection are a request's, or were sent just now. Without `struct tcp_info` it
 /// counts as in flight.
+///
+/// The kernel counts time in ticks of some milliseconds. A request and its answer in the same tick look like a request that
+/// comes in the tick of the answer before it: both are idle after [`ANSWERING`], since the first is what fast programs do.
 fn is_in_flight(attributes: &[u8]) -> bool {
-    let times = attribute(attributes, INET_DIAG_INFO)
-        .and_then(|info| Some((u32_at(info, LAST_DATA_SENT)?, u32_at(info, LAST_DATA_RECEIVED)?)));
-    times.is_none_or(|(sent, received)| received < sent || sent < ANSWERING)
+    let last = attribute(attributes, INET_DIAG_INFO).and_then(|info| {
+        let is_first = u32_at(info, SEGMENTS_RECEIVED)? > 0 && u32_at(info, SEGMENTS_SENT)? == 0;
+        Some((is_first, u32_at(info, LAST_DATA_SENT)?, u32_at(info, LAST_DATA_RECEIVED)?))
+    });
+    last.is_none_or(|(is_first, sent, received)| is_first || received < sent || sent < ANSWERING)
 }
 
 /// Finds an attribute: `struct rtattr`, rtnetlink(3).
@@ -188,6 +196,27 @@ mod tests {
         drop(server);
         assert_eq!(on(&[port]).unwrap(), []);
         assert_eq!(on(&[1]).unwrap(), []);
+    }
+
+    /// The first request comes in the tick of its connection, and its answer in the tick of the request.
+    #[test]
+    fn fast_callers_and_programs_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        client.write_all(b"request").unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        sleep(Duration::from_millis(1500));
+        assert_eq!(requests(port), 1);
+        server.write_all(b"answer").unwrap();
+        for _ in 0..10 {
+            client.write_all(b"request").unwrap();
+            server.read_exact(&mut [0; 7]).unwrap();
+            server.write_all(b"answer").unwrap();
+            client.read_exact(&mut [0; 6]).unwrap();
+        }
+        sleep(Duration::from_millis(1500));
+        assert_eq!(requests(port), 0);
     }
 
     #[test]

@@ -78,7 +78,7 @@ EOF
             --service-account-key-file sa.key --service-account-signing-key-file sa.key \
             --service-account-issuer https://{address}:6443 --api-audiences api --service-cluster-ip-range 10.96.0.0/16 \
             --default-not-ready-toleration-seconds=5 --default-unreachable-toleration-seconds=5 \
-            --authorization-mode RBAC --allow-privileged --disable-admission-plugins=StorageObjectInUseProtection
+            --authorization-mode RBAC --kubelet-preferred-address-types=InternalIP --allow-privileged --disable-admission-plugins=StorageObjectInUseProtection
         until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.2; done
         run kube-controller-manager kube-controller-manager --kubeconfig kubeconfig --leader-elect=false \
             --service-account-private-key-file sa.key --root-ca-file ca.crt --use-service-account-credentials=false \

@@ -11,6 +11,8 @@ scenarios!("stacks" with Servers:
     ruby(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/ruby.md"))),
     php(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/php.md"))),
     cgi_php(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/cgi-php.md"))),
+    ci(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/ci.md"))),
+    several_hosts(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/several-hosts.md"))),
     programs(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/programs.md"))),
     java(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/java.md"))),
     static_sites(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/static.md"))),
