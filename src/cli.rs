@@ -12,6 +12,7 @@ mod doctor;
 mod environment;
 mod explain;
 mod failure;
+mod import;
 mod input;
 mod journal;
 mod new;
@@ -56,6 +57,8 @@ struct Cli {
 enum Noun {
     /// Create a commented starter declaration
     New(new::Arguments),
+    /// Translate files of other tools into a declaration
+    Import(import::Arguments),
     /// Reload systemd and bring every service to what is declared
     DaemonReload,
     /// Show all services and functions, their states and last rollouts on one page
@@ -159,6 +162,7 @@ fn run(context: &Context, noun: Noun) -> Outcome {
         Noun::DaemonReload => daemon_reload::run(context),
         Noun::Doctor(arguments) => doctor::run(context, &arguments),
         Noun::New(arguments) => new::run(context, &arguments),
+        Noun::Import(arguments) => import::run(&arguments),
         Noun::Status(arguments) => status::run(context, &arguments),
         Noun::Plan(arguments) => plan::run(context, &arguments),
         Noun::Explain(arguments) => explain::run(context, &arguments),
