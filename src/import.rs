@@ -245,10 +245,10 @@ fn recognise(input: &Input) -> Result<Kind, Diagnostic> {
     if path.file_name() == Some(conductor_go::NAME) {
         return Ok(Kind::ConductorGo);
     }
-    if matches!(path.extension(), Some("yaml" | "yml" | "json")) {
-        if let Some(kind) = of_yaml(input)? {
-            return Ok(kind);
-        }
+    if matches!(path.extension(), Some("yaml" | "yml" | "json"))
+        && let Some(kind) = of_yaml(input)?
+    {
+        return Ok(kind);
     }
     Err(Diagnostic::of_file(path, "conductor does not recognise the kind of this file", kinds()))
 }

@@ -1,7 +1,6 @@
 //! Starter declarations: each is in order as it is written.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -20,10 +19,9 @@ fn text(output: &Output) -> String {
 fn root(has_proxy: bool) -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a scratch directory");
     if has_proxy {
-        let path = root.path().join("usr/bin/caddy");
+        let path = root.path().join("usr/lib/systemd/system/caddy.service");
         fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
-        fs::write(&path, "#!/bin/sh\n").expect("a program");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
+        fs::write(&path, "[Service]\nExecStart=/usr/bin/caddy\n").expect("a unit");
     }
     root
 }

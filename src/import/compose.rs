@@ -63,8 +63,8 @@ pub(crate) fn import(input: &Input, given: Option<&str>, report: &mut Report) ->
     }
     order::keep_parts(&mut declaration);
     keys.skip(&["version"], report);
-    file.volumes(&keys, report);
-    file.networks(&keys, report);
+    volumes(&keys, report);
+    networks(&keys, report);
     keys.skip(&["secrets", "configs"], report);
     keys.finish(report, |key| match key {
         "include" => Some("import the other file by itself"),
@@ -126,45 +126,39 @@ impl File<'_> {
         keys.finish(report, reason);
         Some(service)
     }
+}
 
-    fn volumes(&self, keys: &Keys<'_>, report: &mut Report) {
-        let Some(volumes) = keys.take("volumes", report) else { return };
-        for entry in volumes.node.entries() {
-            report.see(&entry.position);
-            for option in entry.node.entries() {
-                let path = format!("volumes.{}.{}", entry.key, option.key);
-                match option.key.as_str() {
-                    "name" | "external" | "labels" => report.see(&option.position),
-                    "driver" if option.node.text() == Some("local") => report.see(&option.position),
-                    _ => {
-                        let text = "podman creates the volume without it: `podman volume create` has options";
-                        report.omitted(&option.position, path, text);
-                    }
+/// Notes what podman's volumes do not have.
+fn volumes(keys: &Keys<'_>, report: &mut Report) {
+    let Some(volumes) = keys.take("volumes", report) else { return };
+    for entry in volumes.node.entries() {
+        report.see(&entry.position);
+        for option in entry.node.entries() {
+            let path = format!("volumes.{}.{}", entry.key, option.key);
+            match option.key.as_str() {
+                "name" | "external" | "labels" => report.see(&option.position),
+                "driver" if option.node.text() == Some("local") => report.see(&option.position),
+                _ => {
+                    let text = "podman creates the volume without it: `podman volume create` has options";
+                    report.omitted(&option.position, path, text);
                 }
             }
         }
     }
+}
 
-    fn networks(&self, keys: &Keys<'_>, report: &mut Report) {
-        let Some(networks) = keys.take("networks", report) else { return };
-        for entry in networks.node.entries() {
-            let path = format!("networks.{}", entry.key);
-            if entry.node.get("external").is_some_and(Node::is_true) {
-                report.see(&entry.position);
-                report.hint(format!("podman network create {}   # the network {path} of the source", entry.key));
-            } else if entry.node.get("internal").is_some_and(Node::is_true) {
-                report.omitted(
-                    &entry.position,
-                    path,
-                    "parts reach each other by name, and containers reach the outside",
-                );
-            } else {
-                report.approximated(
-                    &entry.position,
-                    path,
-                    "parts reach each other by name without a network of their own",
-                );
-            }
+/// Notes what becomes of networks.
+fn networks(keys: &Keys<'_>, report: &mut Report) {
+    let Some(networks) = keys.take("networks", report) else { return };
+    for entry in networks.node.entries() {
+        let path = format!("networks.{}", entry.key);
+        if entry.node.get("external").is_some_and(Node::is_true) {
+            report.see(&entry.position);
+            report.hint(format!("podman network create {}   # the network {path} of the source", entry.key));
+        } else if entry.node.get("internal").is_some_and(Node::is_true) {
+            report.omitted(&entry.position, path, "parts reach each other by name, and containers reach the outside");
+        } else {
+            report.approximated(&entry.position, path, "parts reach each other by name without a network of their own");
         }
     }
 }

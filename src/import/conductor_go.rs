@@ -71,7 +71,7 @@ pub(crate) fn import(input: &Input, given: Option<&str>, report: &mut Report) ->
         report.see(&entry.position);
         match entry.node.text() {
             Some(value) if is_name(&entry.key) && !entry.key.starts_with("CONDUCTOR_") => {
-                declaration.common.set("config", &entry.key, Text::from(value).as_value());
+                declaration.common.set("config", &entry.key, Text::from(value).into_value());
             }
             _ => report.omitted(&entry.position, format!("config.{}", entry.key), "it is no text"),
         }
@@ -144,7 +144,7 @@ fn words(input: &Input, node: Option<&Node>, declaration: &mut Declaration) -> O
         }
         *program = format!("./{relative}");
     }
-    Some(words.into_iter().map(Text::from).map(Text::as_word).collect())
+    Some(words.into_iter().map(Text::from).map(Text::into_word).collect())
 }
 
 /// A pod whose template is a script that only prints: its text is the pod's file.

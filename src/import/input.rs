@@ -31,7 +31,7 @@ impl Input {
             let at = error.utf8_error().valid_up_to();
             Diagnostic::of_file(path, format!("not UTF-8: byte {at}"), "convert it to UTF-8")
         })?;
-        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        let text = text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned);
         Ok(Self { source: Arc::new(Source { path: path.to_owned(), text }) })
     }
 
@@ -92,10 +92,8 @@ fn content(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
 fn gather(from: &Utf8Path, to: &Utf8Path, left: &mut u64, files: &mut Vec<(Utf8PathBuf, File)>) -> bool {
     let Ok(metadata) = from.symlink_metadata() else { return false };
     // The file that the source names may be a link; what is in a directory may lead anywhere.
-    let metadata = match metadata.is_symlink() && files.is_empty() {
-        true => from.metadata().unwrap_or(metadata),
-        false => metadata,
-    };
+    let is_named = metadata.is_symlink() && files.is_empty();
+    let metadata = if is_named { from.metadata().unwrap_or(metadata) } else { metadata };
     if metadata.is_dir() {
         let Ok(entries) = from.read_dir_utf8() else { return false };
         let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned())).collect();

@@ -67,7 +67,7 @@ pub(crate) fn import(input: &Input, given: Option<&str>, report: &mut Report) ->
     }
     let image = keys.take("image", report);
     let server = keys.take("registry", report).map(|entry| registry(entry, report)).unwrap_or_default();
-    let image = image.and_then(|entry| entry.node.text()).map(str::trim).unwrap_or(name);
+    let image = image.and_then(|entry| entry.node.text()).map_or(name, str::trim);
     let image = image_name(image, &server);
     let environment = keys.take("env", report);
     let volumes = keys.take("volumes", report);
@@ -232,7 +232,7 @@ impl Kamal<'_> {
             match variable.node.text() {
                 Some(value) if is_name(&variable.key) && !variable.key.starts_with("CONDUCTOR_") => {
                     let value = Text::interpolated(value.trim(), &BTreeMap::new()).unwrap_or_else(|_| value.into());
-                    service.insert("container", "environment", &variable.key, value.as_value());
+                    service.insert("container", "environment", &variable.key, value.into_value());
                 }
                 _ => report.omitted(&variable.position, format!("env.{}", variable.key), "it is no text"),
             }
@@ -271,7 +271,7 @@ impl Kamal<'_> {
         if let Some(entry) = keys.take("cmd", report) {
             match entry.node.text().map(shell::split) {
                 Some(Ok(split)) => {
-                    let words: Vec<Text> = split.words.into_iter().map(|word| Text::from(word).as_word()).collect();
+                    let words: Vec<Text> = split.words.into_iter().map(|word| Text::from(word).into_word()).collect();
                     service.set("container", "exec", words);
                 }
                 _ => keys.omit(entry, "it is no command", report),

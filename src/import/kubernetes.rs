@@ -76,7 +76,7 @@ pub(crate) fn import_all(inputs: &[Input], name: &str, report: &mut Report) -> R
         }
     }
     for document in &documents {
-        objects.other(document, report);
+        other(document, report);
     }
     if declaration.services.is_empty() {
         let path = inputs.first().map(|input| input.path().to_owned()).unwrap_or_default();
@@ -123,7 +123,7 @@ impl Objects<'_> {
         let kind = kind(document);
         let label = format!("{kind}/{}", name(document));
         report.see(&document.position);
-        let mut service = Service::new(self.unique(name(document), declaration));
+        let mut service = Service::new(unique(name(document), declaration));
         if service.name != name(document) {
             report.approximated(&document.position, label.as_str(), format!("the part is {:?}", service.name));
         }
@@ -136,7 +136,7 @@ impl Objects<'_> {
             return report.omitted(&document.position, label, "it has no pod with containers");
         };
         if kind == "CronJob" {
-            if self.cron(document, pod, &label, &mut service, report) {
+            if job(document, pod, &label, &mut service, report) {
                 declaration.services.push(service);
             }
             return;
@@ -164,15 +164,6 @@ impl Objects<'_> {
         declaration.add_file(&path, yaml::write(&file), false);
         service.set("pod", "template", path);
         declaration.services.push(service);
-    }
-
-    fn unique(&self, name: &str, declaration: &Declaration) -> String {
-        let base = name_of(name);
-        let taken = |name: &str| declaration.services.iter().any(|service| service.name == name);
-        if !taken(&base) {
-            return base;
-        }
-        (2..).map(|number| format!("{base}-{number}")).find(|name| !taken(name)).unwrap_or(base)
     }
 
     /// ConfigMaps, Secrets and claims that a pod refers to.
@@ -206,90 +197,6 @@ impl Objects<'_> {
             );
         }
         found
-    }
-
-    /// Notes an object that is no workload.
-    fn other(&self, document: &Node, report: &mut Report) {
-        let (kind, label) = (kind(document), format!("{}/{}", kind(document), name(document)));
-        report.see(&document.position);
-        let text = match kind {
-            kind if WORKLOADS.contains(&kind) || CONFIGURATION.contains(&kind) => return,
-            "Service" | "Ingress" => return,
-            "" => "it is no object of Kubernetes: it has no kind",
-            "HorizontalPodAutoscaler" => {
-                "concurrency in service.toml is the number of deployments: `conductor service scale`"
-            }
-            "PodDisruptionBudget" => "a rollout starts new deployments before it stops old ones",
-            "Namespace" => "the parts of a service are by themselves",
-            "NetworkPolicy" => "parts reach each other by name, and nothing else of the machine reaches them",
-            "PersistentVolume" | "StorageClass" => "a claim is a volume of podman's",
-            "LimitRange" | "ResourceQuota" => "write [resources] in service.toml",
-            "HTTPRoute" | "GRPCRoute" | "Gateway" | "TCPRoute" | "IngressClass" => "write [[route]] with host and path",
-            _ => "it is for a cluster of Kubernetes",
-        };
-        report.omitted(&document.position, label, text);
-    }
-
-    fn cron(&self, document: &Node, pod: &Node, label: &str, service: &mut Service, report: &mut Report) -> bool {
-        let container = pod.at(&["spec", "containers"]).and_then(|containers| containers.items().first());
-        let Some(container) = container.filter(|container| container.text_at(&["image"]).is_some()) else {
-            report.omitted(&document.position, label, "it has no container with an image");
-            return false;
-        };
-        let image = super::container::image(container.text_at(&["image"]).unwrap_or_default());
-        service.set("container", "image", image);
-        service.set("container", "entrypoint", "sleep");
-        service.set_with("container", "exec", vec!["infinity"], "a service with jobs alone waits");
-        service.set("listen", "type", "none");
-        let words = |key: &str| container.get(key).map(Node::texts).unwrap_or_default();
-        let command: Vec<Text> =
-            words("command").into_iter().chain(words("args")).map(|word| Text::from(word).as_word()).collect();
-        let path = "commands.run";
-        if command.is_empty() {
-            service.set_with(path, "exec", vec!["/entrypoint"], "write the program of the image");
-            report.omitted(
-                &container.position,
-                format!("{label}.spec"),
-                "the image's own program has to be written in [commands.run]",
-            );
-        } else {
-            service.set(path, "exec", command);
-        }
-        service.set(path, "inside", true);
-        match document.text_at(&["spec", "schedule"]).map(cron::calendar) {
-            Some(Ok(calendar)) => service.set(path, "schedule", calendar),
-            Some(Err(message)) => report.omitted(&document.position, format!("{label}.spec.schedule"), message),
-            None => report.omitted(&document.position, format!("{label}.spec.schedule"), "it has no schedule"),
-        }
-        if document.text_at(&["spec", "concurrencyPolicy"]) == Some("Replace") {
-            report.approximated(
-                &document.position,
-                format!("{label}.spec.concurrencyPolicy"),
-                "a job that runs is not replaced",
-            );
-        }
-        for variable in container.get("env").map(Node::items).unwrap_or_default() {
-            match (variable.text_at(&["name"]), variable.text_at(&["value"])) {
-                (Some(name), Some(value)) if crate::expansion::is_name(name) => {
-                    service.insert("container", "environment", name, Text::from(value).as_value());
-                }
-                _ => report.omitted(
-                    &variable.position,
-                    format!("{label}.env"),
-                    "write the value in environment, or a credential",
-                ),
-            }
-        }
-        for key in ["volumeMounts", "envFrom"] {
-            if let Some(node) = container.get(key) {
-                report.omitted(
-                    &node.position,
-                    format!("{label}.{key}"),
-                    "write volume or environment_file in [container]",
-                );
-            }
-        }
-        true
     }
 }
 
@@ -439,7 +346,7 @@ impl Workload<'_> {
             let to = if hook.key == "preStop" { "pre_stop" } else { "post_start" };
             let command = hook.node.at(&["exec", "command"]).map(Node::texts).unwrap_or_default();
             if is_first && !command.is_empty() && matches!(hook.key.as_str(), "preStop" | "postStart") {
-                let words: Vec<Text> = command.into_iter().map(|word| Text::from(word).as_word()).collect();
+                let words: Vec<Text> = command.into_iter().map(|word| Text::from(word).into_word()).collect();
                 self.service.set("hooks", to, words);
                 self.service.push("hooks", "inside", to);
             } else {
@@ -455,7 +362,7 @@ impl Workload<'_> {
             return self.omit(probe, "livenessProbe", "[health.live] asks the first container");
         }
         if !command.is_empty() {
-            let words: Vec<Text> = command.into_iter().map(|word| Text::from(word).as_word()).collect();
+            let words: Vec<Text> = command.into_iter().map(|word| Text::from(word).into_word()).collect();
             self.service.set("health.live", "exec", words);
         } else if let Some(get) = probe.get("httpGet") {
             self.service.set("health.live", "http", get.text_at(&["path"]).unwrap_or("/"));
@@ -539,8 +446,7 @@ impl Workload<'_> {
         for service in &services {
             let outside = matches!(service.text_at(&["spec", "type"]), Some("NodePort" | "LoadBalancer"));
             for port in service.at(&["spec", "ports"]).map(Node::items).unwrap_or_default() {
-                let number =
-                    port.get("targetPort").or_else(|| port.get("port")).and_then(|node| self.number(node, pod));
+                let number = port.get("targetPort").or_else(|| port.get("port")).and_then(|node| number(node, pod));
                 let Some(number) = number else {
                     self.omit(port, "Service.ports", "the pod has no such port");
                     continue;
@@ -598,19 +504,6 @@ impl Workload<'_> {
                 self.omit(pod, "livenessProbe", "a service that listens nowhere is asked by a command");
             }
         }
-    }
-
-    /// The number of a port that may be a name of the pod's.
-    fn number(&self, node: &Node, pod: &Node) -> Option<u16> {
-        if let Some(number) = node.number() {
-            return u16::try_from(number).ok().filter(|port| *port > 0);
-        }
-        let name = node.text()?;
-        let containers = pod.at(&["spec", "containers"])?.items();
-        let mut ports =
-            containers.iter().flat_map(|container| container.get("ports").map(Node::items).unwrap_or_default());
-        let number = ports.find(|port| port.text_at(&["name"]) == Some(name))?.get("containerPort")?.number()?;
-        u16::try_from(number).ok().filter(|port| *port > 0)
     }
 
     fn ingresses(&mut self, service: &str, port: &Node, listener: Option<&str>) {
@@ -688,6 +581,109 @@ impl Workload<'_> {
         }
         self.service.routes.extend(routes);
     }
+}
+
+/// A name that no other part has.
+fn unique(name: &str, declaration: &Declaration) -> String {
+    let base = name_of(name);
+    let taken = |name: &str| declaration.services.iter().any(|service| service.name == name);
+    if !taken(&base) {
+        return base;
+    }
+    (2..).map(|number| format!("{base}-{number}")).find(|name| !taken(name)).unwrap_or(base)
+}
+
+/// Notes an object that is no workload.
+fn other(document: &Node, report: &mut Report) {
+    let (kind, label) = (kind(document), format!("{}/{}", kind(document), name(document)));
+    report.see(&document.position);
+    let text = match kind {
+        kind if WORKLOADS.contains(&kind) || CONFIGURATION.contains(&kind) => return,
+        "Service" | "Ingress" => return,
+        "" => "it is no object of Kubernetes: it has no kind",
+        "HorizontalPodAutoscaler" => {
+            "concurrency in service.toml is the number of deployments: `conductor service scale`"
+        }
+        "PodDisruptionBudget" => "a rollout starts new deployments before it stops old ones",
+        "Namespace" => "the parts of a service are by themselves",
+        "NetworkPolicy" => "parts reach each other by name, and nothing else of the machine reaches them",
+        "PersistentVolume" | "StorageClass" => "a claim is a volume of podman's",
+        "LimitRange" | "ResourceQuota" => "write [resources] in service.toml",
+        "HTTPRoute" | "GRPCRoute" | "Gateway" | "TCPRoute" | "IngressClass" => "write [[route]] with host and path",
+        _ => "it is for a cluster of Kubernetes",
+    };
+    report.omitted(&document.position, label, text);
+}
+
+/// Translates a CronJob; false if it has no container.
+fn job(document: &Node, pod: &Node, label: &str, service: &mut Service, report: &mut Report) -> bool {
+    let container = pod.at(&["spec", "containers"]).and_then(|containers| containers.items().first());
+    let Some(container) = container.filter(|container| container.text_at(&["image"]).is_some()) else {
+        report.omitted(&document.position, label, "it has no container with an image");
+        return false;
+    };
+    let image = super::container::image(container.text_at(&["image"]).unwrap_or_default());
+    service.set("container", "image", image);
+    service.set("container", "entrypoint", "sleep");
+    service.set_with("container", "exec", vec!["infinity"], "a service with jobs alone waits");
+    service.set("listen", "type", "none");
+    let words = |key: &str| container.get(key).map(Node::texts).unwrap_or_default();
+    let command: Vec<Text> =
+        words("command").into_iter().chain(words("args")).map(|word| Text::from(word).into_word()).collect();
+    let path = "commands.run";
+    if command.is_empty() {
+        service.set_with(path, "exec", vec!["/entrypoint"], "write the program of the image");
+        report.omitted(
+            &container.position,
+            format!("{label}.spec"),
+            "the image's own program has to be written in [commands.run]",
+        );
+    } else {
+        service.set(path, "exec", command);
+    }
+    service.set(path, "inside", true);
+    match document.text_at(&["spec", "schedule"]).map(cron::calendar) {
+        Some(Ok(calendar)) => service.set(path, "schedule", calendar),
+        Some(Err(message)) => report.omitted(&document.position, format!("{label}.spec.schedule"), message),
+        None => report.omitted(&document.position, format!("{label}.spec.schedule"), "it has no schedule"),
+    }
+    if document.text_at(&["spec", "concurrencyPolicy"]) == Some("Replace") {
+        report.approximated(
+            &document.position,
+            format!("{label}.spec.concurrencyPolicy"),
+            "a job that runs is not replaced",
+        );
+    }
+    for variable in container.get("env").map(Node::items).unwrap_or_default() {
+        match (variable.text_at(&["name"]), variable.text_at(&["value"])) {
+            (Some(name), Some(value)) if crate::expansion::is_name(name) => {
+                service.insert("container", "environment", name, Text::from(value).into_value());
+            }
+            _ => report.omitted(
+                &variable.position,
+                format!("{label}.env"),
+                "write the value in environment, or a credential",
+            ),
+        }
+    }
+    for key in ["volumeMounts", "envFrom"] {
+        if let Some(node) = container.get(key) {
+            report.omitted(&node.position, format!("{label}.{key}"), "write volume or environment_file in [container]");
+        }
+    }
+    true
+}
+
+/// The number of a port that may be a name of the pod's.
+fn number(node: &Node, pod: &Node) -> Option<u16> {
+    if let Some(number) = node.number() {
+        return u16::try_from(number).ok().filter(|port| *port > 0);
+    }
+    let name = node.text()?;
+    let containers = pod.at(&["spec", "containers"])?.items();
+    let mut ports = containers.iter().flat_map(|container| container.get("ports").map(Node::items).unwrap_or_default());
+    let number = ports.find(|port| port.text_at(&["name"]) == Some(name))?.get("containerPort")?.number()?;
+    u16::try_from(number).ok().filter(|port| *port > 0)
 }
 
 /// The names of configuration that a pod refers to, by kind.

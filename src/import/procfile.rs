@@ -135,12 +135,12 @@ fn command(line: &str, dir: &Utf8Path, service: &mut Service) -> Result<Vec<Text
         } else {
             "exec "
         };
-        return Ok(vec!["/bin/sh".into(), "-c".into(), Text::from(format!("{exec}{line}")).as_word()]);
+        return Ok(vec!["/bin/sh".into(), "-c".into(), Text::from(format!("{exec}{line}")).into_word()]);
     }
     while words.first().is_some_and(assigned) {
         let word = words.remove(0);
         let (name, value) = word.split_once('=').unwrap_or((&word, ""));
-        service.insert("exec", "environment", name, Text::from(value).as_value());
+        service.insert("exec", "environment", name, Text::from(value).into_value());
     }
     let Some(program) = words.first().cloned() else { return Err("the command is empty".to_owned()) };
     if program.contains('/') && !program.starts_with('/') {

@@ -338,7 +338,7 @@ impl Translation<'_> {
                 for word in unitfile::words(&value) {
                     match word.split_once('=').filter(|(name, _)| is_name(name) && !name.starts_with("CONDUCTOR_")) {
                         Some((name, value)) => {
-                            self.service.insert("container", "environment", name, Text::from(value).as_value())
+                            self.service.insert("container", "environment", name, Text::from(value).into_value())
                         }
                         None => self.omit(line, format!("{word:?} is no variable")),
                     }
@@ -632,7 +632,7 @@ impl Translation<'_> {
         if self.service.get("health", "notify").is_some() {
             self.service.remove("health", "notify");
         }
-        self.service.set("health", "exec", words.into_iter().map(Text::as_word).collect::<Vec<_>>());
+        self.service.set("health", "exec", words.into_iter().map(Text::into_word).collect::<Vec<_>>());
         self.service.set("health", "interval", "1s");
         if let Some(timeout) = unit
             .value("Container", "HealthTimeout")

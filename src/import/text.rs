@@ -163,12 +163,12 @@ impl Text {
     }
 
     /// A word of a command line whose dollar signs are text: conductor would replace `${NAME}`.
-    pub(crate) fn as_word(self) -> Self {
+    pub(crate) fn into_word(self) -> Self {
         self.map(|text| text.replace("$$", "$$$$").replace("${", "$${"))
     }
 
     /// A value of `environment` whose dollar signs are text.
-    pub(crate) fn as_value(self) -> Self {
+    pub(crate) fn into_value(self) -> Self {
         self.map(|text| {
             let mut out = String::new();
             let mut rest = text;

@@ -173,7 +173,7 @@ pub(super) fn script(words: &[String]) -> String {
 
 /// The words of `sh -c`, whose dollar signs are the shell's.
 pub(super) fn shell_command(script: &str) -> Vec<Text> {
-    vec!["/bin/sh".into(), "-c".into(), Text::from(script).as_word()]
+    vec!["/bin/sh".into(), "-c".into(), Text::from(script).into_word()]
 }
 
 impl Translation<'_> {
@@ -344,7 +344,7 @@ impl Translation<'_> {
             for word in unitfile::words(&value) {
                 match word.split_once('=').filter(|(name, _)| is_name(name) && !name.starts_with("CONDUCTOR_")) {
                     Some((name, value)) => {
-                        self.service.insert("exec", "environment", name, Text::from(value).as_value())
+                        self.service.insert("exec", "environment", name, Text::from(value).into_value())
                     }
                     None => self.omit(&line, format!("{word:?} is no variable")),
                 }

@@ -169,14 +169,14 @@ impl<'a> Translation<'a> {
         if let Some(entry) = self.take("entrypoint") {
             let mut words = self.words(entry).unwrap_or_default().into_iter();
             let program = words.next().unwrap_or_default();
-            self.service.set("container", "entrypoint", program.as_word());
+            self.service.set("container", "entrypoint", program.into_word());
             arguments.extend(words);
         }
         if let Some(entry) = self.take("command") {
             arguments.extend(self.words(entry).unwrap_or_default());
         }
         if !arguments.is_empty() {
-            let words: Vec<_> = arguments.into_iter().map(Text::as_word).collect();
+            let words: Vec<_> = arguments.into_iter().map(Text::into_word).collect();
             self.service.set("container", "exec", words);
         }
     }
@@ -188,7 +188,7 @@ impl<'a> Translation<'a> {
                 let value = value.unwrap_or_else(|| Text::variable(&name, self.file.known.get(&name).cloned()));
                 if is_name(&name) && !name.starts_with("CONDUCTOR_") {
                     names.push(name.clone());
-                    self.service.insert("container", "environment", &name, value.as_value());
+                    self.service.insert("container", "environment", &name, value.into_value());
                 } else {
                     self.omit(entry, format!("{name:?} is no name of a variable"));
                 }
@@ -439,22 +439,17 @@ impl<'a> Translation<'a> {
                 }
             }
         }
-        if let Some(entry) = self.take("container_name") {
-            if self
-                .file
-                .names
-                .get(entry.node.text().unwrap_or_default())
-                .is_some_and(|part| *part != entry.node.text().unwrap_or_default())
-            {
-                self.approximate(entry, format!("other parts reach it as {}", self.service.name));
-            }
+        if let Some(entry) = self.take("container_name")
+            && entry.node.text() != Some(self.service.name.as_str())
+        {
+            self.approximate(entry, format!("other parts reach it as {}", self.service.name));
         }
         self.keys.skip(&["extends", "stdin_open", "tty", "attach", "develop"], self.report);
     }
 
     fn option(&mut self, option: &str, value: Text) {
         let mut text = Text::from(format!("--{option}="));
-        text.push(value.as_word());
+        text.push(value.into_word());
         self.service.push("container", "podman_args", text);
     }
 
@@ -654,7 +649,7 @@ impl<'a> Translation<'a> {
             keys.skip(&["interval", "timeout", "retries", "start_period", "start_interval"], self.report);
             return keys.finish(self.report, |_| None);
         }
-        let command: Vec<_> = command.into_iter().map(Text::as_word).collect();
+        let command: Vec<_> = command.into_iter().map(Text::into_word).collect();
         self.service.set("health", "exec", command);
         let mut span = |key: &str| {
             let entry = keys.take(key, self.report)?;
