@@ -423,7 +423,7 @@ impl Declaration {
             one.sections.get("").iter().for_each(|section| {
                 section.0.iter().for_each(|line| {
                     top.set_with(&line.key, line.value.clone(), &line.comment);
-                })
+                });
             });
         }
         top.write("", &mut out);

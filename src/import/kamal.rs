@@ -292,7 +292,7 @@ impl Kamal<'_> {
                     },
                     "cpus" => match value.parse::<f64>().ok().filter(|cpus| *cpus > 0.0 && *cpus < 1e6) {
                         Some(cpus) => {
-                            service.set("resources", "cpu_quota", format!("{}%", (cpus * 100.0).round().max(1.0)))
+                            service.set("resources", "cpu_quota", format!("{}%", (cpus * 100.0).round().max(1.0)));
                         }
                         None => report.omitted(&option.position, path.as_str(), "it is no number"),
                     },
@@ -333,7 +333,7 @@ impl Kamal<'_> {
                     format!("{source} is a file of the declaration, and read-only"),
                 ),
                 Mounted::Outside(path) => {
-                    report.approximated(&entry.position, key, format!("{source} stays at {path}"))
+                    report.approximated(&entry.position, key, format!("{source} stays at {path}"));
                 }
             }
         }
@@ -453,7 +453,7 @@ fn accessories(input: &Input, name: &str, keys: &Keys<'_>, declaration: &mut Dec
             match container::port_of_image(image) {
                 Some(port) => service.set_with("container", "port", i64::from(port), "the port of this image"),
                 None => {
-                    service.set_with("listen", "type", "none", "the source tells no port: write `port` if it has one")
+                    service.set_with("listen", "type", "none", "the source tells no port: write `port` if it has one");
                 }
             }
         }

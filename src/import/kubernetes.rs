@@ -96,7 +96,7 @@ pub(crate) fn import_all(inputs: &[Input], name: &str, report: &mut Report) -> R
 fn flatten(document: Node, documents: &mut Vec<Node>) {
     match document.get("items") {
         Some(items) if kind(&document).ends_with("List") => {
-            items.items().iter().for_each(|item| flatten(item.clone(), documents))
+            items.items().iter().for_each(|item| flatten(item.clone(), documents));
         }
         _ => documents.push(document),
     }
@@ -227,7 +227,11 @@ impl Workload<'_> {
             match key.as_str() {
                 key if OF_CLUSTER.contains(&key) => self.omit(&entry.node, key, "it is for a cluster"),
                 "hostNetwork" => {
-                    self.omit(&entry.node, "hostNetwork", "deployments of two generations would share the host's ports")
+                    self.omit(
+                        &entry.node,
+                        "hostNetwork",
+                        "deployments of two generations would share the host's ports",
+                    );
                 }
                 "imagePullSecrets" => {
                     let text = "log in as root: podman login --authfile /root/.docker/config.json REGISTRY";
@@ -412,7 +416,7 @@ impl Workload<'_> {
                         match surge.number() {
                             Some(surge @ 1..=512) => self.service.set("deploy", "max_surge", surge),
                             _ => {
-                                self.omit(surge, "strategy.rollingUpdate.maxSurge", "max_surge is a number above zero")
+                                self.omit(surge, "strategy.rollingUpdate.maxSurge", "max_surge is a number above zero");
                             }
                         }
                     }
@@ -698,7 +702,7 @@ fn references(node: &Node, names: &mut BTreeSet<(&'static str, String)>) {
 }
 
 /// The object that a reference names, by the reference's key.
-fn referred<'a>(entry: &'a Entry) -> Option<(&'static str, &'a str)> {
+fn referred(entry: &Entry) -> Option<(&'static str, &str)> {
     let name = |key: &str| entry.node.text_at(&[key]);
     match entry.key.as_str() {
         "configMapKeyRef" | "configMapRef" | "configMap" => name("name").map(|name| ("ConfigMap", name)),

@@ -164,14 +164,14 @@ impl Set<'_> {
                     "podman creates the volume without it: `podman volume create` has options",
                 ),
                 ("network", ..) => {
-                    report.omitted(&position, key, "the network has to be there: `podman network create` has options")
+                    report.omitted(&position, key, "the network has to be there: `podman network create` has options");
                 }
                 ("pod", "Pod", "PodName" | "Label") => {}
                 ("pod", "Pod", "PublishPort") => {
                     report.approximated(&position, key, "it is a route or a port of the pod's first container");
                 }
                 ("pod", ..) => {
-                    report.omitted(&position, key, "containers of the pod are parts, each with a network of its own")
+                    report.omitted(&position, key, "containers of the pod are parts, each with a network of its own");
                 }
                 ("build", ..) => report.omitted(&position, key, "conductor builds no images: podman build"),
                 ("image", ..) => report.omitted(&position, key, "conductor pulls the image of a container itself"),
@@ -235,7 +235,7 @@ impl Set<'_> {
                             .for_each(|word| service.push("pod", "podman_args", word));
                     }
                     ("Kube", "AutoUpdate") => {
-                        report.omitted(&position, key, "a pod's images have the names in its file")
+                        report.omitted(&position, key, "a pod's images have the names in its file");
                     }
                     ("Kube", _) => report.omitted(&position, key, "conductor has no such setting"),
                     ("Install", _) => install(&mut service, unit),
@@ -338,7 +338,7 @@ impl Translation<'_> {
                 for word in unitfile::words(&value) {
                     match word.split_once('=').filter(|(name, _)| is_name(name) && !name.starts_with("CONDUCTOR_")) {
                         Some((name, value)) => {
-                            self.service.insert("container", "environment", name, Text::from(value).into_value())
+                            self.service.insert("container", "environment", name, Text::from(value).into_value());
                         }
                         None => self.omit(line, format!("{word:?} is no variable")),
                     }
@@ -411,7 +411,7 @@ impl Translation<'_> {
                 "containers of a pod are parts, each with a network of its own: they reach each other by name",
             ),
             "IP" | "IP6" | "NetworkAlias" => {
-                self.omit(line, "deployments of two generations run side by side: parts reach each other by name")
+                self.omit(line, "deployments of two generations run side by side: parts reach each other by name");
             }
             "Rootfs" => self.omit(line, "write image in [container]"),
             key => self.table_key(line, key, value, is_true),
@@ -575,7 +575,7 @@ impl Translation<'_> {
             suffix == "container"
                 && unit.value("Container", "Pod").is_some_and(|other| other.strip_suffix(".pod") == Some(stem))
         });
-        if !is_first.is_some_and(|(_, unit, _)| unit.stem == self.unit.stem) {
+        if is_first.is_none_or(|(_, unit, _)| unit.stem != self.unit.stem) {
             return;
         }
         for line in pod.values("Pod", "PublishPort") {
@@ -605,7 +605,7 @@ impl Translation<'_> {
         match container::port_of_image(&image) {
             Some(port) => self.service.set_with("container", "port", i64::from(port), "the port of this image"),
             None => {
-                self.service.set_with("listen", "type", "none", "the source tells no port: write `port` if it has one")
+                self.service.set_with("listen", "type", "none", "the source tells no port: write `port` if it has one");
             }
         }
     }

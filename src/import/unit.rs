@@ -222,7 +222,7 @@ impl Translation<'_> {
         match self.words(line) {
             Some((words, _)) => self.service.set("exec", "command", words),
             None => {
-                self.service.set_with("exec", "command", vec!["false"], "the source's command could not be translated")
+                self.service.set_with("exec", "command", vec!["false"], "the source's command could not be translated");
             }
         }
     }
@@ -344,7 +344,7 @@ impl Translation<'_> {
             for word in unitfile::words(&value) {
                 match word.split_once('=').filter(|(name, _)| is_name(name) && !name.starts_with("CONDUCTOR_")) {
                     Some((name, value)) => {
-                        self.service.insert("exec", "environment", name, Text::from(value).into_value())
+                        self.service.insert("exec", "environment", name, Text::from(value).into_value());
                     }
                     None => self.omit(&line, format!("{word:?} is no variable")),
                 }
@@ -517,7 +517,7 @@ impl Translation<'_> {
             self.see(line);
             match line.key.as_str() {
                 "WantedBy" | "RequiredBy" | "UpheldBy" => {
-                    wanted.extend(line.value.split_whitespace().map(str::to_owned))
+                    wanted.extend(line.value.split_whitespace().map(str::to_owned));
                 }
                 "Alias" => self.omit(line, "a service has one name"),
                 "Also" | "DefaultInstance" => {}

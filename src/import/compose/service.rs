@@ -617,7 +617,7 @@ impl<'a> Translation<'a> {
                 self.report.approximated(&self.entry.position, self.keys.path.as_str(), text);
             }
             None => {
-                self.service.set_with("listen", "type", "none", "the source tells no port: write `port` if it has one")
+                self.service.set_with("listen", "type", "none", "the source tells no port: write `port` if it has one");
             }
         }
     }
@@ -708,7 +708,7 @@ impl<'a> Translation<'a> {
 /// Writes seconds as a time span.
 pub(super) fn seconds(span: f64) -> String {
     let millis = (span * 1000.0).round().clamp(1.0, 3.0e10) as u64;
-    if millis % 1000 == 0 { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }
 
 /// The hosts of a rule of Traefik's: Host(`a`, `b`) || Host(`c`).
