@@ -214,10 +214,8 @@ impl Text {
 /// Escapes a text for a basic string of TOML. A brace that would begin an expression of the template engine is escaped.
 fn escape(text: &str, toml: &mut String) {
     let mut chars = text.chars().peekable();
-    let mut after_brace = false;
     while let Some(c) = chars.next() {
-        let begins = c == '{' && (after_brace || matches!(chars.peek(), Some('{' | '%' | '#')));
-        after_brace = c == '{' && !begins;
+        let begins = c == '{' && matches!(chars.peek(), Some('{' | '%' | '#'));
         match c {
             '"' => toml.push_str("\\\""),
             '\\' => toml.push_str("\\\\"),
@@ -292,7 +290,7 @@ mod tests {
             ("${A-${TAG}}!", r#""{{ A | default('1.4') }}!""#),
             ("${TAG:+on}${NONE:+on}", r#""on""#),
             ("${A:?needed}", r#""{{ A }}""#),
-            ("{{.Name}} {%x {# \"\\", "\"\\u007B\\u007B.Name}} \\u007B%x \\u007B# \\\"\\\\\""),
+            ("{{.Name}} {%x {# \"\\", "\"\\u007B{.Name}} \\u007B%x \\u007B# \\\"\\\\\""),
             ("1$ $1", r#""1$ $1""#),
         ] {
             assert_eq!(Text::interpolated(text, &known).map(|text| text.to_toml()), Ok(toml.to_owned()), "{text}");
