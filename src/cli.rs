@@ -15,6 +15,7 @@ mod explain;
 mod export;
 mod failure;
 mod hosts;
+mod import;
 mod input;
 mod journal;
 mod metrics;
@@ -60,6 +61,8 @@ struct Cli {
 enum Noun {
     /// Create a commented starter declaration
     New(new::Arguments),
+    /// Translate files of other tools into a declaration
+    Import(import::Arguments),
     /// Reload systemd and bring every service to what is declared
     DaemonReload,
     /// Show all services and functions, their states and last rollouts on one page
@@ -168,6 +171,7 @@ fn run(context: &Context, noun: Noun) -> Outcome {
         Noun::DaemonReload => daemon_reload::run(context),
         Noun::Doctor(arguments) => doctor::run(context, &arguments),
         Noun::New(arguments) => new::run(context, &arguments),
+        Noun::Import(arguments) => import::run(&arguments),
         Noun::Status(arguments) => status::run(context, &arguments),
         Noun::Metrics => metrics::run(context),
         Noun::Plan(arguments) => plan::run(context, &arguments),

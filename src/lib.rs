@@ -65,6 +65,8 @@ pub mod verify;
 #[cfg(feature = "cli")]
 pub mod schema;
 #[cfg(feature = "cli")]
+pub mod import;
+#[cfg(feature = "cli")]
 #[allow(rustdoc::broken_intra_doc_links, reason = "help texts have defaults in brackets")]
 pub mod cli;
 #[cfg(any(test, feature = "fuzzing"))]

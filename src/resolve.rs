@@ -5,7 +5,7 @@ mod canary;
 mod command;
 mod commands;
 mod condition;
-mod directives;
+pub(crate) mod directives;
 mod engine;
 pub(crate) mod function;
 mod health;

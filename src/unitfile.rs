@@ -10,6 +10,8 @@ pub(crate) struct Line {
     pub(crate) section: String,
     pub(crate) key: String,
     pub(crate) value: String,
+    /// The number of the row in which it ends, from 1.
+    pub(crate) row: usize,
 }
 
 /// Reads the assignments of a unit file or a drop-in. What is no assignment is left out, as systemd does with a
@@ -18,7 +20,8 @@ pub(crate) fn lines(text: &str) -> Vec<Line> {
     let (mut lines, mut section, mut unfinished) = (Vec::new(), String::new(), String::new());
     // Comments neither end nor begin a continuation. The newline behind all ends the last line, finished or not.
     let is_comment = |line: &&str| line.trim_ascii_start().starts_with(['#', ';']);
-    for line in rows(text).filter(|line| !is_comment(line)).map(Some).chain([None]) {
+    let numbered = rows(text).enumerate().filter(|(_, line)| !is_comment(line));
+    for (index, line) in numbered.map(|(index, line)| (index, Some(line))).chain([(0, None)]) {
         unfinished.push_str(line.unwrap_or_default());
         if line.is_some() && is_continued(&unfinished) {
             unfinished.pop();
@@ -31,7 +34,7 @@ pub(crate) fn lines(text: &str) -> Vec<Line> {
             section = name.strip_suffix(']').unwrap_or_default().to_owned();
         } else if let Some((key, value)) = line.split_once('=') {
             let (key, value) = (key.trim_ascii_end().to_owned(), value.trim_ascii_start().to_owned());
-            lines.push(Line { section: section.clone(), key, value });
+            lines.push(Line { section: section.clone(), key, value, row: index + 1 });
         }
     }
     lines

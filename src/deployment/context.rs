@@ -69,7 +69,7 @@ pub(crate) fn of_podman(unit: &str, instance: Option<u32>) -> String {
 
 fn of_sections(unit: &str, instance: Option<u32>, sections: &[&str]) -> String {
     let mut context = String::from("[Service]\n");
-    for Line { section, key, value } in unitfile::lines(unit) {
+    for Line { section, key, value, .. } in unitfile::lines(unit) {
         if sections.contains(&section.as_str())
             && !LIFECYCLE.contains(&key.as_str())
             && let Some(value) = with_instance(&value, instance)

@@ -122,7 +122,7 @@ fn unknown_directive(section: Section, key: &str) -> String {
 }
 
 /// Directives that conductor sets or relies on, each with the remedy of its error.
-const OWNED: &[(&str, &str)] = &[
+pub(crate) const OWNED: &[(&str, &str)] = &[
     ("Description", "write description = \"…\" at the top of the file"),
     ("SourcePath", "remove it"),
     ("PartOf", "remove it"),

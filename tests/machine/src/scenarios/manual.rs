@@ -11,6 +11,7 @@ scenarios!("manual":
     from_caddy(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-caddy.md"))),
     from_quadlet(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-quadlet.md"))),
     from_compose(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/from-compose.md"))),
+    import(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/import.md"))),
     secrets(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/secrets.md"))),
     databases(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/databases.md"))),
     canary(|m: &mut Machine| follow(m, include_str!("../../../../docs/how-to/canary.md"))),

@@ -8,6 +8,8 @@ use crate::scenario::scenarios;
 
 scenarios!("newcomer":
     from_package_to_rolling_update,
+    starters_serve_as_they_are,
+    an_imported_file_serves,
     doctor_finds_what_is_wrong,
     status_is_one_page,
 );
@@ -28,7 +30,7 @@ fn from_package_to_rolling_update(m: &mut Machine) {
     let output = m.try_run("conductor doctor");
     assert!(output.success(), "{output}");
     let said = m.run("conductor explain hello");
-    let became = "health.http = \"/healthz\"  (/etc/conductor/services/hello/service.toml:22)\n    no unit line";
+    let became = "health.http = \"/healthz\"  (/etc/conductor/services/hello/service.toml:23)\n    no unit line";
     assert!(said.contains(became), "{said}");
     assert!(said.contains("    hello-GENERATION@.service\n        Environment=VERSION=2\n"), "{said}");
     m.run("conductor service rm hello");
@@ -38,6 +40,46 @@ fn from_package_to_rolling_update(m: &mut Machine) {
     }
     let output = m.try_run("cd /root; conductor new pod --pod");
     assert!(!output.success() && output.stderr.contains("pod already exists"), "{output}");
+}
+
+/// Each starter is declared as `conductor new` writes it, and does what it says.
+fn starters_serve_as_they_are(m: &mut Machine) {
+    m.run("apt-get install --yes --quiet gunicorn nodejs lighttpd php-cgi; systemctl disable --now lighttpd");
+    for (kind, answer) in
+        [("python", "wsgi, version 1"), ("node", "node, version 1"), ("php", "php, version 1"), ("static", "<")]
+    {
+        let said = m.run(&format!("cd /root; conductor new {kind} --{kind}; conductor service declare {kind}"));
+        assert!(said.contains(&format!("curl http://{kind}.localhost/")), "{said}");
+        let got = m.run(&format!("curl --silent --show-error --fail http://{kind}.localhost/"));
+        assert!(got.contains(answer), "{kind}: {got}");
+    }
+    m.run("cd /root; conductor new worker --worker; conductor service declare worker");
+    m.run("for i in $(seq 50); do test -s /var/lib/worker/log && exit; sleep 0.1; done; exit 1");
+    m.run("cd /root; conductor new job --job; conductor service declare job");
+    let said = m.run("conductor run job report");
+    assert!(said.contains("reported 1 times"), "{said}");
+    for kind in ["python", "node", "php", "static", "worker", "job"] {
+        m.run(&format!("conductor service rm {kind}"));
+    }
+}
+
+/// A unit with a fixed port is imported, checked and declared, and callers reach it at that port.
+fn an_imported_file_serves(m: &mut Machine) {
+    let server = "import http.server, sys\nhandler = http.server.SimpleHTTPRequestHandler\n\
+                  http.server.test(handler, port=int(sys.argv[2]), bind=\"127.0.0.1\")\n";
+    m.install("/srv/report/server.py", "644", server.as_bytes());
+    m.install("/srv/report/index.html", "644", b"the report\n");
+    let unit = "[Unit]\nDescription=Report\n[Service]\nExecStart=/usr/bin/python3 server.py --port 8123\n\
+                User=www-data\nWorkingDirectory=/srv/report\nNice=5\n[Install]\nWantedBy=multi-user.target\n";
+    m.install("/root/report.service", "644", unit.as_bytes());
+    let said = m.run("cd /root; conductor import report.service");
+    assert!(said.contains("conductor service declare ./report"), "{said}");
+    let output = m.try_run("cd /root; conductor import report.service");
+    assert!(!output.success() && output.stderr.contains("report already exists"), "{output}");
+    m.run("cd /root; conductor check ./report; conductor service declare ./report");
+    let got = m.run("curl --silent --show-error --fail http://127.0.0.1:8123/index.html");
+    assert_eq!(got, "the report\n");
+    m.run("systemctl show --property=Nice 'report-*@1.service' | grep -x Nice=5; conductor service rm report");
 }
 
 /// What the doctor says is bad.
