@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::target::kubernetes::files::{Files, MountedFile};
 use crate::target::kubernetes::workload::Workload;
-use crate::target::kubernetes::yaml::{Yaml, map};
+use crate::target::kubernetes::yaml::{Yaml, is_printable, map};
 
 impl Files {
     /// Renders the ConfigMap.
@@ -18,7 +18,9 @@ impl Files {
         let (mut data, mut binary) = (BTreeMap::new(), BTreeMap::new());
         for file in &self.all {
             match std::str::from_utf8(&file.content) {
-                Ok(text) if is_plain(text) => drop(data.insert(&file.key, text.to_owned())),
+                Ok(text) if text.chars().all(|c| c == '\n' || c == '\t' || is_printable(c)) => {
+                    drop(data.insert(&file.key, text.to_owned()));
+                }
                 _ => drop(binary.insert(&file.key, BASE64_STANDARD.encode(&file.content))),
             }
         }
@@ -56,9 +58,4 @@ impl Files {
             }
         })
     }
-}
-
-/// Returns whether YAML can have a text as people read it.
-fn is_plain(text: &str) -> bool {
-    text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control() && c != '\u{feff}')
 }

@@ -85,8 +85,10 @@ fn start(workload: &Workload) -> Start {
             Start { command: Some(command), arguments: None, working_dir }
         }
         Engine::Container(container) => {
-            let entry_point =
-                container.entrypoint.as_ref().map(|program| workload.environment.in_command(&[program.clone()]));
+            let entry_point = container
+                .entrypoint
+                .as_ref()
+                .map(|program| workload.environment.in_command(std::slice::from_ref(program)));
             let arguments = workload.environment.in_command(&container.exec);
             Start {
                 command: entry_point.map(|command| workload.with_sockets(command)),

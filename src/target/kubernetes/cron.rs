@@ -67,8 +67,7 @@ fn split_zone(text: &str) -> (&str, Option<&str>) {
 fn weekdays(text: &str) -> Result<String, String> {
     let number = |name: &str| {
         let name = name.to_ascii_lowercase();
-        let is_it = |day: &&str| name.starts_with(*day);
-        WEEKDAYS.iter().position(|day| is_it(&day)).ok_or_else(|| format!("has no weekday {name:?}"))
+        WEEKDAYS.iter().position(|day| name.starts_with(day)).ok_or_else(|| format!("has no weekday {name:?}"))
     };
     let item = |item: &str| match item.split_once("..").or_else(|| item.split_once('-')) {
         // Sunday is also 7, so that ranges may end with it.

@@ -121,10 +121,7 @@ fn normalized(path: &Utf8Path) -> Utf8PathBuf {
 /// Returns a key that no other file has: letters, digits, `-`, `_` and `.`.
 fn key(path: &Utf8Path, taken: &mut BTreeSet<String>) -> String {
     let plain = path.as_str().replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_");
-    let plain = plain[..plain.len().min(200)].trim_start_matches("..");
-    // Parsers of YAML 1.1 take some names that begin with a digit for dates.
-    let prefix = if plain.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
-    let plain = format!("{prefix}{plain}");
+    let plain = plain[..plain.len().min(200)].trim_start_matches("..").to_owned();
     let numbered = (2..).map(|number| format!("{plain}-{number}"));
     let key = std::iter::once(plain.clone()).chain(numbered).find(|key| !taken.contains(key)).unwrap_or(plain);
     taken.insert(key.clone());

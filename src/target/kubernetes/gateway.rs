@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::Route;
 use crate::model::route::{Answer, HeaderChanges};
+use crate::target::kubernetes::ports::name_of;
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::{Yaml, list, map};
 
@@ -44,7 +45,7 @@ fn object_name(workload: &Workload, host: Option<&String>) -> String {
 
 fn rule(workload: &Workload, route: &Route) -> Option<Yaml> {
     let Answer::Service { listener, .. } = &route.answer else { return None };
-    let name = workload.ports.name_of(listener.as_ref());
+    let name = name_of(listener.as_ref());
     let port = workload.ports.of_service.iter().find(|port| port.name == name)?.number;
     let matching = &route.matching;
     let path = map! { "type" => if matching.exact { "Exact" } else { "PathPrefix" }, "value" => &matching.path };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::Route;
 use crate::model::route::{Answer, Security};
+use crate::target::kubernetes::ports::name_of;
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::{Yaml, map};
 
@@ -37,7 +38,7 @@ pub(super) fn render(workload: &Workload) -> Vec<Yaml> {
 
 fn path(workload: &Workload, route: &Route) -> Option<Yaml> {
     let Answer::Service { listener, .. } = &route.answer else { return None };
-    let port = map! { "name" => workload.ports.name_of(listener.as_ref()) };
+    let port = map! { "name" => name_of(listener.as_ref()) };
     Some(map! {
         "path" => &route.matching.path,
         "pathType" => if route.matching.exact { "Exact" } else { "Prefix" },

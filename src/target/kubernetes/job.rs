@@ -1,11 +1,15 @@
 //! Release hooks as Jobs; commands and jobs as CronJobs.
 
+use sha2::{Digest, Sha256};
+
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::{Job, Overlap, RunCommand};
+use crate::names::hex;
 use crate::source::DECLARATION;
+use crate::target::kubernetes::names::DIGITS;
 use crate::target::kubernetes::options::Version;
 use crate::target::kubernetes::workload::Workload;
-use crate::target::kubernetes::yaml::{Yaml, map};
+use crate::target::kubernetes::yaml::{self, Yaml, map};
 use crate::target::kubernetes::{cron, deployment};
 
 /// The version that has CronJobs in `batch/v1`.
@@ -15,10 +19,13 @@ const LATE: u64 = 60;
 /// The longest name of a CronJob: its Jobs add 11 characters to it, and those of Jobs are labels.
 const LONGEST: usize = 52;
 
-/// Renders the Job of `hooks.release`. Its name has the generation, so that it runs once for each.
+/// Renders the Job of `hooks.release`. Its name has a digest of its pod, the generation included: it runs once for each
+/// generation and image, and no Job is changed, which Kubernetes refuses.
 pub(super) fn release(workload: &Workload) -> Result<Vec<Yaml>, Diagnostics> {
     let Some(hook) = &workload.service.hooks.release else { return Ok(Vec::new()) };
-    let name = format!("{}-release-{}", workload.name, workload.id);
+    let pod = pod(workload, "release", &hook.command);
+    let digest = hex(&Sha256::digest(yaml::write([&pod])));
+    let name = format!("{}-release-{}", workload.name, &digest[..DIGITS]);
     Ok(vec![map! {
         "apiVersion" => "batch/v1",
         "kind" => "Job",
@@ -26,7 +33,7 @@ pub(super) fn release(workload: &Workload) -> Result<Vec<Yaml>, Diagnostics> {
         "spec" => map! {
             "backoffLimit" => 0_u32,
             "activeDeadlineSeconds" => hook.timeout.as_secs().max(1),
-            "template" => pod(workload, "release", &hook.command),
+            "template" => pod,
         },
     }])
 }

@@ -118,7 +118,7 @@ pub const KEYS: &[(&str, Disposition)] = &[
             "the Deployment's `template`; its variables are known when it is rendered, the pod's name where Kubernetes expands it",
         ),
     ),
-    ("pod.config_map", Mapped("its ConfigMaps; Secrets are refused")),
+    ("pod.config_map", Mapped("its ConfigMaps, named by their digests; Secrets are refused")),
     ("pod.environment", Mapped("`env`")),
     (
         "pod.environment_file",
@@ -290,7 +290,7 @@ pub const KEYS: &[(&str, Disposition)] = &[
     (
         "hooks.release",
         Approximated {
-            becomes: "Job `SERVICE-release-GENERATION`",
+            becomes: "a Job that runs once for each generation and image, `SERVICE-release-DIGEST`",
             lost: "kubectl does not wait for it before it applies the Deployment: apply the Job first, and wait for it",
         },
     ),

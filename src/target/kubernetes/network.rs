@@ -67,7 +67,8 @@ pub(super) fn render(workload: &Workload) -> Vec<Yaml> {
         "kind" => "NetworkPolicy",
         "metadata" => workload.metadata(&workload.name),
         "spec" => map! {
-            "podSelector" => map! { "matchLabels" => workload.selector() },
+            // What holds for the processes that serve holds for those of commands, too.
+            "podSelector" => map! { "matchLabels" => map! { "app.kubernetes.io/name" => &workload.name } },
             "policyTypes" => list!["Ingress", "Egress"],
             "ingress" => ingress,
             "egress" => egress,

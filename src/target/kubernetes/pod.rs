@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Path, Step};
 use crate::engine::pod::text::Text;
 use crate::engine::pod::yaml::Document;
 use crate::model::{Check, Pod};
+use crate::names::hex;
 use crate::path;
 use crate::target::kubernetes::environment::{DEPLOYMENT, own};
+use crate::target::kubernetes::names::DIGITS;
 use crate::target::kubernetes::volume::Mounted;
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::{Yaml, map};
@@ -20,6 +23,8 @@ use crate::{template, variable};
 
 /// The kinds of the pod's file that describe pods.
 const WORKLOADS: &[&str] = &["Pod", "Deployment", "DaemonSet", "Job"];
+/// The keys of maps with the name of a ConfigMap.
+const REFERENCES: &[&str] = &["configMap", "configMapKeyRef", "configMapRef"];
 /// The annotation with the container that commands run in.
 const MAIN_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// What stands for the pod's name where Kubernetes expands it.
@@ -62,7 +67,35 @@ pub(super) fn spec(workload: &Workload, pod: &Pod, mounted: &[Mounted]) -> Resul
     }
     let volumes = mounted.iter().filter_map(|mounted| mounted.volume.clone());
     extend(&mut spec, "volumes", volumes);
+    let names = configuration(workload, pod)?.into_iter().map(|config| (config.declared, config.name)).collect();
+    refer(&mut spec, &names);
     Ok(spec)
+}
+
+/// A ConfigMap of the pod's files.
+struct Config {
+    /// Its name in the file.
+    declared: String,
+    /// Its own name, which has a digest: pods of two generations each have theirs.
+    name: String,
+    object: Yaml,
+}
+
+/// Lets references lead to ConfigMaps by their own names.
+fn refer(value: &mut Yaml, names: &BTreeMap<String, String>) {
+    match value {
+        Yaml::List(items) => items.iter_mut().for_each(|item| refer(item, names)),
+        Yaml::Map(entries) => {
+            for (key, value) in entries {
+                let own = value.text_at(&["name"]).and_then(|name| names.get(name));
+                match own.filter(|_| REFERENCES.contains(&key.as_str())).cloned() {
+                    Some(own) => value.set("name", own.into()),
+                    None => refer(value, names),
+                }
+            }
+        }
+        Yaml::Absent | Yaml::Boolean(_) | Yaml::Number(_) | Yaml::Text(_) => {}
+    }
 }
 
 /// Renders the ConfigMaps of the pod's files.
@@ -70,17 +103,15 @@ pub(super) fn spec(workload: &Workload, pod: &Pod, mounted: &[Mounted]) -> Resul
 /// # Errors
 /// Other objects that the files have.
 pub(super) fn config_maps(workload: &Workload, pod: &Pod) -> Result<Vec<Yaml>, Diagnostics> {
-    let mut objects = Vec::new();
+    Ok(configuration(workload, pod)?.into_iter().map(|config| config.object).collect())
+}
+
+fn configuration(workload: &Workload, pod: &Pod) -> Result<Vec<Config>, Diagnostics> {
+    let mut configs = Vec::new();
     for path in std::iter::once(&pod.template).chain(pod.config_map.iter().filter(|path| **path != pod.template)) {
         for document in documents(workload, pod, path)? {
             match kind(&document).as_str() {
-                "ConfigMap" => {
-                    let mut object = Yaml::from(document.value());
-                    if let Some(name) = object.text_at(&["metadata", "name"]).map(str::to_owned) {
-                        object.set("metadata", workload.metadata(&name));
-                    }
-                    objects.push(object);
-                }
+                "ConfigMap" => configs.push(config(workload, &document)?),
                 "Secret" => {
                     let message = "the contents of Secrets are not rendered";
                     let remedy =
@@ -97,7 +128,20 @@ pub(super) fn config_maps(workload: &Workload, pod: &Pod) -> Result<Vec<Yaml>, D
             }
         }
     }
-    Ok(objects)
+    Ok(configs)
+}
+
+fn config(workload: &Workload, document: &Document) -> Result<Config, Diagnostics> {
+    let value = document.value();
+    let Some(declared) = value["metadata"]["name"].as_str().map(str::to_owned) else {
+        return Err(document.error(&path!["metadata"], "the ConfigMap has no name", "write name: in metadata:").into());
+    };
+    let content = [&value["data"], &value["binaryData"]].map(ToString::to_string).concat();
+    let name = format!("{}-{declared}-{}", workload.name, &hex(&Sha256::digest(content))[..DIGITS]);
+    let mut object = Yaml::from(value);
+    object.set("metadata", workload.metadata(&name));
+    object.set("immutable", true.into());
+    Ok(Config { declared, name, object })
 }
 
 fn shown(workload: &Workload, path: &Utf8Path) -> camino::Utf8PathBuf {

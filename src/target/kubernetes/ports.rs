@@ -53,6 +53,11 @@ pub(super) fn address(listen: &str) -> Option<(u16, bool)> {
     Some((address.port(), address.ip().is_unspecified()))
 }
 
+/// Returns the name of a listener's port.
+pub(super) fn name_of(listener: Option<&ListenerName>) -> String {
+    listener.map_or("listen", ListenerName::as_str).to_owned()
+}
+
 impl Ports {
     pub(super) fn of(service: &Service) -> Self {
         let mut ports = Self::default();
@@ -80,7 +85,7 @@ impl Ports {
                 free
             });
             taken.insert(number);
-            let name = listener.name.map_or("listen", ListenerName::as_str).to_owned();
+            let name = name_of(listener.name);
             let descriptor = (listener.kind == ListenKind::Activation).then(|| name.clone());
             let outside = if listener.name.is_none() { HTTP } else { ports.free_outside(number) };
             ports.of_service.push(ServicePort {
@@ -93,7 +98,7 @@ impl Ports {
         }
         for port in service.relayed_ports() {
             let Some((number, is_public)) = address(&port.listen) else { continue };
-            let target = ports.name_of(port.listener.as_ref());
+            let target = name_of(port.listener.as_ref());
             ports.of_service.push(ServicePort { name: format!("port-{number}"), number, target, is_public });
         }
         ports
@@ -102,11 +107,6 @@ impl Ports {
     fn free_outside(&self, number: u16) -> u16 {
         let is_free = |number: &u16| *number != HTTP && self.of_service.iter().all(|port| port.number != *number);
         (number..).find(is_free).unwrap_or(number)
-    }
-
-    /// Returns the name of a listener's port.
-    pub(super) fn name_of(&self, listener: Option<&ListenerName>) -> String {
-        listener.map_or("listen", ListenerName::as_str).to_owned()
     }
 
     /// Finds the port of a listener.

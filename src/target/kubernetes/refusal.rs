@@ -77,10 +77,8 @@ fn walk(node: &Node, steps: &[&str], here: &Path, found: &mut Vec<Path>) {
 }
 
 fn is_default(document: &Node, place: &Path) -> bool {
-    let default = match File::Service.key(&place.keys()).map(|key| key.default) {
-        Some(Default::Value(value) | Default::Varies(value, _)) => value,
-        _ => return false,
-    };
+    let default = File::Service.key(&place.keys()).map(|key| key.default);
+    let Some(Default::Value(default) | Default::Varies(default, _)) = default else { return false };
     let parsed = toml::from_str::<toml::Table>(&format!("value = {default}"));
     parsed.is_ok_and(|table| table.get("value") == Some(&document.find(place).plain()))
 }

@@ -2,7 +2,7 @@
 
 use crate::model::route::{Answer, AppProtocol};
 use crate::model::{Affinity, Service};
-use crate::target::kubernetes::ports::ServicePort;
+use crate::target::kubernetes::ports::{ServicePort, name_of};
 use crate::target::kubernetes::workload::Workload;
 use crate::target::kubernetes::yaml::{Yaml, map};
 
@@ -50,9 +50,7 @@ fn object(workload: &Workload, name: &str, kind: Option<&str>, ports: &[&Service
 /// Returns whether a route leads requests to a port as HTTP/2 without TLS.
 fn is_h2c(service: &Service, port: &ServicePort) -> bool {
     service.routes.iter().any(|route| match &route.answer {
-        Answer::Service { listener, protocol: AppProtocol::H2c } => {
-            listener.as_ref().map_or("listen", |name| name.as_str()) == port.target
-        }
+        Answer::Service { listener, protocol: AppProtocol::H2c } => name_of(listener.as_ref()) == port.target,
         _ => false,
     })
 }

@@ -1,8 +1,6 @@
 //! YAML of Kubernetes objects: values whose keys stay in the order in which they are written.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
-use serde_saphyr::DoubleQuoted;
 
 /// A value of a Kubernetes object.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,44 +142,138 @@ impl From<serde_json::Value> for Yaml {
     }
 }
 
-impl Serialize for Yaml {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Absent => serializer.serialize_unit(),
-            Self::Boolean(value) => serializer.serialize_bool(*value),
-            Self::Number(value) => value.serialize(serializer),
-            Self::Text(value) if is_ambiguous(value) => DoubleQuoted(value).serialize(serializer),
-            Self::Text(value) => serializer.serialize_str(value),
-            Self::List(items) => serializer.collect_seq(items),
-            Self::Map(entries) => {
-                let mut map = serializer.serialize_map(Some(entries.len()))?;
-                entries.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
-                map.end()
-            }
-        }
-    }
-}
-
-/// Returns whether parsers of YAML 1.1 take a text for a date or a number to the base of 60, or give it a meaning of its own.
-fn is_ambiguous(text: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_digit() || ":.-+TtZz _".contains(c);
-    matches!(text, "=" | "<<")
-        || text.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) && text.chars().all(is_part)
-}
+/// Words that parsers of YAML 1.1 take for something else than a text, in lower case.
+const WORDS: &[&str] = &["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
+/// The characters of texts without quotes, beside letters and digits. What has a meaning for YAML at any place is not among
+/// them; a colon has one before a space or at the end.
+const PLAIN: &str = "_./-$()+=@~;,: ";
 
 /// Writes objects as a stream of YAML documents, for parsers of YAML 1.1 and 1.2.
 pub(crate) fn write<'a>(objects: impl IntoIterator<Item = &'a Yaml>) -> String {
-    let mut text = String::new();
+    let mut out = String::new();
     for object in objects {
-        // Folded lines would be one more way to write a text.
-        let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-        text.push_str("---\n");
-        serde_saphyr::to_fmt_writer_with_options(&mut text, object, options).expect("plain values serialize");
-        if !text.ends_with('\n') {
-            text.push('\n');
+        out.push_str("---\n");
+        write_block(&mut out, object, 0);
+    }
+    out
+}
+
+/// Writes a value that begins a line, or goes on behind the `- ` of a list: its further lines are indented.
+fn write_block(out: &mut String, value: &Yaml, indent: usize) {
+    match value {
+        Yaml::Map(entries) if !entries.is_empty() => {
+            for (index, (key, value)) in entries.iter().enumerate() {
+                if index > 0 {
+                    pad(out, indent);
+                }
+                write_scalar(out, key);
+                out.push(':');
+                match value {
+                    Yaml::Map(entries) if !entries.is_empty() => {
+                        out.push('\n');
+                        pad(out, indent + 2);
+                        write_block(out, value, indent + 2);
+                    }
+                    Yaml::List(items) if !items.is_empty() => {
+                        out.push('\n');
+                        pad(out, indent);
+                        write_block(out, value, indent);
+                    }
+                    _ => {
+                        out.push(' ');
+                        write_inline(out, value, indent + 2);
+                    }
+                }
+            }
+        }
+        Yaml::List(items) if !items.is_empty() => {
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    pad(out, indent);
+                }
+                out.push_str("- ");
+                write_block(out, item, indent + 2);
+            }
+        }
+        _ => write_inline(out, value, indent),
+    }
+}
+
+/// Writes a value that fits behind its key, with the end of its line. The lines of a text are indented.
+fn write_inline(out: &mut String, value: &Yaml, indent: usize) {
+    match value {
+        Yaml::Absent => out.push_str("null"),
+        Yaml::Boolean(value) => out.push_str(if *value { "true" } else { "false" }),
+        Yaml::Number(number) => out.push_str(&number.to_string()),
+        Yaml::Text(text) if are_lines(text) => return write_lines(out, text, indent),
+        Yaml::Text(text) => write_scalar(out, text),
+        Yaml::List(_) => out.push_str("[]"),
+        Yaml::Map(_) => out.push_str("{}"),
+    }
+    out.push('\n');
+}
+
+/// Returns whether a text can be written line by line: its lines are more than one, and neither spaces nor line breaks at its
+/// ends have to be told.
+fn are_lines(text: &str) -> bool {
+    text.trim_end_matches('\n').contains('\n')
+        && !text.starts_with([' ', '\t', '\n'])
+        && !text.ends_with("\n\n")
+        && text.chars().all(|c| c == '\n' || c == '\t' || is_printable(c))
+}
+
+fn write_lines(out: &mut String, text: &str, indent: usize) {
+    out.push_str(if text.ends_with('\n') { "|\n" } else { "|-\n" });
+    for line in text.lines() {
+        if !line.is_empty() {
+            pad(out, indent);
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+}
+
+/// Returns whether a character is one of a text that people read: no parser takes it for a line break or refuses it.
+pub(super) fn is_printable(c: char) -> bool {
+    let is_break = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    let is_noncharacter = u32::from(c) & 0xfffe == 0xfffe || matches!(u32::from(c), 0xfdd0..=0xfdef);
+    !c.is_control() && !is_break && !is_noncharacter
+}
+
+fn write_scalar(out: &mut String, text: &str) {
+    if is_plain(text) {
+        return out.push_str(text);
+    }
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if is_printable(c) => out.push(c),
+            c => out.push_str(&format!("\\U{:08x}", u32::from(c))),
         }
     }
-    text
+    out.push('"');
+}
+
+/// Returns whether a text is one without quotes: it begins with a letter, a path, a variable or an option, and no parser takes it
+/// for something else.
+fn is_plain(text: &str) -> bool {
+    let mut start = text.chars();
+    let begins = match start.next() {
+        Some('-') => start.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '-') && !text.starts_with("---"),
+        first => first.is_some_and(|c| c.is_ascii_alphabetic() || "/$(_".contains(c)),
+    };
+    begins
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || PLAIN.contains(c))
+        && !text.contains(": ")
+        && !text.ends_with([' ', ':'])
+        && !WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+fn pad(out: &mut String, indent: usize) {
+    out.extend(std::iter::repeat_n(' ', indent));
 }
 
 #[cfg(test)]
@@ -195,7 +287,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_arrive_as_they_are(text in "[ -~äü\n\t:#'\"{}|>&*!%@`-]{0,40}") {
+        fn texts_arrive_as_they_are(text in "[ -~äü\n\t:#'\"{}|>&*!%@`-]{0,40}|[a-z:\n \t-]{0,12}|\\PC{0,12}") {
             let object = map! { "value" => text.as_str(), "list" => list![text.as_str()], text.clone() => "" };
             let back = read_back(&write([&object]));
             prop_assert_eq!(back["value"].as_str(), Some(text.as_str()));
@@ -233,13 +325,13 @@ mod tests {
             "a #b",
         ] {
             let text = write([&map! { "v" => word }]);
-            assert!(text.contains(&format!("'{word}'")) || text.contains(&format!("\"{word}\"")), "{text}");
+            assert_eq!(text, format!("---\nv: \"{word}\"\n"));
         }
     }
 
     #[test]
     fn lines_are_lines() {
         let text = "#!/bin/sh\nset -e\n\n  indented\n";
-        assert_eq!(write([&map! { "a.sh" => text }]), "---\na.sh: |\n  #!/bin/sh\n  set -e\n  \n    indented\n");
+        assert_eq!(write([&map! { "a.sh" => text }]), "---\na.sh: |\n  #!/bin/sh\n  set -e\n\n    indented\n");
     }
 }
