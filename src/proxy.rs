@@ -3,6 +3,8 @@
 #[cfg(feature = "cli")]
 pub(crate) mod access;
 mod caddy;
+#[cfg_attr(not(feature = "cli"), allow(dead_code))]
+mod certificates;
 pub(crate) mod chosen;
 pub(crate) mod claim;
 pub(crate) mod driver;

@@ -18,7 +18,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Text(""),
         default: Default::Value("\"/\""),
         example: "\"/api\"",
-        meaning: "The prefix of the paths that the route is for: `\"/api\"` is `/api` and everything below `/api/`.",
+        meaning: "The prefix of the paths that the route is for, or an array of several: `\"/api\"` is `/api` and everything below `/api/`.",
         ..OF_ROUTE
     },
     Key {
@@ -26,7 +26,15 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true`: the route is for the path alone, and for nothing below it.",
+        meaning: "`true`: the route is for its paths alone, and for nothing below them.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "suffix",
+        kind: Kind::Text(""),
+        default: Default::Words("any"),
+        example: "\".png\"",
+        meaning: "The end of the paths that the route is for, or an array of several ends.",
         ..OF_ROUTE
     },
     Key {
@@ -75,7 +83,7 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::None,
         example: "\"/etc/ssl/example.key\"",
         needs: "route = [{ host = [\"www.example.com\"], certificate = \"/etc/ssl/example.pem\", certificate_key = \"/etc/ssl/example.key\" }]",
-        meaning: "The private key of `certificate`. Caddy must be able to read it.",
+        meaning: "The private key of `certificate`. The proxy must be able to read it.",
         ..OF_ROUTE
     },
     Key {
@@ -127,6 +135,15 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::None,
         example: "\"/srv/www\"",
         meaning: "Files below this directory are served by the proxy itself, by their paths below the route's; [what is no file](#files-of-a-route) goes to the service.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "fallback",
+        kind: Kind::Text(""),
+        default: Default::Words("what is no file goes to the service"),
+        example: "\"/index.html\"",
+        needs: "route = [{ static = \"/srv/www\" }]",
+        meaning: "The file below `static` that answers for what is no file, as applications of one page want it.",
         ..OF_ROUTE
     },
     Key {
@@ -227,6 +244,14 @@ pub(crate) const ROUTE: &[Key] = &[
         ..OF_ROUTE
     },
     Key {
+        name: "clients",
+        kind: Kind::List("addresses"),
+        default: Default::Words("everybody may call"),
+        example: "[\"10.0.0.0/8\"]",
+        meaning: "Addresses and networks of the clients that may call; others are answered by 403.",
+        ..OF_ROUTE
+    },
+    Key {
         name: "basic_auth",
         kind: Kind::Text("a file"),
         default: Default::Words("everybody may call"),
@@ -264,7 +289,7 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Table(Entries::Strings),
         default: Default::None,
         example: "{ 404 = \"/srv/www/404.html\" }",
-        meaning: "Files that replace the bodies of the service's answers with these statuses.",
+        meaning: "Files that replace the bodies of answers with these statuses: the service's, and the proxy's own 502, 503 and 504 when the service does not answer.",
         ..OF_ROUTE
     },
     Key {
