@@ -193,16 +193,33 @@ fn particular(table: &RoutingTable, name: String, it: &Match) -> Backend {
     Backend { name, lines, is_logged: *access_log, section, routes: Vec::new() }
 }
 
-/// Returns the section for programs that speak FastCGI below a root. HAProxy looks for no files: a path without the suffix of
-/// a program is for the root's `index.php`.
+/// Returns the section for programs that speak FastCGI below a root.
 fn programs(name: &str, root: &Utf8PathBuf) -> Vec<String> {
     vec![
         format!("fcgi-app {name}"),
         format!("docroot {root}"),
-        r"path-info ^(/.+?\.php)(/.*)?$".to_owned(),
+        // HAProxy would take the program from this one, and not from the path that the route's rules have made.
         "set-param REQUEST_URI %[var(txn.conductor_uri)]".to_owned(),
+        "set-param SCRIPT_NAME %[var(txn.conductor_script)]".to_owned(),
+        format!("set-param SCRIPT_FILENAME {root}%[var(txn.conductor_script)]"),
+        "set-param PATH_INFO %[var(txn.conductor_rest)]".to_owned(),
         "set-param REDIRECT_STATUS 200".to_owned(),
         "set-param REQUEST_SCHEME %[ssl_fc,iif(https,http)]".to_owned(),
+    ]
+}
+
+/// Returns the rules that find the program of a path. HAProxy looks for no files: a path that names no program is for the root's
+/// `index.php`.
+fn program(name: &str) -> [String; 6] {
+    let is_named = "if { path_reg [.]php(/|$) }";
+    [
+        format!("use-fcgi-app {name}"),
+        // Programs would take it for a variable of the environment.
+        "http-request del-header proxy".to_owned(),
+        "http-request return status 404 if { path_reg /[.] }".to_owned(),
+        "http-request set-var(txn.conductor_script) str(/index.php)".to_owned(),
+        format!("http-request set-var(txn.conductor_script) path,regsub([.]php/.*,.php) {is_named}"),
+        format!("http-request set-var(txn.conductor_rest) path,regsub(^.*?[.]php,) {is_named}"),
     ]
 }
 
@@ -225,13 +242,7 @@ fn service(
         lines.push(format!(r"http-request replace-path ^{}/?(.*) /\1", it.matching.path.replace('.', r"\.")));
     }
     if matches!(protocol, AppProtocol::FastCgi { .. }) {
-        lines.extend([
-            format!("use-fcgi-app {name}"),
-            // Programs would take it for a variable of the environment.
-            "http-request del-header proxy".to_owned(),
-            r"http-request return status 404 if { path_reg /\. }".to_owned(),
-            r"http-request set-path /index.php unless { path_reg \.php(/|$) }".to_owned(),
-        ]);
+        lines.extend(program(name));
     }
     for (status, file) in error_pages {
         if matches!(status, 502..=504) {

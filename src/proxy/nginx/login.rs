@@ -47,7 +47,7 @@ impl Login {
 }
 
 fn guard(auth: &ForwardAuth, asks: &str) -> Vec<String> {
-    let mut lines = vec!["set $conductor_method $request_method;".to_owned(), format!("auth_request {asks};")];
+    let mut lines = vec![format!("auth_request {asks};")];
     lines.extend(auth.copied.iter().enumerate().map(|(index, name)| {
         let field = name.to_ascii_lowercase().replace('-', "_");
         format!("auth_request_set {} $upstream_http_{field};", variable(index))
