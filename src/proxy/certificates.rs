@@ -35,12 +35,14 @@ pub(super) fn line(layout: &Layout, certificate: &Certificate) -> Option<String>
 /// Provides the links of a list.
 ///
 /// # Errors
-/// If the file system refuses it.
+/// If a file is missing, or the file system refuses a link.
 pub(super) fn provide(layout: &Layout, list: &str) -> io::Result<()> {
     for line in list.lines() {
         let [link, chain, key] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
         for (link, target) in [(link.to_owned(), chain), (format!("{link}{KEY}"), key)] {
             let link = layout.at(Utf8Path::new(&link));
+            // The proxy would name the link.
+            fs::metadata(layout.at(Utf8Path::new(target)))?;
             if fs::read_link(&link).is_ok_and(|there| there == std::path::Path::new(target)) {
                 continue;
             }
@@ -63,6 +65,10 @@ mod tests {
         assert!(place(&layout, &own) == "/etc/a.pem" && line(&layout, &own).is_none());
         let apart = Certificate { key: "/etc/a.key".into(), ..own };
         let list = line(&layout, &apart).unwrap();
+        assert!(provide(&layout, &list).unwrap_err().to_string().contains("/etc/a.pem"));
+        fs::create_dir_all(layout.at("/etc".into())).unwrap();
+        fs::write(layout.at("/etc/a.pem".into()), "").unwrap();
+        fs::write(layout.at("/etc/a.key".into()), "").unwrap();
         provide(&layout, &list).unwrap();
         provide(&layout, &list).unwrap();
         let link = layout.at(&place(&layout, &apart));

@@ -292,7 +292,14 @@ fn most_particular_first(matches: BTreeMap<Matching, Match>) -> Vec<Match> {
     matches.sort_by_cached_key(|it| {
         let Matching { path, exact, suffixes, methods, headers } = &it.matching;
         let suffix = suffixes.iter().map(String::len).max();
-        (Reverse(path.len()), path.clone(), Reverse(*exact), Reverse(suffix), methods.is_empty(), Reverse(headers.len()))
+        (
+            Reverse(path.len()),
+            path.clone(),
+            Reverse(*exact),
+            Reverse(suffix),
+            methods.is_empty(),
+            Reverse(headers.len()),
+        )
     });
     matches
 }

@@ -41,10 +41,8 @@ pub(super) type Protocols = BTreeMap<Option<String>, AppProtocol>;
 pub(crate) fn section(document: &Node, number: usize) -> Path {
     let routes = document.find(&path!["route"]).items();
     let count = |route: &Node, key: &str| route.find(&path![key]).items().len().max(1);
-    let sections = routes
-        .iter()
-        .enumerate()
-        .flat_map(|(index, route)| vec![index; count(route, "host") * count(route, "path")]);
+    let sections =
+        routes.iter().enumerate().flat_map(|(index, route)| vec![index; count(route, "host") * count(route, "path")]);
     sections.into_iter().nth(number).map_or_else(|| path!["route"], |index| path!["route", index])
 }
 
@@ -70,7 +68,8 @@ impl Resolver<'_> {
             let matchings = self.matchings(&at, &mut route);
             let answer = self.answer(&at, &mut route, listen, protocols);
             let handling = self.handling(&at, route, &matchings, &answer);
-            for (host, matching) in hosts.iter().flat_map(|host| matchings.iter().map(move |matching| (host, matching))) {
+            for (host, matching) in hosts.iter().flat_map(|host| matchings.iter().map(move |matching| (host, matching)))
+            {
                 let security = securities.of(index, host.as_deref());
                 let (host, matching) = (host.clone(), matching.clone());
                 let route = Route { host, security, matching, answer: answer.clone(), handling: handling.clone() };
@@ -196,7 +195,8 @@ impl Resolver<'_> {
                 self.error(&at.join("headers").join(name.as_str()), message, "write the whole value, without * and {");
             }
         }
-        let headers: BTreeMap<_, _> = headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        let headers: BTreeMap<_, _> =
+            headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
         let exact = route.exact;
         let of = |path| Matching {
             path,

@@ -77,8 +77,14 @@ impl<'a> OwnErrors<'a> {
 
 /// The errors of Caddy's own, in the order in which they are told apart: a service without slots is no bad gateway.
 const OWN: [(u16, &str); 3] = [
-    (503, "{http.error.status_code} == 502 && ({http.error.message}.startsWith(\"dial \") || {http.error.message}.contains(\"invalid Read on closed Body\"))"),
-    (502, "{http.error.status_code} == 502 && !({http.error.message}.startsWith(\"dial \") || {http.error.message}.contains(\"invalid Read on closed Body\"))"),
+    (
+        503,
+        "{http.error.status_code} == 502 && ({http.error.message}.startsWith(\"dial \") || {http.error.message}.contains(\"invalid Read on closed Body\"))",
+    ),
+    (
+        502,
+        "{http.error.status_code} == 502 && !({http.error.message}.startsWith(\"dial \") || {http.error.message}.contains(\"invalid Read on closed Body\"))",
+    ),
     (504, "{http.error.status_code} == 504"),
 ];
 

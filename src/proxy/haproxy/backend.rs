@@ -223,12 +223,7 @@ fn program(name: &str) -> [String; 6] {
     ]
 }
 
-fn service(
-    table: &RoutingTable,
-    (name, it): (&str, &Match),
-    reached: &Reached,
-    protocol: &AppProtocol,
-) -> Vec<String> {
+fn service(table: &RoutingTable, (name, it): (&str, &Match), reached: &Reached, protocol: &AppProtocol) -> Vec<String> {
     let Handling { strip_prefix, request_headers, max_body, timeouts, affinity, error_pages, keepalive, .. } =
         &it.handling;
     let mut lines = Vec::new();

@@ -72,13 +72,15 @@ impl<'a> Directory<'a> {
 
 /// Returns the locations of a site.
 pub(super) fn locations<'a>(matches: &'a [Match], choices: &Choices, clients: &[&Vec<String>]) -> Vec<Location<'a>> {
-    let location = |(index, it): (usize, &'a Match)| Writer {
-        number: index + 1,
-        it,
-        before: choices.is_chosen(index).then(|| choice::prefix(index)),
-        clients: clients.iter().position(|known| **known == it.handling.clients),
-    }
-    .location(choices.paths_of(index, &it.matching));
+    let location = |(index, it): (usize, &'a Match)| {
+        Writer {
+            number: index + 1,
+            it,
+            before: choices.is_chosen(index).then(|| choice::prefix(index)),
+            clients: clients.iter().position(|known| **known == it.handling.clients),
+        }
+        .location(choices.paths_of(index, &it.matching))
+    };
     matches.iter().enumerate().map(location).collect()
 }
 
@@ -283,7 +285,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 fn as_of_all(module: &str) -> Vec<String> {
     let mut lines = vec![format!("{module}_next_upstream error;"), format!("{module}_buffer_size 16k;")];
     if module == "fastcgi" {
-        lines.extend(["fastcgi_buffers 8 16k;", "fastcgi_buffering off;", "fastcgi_request_buffering off;"].map(str::to_owned));
+        lines.extend(
+            ["fastcgi_buffers 8 16k;", "fastcgi_buffering off;", "fastcgi_request_buffering off;"].map(str::to_owned),
+        );
     }
     lines.push(format!("{module}_ignore_headers X-Accel-Redirect X-Accel-Charset;"));
     lines

@@ -27,9 +27,7 @@ pub(super) struct Login {
 impl Login {
     pub(super) fn of(auth: &ForwardAuth, prefix: &str) -> Self {
         let ForwardAuth { server, path, copied: _ } = auth;
-        let is_own = |name: &str| {
-            [forwarded::MOUNT, forwarded::REMOTE_PORT, forwarded::SERVER_ADDR].contains(&name)
-        };
+        let is_own = |name: &str| [forwarded::MOUNT, forwarded::REMOTE_PORT, forwarded::SERVER_ADDR].contains(&name);
         let fields = field::of_message().filter(|(name, _)| !is_own(name));
         let more = [
             ("Connection", "close"),
