@@ -3,7 +3,6 @@
 #[cfg(feature = "cli")]
 pub(crate) mod access;
 mod caddy;
-#[cfg_attr(not(feature = "cli"), allow(dead_code))]
 mod certificates;
 pub(crate) mod chosen;
 pub(crate) mod claim;
@@ -12,6 +11,8 @@ pub(crate) mod files;
 pub(crate) mod forwarded;
 mod haproxy;
 mod ipv6;
+#[cfg(feature = "cli")]
+mod links;
 #[cfg(feature = "cli")]
 pub(crate) mod loaded;
 mod nginx;
