@@ -147,6 +147,14 @@ pub(crate) const ROUTE: &[Key] = &[
         ..OF_ROUTE
     },
     Key {
+        name: "clients",
+        kind: Kind::List("addresses"),
+        default: Default::Words("everybody may call"),
+        example: "[\"10.0.0.0/8\"]",
+        meaning: "Addresses and networks of the clients that may call; others are answered by 403.",
+        ..OF_ROUTE
+    },
+    Key {
         name: "strip_prefix",
         kind: Kind::Boolean,
         default: Default::Value("false"),
@@ -241,14 +249,6 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::Value("false"),
         example: "true",
         meaning: "`true`: the proxy compresses answers for callers that accept it.",
-        ..OF_ROUTE
-    },
-    Key {
-        name: "clients",
-        kind: Kind::List("addresses"),
-        default: Default::Words("everybody may call"),
-        example: "[\"10.0.0.0/8\"]",
-        meaning: "Addresses and networks of the clients that may call; others are answered by 403.",
         ..OF_ROUTE
     },
     Key {
