@@ -14,7 +14,7 @@ pub(crate) use listen::Listener;
 pub use listen::{Listen, ListenKind};
 pub(crate) use route::Route;
 pub use route::{Affinity, AppProtocol, Tls};
-pub(crate) use value::{Hook, OneOrMany, Scalar, TimeSpan};
+pub(crate) use value::{Hook, OneOrMany, Scalar, Texts, TimeSpan};
 
 /// The file `service.toml`, with drop-ins merged.
 #[derive(Debug, Deserialize)]

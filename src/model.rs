@@ -13,6 +13,7 @@ pub mod function;
 pub(crate) mod health;
 pub(crate) mod job;
 pub(crate) mod listen;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod route;

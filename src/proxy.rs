@@ -3,6 +3,7 @@
 #[cfg(feature = "cli")]
 pub(crate) mod access;
 mod caddy;
+mod certificates;
 pub(crate) mod chosen;
 pub(crate) mod claim;
 pub(crate) mod driver;
@@ -10,6 +11,8 @@ pub(crate) mod files;
 pub(crate) mod forwarded;
 mod haproxy;
 mod ipv6;
+#[cfg(feature = "cli")]
+mod links;
 #[cfg(feature = "cli")]
 pub(crate) mod loaded;
 mod nginx;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::declaration::function::Manifest;
 use crate::declaration::host::Settings;
-use crate::declaration::{Declaration, Hook, OneOrMany, Scalar, TimeSpan};
+use crate::declaration::{Declaration, Hook, OneOrMany, Scalar, Texts, TimeSpan};
 use crate::key::{Default, File, Key, Kind, Parts};
 use crate::source::part;
 
@@ -153,6 +153,7 @@ written_as! {
         "type": ["string", "number", "boolean", "array"],
         "items": { "type": ["string", "number", "boolean"] },
     }),
+    Texts: json_schema!({ "type": ["string", "array"], "items": { "type": "string" } }),
     Hook: json_schema!({
         "type": ["array", "object"],
         "items": { "type": "string" },

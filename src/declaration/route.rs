@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::TimeSpan;
+use super::value::{Texts, TimeSpan};
 
 /// `[[route]]`
 #[derive(Debug, Default, Deserialize)]
@@ -12,8 +12,9 @@ use super::value::TimeSpan;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Route {
     pub(crate) host: Vec<String>,
-    pub(crate) path: Option<String>,
+    pub(crate) path: Texts,
     pub(crate) exact: bool,
+    pub(crate) suffix: Texts,
     pub(crate) methods: Vec<String>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) tls: Tls,
@@ -26,6 +27,8 @@ pub(crate) struct Route {
     pub(crate) status: Option<u16>,
     #[serde(rename = "static")]
     pub(crate) files: Option<String>,
+    pub(crate) fallback: Option<String>,
+    pub(crate) clients: Vec<String>,
     pub(crate) strip_prefix: bool,
     pub(crate) set_request_headers: BTreeMap<String, String>,
     pub(crate) add_request_headers: BTreeMap<String, String>,
@@ -48,7 +51,7 @@ pub(crate) struct Route {
 }
 
 /// By what the requests of one client are led to one deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Affinity {

@@ -21,6 +21,10 @@ pub enum OneOrMany {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar(pub String);
 
+/// A string, or an array of strings.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(pub(crate) Vec<String>);
+
 /// A time span as systemd.time(7) writes it (`"1min 30s"`); a bare number counts seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TimeSpan(pub(crate) String);
@@ -76,6 +80,28 @@ impl<'de> Deserialize<'de> for TimeSpan {
             }
         }
         deserializer.deserialize_any(Span)
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Texts;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("a string, or an array of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Texts, E> {
+                Ok(Texts(vec![value.to_owned()]))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<Texts, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(items)).map(Texts)
+            }
+        }
+        deserializer.deserialize_any(Either)
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Text(""),
         default: Default::Value("\"/\""),
         example: "\"/api\"",
-        meaning: "The prefix of the route's paths: `\"/api\"` is `/api` and everything below `/api/`.",
+        meaning: "The prefix of the route's paths, or an array of several: `\"/api\"` is `/api` and everything below \
+                  `/api/`.",
         ..OF_ROUTE
     },
     Key {
@@ -26,7 +27,15 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Boolean,
         default: Default::Value("false"),
         example: "true",
-        meaning: "`true`: the route is the path alone, and nothing below it.",
+        meaning: "`true`: the route is its paths alone, and nothing below them.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "suffix",
+        kind: Kind::Text(""),
+        default: Default::Words("any"),
+        example: "\".png\"",
+        meaning: "The end of the route's paths, or an array of several ends.",
         ..OF_ROUTE
     },
     Key {
@@ -75,7 +84,7 @@ pub(crate) const ROUTE: &[Key] = &[
         default: Default::None,
         example: "\"/etc/ssl/example.key\"",
         needs: "route = [{ host = [\"www.example.com\"], certificate = \"/etc/ssl/example.pem\", certificate_key = \"/etc/ssl/example.key\" }]",
-        meaning: "The private key of `certificate`. Caddy must be able to read it.",
+        meaning: "The private key of `certificate`. The proxy must be able to read it.",
         ..OF_ROUTE
     },
     Key {
@@ -129,6 +138,23 @@ pub(crate) const ROUTE: &[Key] = &[
         example: "\"/srv/www\"",
         meaning: "The proxy itself serves files below this directory, by their paths below the route's; [requests for \
                   other paths](#files-of-a-route) go to the service.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "fallback",
+        kind: Kind::Text(""),
+        default: Default::Words("what is no file goes to the service"),
+        example: "\"/index.html\"",
+        needs: "route = [{ static = \"/srv/www\" }]",
+        meaning: "The file below `static` that answers for what is no file, as applications of one page want it.",
+        ..OF_ROUTE
+    },
+    Key {
+        name: "clients",
+        kind: Kind::List("addresses"),
+        default: Default::Words("everybody may call"),
+        example: "[\"10.0.0.0/8\"]",
+        meaning: "Addresses and networks of the clients that may call; others are answered by 403.",
         ..OF_ROUTE
     },
     Key {
@@ -268,7 +294,8 @@ pub(crate) const ROUTE: &[Key] = &[
         kind: Kind::Table(Entries::Strings),
         default: Default::None,
         example: "{ 404 = \"/srv/www/404.html\" }",
-        meaning: "Files that replace the bodies of the service's answers, by their statuses.",
+        meaning: "Files that replace the bodies of answers with these statuses: the service's, and the proxy's own \
+                  502, 503 and 504 when the service does not answer.",
         ..OF_ROUTE
     },
     Key {

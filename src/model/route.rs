@@ -56,6 +56,9 @@ pub(crate) struct Matching {
     /// Whether only the path itself matches, and nothing below it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) exact: bool,
+    /// Ends of paths, one of which the request's must have; empty: any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) suffixes: BTreeSet<String>,
     /// Methods, in capitals; empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) methods: BTreeSet<String>,
@@ -115,6 +118,12 @@ pub(crate) struct Handling {
     /// The directory whose files are served before the route's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) files: Option<Utf8PathBuf>,
+    /// The path below that directory of the file that is served for what is no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fallback: Option<String>,
+    /// Addresses and networks of the clients that are served; empty: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) clients: Vec<String>,
     /// A file with a line `USER:HASH` for each user, htpasswd(1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) basic_auth: Option<Utf8PathBuf>,
@@ -122,7 +131,8 @@ pub(crate) struct Handling {
     pub(crate) forward_auth: Option<ForwardAuth>,
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) access_log: bool,
-    /// Files that replace the bodies of answers, by status.
+    /// Files that replace the bodies of answers, by status: of those of the service, and of the proxy's own when the service
+    /// does not answer.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) error_pages: BTreeMap<u16, Utf8PathBuf>,
     /// Whether the proxy keeps connections to deployments open for further requests.
@@ -202,17 +212,24 @@ impl Timeouts {
 impl Matching {
     /// Returns what matches all requests below a path.
     pub(crate) fn below(path: impl Into<String>) -> Self {
-        Self { path: path.into(), exact: false, methods: BTreeSet::new(), headers: BTreeMap::new() }
+        Self {
+            path: path.into(),
+            exact: false,
+            suffixes: BTreeSet::new(),
+            methods: BTreeSet::new(),
+            headers: BTreeMap::new(),
+        }
     }
 
     /// Returns this without regard to the case of the path, as proxies may compare paths.
     pub(crate) fn without_case(&self) -> Self {
-        Self { path: self.path.to_ascii_lowercase(), ..self.clone() }
+        let suffixes = self.suffixes.iter().map(|suffix| suffix.to_ascii_lowercase()).collect();
+        Self { path: self.path.to_ascii_lowercase(), suffixes, ..self.clone() }
     }
 
-    /// Returns whether the path alone decides.
+    /// Returns whether a location, a prefix of the path or a path, alone decides.
     pub(crate) fn is_by_path(&self) -> bool {
-        self.methods.is_empty() && self.headers.is_empty()
+        self.suffixes.is_empty() && self.methods.is_empty() && self.headers.is_empty()
     }
 
     /// Returns whether every request matches.

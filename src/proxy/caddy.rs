@@ -7,7 +7,7 @@ mod directive;
 use askama::Template;
 use camino::Utf8PathBuf;
 
-use self::directive::Handle;
+use self::directive::{Handle, OwnErrors};
 use super::forwarded;
 use super::routing::{self, Reached, RoutingTable, Upstreams};
 use crate::model::route::{Certificate, Security};
@@ -42,6 +42,8 @@ struct Site<'a> {
     has_log: bool,
     /// `handle` blocks are tried in order.
     handles: Vec<Handle<'a>>,
+    /// Pages for what Caddy itself answers.
+    own_errors: Vec<OwnErrors<'a>>,
     has_root: bool,
     /// Whether functions are served here, whose requests may name no user.
     has_functions: bool,
@@ -77,6 +79,8 @@ fn service(upstreams: &Upstreams) -> Service<'_> {
 fn site<'a>(site: &'a routing::Site, trusted: &[String]) -> Site<'a> {
     let has_log = site.matches.iter().any(|it| it.handling.access_log);
     let handle = |(index, it)| Handle::new(index + 1, it, has_log, trusted);
+    let pages = |(index, it)| OwnErrors::of(index + 1, it);
+    let own_errors = site.matches.iter().enumerate().filter_map(pages).collect();
     let handles = site.matches.iter().enumerate().map(handle).collect();
     Site {
         address: address(site.host.as_deref(), &site.security),
@@ -84,6 +88,7 @@ fn site<'a>(site: &'a routing::Site, trusted: &[String]) -> Site<'a> {
         plain: plain(site.host.as_deref(), &site.security),
         has_log,
         handles,
+        own_errors,
         has_root: site.matches.iter().any(|it| it.matching.is_everything()),
         has_functions: site.functions.is_some() || site.matches.iter().any(routing::Match::is_of_function),
         functions: site.functions.as_ref().map(functions),

@@ -153,10 +153,11 @@ impl Driver {
                 is_in_place: false,
             },
             Self::Nginx => in_place("/usr/sbin/nginx", &["-t"]),
-            Self::Haproxy => in_place(
-                "/usr/sbin/haproxy",
-                &["-Ws", "-c", "-q", "-f", "/etc/haproxy/haproxy.cfg", "-f", "/run/conductor/proxy/haproxy"],
-            ),
+            Self::Haproxy => {
+                let files = ["/etc/haproxy/haproxy.cfg", "/run/conductor/proxy/haproxy", "/run/conductor/proxy/users"];
+                let arguments = ["-Ws", "-c", "-q"].into_iter().chain(files.into_iter().flat_map(|file| ["-f", file]));
+                in_place("/usr/sbin/haproxy", &arguments.collect::<Vec<_>>())
+            }
         }
     }
 

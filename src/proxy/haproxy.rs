@@ -12,11 +12,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
 use self::backend::{Backend, EVERY_HOST, Way, backends};
-use super::ipv6;
 use super::routing::RoutingTable;
 use super::verdict::{Note, Refusal};
+use super::{certificates, ipv6};
 use crate::layout::Layout;
-use crate::model::route::{Answer, AppProtocol, Certificate, Route, Security};
+use crate::model::route::{Answer, Route, Security};
 use crate::names::hex;
 use crate::source::read;
 
@@ -48,6 +48,7 @@ struct Main<'a> {
     has_paths: bool,
     has_log: bool,
     backends: &'a [Backend],
+    has_clients: bool,
     trusted: &'a [String],
     /// Backends with the conditions for them, where paths alone do not decide.
     rules: Vec<(&'a str, &'a str)>,
@@ -61,21 +62,26 @@ struct Maps {
     prefixes: String,
     paths: String,
     certificates: String,
+    /// The files of certificates whose key is apart.
+    links: String,
 }
 
 impl Maps {
-    fn new(table: &RoutingTable, backends: &[Backend]) -> Self {
+    fn new(layout: &Layout, table: &RoutingTable, backends: &[Backend]) -> Self {
         let mut maps = Self::default();
         let mut certificates = BTreeSet::new();
+        let mut links = BTreeSet::new();
         for site in &table.sites {
             let host = site.host.as_deref().unwrap_or(EVERY_HOST);
             add(&mut maps.hosts, host, host);
-            if let Some(line) = certificate(host, &site.security) {
+            if let Some((line, link)) = certificate(layout, host, &site.security) {
                 add(&mut maps.secure, host, host);
                 certificates.insert(line);
+                links.extend(link);
             }
         }
         maps.certificates = certificates.into_iter().collect();
+        maps.links = links.into_iter().collect();
         let by_path = backends.iter().flat_map(|backend| &backend.routes).filter(|way| way.rule.is_none());
         for Way { host, path, is_exact, backend, rule: _ } in by_path {
             let host = host.as_deref().unwrap_or(EVERY_HOST);
@@ -92,8 +98,8 @@ impl Maps {
     /// Returns the files that the main one names.
     fn files(self) -> impl Iterator<Item = (&'static str, String)> {
         let has_hosts = !self.hosts.is_empty();
-        let Self { hosts, secure, prefixes, paths, certificates } = self;
-        let others = [(SECURE, secure), (PATHS, paths), (CERTIFICATES, certificates)];
+        let Self { hosts, secure, prefixes, paths, certificates, links } = self;
+        let others = [(SECURE, secure), (PATHS, paths), (CERTIFICATES, certificates), (certificates::LIST, links)];
         let others = others.into_iter().filter(|(_, text)| !text.is_empty());
         [(HOSTS, hosts), (PREFIXES, prefixes)].into_iter().filter(move |_| has_hosts).chain(others)
     }
@@ -102,7 +108,7 @@ impl Maps {
 /// Renders a routing table as a frontend, beside the administrator's own.
 pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
     let backends = backends(table);
-    let maps = Maps::new(table, &backends);
+    let maps = Maps::new(layout, table, &backends);
     let mut main = Main {
         mark: String::new(),
         dir: layout.published_proxy("haproxy"),
@@ -111,6 +117,7 @@ pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf,
         has_tls: !maps.certificates.is_empty(),
         has_paths: !maps.paths.is_empty(),
         has_log: backends.iter().any(|backend| backend.is_logged),
+        has_clients: table.sites.iter().flat_map(|site| &site.matches).any(|it| !it.handling.clients.is_empty()),
         backends: &backends,
         trusted: &table.trusted,
         rules: rules(&backends),
@@ -139,12 +146,15 @@ fn add(map: &mut String, key: &str, value: &str) {
     writeln!(map, "{key} {value}").expect("a string takes any text");
 }
 
-/// Returns a site's line among the certificates, None without one. The file has the private key, too.
-fn certificate(host: &str, security: &Security) -> Option<String> {
+/// Returns a site's line among the certificates, and that of its links if the private key is in another file; None without
+/// a certificate.
+fn certificate(layout: &Layout, host: &str, security: &Security) -> Option<(String, Option<String>)> {
     let Security::With { certificate, client_ca } = security else { return None };
-    let Certificate { chain, .. } = certificate.as_ref()?;
+    let certificate = certificate.as_ref()?;
+    let file = certificates::place(layout, certificate);
     let authorities = client_ca.as_ref().map(|file| format!(" ca-file {file} verify required")).unwrap_or_default();
-    Some(format!("{chain} [alpn h2,http/1.1{authorities}] {host}\n"))
+    let line = format!("{file} [alpn h2,http/1.1{authorities}] {host}\n");
+    Some((line, certificates::line(layout, certificate)))
 }
 
 /// Returns the key of a route that HAProxy cannot express, and why.
@@ -152,11 +162,7 @@ pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
     let Route { host: _, security, matching: _, answer, handling } = route;
     let wrong = |key, why: &str| Some((key, why.to_owned()));
     match security {
-        Security::Off => {}
-        Security::With { certificate: Some(Certificate { chain, key }), .. } if chain == key => {}
-        Security::With { certificate: Some(_), .. } => {
-            return wrong("certificate_key", "certificate and key are in one file: name it by both keys");
-        }
+        Security::Off | Security::With { certificate: Some(_), .. } => {}
         Security::Auto | Security::With { certificate: None, .. } => {
             return wrong(
                 "tls",
@@ -165,9 +171,6 @@ pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
         }
     }
     match answer {
-        Answer::Service { protocol: AppProtocol::FastCgi { .. }, .. } => {
-            return wrong("listener", "FastCGI has no files beside it");
-        }
         Answer::Redirect { status, .. } if !matches!(status, 301 | 302 | 303 | 307 | 308) => {
             return wrong("status", "redirects are 301, 302, 303, 307 or 308");
         }
@@ -176,9 +179,6 @@ pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
     }
     if handling.files.is_some() {
         return wrong("static", "no files are served");
-    }
-    if handling.basic_auth.is_some() {
-        return wrong("basic_auth", "files of users are not read");
     }
     if handling.forward_auth.is_some() {
         return wrong("forward_auth", "no other server can be asked");

@@ -3,18 +3,27 @@
 //! Sources: the manual's pages on the core, proxy, upstream, rewrite, headers and ssl modules, and its page "How nginx
 //! processes a request".
 
+mod choice;
+mod fastcgi;
 mod field;
 mod location;
+mod login;
 mod own;
+mod page;
+mod snippet;
+mod text;
+
+use std::collections::BTreeSet;
 
 use askama::Template;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::choice::{Choice, Choices};
 use self::field::FIELDS;
-use self::location::{Location, locations};
+use self::location::{Location, is_client, locations};
 use self::own::Own;
+use self::page::Page;
 use super::routing::{self, RoutingTable};
-use super::snippet;
 use super::variant::{Variant, variants};
 use super::verdict::{Note, Refusal};
 use crate::declaration::Affinity;
@@ -33,6 +42,10 @@ const LONGEST_NAME: usize = 46;
 #[template(path = "proxy/nginx/sites.conf", escape = "none")]
 struct Sites<'a> {
     upstreams: Vec<Variant<'a>>,
+    /// Whether clients are told apart by a cookie.
+    has_cookies: bool,
+    /// Lists of clients that routes are for, each with the variable that says whether a client is one of them.
+    clients: Vec<(String, &'a Vec<String>)>,
     servers: Vec<Server<'a>>,
     /// Whether a server answers 404 for hosts that nobody names.
     is_closed: bool,
@@ -48,10 +61,16 @@ struct Server<'a> {
     names: String,
     /// The certificate's lines; None for plain HTTP.
     tls: Option<Vec<String>>,
+    /// Whether clients may speak HTTP/2, as those of gRPC do.
+    has_http2: bool,
     /// Whether functions are served here, whose requests may name no user.
     has_functions: bool,
     functions: Option<Functions>,
     locations: Vec<Location<'a>>,
+    choices: Vec<Choice>,
+    /// The files that are served for errors.
+    pages: BTreeSet<Page>,
+    has_logins: bool,
     has_root: bool,
 }
 
@@ -73,13 +92,26 @@ struct Common<'a> {
 /// Renders a routing table as servers, beside the administrator's own.
 pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf, Vec<u8>)> {
     let own = Own::read(layout);
-    let mut servers: Vec<_> = table.sites.iter().map(server).collect();
+    let clients = clients(table);
+    let mut choices = 0;
+    let mut servers: Vec<_> = table
+        .sites
+        .iter()
+        .map(|site| {
+            let server = server(site, &clients, choices);
+            choices += server.choices.len();
+            server
+        })
+        .collect();
     // Patterns are tried in the order of the file, and a name that is none comes before all of them.
     servers.sort_by(|one, other| (one.is_last(), &one.names).cmp(&(other.is_last(), &other.names)));
     let has_tls = servers.iter().any(|server| server.tls.is_some());
     let has_every_host = table.sites.iter().any(|site| site.host.is_none());
+    let upstreams = variants(table);
     let sites = Sites {
-        upstreams: variants(table),
+        has_cookies: upstreams.iter().any(|upstream| upstream.affinity == Some(Affinity::Cookie)),
+        upstreams,
+        clients: clients.iter().enumerate().map(|(index, list)| (is_client(index), *list)).collect(),
         is_closed: !servers.is_empty() && !has_every_host && own.default_server(80).is_none(),
         refuses_tls: has_tls && own.default_server(443).is_none(),
         has_ipv6: own.has_ipv6,
@@ -96,7 +128,7 @@ pub(super) fn render(layout: &Layout, table: &RoutingTable) -> Vec<(Utf8PathBuf,
 
 /// Returns the key of a route that nginx cannot express, and why.
 pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
-    let Route { host: _, security, matching, answer, handling } = route;
+    let Route { host: _, security, matching: _, answer, handling } = route;
     let wrong = |key, why: &str| Some((key, why.to_owned()));
     match security {
         Security::Off | Security::With { certificate: Some(_), .. } => {}
@@ -107,46 +139,43 @@ pub(super) fn unsupported(route: &Route) -> Option<(&'static str, String)> {
             );
         }
     }
-    if !matching.methods.is_empty() {
-        return wrong("methods", "a route is by its host and path alone");
+    let is_fastcgi = matches!(answer, Answer::Service { protocol: AppProtocol::FastCgi { .. }, .. });
+    if is_fastcgi && handling.files.is_some() {
+        return wrong("static", "programs by FastCGI have their files beside them");
     }
-    if !matching.headers.is_empty() {
-        return wrong("headers", "a route is by its host and path alone");
-    }
-    let is_service = match answer {
-        Answer::Service { protocol: AppProtocol::Http, .. } => true,
-        Answer::Service { protocol: AppProtocol::H2c | AppProtocol::FastCgi { .. }, .. } => {
-            return wrong("listener", "listeners speak HTTP/1.1");
-        }
-        Answer::Redirect { .. } | Answer::Respond { .. } | Answer::Files => false,
-    };
-    if handling.basic_auth.is_some() && !is_service && handling.files.is_none() {
-        return wrong("basic_auth", "redirects and texts are for everybody");
-    }
-    if handling.affinity == Some(Affinity::Cookie) {
-        return wrong("affinity", "there are no cookies of the proxy's: write affinity = \"source\"");
-    }
-    if handling.forward_auth.is_some() {
-        return wrong("forward_auth", "the answer of a server that refuses a request cannot be passed on");
-    }
-    if !handling.error_pages.is_empty() {
-        return wrong("error_pages", "answers of services are passed as they are");
+    if handling.forward_auth.is_some() && handling.basic_auth.is_some() {
+        return wrong("basic_auth", "a route has one way to log in: remove forward_auth, or this");
     }
     if !handling.request_headers.add.is_empty() {
         return wrong("add_request_headers", "a field of a request has one value: write set_request_headers");
     }
-    snippet::mistake(route, "nginx")
+    super::snippet::mistake(route, "nginx")
 }
 
-fn server(site: &routing::Site) -> Server<'_> {
+/// Lists the clients that routes are for.
+fn clients(table: &RoutingTable) -> Vec<&Vec<String>> {
+    let matches = table.sites.iter().flat_map(|site| &site.matches);
+    let lists = matches.map(|it| &it.handling.clients).filter(|clients| !clients.is_empty());
+    lists.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn server<'a>(site: &'a routing::Site, clients: &[&Vec<String>], first: usize) -> Server<'a> {
     let matches = &site.matches;
+    let choices = Choices::of(matches, first);
+    let locations = locations(matches, &choices, clients);
+    let has_path = |path: &str| locations.iter().flat_map(|location| &location.paths).any(|(there, _)| there == path);
+    let Choices { locations: chosen, .. } = choices;
     Server {
         names: names(site.host.as_deref()),
-        tls: tls(&site.security),
+        tls: tls(site),
+        has_http2: matches.iter().any(|it| matches!(it.backend, routing::Backend::Service(_, AppProtocol::H2c))),
         has_functions: site.functions.is_some() || matches.iter().any(routing::Match::is_of_function),
         functions: site.functions.as_ref().map(functions),
-        locations: locations(matches),
-        has_root: matches.iter().any(|it| it.matching.is_everything()),
+        has_root: has_path("/") || chosen.iter().any(|choice| choice.path == "/"),
+        has_logins: locations.iter().any(|location| location.login.is_some()),
+        pages: locations.iter().flat_map(|location| &location.pages).cloned().collect(),
+        choices: chosen,
+        locations,
     }
 }
 
@@ -176,8 +205,8 @@ fn names(host: Option<&str>) -> String {
     }
 }
 
-fn tls(security: &Security) -> Option<Vec<String>> {
-    let Security::With { certificate, client_ca } = security else { return None };
+fn tls(site: &routing::Site) -> Option<Vec<String>> {
+    let Security::With { certificate, client_ca } = &site.security else { return None };
     let Certificate { chain, key } = certificate.as_ref()?;
     let mut lines = vec![format!("ssl_certificate {chain};"), format!("ssl_certificate_key {key};")];
     if let Some(authorities) = client_ca {

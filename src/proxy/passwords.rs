@@ -12,6 +12,11 @@ use crate::names::hex;
 /// The file among a driver's with the paths of all files of users, a line each.
 pub(super) const LIST: &str = "passwords";
 
+/// Returns the name of the list of users in HAProxy's configuration, by the place of their copy.
+pub(super) fn userlist(place: &Utf8Path) -> String {
+    format!("conductor-{}", place.file_stem().unwrap_or_default())
+}
+
 /// Returns where the proxy finds the users of a file.
 pub(super) fn place(layout: &Layout, file: &Utf8Path) -> Utf8PathBuf {
     let digest = hex(&Sha256::digest(file.as_str()));

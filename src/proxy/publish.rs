@@ -18,7 +18,7 @@ use super::driver::{Driver, Validation};
 use super::files::{MANIFEST, OUTPUT, directory};
 use super::published::{self, Files, is_stale};
 use super::verdict::Refusal;
-use super::{passwords, users};
+use super::{certificates, links, passwords, users};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Scope};
 use crate::names::{PROXY_UNIT, hex};
@@ -77,6 +77,9 @@ pub(crate) fn publish_before_start(layout: &Layout, manager: Manager, driver: Dr
 /// Publishes the files of a proxy. They are changed as well if the proxy has not loaded what is published.
 fn publish_for(layout: &Layout, manager: Manager, driver: Driver, compiled: Files) -> Result<Published> {
     let place = layout.at(&layout.published_proxy(driver.name()));
+    if let Some(list) = compiled.get(Utf8Path::new(certificates::LIST)) {
+        links::provide(layout, &String::from_utf8_lossy(list))?;
+    }
     let has_other_users = provide_users(layout, manager, driver, &compiled)?;
     if published_for(layout, driver)? == compiled {
         // What the proxy could not load is loaded once its reason is gone; a reload that is under way is not repeated.

@@ -113,6 +113,8 @@ pub(crate) struct Files {
     pub(crate) programs: Vec<String>,
     /// Whether `index.html` answers for its directory.
     pub(crate) has_index: bool,
+    /// The path of the file that is served for what is no file.
+    pub(crate) fallback: Option<String>,
 }
 
 /// All functions that are declared, by their IDs: another function with an address changes nothing here.
@@ -155,6 +157,7 @@ impl FunctionRoute {
             path: path.clone(),
             programs: function.programs.iter().flat_map(|it| it.interpreters.keys().cloned()).collect(),
             has_index: false,
+            fallback: None,
         });
         let is_above = |other: &&Alias| other.host == alias.host && below(&other.path, alias.path.as_bytes()).is_some();
         let mount = function.aliases.iter().filter(is_above).max_by_key(|other| other.path.len());
@@ -249,6 +252,7 @@ impl Match {
             path: layout.served_files(&service.name).join(dir),
             programs: Vec::new(),
             has_index: true,
+            fallback: route.handling.fallback.clone(),
         });
         let users = route.handling.basic_auth.as_ref().map(|file| passwords::place(layout, file));
         let (matching, handling) = (route.matching.clone(), route.handling.clone());
@@ -282,12 +286,20 @@ fn alias_tls(alias: &Alias, tls: Tls) -> Tls {
 }
 
 /// Orders what is matched so that the first is meant: a longer path before a shorter one, a path itself before all below
-/// it, then one with methods, then one with more fields, as in Kubernetes' Gateway API.
+/// it, then one with a longer end of the path, one with methods, then one with more fields, as in Kubernetes' Gateway API.
 fn most_particular_first(matches: BTreeMap<Matching, Match>) -> Vec<Match> {
     let mut matches: Vec<_> = matches.into_values().collect();
     matches.sort_by_cached_key(|it| {
-        let Matching { path, exact, methods, headers } = &it.matching;
-        (Reverse(path.len()), path.clone(), Reverse(*exact), methods.is_empty(), Reverse(headers.len()))
+        let Matching { path, exact, suffixes, methods, headers } = &it.matching;
+        let suffix = suffixes.iter().map(String::len).max();
+        (
+            Reverse(path.len()),
+            path.clone(),
+            Reverse(*exact),
+            Reverse(suffix),
+            methods.is_empty(),
+            Reverse(headers.len()),
+        )
     });
     matches
 }

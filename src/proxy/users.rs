@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use camino::Utf8Path;
 
 use super::driver::Driver;
-use super::passwords::place;
+use super::passwords::{place, userlist};
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
@@ -23,7 +23,9 @@ pub(super) fn provide(layout: &Layout, driver: Driver, list: &str, group: u32) -
         let text = fs::read_to_string(layout.at(file)).map_err(|error| Error(format!("basic_auth: {error}")))?;
         let users = users(&text).map_err(|why| Error(format!("basic_auth: {file}: {why}")))?;
         let place = layout.at(&place(layout, file));
-        let content = written(driver, &users);
+        // HAProxy reads files of one suffix.
+        let place = if driver == Driver::Haproxy { place.with_extension("cfg") } else { place };
+        let content = written(driver, &userlist(&place), &users);
         if fs::read_to_string(&place).is_ok_and(|there| there == content) {
             continue;
         }
@@ -68,12 +70,16 @@ fn is_bcrypt(hash: &str) -> bool {
     hash.len() == 60 && hash.starts_with("$2") && hash.chars().all(is_of_alphabet)
 }
 
-fn written(driver: Driver, users: &[(&str, &str)]) -> String {
+fn written(driver: Driver, list: &str, users: &[(&str, &str)]) -> String {
     let mut text = String::new();
+    if driver == Driver::Haproxy {
+        writeln!(text, "userlist {list}").expect("a string takes any text");
+    }
     for (name, hash) in users {
         match driver {
             Driver::Caddy => writeln!(text, "{name} {hash}"),
-            Driver::Nginx | Driver::Haproxy => writeln!(text, "{name}:{hash}"),
+            Driver::Nginx => writeln!(text, "{name}:{hash}"),
+            Driver::Haproxy => writeln!(text, "\tuser {name} password {hash}"),
         }
         .expect("a string takes any text");
     }
@@ -88,7 +94,10 @@ mod tests {
     fn only_hashes_by_bcrypt_are_taken() {
         let hash = format!("$2y$05${}", "a".repeat(53));
         let text = format!("# people\nann:{hash}\n\nbob@x:{hash}\n");
-        assert_eq!(users(&text), Ok(vec![("ann", hash.as_str()), ("bob@x", hash.as_str())]));
+        let both = vec![("ann", hash.as_str()), ("bob@x", hash.as_str())];
+        assert_eq!(users(&text), Ok(both.clone()));
+        let list = format!("userlist conductor-1\n\tuser ann password {hash}\n\tuser bob@x password {hash}\n");
+        assert_eq!(written(Driver::Haproxy, "conductor-1", &both), list);
         for wrong in ["ann", "ann:secret", "ann:$apr1$x$y", &format!("a b:{hash}"), &format!("ann:{hash}{{"), "ann:$2"]
         {
             assert!(users(wrong).is_err_and(|why| why.starts_with("line 1:")), "{wrong}");

@@ -12,16 +12,20 @@ use crate::declaration::Affinity;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Variant<'a> {
     pub(super) reached: &'a Reached,
-    pub(super) has_affinity: bool,
+    pub(super) affinity: Option<Affinity>,
     pub(super) keepalive: bool,
     pub(super) slots: &'a [Utf8PathBuf],
 }
 
 impl Display for Variant<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let source = if self.has_affinity { "+source" } else { "" };
+        let affinity = match self.affinity {
+            None => "",
+            Some(Affinity::Cookie) => "+cookie",
+            Some(Affinity::Source) => "+source",
+        };
         let keepalive = if self.keepalive { "+keepalive" } else { "" };
-        write!(out, "conductor-{}{source}{keepalive}", self.reached)
+        write!(out, "conductor-{}{affinity}{keepalive}", self.reached)
     }
 }
 
@@ -29,8 +33,7 @@ impl<'a> Variant<'a> {
     /// Returns the upstreams of a route; None if it leads to no service. They have no slots yet.
     pub(super) fn of(it: &'a Match) -> Option<Self> {
         let Backend::Service(reached, _) = &it.backend else { return None };
-        let has_affinity = it.handling.affinity == Some(Affinity::Source);
-        Some(Self { reached, has_affinity, keepalive: it.handling.keepalive, slots: &[] })
+        Some(Self { reached, affinity: it.handling.affinity, keepalive: it.handling.keepalive, slots: &[] })
     }
 }
 

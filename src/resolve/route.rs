@@ -36,11 +36,13 @@ impl Securities {
 /// What each listener speaks, by its name; None is that of `[listen]` itself.
 pub(super) type Protocols = BTreeMap<Option<String>, AppProtocol>;
 
-/// Returns the path of the section from which a service's nth route comes: a section has a route for each of its hosts.
+/// Returns the path of the section from which a service's nth route comes: a section has a route for each path of each of its
+/// hosts.
 pub(crate) fn section(document: &Node, number: usize) -> Path {
     let routes = document.find(&path!["route"]).items();
-    let hosts = |route: &Node| route.find(&path!["host"]).items().len().max(1);
-    let sections = routes.iter().enumerate().flat_map(|(index, route)| vec![index; hosts(route)]);
+    let count = |route: &Node, key: &str| route.find(&path![key]).items().len().max(1);
+    let sections =
+        routes.iter().enumerate().flat_map(|(index, route)| vec![index; count(route, "host") * count(route, "path")]);
     sections.into_iter().nth(number).map_or_else(|| path!["route"], |index| path!["route", index])
 }
 
@@ -63,11 +65,13 @@ impl Resolver<'_> {
                 .enumerate()
                 .map(|(number, host)| host.map(|host| self.host(&at.join("host").join(number), host)))
                 .collect();
-            let matching = self.matching(&at, &mut route);
+            let matchings = self.matchings(&at, &mut route);
             let answer = self.answer(&at, &mut route, listen, protocols);
-            let handling = self.handling(&at, route, &matching, &answer);
-            for host in hosts {
-                let (security, matching) = (securities.of(index, host.as_deref()), matching.clone());
+            let handling = self.handling(&at, route, &matchings, &answer);
+            for (host, matching) in hosts.iter().flat_map(|host| matchings.iter().map(move |matching| (host, matching)))
+            {
+                let security = securities.of(index, host.as_deref());
+                let (host, matching) = (host.clone(), matching.clone());
                 let route = Route { host, security, matching, answer: answer.clone(), handling: handling.clone() };
                 if self.is_alone(&at, &route, &routes) {
                     routes.push(route);
@@ -162,11 +166,19 @@ impl Resolver<'_> {
         }
     }
 
-    fn matching(&mut self, at: &Path, route: &mut declaration::Route) -> Matching {
-        let path = match route.path.take() {
-            Some(path) => self.route_path(&at.join("path"), path),
-            None => "/".to_owned(),
-        };
+    /// Resolves what a section matches: once for each of its paths.
+    fn matchings(&mut self, at: &Path, route: &mut declaration::Route) -> Vec<Matching> {
+        let here = at.join("path");
+        let paths = self.texts(&here, std::mem::take(&mut route.path));
+        let mut paths: Vec<_> = paths.into_iter().map(|(at, path)| self.route_path(&at, path)).collect();
+        if paths.is_empty() {
+            paths.push("/".to_owned());
+        }
+        let suffixes = self.texts(&at.join("suffix"), std::mem::take(&mut route.suffix));
+        let suffixes: BTreeSet<_> = suffixes.into_iter().map(|(at, suffix)| self.suffix(&at, suffix)).collect();
+        if route.exact && !suffixes.is_empty() {
+            self.key_error(&at.join("suffix"), "an exact path has one end", "remove suffix or exact");
+        }
         let mut methods = BTreeSet::new();
         for (index, method) in std::mem::take(&mut route.methods).into_iter().enumerate() {
             let here = at.join("methods").join(index);
@@ -183,8 +195,24 @@ impl Resolver<'_> {
                 self.error(&at.join("headers").join(name.as_str()), message, "write the whole value, without * and {");
             }
         }
-        let headers = headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        Matching { path, exact: route.exact, methods, headers }
+        let headers: BTreeMap<_, _> =
+            headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        let exact = route.exact;
+        let of = |path| Matching {
+            path,
+            exact,
+            suffixes: suffixes.clone(),
+            methods: methods.clone(),
+            headers: headers.clone(),
+        };
+        paths.into_iter().map(of).collect()
+    }
+
+    /// Returns the texts of a key with their places.
+    fn texts(&self, at: &Path, texts: declaration::Texts) -> Vec<(Path, String)> {
+        let is_list = !self.document.find(at).items().is_empty();
+        let place = |index: usize| if is_list { at.join(index) } else { at.clone() };
+        texts.0.into_iter().enumerate().map(|(index, text)| (place(index), text)).collect()
     }
 
     fn answer(&mut self, at: &Path, route: &mut declaration::Route, listen: &Listen, protocols: &Protocols) -> Answer {

@@ -397,9 +397,10 @@ fn json(value: &(impl Serialize + ?Sized)) -> String {
 
 fn route(route: &Route) -> String {
     let Route { host, security, matching, answer, handling } = route;
-    let Matching { path, exact, methods, headers } = matching;
+    let Matching { path, exact, suffixes, methods, headers } = matching;
     let mut words = vec![format!("{}{path}", host.as_deref().unwrap_or("*"))];
     words.extend(exact.then(|| "(exact)".to_owned()));
+    words.extend(suffixes.iter().map(|suffix| format!("…{suffix}")));
     words.extend(methods.iter().cloned());
     words.extend(headers.iter().map(|(name, value)| format!("{name}={value}")));
     match security {

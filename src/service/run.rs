@@ -127,8 +127,9 @@ impl Generation {
         // One that was left by a hook that was killed.
         machine.manager.stop(units)?;
         self.in_unit(machine, &unit, None, Place::Host, || {
-            let mut run = self.systemd_run(machine, &unit, &hook.command);
-            run.arg(format!("--property=RuntimeMaxSec={}", timespan::format(hook.timeout))).args(options);
+            // Of this type a command that is ended by SIGTERM has failed, as by any other signal.
+            let mut run = self.systemd_run(machine, &unit, "oneshot", &hook.command);
+            run.arg(format!("--property=TimeoutStartSec={}", timespan::format(hook.timeout))).args(options);
             match await_end(machine, &unit, run, self.on_host(machine, &hook.command, &[]))? {
                 Some(0) => return Ok(()),
                 None => return Err(interrupted(&unit)),
@@ -161,7 +162,7 @@ impl Generation {
         let streams = if is_interactive { Streams::Terminal } else { Streams::Both };
         let words = self.words(machine, command, given, deployment.as_ref(), (&stem, streams))?;
         self.in_unit(machine, &unit, deployment.as_ref(), Place::of(command, &stem), || {
-            let mut run = self.systemd_run(machine, &unit, &command.exec);
+            let mut run = self.systemd_run(machine, &unit, "exec", &command.exec);
             run.args(["--collect", if is_interactive { "--pty" } else { "--pipe" }]);
             await_end(machine, &unit, run, words)?.ok_or_else(|| interrupted(&unit))
         })
@@ -182,7 +183,7 @@ impl Generation {
         let container = format!("{name}-job-{job}");
         let words = self.words(machine, command, &[], deployment.as_ref(), (&container, Streams::Output))?;
         self.in_unit(machine, &unit, deployment.as_ref(), Place::of(command, &container), || {
-            let mut run = self.systemd_run(machine, &unit, &command.exec);
+            let mut run = self.systemd_run(machine, &unit, "exec", &command.exec);
             // The command ends with the job, however that ends.
             run.args(["--pipe", &format!("--property=BindsTo={}.service", name.job(job))]);
             run.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -323,12 +324,13 @@ impl Generation {
     }
 
     /// Returns the beginning of a call of systemd-run(1) that waits for the end of a transient unit.
-    fn systemd_run(&self, machine: &Machine, unit: &str, command: &model::Command) -> Command {
+    fn systemd_run(&self, machine: &Machine, unit: &str, unit_type: &str, command: &model::Command) -> Command {
         let mut run = Command::new("systemd-run");
         if machine.layout.scope == Scope::User {
             run.arg("--user");
         }
-        run.args(["--quiet", "--wait", "--service-type=exec"])
+        run.args(["--quiet", "--wait"])
+            .arg(format!("--service-type={unit_type}"))
             .arg(format!("--unit={unit}"))
             .arg(format!("--description={}: {command}", self.service.name))
             .env("SYSTEMD_TINT_BACKGROUND", "0");
@@ -370,7 +372,7 @@ impl End {
         let mut shown = manager.show(unit, &["ActiveState", "Result", "ExecMainStatus", "InvocationID"])?;
         let mut shown = |name: &str| shown.remove(name).unwrap_or_default();
         Ok(Self {
-            is_active: shown("ActiveState") == "active",
+            is_active: matches!(shown("ActiveState").as_str(), "active" | "activating"),
             result: shown("Result"),
             status: shown("ExecMainStatus"),
             invocation: shown("InvocationID"),
@@ -407,7 +409,7 @@ pub(crate) fn check(
     let generation = Generation::live(machine.layout, service, id.clone(), Some(deployment.clone()))?;
     let unit = format!("{service}-live-{id}-{instance}.service");
     generation.in_unit(machine, &unit, Some(deployment), Place::Host, || {
-        let mut run = generation.systemd_run(machine, &unit, command);
+        let mut run = generation.systemd_run(machine, &unit, "exec", command);
         run.arg("--collect").arg(format!("--property=RuntimeMaxSec={}", timespan::format(limit)));
         // Of each run systemd would log a start and an end.
         run.args(["--property=LogLevelMax=notice", "--property=SyslogLevel=notice"]);

@@ -1,7 +1,5 @@
 //! Reading `conductor.toml`: the defaults of all services of a host, and what holds for its functions.
 
-use std::net::IpAddr;
-
 use camino::Utf8PathBuf;
 
 use crate::declaration::host::{ProxyDriver, Settings};
@@ -10,6 +8,7 @@ use crate::document::Node;
 use crate::key::File;
 use crate::key::mismatch;
 use crate::layout::Layout;
+use crate::model::network;
 use crate::path;
 use crate::source::read;
 
@@ -54,23 +53,13 @@ pub(crate) fn proxy_driver(layout: &Layout) -> Result<Option<ProxyDriver>, Diagn
 pub(crate) fn trusted_proxies(layout: &Layout) -> Result<Vec<String>, Diagnostic> {
     let Some((document, settings)) = settings(layout)? else { return Ok(Vec::new()) };
     let trusted = settings.proxy.trusted_proxies;
-    match trusted.iter().position(|network| !is_network(network)) {
+    match trusted.iter().position(|network| !network::is(network)) {
         None => Ok(trusted),
         Some(index) => {
             let message = format!("{:?} is neither an address nor a network", trusted[index]);
             Err(document.error(&path!["proxy", "trusted_proxies", index], message, "write such as \"10.0.0.0/8\""))
         }
     }
-}
-
-fn is_network(text: &str) -> bool {
-    let (address, length) = text.split_once('/').unwrap_or((text, "0"));
-    let longest = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.parse::<u8>().is_ok_and(|length| length <= longest)
 }
 
 fn settings(layout: &Layout) -> Result<Option<(Node, Settings)>, Diagnostic> {

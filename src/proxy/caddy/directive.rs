@@ -37,7 +37,7 @@ impl<'a> Handle<'a> {
         Self {
             number,
             conditions: conditions(&it.matching),
-            steps: steps(it, is_logged),
+            steps: steps(number, it, is_logged),
             files: it.files.as_ref(),
             prefix: (it.matching.path != "/").then_some(it.matching.path.as_str()),
             strips: it.handling.strip_prefix,
@@ -57,14 +57,49 @@ impl<'a> Handle<'a> {
     }
 }
 
+/// The pages of one route for what Caddy itself answers when the service does not.
+pub(super) struct OwnErrors<'a> {
+    pub(super) number: usize,
+    /// Each with its status, and the condition of Caddy's error.
+    pub(super) pages: Vec<(u16, &'static str, &'a Utf8PathBuf)>,
+}
+
+impl<'a> OwnErrors<'a> {
+    /// Returns the pages of a route; None if it has none of these.
+    pub(super) fn of(number: usize, it: &'a Match) -> Option<Self> {
+        let page = |(status, condition): &(u16, &'static str)| {
+            Some((*status, *condition, it.handling.error_pages.get(status)?))
+        };
+        let pages: Vec<_> = OWN.iter().filter_map(page).collect();
+        (!pages.is_empty()).then_some(Self { number, pages })
+    }
+}
+
+/// The errors of Caddy's own, in the order in which they are told apart: a service without slots is no bad gateway.
+const OWN: [(u16, &str); 3] = [
+    (
+        503,
+        "{http.error.status_code} == 502 && ({http.error.message}.startsWith(\"dial \") || {http.error.message}.contains(\"invalid Read on closed Body\"))",
+    ),
+    (
+        502,
+        "{http.error.status_code} == 502 && !({http.error.message}.startsWith(\"dial \") || {http.error.message}.contains(\"invalid Read on closed Body\"))",
+    ),
+    (504, "{http.error.status_code} == 504"),
+];
+
 /// Returns the conditions of a matcher: paths are compared without regard to case.
 fn conditions(matching: &Matching) -> Vec<String> {
-    let Matching { path, exact, methods, headers } = matching;
+    let Matching { path, exact, suffixes, methods, headers } = matching;
     let mut lines = Vec::new();
     match (path.as_str(), exact) {
         ("/", false) => {}
         (path, true) => lines.push(format!("path {path}")),
         (path, false) => lines.push(format!("path {path} {path}/*")),
+    }
+    if !suffixes.is_empty() {
+        let suffixes: Vec<_> = suffixes.iter().map(|suffix| suffix.replace('.', r"\.")).collect();
+        lines.push(format!("path_regexp (?i)({})$", suffixes.join("|")));
     }
     if !methods.is_empty() {
         lines.push(format!("method {}", methods.iter().map(String::as_str).collect::<Vec<_>>().join(" ")));
@@ -73,9 +108,17 @@ fn conditions(matching: &Matching) -> Vec<String> {
     lines
 }
 
-fn steps(it: &Match, is_logged: bool) -> Vec<String> {
-    let Handling { response_headers, max_body, compress, forward_auth, access_log, snippets, .. } = &it.handling;
+fn steps(number: usize, it: &Match, is_logged: bool) -> Vec<String> {
+    let Handling { response_headers, max_body, compress, forward_auth, access_log, snippets, clients, .. } =
+        &it.handling;
     let mut steps = Vec::new();
+    if !clients.is_empty() {
+        steps.push(format!("@strangers{number} not remote_ip {}", clients.join(" ")));
+        steps.push(format!("respond @strangers{number} 403"));
+    }
+    if OwnErrors::of(number, it).is_some() {
+        steps.push(format!("vars conductor_pages {number}"));
+    }
     match &it.service {
         // Of what a route can set, Caddy 2.6 logs the fields of the answer alone.
         Some(service) if *access_log => steps.push(format!("header {} {service}", forwarded::SERVICE)),

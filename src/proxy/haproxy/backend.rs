@@ -10,6 +10,7 @@ use crate::model::route::{AppProtocol, Handling, HeaderChanges, Matching, Timeou
 use crate::model::text::{Piece, Variable, pieces};
 use crate::names::USER_FIELD;
 use crate::proxy::forwarded;
+use crate::proxy::passwords::userlist;
 use crate::proxy::routing::{self, Functions, Match, Reached, RoutingTable};
 
 /// The host that stands for all others in maps.
@@ -21,6 +22,8 @@ pub(super) struct Backend {
     pub(super) name: String,
     pub(super) lines: Vec<String>,
     pub(super) is_logged: bool,
+    /// A section that the backend names, by its lines.
+    pub(super) section: Vec<String>,
     /// What leads to it.
     pub(super) routes: Vec<Way>,
 }
@@ -79,12 +82,16 @@ pub(super) fn backends(table: &RoutingTable) -> Vec<Backend> {
 
 /// Returns the conditions for a route of a host.
 fn conditions(host: Option<&str>, matching: &Matching) -> String {
-    let Matching { path, exact, methods, headers } = matching;
+    let Matching { path, exact, suffixes, methods, headers } = matching;
     let mut conditions = vec![format!("{{ var(txn.conductor_site) -m str {} }}", host.unwrap_or(EVERY_HOST))];
     match (path.as_str(), exact) {
         ("/", false) => {}
         (path, true) => conditions.push(format!("{{ var(txn.conductor_path) -m str {path} }}")),
         (path, false) => conditions.push(format!("{{ var(txn.conductor_path),concat(/) -m beg {path}/ }}")),
+    }
+    if !suffixes.is_empty() {
+        let suffixes: Vec<_> = suffixes.iter().map(String::as_str).collect();
+        conditions.push(format!("{{ var(txn.conductor_path) -m end {} }}", suffixes.join(" ")));
     }
     if !methods.is_empty() {
         let methods: Vec<_> = methods.iter().map(String::as_str).collect();
@@ -146,11 +153,19 @@ fn function(socket: &Utf8PathBuf, mount: &str) -> Vec<String> {
 
 /// Returns the backend of a route that is more than a listener's.
 fn particular(table: &RoutingTable, name: String, it: &Match) -> Backend {
-    let Handling { access_log, snippets, compress, response_headers, .. } = &it.handling;
+    let Handling { access_log, snippets, compress, response_headers, clients, .. } = &it.handling;
     let mut lines = variables(it);
     if let Some(service) = it.service.as_ref().filter(|_| *access_log) {
         lines.push(format!("http-request set-var(txn.conductor_service) str({service})"));
         lines.push("http-request set-log-level info".to_owned());
+    }
+    if !clients.is_empty() {
+        let client = if table.trusted.is_empty() { "src" } else { "var(txn.conductor_from) -m ip" };
+        lines.push(format!("http-request deny deny_status 403 unless {{ {client} {} }}", clients.join(" ")));
+    }
+    if let Some(users) = it.users.as_ref().map(|place| userlist(place)) {
+        lines.push(format!("http-request auth realm restricted unless {{ http_auth({users}) }}"));
+        lines.push(format!("http-request set-header {} %[http_auth_user]", forwarded::REMOTE_USER));
     }
     lines.extend(snippets.get("haproxy").into_iter().flat_map(|text| text.lines()).map(str::to_owned));
     lines.extend(changes("http-after-response", response_headers));
@@ -158,8 +173,14 @@ fn particular(table: &RoutingTable, name: String, it: &Match) -> Backend {
         lines.push("compression algo gzip".to_owned());
         lines.push("compression type text/html text/plain text/css text/javascript application/javascript application/json image/svg+xml".to_owned());
     }
+    let mut section = Vec::new();
     lines.extend(match &it.backend {
-        routing::Backend::Service(reached, protocol) => service(table, it, reached, protocol),
+        routing::Backend::Service(reached, protocol) => {
+            if let AppProtocol::FastCgi { root } = protocol {
+                section = programs(&name, root);
+            }
+            service(table, (&name, it), reached, protocol)
+        }
         routing::Backend::Function(socket, mount) => function(socket, mount),
         routing::Backend::Redirect { to, status } => {
             vec![format!("http-request redirect location {} code {status}", quoted(to))]
@@ -169,10 +190,40 @@ fn particular(table: &RoutingTable, name: String, it: &Match) -> Backend {
         }
         routing::Backend::Nothing => vec!["http-request return status 404".to_owned()],
     });
-    Backend { name, lines, is_logged: *access_log, routes: Vec::new() }
+    Backend { name, lines, is_logged: *access_log, section, routes: Vec::new() }
 }
 
-fn service(table: &RoutingTable, it: &Match, reached: &Reached, protocol: &AppProtocol) -> Vec<String> {
+/// Returns the section for programs that speak FastCGI below a root.
+fn programs(name: &str, root: &Utf8PathBuf) -> Vec<String> {
+    vec![
+        format!("fcgi-app {name}"),
+        format!("docroot {root}"),
+        // HAProxy would take the program from this one, and not from the path that the route's rules have made.
+        "set-param REQUEST_URI %[var(txn.conductor_uri)]".to_owned(),
+        "set-param SCRIPT_NAME %[var(txn.conductor_script)]".to_owned(),
+        format!("set-param SCRIPT_FILENAME {root}%[var(txn.conductor_script)]"),
+        "set-param PATH_INFO %[var(txn.conductor_rest)]".to_owned(),
+        "set-param REDIRECT_STATUS 200".to_owned(),
+        "set-param REQUEST_SCHEME %[ssl_fc,iif(https,http)]".to_owned(),
+    ]
+}
+
+/// Returns the rules that find the program of a path. HAProxy looks for no files: a path that names no program is for the root's
+/// `index.php`.
+fn program(name: &str) -> [String; 6] {
+    let is_named = "if { path_reg [.]php(/|$) }";
+    [
+        format!("use-fcgi-app {name}"),
+        // Programs would take it for a variable of the environment.
+        "http-request del-header proxy".to_owned(),
+        "http-request return status 404 if { path_reg /[.] }".to_owned(),
+        "http-request set-var(txn.conductor_script) str(/index.php)".to_owned(),
+        format!("http-request set-var(txn.conductor_script) path,regsub([.]php/.*,.php) {is_named}"),
+        format!("http-request set-var(txn.conductor_rest) path,regsub(^.*?[.]php,) {is_named}"),
+    ]
+}
+
+fn service(table: &RoutingTable, (name, it): (&str, &Match), reached: &Reached, protocol: &AppProtocol) -> Vec<String> {
     let Handling { strip_prefix, request_headers, max_body, timeouts, affinity, error_pages, keepalive, .. } =
         &it.handling;
     let mut lines = Vec::new();
@@ -185,7 +236,15 @@ fn service(table: &RoutingTable, it: &Match, reached: &Reached, protocol: &AppPr
     if *strip_prefix && it.matching.path != "/" {
         lines.push(format!(r"http-request replace-path ^{}/?(.*) /\1", it.matching.path.replace('.', r"\.")));
     }
+    if matches!(protocol, AppProtocol::FastCgi { .. }) {
+        lines.extend(program(name));
+    }
     for (status, file) in error_pages {
+        if matches!(status, 502..=504) {
+            // Of HAProxy's own answers.
+            let retry = if *status == 503 { " hdr Retry-After 1" } else { "" };
+            lines.push(format!("http-error status {status} content-type text/html{retry} file {file}"));
+        }
         lines.push(format!(
             "http-response return status {status} content-type text/html file {file} if {{ status {status} }}"
         ));
@@ -201,7 +260,7 @@ fn service(table: &RoutingTable, it: &Match, reached: &Reached, protocol: &AppPr
         None => {}
         Some(Affinity::Source) => lines.extend(["balance source".to_owned(), "hash-type consistent".to_owned()]),
         Some(Affinity::Cookie) => {
-            lines.push(format!("cookie {} insert indirect nocache httponly", name(reached).replace(':', "-")));
+            lines.push(format!("cookie {} insert indirect nocache httponly", self::name(reached).replace(':', "-")));
             options.push_str(" cookie #");
         }
     }
@@ -209,8 +268,10 @@ fn service(table: &RoutingTable, it: &Match, reached: &Reached, protocol: &AppPr
         // A deployment that is replaced gets rid of its callers.
         options.push_str(" max-reuse 1000 pool-purge-delay 2s");
     }
-    if *protocol == AppProtocol::H2c {
-        options.push_str(" proto h2");
+    match protocol {
+        AppProtocol::Http => {}
+        AppProtocol::H2c => options.push_str(" proto h2"),
+        AppProtocol::FastCgi { .. } => options.push_str(" proto fcgi"),
     }
     let upstreams = table.upstreams.iter().find(|upstreams| upstreams.reached == *reached);
     lines.extend(upstreams.map(|upstreams| servers(&upstreams.slots, &options)).unwrap_or_default());
@@ -241,10 +302,12 @@ fn variables(it: &Match) -> Vec<String> {
         _ => None,
     };
     let pieces = values.chain(text).flat_map(|text| pieces(text.as_str()));
-    let lines = pieces.filter_map(|piece| match piece {
+    let named = pieces.filter_map(|piece| match piece {
         Piece::Variable(variable) => sample(variable),
         Piece::Literal(_) => None,
     });
+    let is_fastcgi = matches!(it.backend, routing::Backend::Service(_, AppProtocol::FastCgi { .. }));
+    let lines = named.chain(sample(Variable::Uri).filter(|_| is_fastcgi));
     let line = |(name, expression)| format!("http-request set-var(txn.conductor_{name}) {expression}");
     lines.collect::<BTreeSet<_>>().into_iter().map(line).collect()
 }

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 
 use crate::declaration;
 use crate::document::Path;
+use crate::model::network;
 use crate::model::route::{Answer, ForwardAuth, Handling, HeaderChanges, Matching, Timeouts};
 use crate::resolve::Resolver;
 
@@ -23,11 +24,12 @@ impl Resolver<'_> {
         &mut self,
         at: &Path,
         route: declaration::Route,
-        matching: &Matching,
+        matchings: &[Matching],
         answer: &Answer,
     ) -> Handling {
-        let strip_prefix = self.strips(at, &route, matching);
+        let strip_prefix = self.strips(at, &route, matchings);
         self.of_service_alone(at, &route, answer);
+        let has_files = route.files.is_some();
         let declaration::Route {
             set_request_headers,
             add_request_headers,
@@ -61,6 +63,8 @@ impl Resolver<'_> {
             affinity: route.affinity,
             compress: route.compress,
             files: route.files.map(|dir| self.static_dir(&at.join("static"), &dir)),
+            fallback: self.fallback(&at.join("fallback"), route.fallback, has_files),
+            clients: self.clients(&at.join("clients"), route.clients),
             basic_auth: route.basic_auth.map(|file| {
                 self.host_file(&at.join("basic_auth"), &file);
                 file.into()
@@ -73,8 +77,8 @@ impl Resolver<'_> {
         }
     }
 
-    fn strips(&mut self, at: &Path, route: &declaration::Route, matching: &Matching) -> bool {
-        if route.strip_prefix && matching.path == "/" {
+    fn strips(&mut self, at: &Path, route: &declaration::Route, matchings: &[Matching]) -> bool {
+        if route.strip_prefix && matchings.iter().any(|matching| matching.path == "/") {
             let remedy = "remove it, or add path = \"/…\"";
             self.key_error(&at.join("strip_prefix"), "there is no prefix to take off", remedy);
         }
@@ -140,6 +144,28 @@ impl Resolver<'_> {
             return dir.into();
         }
         self.declared_dir(at, dir)
+    }
+
+    /// Resolves the path of the file that stands in for what is no file.
+    fn fallback(&mut self, at: &Path, path: Option<String>, has_files: bool) -> Option<String> {
+        let path = self.route_path(at, path?);
+        if !has_files {
+            self.key_error(at, "there are no files beside it", "add static = \"./public\"");
+        } else if path == "/" {
+            self.error(at, "a directory is no file", "write such as \"/index.html\"");
+        }
+        Some(path)
+    }
+
+    fn clients(&mut self, at: &Path, clients: Vec<String>) -> Vec<String> {
+        if clients.is_empty() && self.document_has(at) {
+            self.error(at, "nobody may call", "name addresses, or remove it");
+        }
+        for (index, client) in clients.iter().enumerate().filter(|(_, client)| !network::is(client)) {
+            let message = format!("{client:?} is neither an address nor a network");
+            self.error(&at.join(index), message, "write such as \"10.0.0.0/8\"");
+        }
+        clients
     }
 
     fn forward_auth(&mut self, at: &Path, url: Option<String>, copied: Vec<String>) -> Option<ForwardAuth> {

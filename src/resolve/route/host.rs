@@ -51,4 +51,16 @@ impl Resolver<'_> {
         let trimmed = path.trim_end_matches('/');
         if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
     }
+
+    /// Checks the end of a path, of the same characters.
+    pub(super) fn suffix(&mut self, at: &Path, suffix: String) -> String {
+        let ok = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+        if suffix.is_empty() || suffix.contains("//") {
+            self.error(at, format!("{suffix:?} is not the end of a path"), "write such as \".png\"");
+        } else if let Some(bad) = suffix.chars().find(|c| !ok(*c)) {
+            let remedy = "write the end alone, such as \".png\": letters, digits, '-', '.', '_', '~' and '/'";
+            self.error(at, format!("{bad:?} cannot be in the end of a route's path"), remedy);
+        }
+        suffix
+    }
 }

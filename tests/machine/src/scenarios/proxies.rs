@@ -7,7 +7,7 @@ use conductor_machine::load::Load;
 use conductor_machine::machine::Machine;
 
 use super::function::{self, ACT, curl, get};
-use super::routes;
+use super::routes::{self, Can};
 use super::shop::{self, Shop};
 use crate::scenario::scenarios;
 
@@ -36,6 +36,7 @@ struct Proxy {
     /// What the proxy, or Conductor for it, says of that.
     words: &'static str,
     mends: &'static str,
+    can: Can,
 }
 
 impl Proxy {
@@ -45,6 +46,7 @@ impl Proxy {
         breaks: "printf 'server {\\n\\tlisten 80;\\n\\tserver_name store.localhost;\\n\\treturn 204;\\n}\\n' >/etc/nginx/sites-enabled/mine",
         words: "conflicting server name \"store.localhost\"",
         mends: "rm /etc/nginx/sites-enabled/mine",
+        can: Can::ALL,
     };
     const HAPROXY: Self = Self {
         name: "haproxy",
@@ -52,6 +54,7 @@ impl Proxy {
         breaks: "cp /etc/haproxy/haproxy.cfg /root/; printf 'frontend mine\\n\\tbind *:80\\n\\thttp-request deny\\n' >>/etc/haproxy/haproxy.cfg",
         words: "/etc/haproxy/haproxy.cfg has `bind *:80`",
         mends: "cp /root/haproxy.cfg /etc/haproxy/haproxy.cfg",
+        can: Can::NONE,
     };
 
     fn tried(&self, m: &mut Machine) {
@@ -64,11 +67,12 @@ impl Proxy {
         let seen = routes::keep_connections(m);
         assert_eq!(seen.failed, 0, "{seen}");
         m.note(seen);
-        if self.name == "haproxy" {
-            // nginx has no routes by methods and fields.
-            routes::match_what_they_say(m);
-            m.run("conductor service rm web");
-        }
+        routes::match_what_they_say(m);
+        routes::hold_conditions(m, self.can);
+        routes::certificates_of_files(m);
+        m.run("conductor service rm web");
+        routes::speak_other_protocols(m, self.can);
+        m.run("conductor service rm grpc; conductor service rm php");
         shop.declare(m, "4");
         self.refuses(m, &shop);
         m.run(&format!("systemctl disable caddy; systemctl enable {}", self.name));
@@ -226,11 +230,13 @@ fn without_a_proxy(m: &mut Machine) {
 fn what_is_rendered_is_taken(m: &mut Machine) {
     m.copy_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../cases/proxies"), "/root/cases");
     m.run("cd /etc/ssl; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=www.example.com \
-               -keyout key.pem -out www.pem 2>/dev/null; cat key.pem >>www.pem; chmod 644 www.pem; touch /srv/404.html; printf '{\\n}\\n' >/etc/caddy/Caddyfile");
+               -keyout key.pem -out www.pem 2>/dev/null; cp www.pem plain.pem; cp key.pem plain.key; cat key.pem >>www.pem; chmod 644 www.pem; \
+               for status in 404 502 503 504; do touch /srv/$status.html; done; printf '{\\n}\\n' >/etc/caddy/Caddyfile");
     // The users of /etc/conductor/htpasswd, as Caddy has them once they are published; the others look when they are asked.
     m.run(
         "mkdir -p /run/conductor/proxy/users; echo 'ann $2y$05$zkYQpwwoa0r.u6jWztVT5OXLW/lyyN6lboTjziVC..dfZ49xI4vAO' \
-               >/run/conductor/proxy/users/9e5641c987b89c8e",
+               >/run/conductor/proxy/users/9e5641c987b89c8e; cd /run/conductor/proxy/users; \
+               (echo 'userlist conductor-9e5641c987b89c8e'; sed 's/^/user /; s/ [$]/ password $/' 9e5641c987b89c8e) >9e5641c987b89c8e.cfg",
     );
     m.write("/etc/conductor/conductor.toml", "[proxy]\ntrusted_proxies = [\"10.0.0.0/8\", \"fd00::1\"]\n");
     let checks = [
@@ -238,7 +244,9 @@ fn what_is_rendered_is_taken(m: &mut Machine) {
         ("nginx", "cp $dir/* /run/conductor/proxy/nginx/; nginx -t"),
         (
             "haproxy",
-            "cp $dir/* /run/conductor/proxy/haproxy/; haproxy -c -f /etc/haproxy/haproxy.cfg -f /run/conductor/proxy/haproxy",
+            "cp $dir/* /run/conductor/proxy/haproxy/; test ! -e $dir/certificates || while read link chain key; do \
+             ln -sf $chain $link; ln -sf $key $link.key; done <$dir/certificates; \
+             haproxy -c -f /etc/haproxy/haproxy.cfg -f /run/conductor/proxy/haproxy -f /run/conductor/proxy/users",
         ),
     ];
     m.run("mkdir /root/out");
