@@ -1,6 +1,8 @@
 //! The targets of compilation, a folder each: [`systemd`] writes units, [`kubernetes`] manifests, [`pacemaker`] resources.
 
 #[cfg(feature = "cli")]
+pub mod disposition;
+#[cfg(feature = "cli")]
 pub mod kubernetes;
 #[cfg(feature = "cli")]
 pub mod pacemaker;

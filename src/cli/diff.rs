@@ -66,7 +66,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
 fn serving(context: &Context, name: &ServiceName, past: &[PastGeneration]) -> Result<Side, Failure> {
     let Some(target) = Target::read(&context.layout, name)? else {
         context.location(name.as_str())?;
-        return Err(Failure::Failed(format!("{name}: no generation serves; name one, `conductor service history {name}`")));
+        return Err(Failure::Failed(format!(
+            "{name}: no generation serves; name one, `conductor service history {name}`"
+        )));
     };
     generation(context, name, past, target.generation.as_str())
 }

@@ -91,26 +91,33 @@ impl Arguments {
     /// # Errors
     /// Options that the target does not have, and keys that cannot be accepted.
     pub(crate) fn target(&self) -> Result<Option<Box<dyn Export>>, Failure> {
-        match self.target.unwrap_or(Name::Systemd) {
-            Name::Systemd => match self.first_option() {
-                None => Ok(None),
-                Some(option) => Err(Failure::Usage(format!("{option} is for another --target"))),
-            },
+        let target = self.target.unwrap_or(Name::Systemd);
+        if let Some((option, of)) = self.options().find(|(_, of)| !of.contains(&target)) {
+            let of: Vec<_> = of.iter().filter_map(ValueEnum::to_possible_value).collect();
+            let of: Vec<_> = of.iter().map(|value| format!("--target {}", value.get_name())).collect();
+            return Err(Failure::Usage(format!("{option} is for {}", of.join(" and "))));
+        }
+        match target {
+            Name::Systemd => Ok(None),
             Name::Kubernetes => Ok(self.kubernetes()?.map(|target| Box::new(target) as _)),
             Name::Pacemaker => Ok(Some(Box::new(self.pacemaker()?))),
         }
     }
 
     fn pacemaker(&self) -> Result<Cluster, Failure> {
-        if let Some(key) = self.accept.iter().find(|key| !pacemaker::keys::STATE.contains(&key.as_str())) {
-            return Err(nothing_to_accept(key, pacemaker::keys::STATE.iter().copied()));
+        let known: BTreeSet<_> = pacemaker::keys::acceptable().collect();
+        if let Some(key) = self.accept.iter().find(|key| !known.contains(key.as_str())) {
+            return Err(nothing_to_accept(key, known.iter().copied()));
         }
         let single = words::services(&self.single)?.into_iter().collect();
         let accepted = self.accept.iter().cloned().collect();
         Ok(Cluster { nodes: self.nodes.clone(), address: self.address, single, accepted })
     }
 
-    fn first_option(&self) -> Option<&'static str> {
+    /// Lists the options that are given, and the targets that have them.
+    fn options(&self) -> impl Iterator<Item = (&'static str, &'static [Name])> {
+        const KUBERNETES: &[Name] = &[Name::Kubernetes];
+        const PACEMAKER: &[Name] = &[Name::Pacemaker];
         let Self {
             target: _,
             image,
@@ -127,20 +134,20 @@ impl Arguments {
             single,
         } = self;
         let given = [
-            ("--image", image.is_some()),
-            ("--repository", repository.is_some()),
-            ("--namespace", namespace.is_some()),
-            ("--accept", !accept.is_empty()),
-            ("--route-api", route_api.is_some()),
-            ("--gateway", gateway.is_some()),
-            ("--kubernetes", kubernetes.is_some()),
-            ("--helper", helper.is_some()),
-            ("--storage", storage.is_some()),
-            ("--nodes", !nodes.is_empty()),
-            ("--address", address.is_some()),
-            ("--single", !single.is_empty()),
+            ("--image", image.is_some(), KUBERNETES),
+            ("--repository", repository.is_some(), KUBERNETES),
+            ("--namespace", namespace.is_some(), KUBERNETES),
+            ("--accept", !accept.is_empty(), &[Name::Kubernetes, Name::Pacemaker]),
+            ("--route-api", route_api.is_some(), KUBERNETES),
+            ("--gateway", gateway.is_some(), KUBERNETES),
+            ("--kubernetes", kubernetes.is_some(), KUBERNETES),
+            ("--helper", helper.is_some(), KUBERNETES),
+            ("--storage", storage.is_some(), KUBERNETES),
+            ("--nodes", !nodes.is_empty(), PACEMAKER),
+            ("--address", address.is_some(), PACEMAKER),
+            ("--single", !single.is_empty(), PACEMAKER),
         ];
-        given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
+        given.into_iter().filter(|(_, is_given, _)| *is_given).map(|(option, _, of)| (option, of))
     }
 
     /// Returns Kubernetes with its options, if it is the target.

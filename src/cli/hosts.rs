@@ -56,14 +56,20 @@ impl Hosts {
         match status.code() {
             // ssh(1)
             Some(255) => Failure::Failed(format!("{host}: ssh could not run the command{left}")),
-            Some(127) => Failure::Failed(format!("{host}: there is no conductor in the PATH of its ssh sessions{left}")),
+            Some(127) => {
+                Failure::Failed(format!("{host}: there is no conductor in the PATH of its ssh sessions{left}"))
+            }
             _ => Failure::Failed(format!("{host}: conductor failed ({status}){left}")),
         }
     }
 }
 
 /// Runs conductor on a host.
-fn run_on(host: &str, words: &[String], send: &mut impl FnMut(&mut dyn Write) -> Outcome) -> Result<ExitStatus, Failure> {
+fn run_on(
+    host: &str,
+    words: &[String],
+    send: &mut impl FnMut(&mut dyn Write) -> Outcome,
+) -> Result<ExitStatus, Failure> {
     let command: Vec<_> = ["conductor".to_owned()].iter().chain(words).map(|word| quoted(word)).collect();
     let mut ssh = Command::new("ssh");
     ssh.args(["--", host, &command.join(" ")]).stdin(Stdio::piped());

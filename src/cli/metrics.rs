@@ -86,12 +86,7 @@ fn of_host(page: &Page, broken: usize, text: &mut Text) {
         "Declarations that do not compile.",
         [(Vec::new(), broken)],
     );
-    text.metric(
-        "conductor_functions",
-        Kind::Gauge,
-        "Declared functions.",
-        [(Vec::new(), page.functions.len())],
-    );
+    text.metric("conductor_functions", Kind::Gauge, "Declared functions.", [(Vec::new(), page.functions.len())]);
     let proxy = page.proxy.as_ref();
     text.metric(
         "conductor_proxy_active",
@@ -135,7 +130,12 @@ fn of_services(context: &Context, page: &Page, text: &mut Text) {
         "Deployments that are wanted.",
         each(|row| row.concurrency.into()),
     );
-    text.metric("conductor_service_deployments_ready", Kind::Gauge, "Deployments that serve.", each(|row| row.ready as u64));
+    text.metric(
+        "conductor_service_deployments_ready",
+        Kind::Gauge,
+        "Deployments that serve.",
+        each(|row| row.ready as u64),
+    );
     text.metric("conductor_service_slots", Kind::Gauge, "Slots of the service.", each(|row| row.slots.into()));
     text.metric(
         "conductor_service_slots_held",

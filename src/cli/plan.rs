@@ -9,8 +9,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::hosts::Hosts;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::hosts::Hosts;
 use crate::cli::output::outln;
 use crate::cli::{export, table, words};
 use crate::compile;

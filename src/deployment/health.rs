@@ -349,7 +349,7 @@ mod tests {
         let place = place();
         let answers = [STARTING, "", STARTING, READY];
         let (passed, _) =
-            serving(&place.socket, &answers, || wait(&http("/", &[]), &place.socket, None, soon(5_000)).unwrap());
+            serving(&place.socket, &answers, || wait(&http("/", &[]), &place.socket, None, soon(60_000)).unwrap());
         assert_eq!(passed.attempts, 4);
         assert!(passed.elapsed >= Duration::from_millis(2 + 4 + 8), "{:?}", passed.elapsed);
     }
@@ -373,7 +373,7 @@ mod tests {
     fn nobody_is_asked_who_has_taken_the_endpoint() {
         let place = place();
         let holder = || Some("the user mallory listens there".to_owned());
-        let asked = || super::wait(&http("/", &[]), &place.socket, None, soon(5_000), &holder).unwrap_err();
+        let asked = || super::wait(&http("/", &[]), &place.socket, None, soon(60_000), &holder).unwrap_err();
         let (failed, request) = serving(&place.socket, &[READY], asked);
         assert_eq!((failed.cause, failed.attempts), (Cause::Taken, 0));
         assert_eq!((failed.to_string().as_str(), request.as_str()), ("the user mallory listens there", ""));
@@ -384,7 +384,7 @@ mod tests {
         let place = place();
         let three = Health { retries: Some(3), ..http("/h", &[]) };
         let (failed, _) =
-            serving(&place.socket, &[STARTING], || wait(&three, &place.socket, None, soon(5_000)).unwrap_err());
+            serving(&place.socket, &[STARTING], || wait(&three, &place.socket, None, soon(60_000)).unwrap_err());
         assert_eq!((failed.cause, failed.attempts), (Cause::OutOfRetries, 3));
         assert!((100..30_000).contains(&failed.elapsed.as_millis()), "two pauses of 50 ms: {failed}");
         let text = failed.to_string();
@@ -392,7 +392,7 @@ mod tests {
         assert!(text.ends_with(": 503 Service Unavailable: no [1mdb up"), "{text}");
         let other = place.socket.with_file_name("other");
         let (passed, _) =
-            serving(&other, &[STARTING, STARTING, READY], || wait(&three, &other, None, soon(5_000)).unwrap());
+            serving(&other, &[STARTING, STARTING, READY], || wait(&three, &other, None, soon(60_000)).unwrap());
         assert_eq!(passed.attempts, 3);
     }
 
@@ -434,7 +434,7 @@ mod tests {
         let _silent = UnixListener::bind(&place.socket).unwrap();
         for check in [http("/", &[]), health(Check::Tcp), exec("sleep 60")] {
             let mut main = Command::new("sleep").arg("0.1").spawn().unwrap();
-            let failed = wait(&check, &place.socket, Some(main.id()), soon(5_000)).unwrap_err();
+            let failed = wait(&check, &place.socket, Some(main.id()), soon(60_000)).unwrap_err();
             assert!((50..30_000).contains(&failed.elapsed.as_millis()), "{failed}");
             assert_eq!(
                 (failed.cause, failed.attempts, failed.last.as_str()),

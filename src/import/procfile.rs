@@ -31,10 +31,9 @@ pub(crate) fn import(input: &Input, given: Option<&str>, report: &mut Report) ->
     let processes = processes(input)?;
     let dir = input.dir();
     let mut declaration = Declaration::new(given.or(dir.file_name()).unwrap_or("app"));
-    declaration.comments.push(format!(
-        "The files stay in {dir}: another version there is no other generation. Put service.toml beside them, and remove \
-         working_dir, for each version to have its own."
-    ));
+    let comment = "The files stay where the Procfile is: another version there is no other generation. Put service.toml beside \
+                   them, and remove working_dir, for each version to have its own.";
+    declaration.comments.push(comment.to_owned());
     let mut released = Vec::new();
     for process in &processes {
         let position = input.position(process.span.clone());

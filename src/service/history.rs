@@ -74,7 +74,8 @@ impl PastGeneration {
     ) -> Result<Compiled, Diagnostics> {
         let unreadable = |error: io::Error| read::unreadable(&self.place, &error);
         let scratch = tempfile::tempdir().map_err(unreadable)?;
-        let dir = Utf8PathBuf::try_from(scratch.path().to_owned()).map_err(|error| unreadable(io::Error::other(error)))?;
+        let dir =
+            Utf8PathBuf::try_from(scratch.path().to_owned()).map_err(|error| unreadable(io::Error::other(error)))?;
         self.restore(&dir).map_err(unreadable)?;
         let wanted = self.overrides().map_err(unreadable)?;
         let changes = Changes::to_generation(layout, name, &wanted).map_err(unreadable)?;

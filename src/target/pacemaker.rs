@@ -37,7 +37,7 @@ pub struct Cluster {
     pub address: Option<Address>,
     /// Services that run on one node at a time.
     pub single: BTreeSet<ServiceName>,
-    /// The keys whose loss is accepted, of [`keys::STATE`].
+    /// The keys whose loss is accepted, of [`keys::acceptable`].
     pub accepted: BTreeSet<String>,
 }
 

@@ -90,7 +90,12 @@ const ENDINGS: &[Ending] = &[
         files: &["/etc/conductor/services", "/var/lib/conductor/generations"],
         examples: &[
             ("Declare a version from a directory:", "conductor service declare ./shop VERSION=5"),
-            ("Roll back to the previous generation:", "conductor service rollback shop"),
+            (
+                "Declare it on two hosts, one after the other:",
+                "conductor service declare --host one,two ./shop VERSION=5",
+            ),
+            ("List the generations that have served:", "conductor service history shop"),
+            ("Roll back to the previous one:", "conductor service rollback shop"),
             ("Override a value, and remove the override:", "conductor service set shop config.LOG_LEVEL=debug"),
             ("", "conductor service set shop config.LOG_LEVEL="),
             ("Follow the log of one generation:", "conductor service logs shop --generation 1f0c2d3e4f50 --follow"),
@@ -175,6 +180,43 @@ const ENDINGS: &[Ending] = &[
         related: "systemd.unit(5)",
     },
     Ending {
+        page: "conductor-import.1",
+        codes: "",
+        variables: "",
+        files: &["/usr/share/conductor/schemas"],
+        examples: &[
+            (
+                "Translate a compose file into a new directory, and validate it:",
+                "conductor import compose.yaml --name shop",
+            ),
+            ("", "conductor check ./shop"),
+            ("Print what a unit becomes:", "conductor import /etc/systemd/system/shop.service -o -"),
+        ],
+        related: "podman-systemd.unit(5), systemd.unit(5)",
+    },
+    Ending {
+        page: "conductor-metrics.1",
+        codes: "",
+        variables: "",
+        files: &["/run/conductor/generations", "/run/conductor/slots"],
+        examples: &[(
+            "Write the figures for the textfile collector of Prometheus' node exporter:",
+            "conductor metrics > /var/lib/prometheus/node-exporter/conductor.prom",
+        )],
+        related: "systemd.timer(5)",
+    },
+    Ending {
+        page: "conductor-diff.1",
+        codes: "",
+        variables: "",
+        files: &["/etc/conductor/services", "/var/lib/conductor/generations"],
+        examples: &[
+            ("Show what the declaration changes of what serves:", "conductor diff shop"),
+            ("Show how two generations differ:", "conductor diff shop 1f0c2d 77dbc7"),
+        ],
+        related: "diff(1)",
+    },
+    Ending {
         page: "conductor-new.1",
         codes: "",
         variables: "",
@@ -208,6 +250,14 @@ const ENDINGS: &[Ending] = &[
                 "conductor render ./shop VERSION=5 --proxy nginx --target-systemd 257",
             ),
             ("Write everything that is declared below a directory:", "conductor render --output /tmp/rendered"),
+            (
+                "Write objects of Kubernetes:",
+                "conductor render --target kubernetes ./shop VERSION=5 --image debian:13 -o out",
+            ),
+            (
+                "Print resources of a Pacemaker cluster:",
+                "conductor render --target pacemaker --nodes n1,n2,n3 --address 192.0.2.10/24",
+            ),
         ],
         related: "systemd.unit(5)",
     },

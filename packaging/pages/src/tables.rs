@@ -7,14 +7,16 @@ use std::path::Path;
 
 use conductor::key::{File, Key, Section};
 use conductor::service::action::Action;
-use conductor::target::kubernetes::keys::{Disposition, KEYS};
+use conductor::target::disposition::Disposition;
+use conductor::target::{kubernetes, pacemaker};
 
 /// The pages in docs/ that have tables, and the file that each is about.
 const PAGES: [(&str, File); 3] =
     [("service-toml.md", File::Service), ("function-toml.md", File::Function), ("conductor-toml.md", File::Host)];
 
 /// The pages in docs/ with what a target makes of each key.
-const TARGETS: [(&str, &[(&str, Disposition)]); 1] = [("how-to/kubernetes.md", KEYS)];
+const TARGETS: [(&str, &[(&str, Disposition)]); 2] =
+    [("how-to/kubernetes.md", kubernetes::keys::KEYS), ("how-to/cluster.md", pacemaker::keys::KEYS)];
 
 const DISPOSITIONS: &str = "<!-- dispositions -->";
 const BEGIN: &str = "<!-- keys";

@@ -44,7 +44,8 @@ pub(crate) struct Connection {
 
 /// Returns the connections to local ports. One that waits in a listener's queue has a request, whatever came over it.
 pub(crate) fn on(ports: &[u16]) -> io::Result<Vec<Connection>> {
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     let mut connections = Vec::new();
     for family in [AddressFamily::INET, AddressFamily::INET6] {
         sendto(&socket, &request(family), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;

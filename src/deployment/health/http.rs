@@ -111,7 +111,7 @@ mod tests {
     fn a_ready_server_passes_at_the_first_attempt() {
         let place = place();
         let (passed, asked) = serving(&place.socket, &[READY], || {
-            wait(&http("/healthz?full", &[]), &place.socket, Some(std::process::id()), soon(5_000)).unwrap()
+            wait(&http("/healthz?full", &[]), &place.socket, Some(std::process::id()), soon(60_000)).unwrap()
         });
         assert_eq!((passed.attempts, passed.answer.as_str()), (1, "200 OK: ready"));
         assert!(asked.starts_with("GET /healthz?full HTTP/1.1\r\n"), "{asked}");
@@ -123,7 +123,7 @@ mod tests {
         let place = place();
         let teapot = "HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n";
         let (passed, _) = serving(&place.socket, &[READY, teapot], || {
-            wait(&http("/", &[418]), &place.socket, None, soon(5_000)).unwrap()
+            wait(&http("/", &[418]), &place.socket, None, soon(60_000)).unwrap()
         });
         assert_eq!((passed.attempts, passed.answer.as_str()), (2, "418 I'm a teapot"));
     }
@@ -150,7 +150,7 @@ mod tests {
         assert!(asked.contains("host: shop.example.com\r\nuser-agent: conductor\r\nx-probe: a b\r\n"), "{asked}");
         let other = place.socket.with_file_name("other");
         let (passed, _) =
-            serving(&other, &[READY], || wait(&asking("(?m)^rea(d|l)y$"), &other, None, soon(5_000)).unwrap());
+            serving(&other, &[READY], || wait(&asking("(?m)^rea(d|l)y$"), &other, None, soon(60_000)).unwrap());
         assert_eq!(passed.answer, "200 OK: ready");
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let place = place();
         let endless = format!("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{}", "x".repeat(BODY));
         let (passed, _) =
-            serving(&place.socket, &[&endless], || wait(&http("/", &[]), &place.socket, None, soon(5_000)).unwrap());
+            serving(&place.socket, &[&endless], || wait(&http("/", &[]), &place.socket, None, soon(60_000)).unwrap());
         assert_eq!(passed.answer, format!("200 OK: {}", "x".repeat(EXCERPT)));
         // Broken off before the limit, it is no answer.
         let short = place.socket.with_file_name("short");

@@ -59,7 +59,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(100));
                 accepted.len()
             });
-            let passed = wait(&health(Check::Tcp), &place.socket, None, soon(5_000)).unwrap();
+            let passed = wait(&health(Check::Tcp), &place.socket, None, soon(60_000)).unwrap();
             assert!((60..).contains(&passed.elapsed.as_millis()), "{passed:?}");
             assert_eq!((passed.attempts, passed.answer.as_str()), (1, "connection accepted"));
             accepting.join().unwrap();
@@ -74,7 +74,7 @@ mod tests {
             drop(listener.accept().unwrap());
             listener
         });
-        let passed = wait(&health(Check::Tcp), &place.socket, None, soon(5_000)).unwrap();
+        let passed = wait(&health(Check::Tcp), &place.socket, None, soon(60_000)).unwrap();
         assert_eq!(passed.attempts, 1);
         let listener = accepting.join().unwrap();
         let closing = thread::spawn(move || {

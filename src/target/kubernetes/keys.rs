@@ -1,21 +1,6 @@
 //! What becomes of each key of service.toml on Kubernetes. The table in docs/, refusals and tests come from here.
 
-/// What becomes of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// The key becomes this.
-    Mapped(&'static str),
-    /// The key becomes `becomes`, and `lost` is not kept, if the key is accepted.
-    Approximated { becomes: &'static str, lost: &'static str },
-    /// The key becomes `becomes`; for some values `lost` is not kept, if the key is accepted.
-    Partly { becomes: &'static str, lost: &'static str },
-    /// Kubernetes has nothing of this kind: why, and what to write instead.
-    Refused { why: &'static str, remedy: &'static str },
-    /// The key changes nothing there, for this reason.
-    Unneeded(&'static str),
-}
-
-use Disposition::{Approximated, Mapped, Partly, Refused, Unneeded};
+use crate::target::disposition::Disposition::{self, Approximated, Mapped, Partly, Refused, Unneeded};
 
 /// What routes need that an Ingress does not have.
 const BY_GATEWAY: &str = "HTTPRoute, with `--route-api gateway`; an Ingress has nothing of this kind";
@@ -190,6 +175,10 @@ pub const KEYS: &[(&str, Disposition)] = &[
     ("route.host", Mapped("Ingress `host`, HTTPRoute `hostnames`")),
     ("route.path", Mapped("`path`")),
     ("route.exact", Mapped("`pathType: Exact`")),
+    (
+        "route.suffix",
+        Refused { why: "neither Ingress nor HTTPRoute has ends of paths", remedy: "write the paths, or their prefix" },
+    ),
     ("route.methods", Mapped(BY_GATEWAY)),
     ("route.headers", Mapped(BY_GATEWAY)),
     (
@@ -212,6 +201,8 @@ pub const KEYS: &[(&str, Disposition)] = &[
         "route.static",
         Refused { why: "proxies of clusters serve no files", remedy: "let the service itself serve them" },
     ),
+    ("route.fallback", Refused { why: "a route leads to a Service, which answers by itself", remedy: IN_PROXY }),
+    ("route.clients", Refused { why: "each controller has an annotation of its own for it", remedy: IN_PROXY }),
     ("route.strip_prefix", Mapped(BY_GATEWAY)),
     ("route.set_request_headers", Mapped(BY_GATEWAY)),
     ("route.add_request_headers", Mapped(BY_GATEWAY)),
@@ -382,30 +373,6 @@ pub(super) fn disposition(key: &str) -> Option<Disposition> {
 pub fn acceptable() -> impl Iterator<Item = &'static str> {
     let is_acceptable = |disposition: &Disposition| matches!(disposition, Approximated { .. } | Partly { .. });
     KEYS.iter().filter(move |(_, disposition)| is_acceptable(disposition)).map(|(key, _)| *key)
-}
-
-impl Disposition {
-    /// Returns the kind of disposition in a word or two, in Markdown.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Mapped(_) => "mapped",
-            Approximated { .. } => "`--accept`",
-            Partly { .. } => "some values `--accept`",
-            Refused { .. } => "refused",
-            Unneeded(_) => "no effect",
-        }
-    }
-
-    /// Returns what becomes of the key in words, in Markdown.
-    pub fn words(self) -> String {
-        match self {
-            Mapped(becomes) => becomes.to_owned(),
-            Approximated { becomes, lost } => format!("{becomes}: {lost}"),
-            Partly { becomes, lost } => format!("{becomes}; not kept: {lost}"),
-            Refused { why, remedy } => format!("{why}: {remedy}"),
-            Unneeded(why) => why.to_owned(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use crate::diagnostic::Diagnostics;
 use crate::document::{Node, Path, Step, Value};
 use crate::key::{Default, File};
-use crate::target::kubernetes::keys::{Disposition, KEYS, disposition};
+use crate::target::disposition::Disposition;
+use crate::target::kubernetes::keys::{KEYS, disposition};
 use crate::target::kubernetes::options::Kubernetes;
 
 /// Lists the errors of all declared keys that are refused, or approximated without being accepted.

@@ -9,7 +9,8 @@ use crate::model::{Check, Command, Engine, ListenKind, Model, RunningHook, Servi
 use crate::path;
 use crate::resolve::route::section;
 use crate::source::search::Declared;
-use crate::target::kubernetes::keys::{Disposition, disposition};
+use crate::target::disposition::Disposition;
+use crate::target::kubernetes::keys::disposition;
 use crate::target::kubernetes::options::{Kubernetes, RouteApi, Version};
 use crate::target::kubernetes::ports::{Ports, ServicePort, address};
 use crate::target::kubernetes::{cron, directories, helper, network, refusal};

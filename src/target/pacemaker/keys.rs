@@ -6,18 +6,59 @@ use crate::document::{Node, Path, Step};
 use crate::model::Model;
 use crate::path;
 use crate::source::search::Declared;
+use crate::target::disposition::Disposition;
 use crate::target::pacemaker::{Cluster, conditions};
 
-/// The keys by which a service keeps data on its machine, as `--accept` names them.
-pub const STATE: &[&str] = &[
-    "container.volume",
-    "pod.template",
-    "systemd.service.StateDirectory",
-    "systemd.service.CacheDirectory",
-    "systemd.service.LogsDirectory",
-    "systemd.service.ReadWritePaths",
-    "systemd.service.BindPaths",
+/// What becomes of data on a machine.
+const STATE: Disposition = Disposition::Partly {
+    becomes: "each node has data of its own",
+    lost: "a service of `--single` starts on another node without these data, and without fencing a node that is cut off \
+           may still write them",
+};
+
+/// The keys that mean something else than on one machine; all others mean on each node what they mean there.
+pub const KEYS: &[(&str, Disposition)] = &[
+    (
+        "install.wanted_by",
+        Disposition::Refused {
+            why: "the cluster starts the service, so systemd must not start it at boot",
+            remedy: "write install = { wanted_by = [] }",
+        },
+    ),
+    ("condition.host", Disposition::Mapped("a location that keeps the service from the other nodes of `--nodes`")),
+    (
+        "condition.*",
+        Disposition::Refused {
+            why: "systemd would skip the service on a node, and the cluster would take that for a failure",
+            remedy: "write condition.host, or a rule of your own for the resource's location",
+        },
+    ),
+    ("service", Disposition::Mapped("an order: dependencies start first")),
+    ("route", Disposition::Mapped("as on one machine; `--address` moves with the service")),
+    ("port", Disposition::Mapped("as on one machine; `--address` moves with the service")),
+    ("commands.*.schedule", Disposition::Mapped("the job runs on each node that runs the service")),
+    ("container.volume", STATE),
+    ("pod.template", STATE),
+    ("systemd.service.StateDirectory", STATE),
+    ("systemd.service.CacheDirectory", STATE),
+    ("systemd.service.LogsDirectory", STATE),
+    ("systemd.service.ReadWritePaths", STATE),
+    ("systemd.service.BindPaths", STATE),
 ];
+
+/// Lists the keys whose loss can be accepted: those by which a service keeps data on its machine.
+pub fn acceptable() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter(|(_, disposition)| *disposition == STATE).map(|(key, _)| *key)
+}
+
+/// Returns why a key is refused, and what to write instead.
+fn refusal(key: &str) -> (&'static str, &'static str) {
+    let found = KEYS.iter().find_map(|(known, disposition)| match disposition {
+        Disposition::Refused { why, remedy } if *known == key => Some((*why, *remedy)),
+        _ => None,
+    });
+    found.expect("a key that is refused")
+}
 
 /// Lists the errors of declared keys that the cluster cannot take.
 pub(super) fn refuse(cluster: &Cluster, declared: &Declared, model: &Model) -> Diagnostics {
@@ -25,8 +66,7 @@ pub(super) fn refuse(cluster: &Cluster, declared: &Declared, model: &Model) -> D
     let document = declared.group.as_ref().map_or(&declared.document, |group| &group.document);
     let mut errors = Diagnostics::default();
     if !model.systemd.wanted_by.is_empty() {
-        let message = "the cluster starts the service, so systemd must not start it at boot";
-        let remedy = "write install = { wanted_by = [] }";
+        let (message, remedy) = refusal("install.wanted_by");
         errors.0.push(document.error(&path!["install", "wanted_by"], message, remedy));
     }
     refuse_conditions(cluster, model, document, &mut errors);
@@ -41,8 +81,7 @@ fn refuse_conditions(cluster: &Cluster, model: &Model, document: &Node, errors: 
     for condition in conditions {
         let at = path!["condition", condition.key.as_str()];
         if condition.key != conditions::HOST {
-            let message = "systemd would skip the service on a node, and the cluster would take that for a failure";
-            let remedy = "write condition.host, or a rule of your own for the resource's location";
+            let (message, remedy) = refusal("condition.*");
             errors.0.push(document.key_error(&at, message, remedy));
         } else if cluster.nodes.is_empty() {
             let message = "it depends on the names of the cluster's nodes";
@@ -53,12 +92,13 @@ fn refuse_conditions(cluster: &Cluster, model: &Model, document: &Node, errors: 
 
 /// Refuses data on a machine for a service that runs on one node at a time.
 fn refuse_state(cluster: &Cluster, document: &Node, errors: &mut Diagnostics) {
-    for key in STATE.iter().filter(|key| !cluster.accepted.contains(**key)) {
+    for key in acceptable().filter(|key| !cluster.accepted.contains(*key)) {
         let at = Path(key.split('.').map(Step::from).collect());
         if document.get(&at).is_some() {
             let message = "the service starts on another node without these data, and without fencing a node that is \
                            cut off may still write them";
-            let remedy = format!("keep the data on storage that all nodes share, set up fencing, and accept it: --accept {key}");
+            let remedy =
+                format!("keep the data on storage that all nodes share, set up fencing, and accept it: --accept {key}");
             errors.0.push(document.key_error(&at, message, remedy));
         }
     }

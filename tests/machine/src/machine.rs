@@ -300,7 +300,9 @@ impl Machine {
             .arg("-D")
             .arg(self.root())
             // Images and containers are on overlays of their engines' own, which cannot lie on the machine's.
-            .args(self.place.containers().map(|name| format!("--bind={}:/var/lib/{name}", self.dir.join(name).display())))
+            .args(
+                self.place.containers().map(|name| format!("--bind={}:/var/lib/{name}", self.dir.join(name).display())),
+            )
             .arg("systemd.show_status=yes")
             .envs(self.place.environment())
             .stdin(Stdio::null())

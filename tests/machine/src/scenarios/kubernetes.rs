@@ -18,15 +18,19 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// The namespace of what is rendered.
 const NAMESPACE: &str = "web";
 /// What is rendered for this cluster. `kubectl` does not wait for the hook of a release, as `apply` does.
-const OPTIONS: &str = "--target kubernetes --kubernetes 1.20 --image docker.io/library/app:1 --namespace web --accept hooks.release";
+const OPTIONS: &str =
+    "--target kubernetes --kubernetes 1.20 --image docker.io/library/app:1 --namespace web --accept hooks.release";
 
 fn one_declaration_on_three_nodes(cluster: &mut Cluster) {
     kubernetes::start(cluster);
     let control = &cluster.machines[0];
     // The addresses of Services are reached through a node.
     control.run(&format!("ip route add 10.96.0.0/16 via {}", Cluster::address(2)));
-    control.run(&format!("kubectl create namespace {NAMESPACE}; kubectl config set-context --current --namespace={NAMESPACE}"));
-    control.run("echo secret >/root/token; kubectl create secret generic shop-credentials --from-file=token=/root/token");
+    control.run(&format!(
+        "kubectl create namespace {NAMESPACE}; kubectl config set-context --current --namespace={NAMESPACE}"
+    ));
+    control
+        .run("echo secret >/root/token; kubectl create secret generic shop-credentials --from-file=token=/root/token");
 
     declare(control, SHOP);
     apply(control, "VERSION=1");
@@ -46,7 +50,10 @@ fn one_declaration_on_three_nodes(cluster: &mut Cluster) {
     kill_a_node(cluster);
     let control = &cluster.machines[0];
     kubectl(control, "delete --wait=true --recursive -f /root/out-shop");
-    let left = kubectl(control, "get deployments,services,ingresses,pods,poddisruptionbudgets -l app.kubernetes.io/name=shop --no-headers 2>&1");
+    let left = kubectl(
+        control,
+        "get deployments,services,ingresses,pods,poddisruptionbudgets -l app.kubernetes.io/name=shop --no-headers 2>&1",
+    );
     assert!(left.contains("No resources found"), "{left}");
 }
 
@@ -87,7 +94,9 @@ fn apply(control: &Machine, variables: &str) {
 }
 
 fn render(control: &Machine, name: &str, variables: &str) {
-    control.run(&format!("rm -rf /root/out-{name}; conductor render {OPTIONS} -o /root/out-{name} /root/{name} {variables}"));
+    control.run(&format!(
+        "rm -rf /root/out-{name}; conductor render {OPTIONS} -o /root/out-{name} /root/{name} {variables}"
+    ));
 }
 
 #[track_caller]
@@ -98,7 +107,10 @@ fn rolled(control: &Machine) {
 /// The hash of the template of the pods that serve.
 fn hash(control: &Machine) -> String {
     let path = "{.items[*].metadata.labels.pod-template-hash}";
-    let hashes = kubectl(control, &format!("get pods -l app.kubernetes.io/name=shop --field-selector=status.phase=Running -o jsonpath='{path}'"));
+    let hashes = kubectl(
+        control,
+        &format!("get pods -l app.kubernetes.io/name=shop --field-selector=status.phase=Running -o jsonpath='{path}'"),
+    );
     let mut hashes: Vec<_> = hashes.split_whitespace().map(str::to_owned).collect();
     hashes.dedup();
     hashes.join(" ")
@@ -110,16 +122,31 @@ fn address(control: &Machine, service: &str) -> String {
 
 /// A load in which each request has a connection, as requests of different callers have.
 fn load(control: &Machine, at_least: u64) -> Load {
-    Load { connect: format!("{}:80", address(control, "shop")), host: "shop.example.com".into(), pause_ms: 30, close: true, at_least, ..Load::default() }
+    Load {
+        connect: format!("{}:80", address(control, "shop")),
+        host: "shop.example.com".into(),
+        pause_ms: 30,
+        close: true,
+        at_least,
+        ..Load::default()
+    }
 }
 
 /// The sandbox and the credentials are there, and what is declared of pods has become so.
 fn has_what_it_needs(control: &Machine) {
     let pod = kubectl(control, "get pods -l app.kubernetes.io/name=shop -o name --field-selector=status.phase=Running");
     let pod = pod.lines().next().expect("a pod");
-    let seen = kubectl(control, &format!("exec {pod} -- /bin/sh -c 'echo $CONDUCTOR_SERVICE $LISTEN_FDS; /bin/busybox id -u; /bin/busybox cat $CREDENTIALS_DIRECTORY/token; /bin/busybox touch /x 2>&1; exit 0'"));
+    let seen = kubectl(
+        control,
+        &format!(
+            "exec {pod} -- /bin/sh -c 'echo $CONDUCTOR_SERVICE $LISTEN_FDS; /bin/busybox id -u; /bin/busybox cat $CREDENTIALS_DIRECTORY/token; /bin/busybox touch /x 2>&1; exit 0'"
+        ),
+    );
     let lines: Vec<_> = seen.lines().collect();
-    assert!(lines[0].starts_with("shop") && lines[1] != "0" && lines[2] == "secret" && lines[3].contains("Read-only"), "{seen}");
+    assert!(
+        lines[0].starts_with("shop") && lines[1] != "0" && lines[2] == "secret" && lines[3].contains("Read-only"),
+        "{seen}"
+    );
     let answer = control.run(&format!("curl --silent --fail http://{}/", address(control, "shop")));
     assert!(answer.starts_with("1 "), "{answer}");
     let nodes = kubectl(control, "get pods -l app.kubernetes.io/name=shop -o jsonpath='{.items[*].spec.nodeName}'");
@@ -174,7 +201,10 @@ fn scale_and_routes(control: &Machine) {
     apply(control, "VERSION=5");
     rolled(control);
     let before = hash(control);
-    declare(control, &SHOP.replace("concurrency = 6", "concurrency = 9").replace("shop.example.com", "www.example.com"));
+    declare(
+        control,
+        &SHOP.replace("concurrency = 6", "concurrency = 9").replace("shop.example.com", "www.example.com"),
+    );
     render(control, "shop", "VERSION=5");
     let plan = control.run(&format!("kubectl get deployments,services,ingresses,poddisruptionbudgets,configmaps -o yaml >/root/live.yaml; conductor plan {OPTIONS} /root/shop VERSION=5 </root/live.yaml"));
     control.note(format!("plan: {}", plan.trim().replace('\n', " / ")));
@@ -208,7 +238,10 @@ fn files(control: &Machine) {
     render(control, "files", "");
     kubectl(control, "apply --server-side --recursive -f /root/out-files");
     kubectl(control, "rollout status deployment/files --timeout=120s");
-    assert_eq!(control.run(&format!("curl --silent --fail http://{}/", address(control, "files"))), "from a ConfigMap\n");
+    assert_eq!(
+        control.run(&format!("curl --silent --fail http://{}/", address(control, "files"))),
+        "from a ConfigMap\n"
+    );
     let job = kubectl(control, "get cronjobs -o jsonpath='{.items[0].metadata.name} {.items[0].spec.schedule}'");
     let (name, schedule) = job.trim().split_once(' ').expect("a job");
     assert_eq!(schedule, "0 3 * * *");
@@ -224,10 +257,12 @@ fn kill_a_node(cluster: &mut Cluster) {
     let begun = Instant::now();
     let on_others = || {
         let pods = try_kubectl(control, "get pods -l app.kubernetes.io/name=shop -o wide --no-headers").stdout;
-        pods.lines().filter(|line| line.contains(" 1/1 ") && line.contains("Running") && !line.contains(" n4 ")).count() == 6
+        pods.lines().filter(|line| line.contains(" 1/1 ") && line.contains("Running") && !line.contains(" n4 ")).count()
+            == 6
     };
     control.until("the pods run on two nodes", LIMIT, on_others);
     control.note(format!("a node died: its pods ran elsewhere after {:.1} s", begun.elapsed().as_secs_f64()));
-    let answer = control.run(&format!("curl --silent --fail --retry 5 --retry-connrefused http://{}/", address(control, "shop")));
+    let answer = control
+        .run(&format!("curl --silent --fail --retry 5 --retry-connrefused http://{}/", address(control, "shop")));
     assert!(answer.starts_with("5 "), "{answer}");
 }

@@ -48,7 +48,12 @@ fn one_address_on_three_machines(cluster: &mut Cluster) {
 
 fn start_node(node: &Machine) {
     let members: String = (1..=NODES)
-        .map(|number| format!("  node {{\n    ring0_addr: {}\n    name: n{number}\n    nodeid: {number}\n  }}\n", Cluster::address(number)))
+        .map(|number| {
+            format!(
+                "  node {{\n    ring0_addr: {}\n    name: n{number}\n    nodeid: {number}\n  }}\n",
+                Cluster::address(number)
+            )
+        })
         .collect();
     let totem = "totem {\n  version: 2\n  cluster_name: machines\n  transport: knet\n  token: 1000\n  crypto_cipher: none\n  crypto_hash: none\n}\n";
     let rest = "quorum {\n  provider: corosync_votequorum\n}\nlogging {\n  to_syslog: yes\n}\n";
@@ -116,7 +121,8 @@ fn run(node: &Machine, index: usize) -> String {
 
 /// Returns the version that answers at the address; nothing if none does within half a second.
 fn answer(client: &Machine) -> String {
-    let output = client.try_run(&format!("curl --silent --fail --max-time 0.5 --header 'Host: shop.localhost' http://{ADDRESS}/"));
+    let output = client
+        .try_run(&format!("curl --silent --fail --max-time 0.5 --header 'Host: shop.localhost' http://{ADDRESS}/"));
     output.stdout.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
