@@ -366,6 +366,8 @@ fn no_snapshot_is_left_over() {
             Some(("error", name)) => format!("errors/{name}.toml"),
             Some(("host", name)) => format!("hosts/{name}"),
             Some(("functions", _)) => "functions".to_owned(),
+            Some(("import", "errors")) => "import".to_owned(),
+            Some(("import", name)) => format!("import/{}", name.replacen('-', "/", 1)),
             Some(("kubernetes", name)) => format!("kubernetes/{name}"),
             Some(("proxy", name)) => format!("proxies/{}.toml", name.rsplit_once('-').map_or(name, |(case, _)| case)),
             _ => panic!("{} is of no test", entry.path()),
