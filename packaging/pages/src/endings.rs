@@ -411,8 +411,13 @@ mod tests {
     #[test]
     fn examples_are_commands_that_exist() {
         for (_, example) in ENDINGS.iter().flat_map(|ending| ending.examples) {
-            let command =
-                example.split(['|', '>']).next().expect("a command").trim_end().trim_start_matches(". <(").trim_end_matches(')');
+            let command = example
+                .split(['|', '>'])
+                .next()
+                .expect("a command")
+                .trim_end()
+                .trim_start_matches(". <(")
+                .trim_end_matches(')');
             let Some(words) = command.strip_prefix("conductor ") else { continue };
             let words = ["conductor"].into_iter().chain(words.split(' '));
             conductor::cli::command().try_get_matches_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));

@@ -42,7 +42,7 @@ scenarios!("engines":
     kills_of_a_pod(|m| kills(m, Engine::Pod(Listen::Tcp))): "a pod is killed, five times, under load" => "the same",
     example_container,
     example_pod,
-    reboot(|m| reboots(m)): "a machine with containers and pods is rebooted, and then loses its power"
+    reboot(reboots): "a machine with containers and pods is rebooted, and then loses its power"
         => "the same generation serves again",
 );
 
