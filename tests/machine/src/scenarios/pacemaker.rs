@@ -148,6 +148,8 @@ fn roll(first: &Machine, client: &Machine) {
 
 /// Somebody stops the service behind the cluster's back.
 fn stops_are_noticed(node: &Machine, client: &Machine) {
+    // Pacemaker forgets a failure that it sees while it still starts other resources.
+    node.run("crm_resource --wait --timeout=100s");
     node.run("systemctl stop shop");
     node.until("Pacemaker starts it again", LIMIT, || node.prop("shop", "ActiveState") == "active");
     client.until("the address answers", LIMIT, || answer(client) == "2");
