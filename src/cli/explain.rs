@@ -91,18 +91,24 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
             outln!("\n# {}\n", one.name);
         }
         name = Some(&one.name);
-        print(one);
+        print(one, target.is_some());
     }
     Ok(())
 }
 
-fn print(one: &Explanation) {
+fn print(one: &Explanation, is_exported: bool) {
     outln!("{} = {}  ({}:{})", one.key, one.value, one.file, one.line);
     let Some(became) = &one.became else {
         return outln!("    lines unknown: nothing compiles without this key or with another value");
     };
     if became.is_empty() {
-        outln!("    no line: default, of no effect, or used by conductor itself");
+        outln!(
+            "    {}",
+            match is_exported {
+                true => "no line: default, or of no effect there",
+                false => "no unit line: default, or used by conductor itself",
+            }
+        );
     }
     for (file, lines) in became {
         outln!("    {file}");

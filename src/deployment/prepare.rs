@@ -22,6 +22,7 @@ use crate::log::note;
 use crate::model::{Engine, Listen, ListenKind, Listener, Service};
 use crate::names::listener::variable;
 use crate::names::{DECLARED, Deployment, ENDPOINT, PROXY_GROUP, VARIABLE_NAMES};
+use crate::proxy::access;
 use crate::resolve::OF_PASSED_SOCKETS;
 use crate::{accounts, atomic, environment_file, variable};
 
@@ -186,7 +187,9 @@ pub(crate) fn open_to_callers(layout: &Layout, deployment: &Deployment, listener
         true => deployment.bound_socket(layout),
         false => deployment.socket(layout, listener.name),
     };
-    Ok(socket.link(&layout.on_host(&name))?)
+    let name = layout.on_host(&name);
+    socket.link(&name)?;
+    Ok(access::inherit(&name)?)
 }
 
 /// Changes the group of a socket or a directory to that of the proxy, and its mode.

@@ -44,6 +44,25 @@ pub(crate) fn settle(layout: &Layout) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a socket that was made elsewhere what those that are made in its directory begin with. Only root can write to that
+/// directory.
+///
+/// # Errors
+/// What the file system refuses.
+pub(crate) fn inherit(socket: &Utf8Path) -> io::Result<()> {
+    let dir = socket.parent().unwrap_or(socket);
+    let Some(user) = inherited(dir)?.as_deref().and_then(user_of) else { return Ok(()) };
+    let mode = fs::symlink_metadata(socket)?.mode();
+    set(socket, OWN, Some(list(user, READ_WRITE, mode)))
+}
+
+/// Returns the user that a list names.
+fn user_of(list: &[u8]) -> Option<u32> {
+    let mut entries = list.get(4..)?.chunks_exact(8);
+    let named = entries.find(|entry| entry.starts_with(&0x02_u16.to_le_bytes()))?;
+    Some(u32::from_le_bytes(named[4..].try_into().ok()?))
+}
+
 /// Sets the lists of a directory and of what is in it. The directory itself comes first: sockets are made meanwhile.
 fn below(dir: &Utf8Path, user: Option<u32>) -> io::Result<()> {
     set(dir, INHERITED, user.map(inheritable))?;
@@ -142,6 +161,14 @@ mod tests {
         let length = getxattr(dir.join("b/new").as_std_path(), OWN, &mut buffer).expect("it is inherited twice");
         let is_limited_by_mode = |it: &[u8]| it == [4, 0, 7, 0, 0xff, 0xff, 0xff, 0xff];
         assert!(buffer[..length].windows(8).any(is_limited_by_mode), "the group keeps its access");
+        // One that is made elsewhere, and gets a name there.
+        fs::create_dir(dir.join("c")).unwrap();
+        set(&dir.join("c"), INHERITED, None).unwrap();
+        let _other = UnixListener::bind(dir.join("c/other")).unwrap();
+        fs::hard_link(dir.join("c/other"), dir.join("b/other")).unwrap();
+        assert!(!entry(&dir.join("b/other")));
+        inherit(&dir.join("b/other")).unwrap();
+        assert!(entry(&dir.join("b/other")));
         below(dir, None).unwrap();
         assert!(!entry(&dir.join("a/old")) && inherited(dir).unwrap().is_none());
         assert!(inherited(&dir.join("b")).unwrap().is_none());

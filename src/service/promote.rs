@@ -14,7 +14,7 @@ use crate::service::lifecycle::{report, run_job};
 use crate::service::lock;
 use crate::service::machine::Machine;
 use crate::service::notes;
-use crate::service::run::hook_unit;
+use crate::service::run::{end_hooks, hook_unit};
 use crate::service::share::{Share, now};
 
 /// The time between two looks at a service that starts.
@@ -61,7 +61,7 @@ pub(crate) fn abort(machine: &Machine, name: &ServiceName) -> Result<()> {
         }
     })?;
     // A step that is being taken fails then.
-    machine.manager.stop(&[hook_unit(name, "verify", &id)])?;
+    end_hooks(machine, &[hook_unit(name, "verify", &id)])?;
     // What stops it is a reload: one that ends another reload first is no failure of this.
     run_job(machine, name, |manager, units| manager.reload(units))?;
     report(machine, name)

@@ -7,7 +7,7 @@ use crate::log::note;
 use crate::model::{Hook, Service};
 use crate::names::ServiceName;
 use crate::service::machine::Machine;
-use crate::service::run::{Generation, hook_unit};
+use crate::service::run::{Generation, end_hooks, hook_unit};
 use crate::service::store::{self, POST_RELEASED, RELEASED};
 
 /// Runs `hooks.release` of a generation whose first deployment is about to start, unless it has run before: not again
@@ -38,7 +38,8 @@ pub(crate) fn stop(machine: &Machine, name: &ServiceName) -> Result<()> {
         let Ok(Service { hooks, .. }) = live::service(machine.layout, name, id) else { continue };
         let all = [("release", hooks.release), ("post_release", hooks.post_release), ("verify", hooks.verify)];
         let declared = all.into_iter().filter(|(_, hook)| hook.is_some());
-        machine.manager.stop(&declared.map(|(hook, _)| hook_unit(name, hook, id)).collect::<Vec<_>>())?;
+        let units: Vec<_> = declared.map(|(hook, _)| hook_unit(name, hook, id)).collect();
+        end_hooks(machine, &units).map_err(|failure| Error(failure.into_text()))?;
     }
     Ok(())
 }

@@ -61,6 +61,16 @@ pub(crate) struct Generation {
     is_live: bool,
 }
 
+/// Ends hooks that run. One that is ended has failed for systemd, which would keep its unit.
+///
+/// # Errors
+/// If systemd refuses a job.
+pub(crate) fn end_hooks(machine: &Machine, units: &[String]) -> Result<()> {
+    machine.manager.stop(units)?;
+    machine.manager.reset_failed(units);
+    Ok(())
+}
+
 impl Generation {
     /// Finds the generation of a deployment, or the one of a service that serves or else is declared.
     ///
@@ -125,20 +135,23 @@ impl Generation {
         let unit = hook_unit(&self.service.name, name, &self.id);
         let units = std::slice::from_ref(&unit);
         // One that was left by a hook that was killed.
-        machine.manager.stop(units)?;
+        end_hooks(machine, units)?;
         self.in_unit(machine, &unit, None, Place::Host, || {
             // Of this type a command that is ended by SIGTERM has failed, as by any other signal.
             let mut run = self.systemd_run(machine, &unit, "oneshot", &hook.command);
             run.arg(format!("--property=TimeoutStartSec={}", timespan::format(hook.timeout))).args(options);
             match await_end(machine, &unit, run, self.on_host(machine, &hook.command, &[]))? {
                 Some(0) => return Ok(()),
-                None => return Err(interrupted(&unit)),
+                None => {
+                    machine.manager.reset_failed(units);
+                    return Err(interrupted(&unit));
+                }
                 Some(_) => {}
             }
             let end = End::of(machine.manager, &unit)?;
             if end.is_active {
                 // A stop of the service has ended systemd-run(1), and not what it waits for.
-                machine.manager.stop(units)?;
+                end_hooks(machine, units)?;
                 return Err(interrupted(&unit));
             }
             let why = end.why(Some(hook.timeout));

@@ -8,7 +8,6 @@ use crate::scenario::scenarios;
 
 scenarios!("newcomer":
     from_package_to_rolling_update,
-    starters_serve_as_they_are,
     an_imported_file_serves,
     doctor_finds_what_is_wrong,
     status_is_one_page,
@@ -40,27 +39,6 @@ fn from_package_to_rolling_update(m: &mut Machine) {
     }
     let output = m.try_run("cd /root; conductor new pod --pod");
     assert!(!output.success() && output.stderr.contains("pod already exists"), "{output}");
-}
-
-/// Each starter is declared as `conductor new` writes it, and does what it says.
-fn starters_serve_as_they_are(m: &mut Machine) {
-    m.run("apt-get install --yes --quiet gunicorn nodejs lighttpd php-cgi; systemctl disable --now lighttpd");
-    for (kind, answer) in
-        [("python", "wsgi, version 1"), ("node", "node, version 1"), ("php", "php, version 1"), ("static", "<")]
-    {
-        let said = m.run(&format!("cd /root; conductor new {kind} --{kind}; conductor service declare {kind}"));
-        assert!(said.contains(&format!("curl http://{kind}.localhost/")), "{said}");
-        let got = m.run(&format!("curl --silent --show-error --fail http://{kind}.localhost/"));
-        assert!(got.contains(answer), "{kind}: {got}");
-    }
-    m.run("cd /root; conductor new worker --worker; conductor service declare worker");
-    m.run("for i in $(seq 50); do test -s /var/lib/worker/log && exit; sleep 0.1; done; exit 1");
-    m.run("cd /root; conductor new job --job; conductor service declare job");
-    let said = m.run("conductor run job report");
-    assert!(said.contains("reported 1 times"), "{said}");
-    for kind in ["python", "node", "php", "static", "worker", "job"] {
-        m.run(&format!("conductor service rm {kind}"));
-    }
 }
 
 /// A unit with a fixed port is imported, checked and declared, and callers reach it at that port.

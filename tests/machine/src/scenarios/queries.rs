@@ -18,7 +18,71 @@ scenarios!("queries":
     listings,
     exit_codes,
     works_below_another_root,
+    generations_are_compared,
+    metrics_tell_what_runs,
 );
+
+fn generations_are_compared(m: &mut Machine) {
+    let shop = Shop::new(2);
+    shop.declare(m, "1");
+    let first = shop::generation(m);
+    let same = m.run("conductor diff shop");
+    assert!(same.starts_with("shop: no difference between"), "{same}");
+    shop.declare(m, "2");
+    let second = shop::generation(m);
+    let said = service(m, "history shop");
+    let lines: Vec<_> = said.lines().skip(1).collect();
+    assert!(lines[0].starts_with(&second) && lines[0].contains("serves"), "{said}");
+    assert!(lines[1].starts_with(&first) && lines[1].contains("VERSION"), "{said}");
+    let rows: Value = serde_json::from_str(&service(m, "history shop --json")).expect("JSON");
+    assert_eq!((&rows[0]["generation"], &rows[0]["serves"]), (&second.clone().into(), &true.into()), "{rows}");
+
+    // Between generations, by the beginning of their names, and from the one that serves to the declaration.
+    let between = m.run(&format!("conductor diff shop {} {}", &first[..6], &second[..6]));
+    let has =
+        |text: &str, sign: char, word: &str| text.lines().any(|line| line.starts_with(sign) && line.contains(word));
+    assert!(has(&between, '-', "VERSION=1") && has(&between, '+', "VERSION=2"), "{between}");
+    m.run("sed -i 's/^concurrency = 2/concurrency = 3/' /etc/conductor/services/shop/service.toml");
+    m.run("sed -i 's/shop.localhost/till.localhost/' /etc/conductor/services/shop/service.toml");
+    let declared = m.run("conductor diff shop");
+    assert!(has(&declared, '+', "till.localhost") && !has(&declared, '+', "VERSION"), "{declared}");
+    let unknown = m.try_run("conductor diff shop ffffffffffff");
+    assert!(unknown.status == 1 && unknown.stderr.contains("conductor service history shop"), "{unknown}");
+}
+
+fn metrics_tell_what_runs(m: &mut Machine) {
+    let shop = Shop::new(2).extra("[commands.tidy]\nexec = [\"/bin/true\"]\nschedule = \"*-*-* 03:00\"\n");
+    shop.declare(m, "1");
+    shop.declare(m, "2");
+    m.run("conductor run shop tidy");
+    let slow = m.spawn("curl --silent --max-time 60 'http://shop.localhost/slow?ms=20000'");
+    let value = |name: &str| {
+        let text = m.run("conductor metrics");
+        let line =
+            text.lines().find(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("no {name}: {text}"));
+        line.rsplit_once(' ').expect("a value").1.parse::<f64>().expect("a number")
+    };
+    m.until("the request is in flight", Duration::from_secs(15), || {
+        value("conductor_service_requests_in_flight") == 1.0
+    });
+    assert_eq!(value("conductor_service_deployments_ready"), 2.0);
+    assert_eq!((value("conductor_service_slots_held"), value("conductor_proxy_published")), (12.0, 1.0));
+    assert_eq!((value("conductor_rollouts_failed_total"), value("conductor_last_rollout_success")), (0.0, 1.0));
+    assert!(value("conductor_rollouts_total") >= 2.0 && value("conductor_last_rollout_duration_seconds") > 0.0);
+    assert_eq!(value("conductor_job_last_success"), 1.0);
+    let text = m.run("conductor metrics");
+    let generation = shop::generation(m);
+    assert!(
+        text.contains(&format!("conductor_service_generation{{service=\"shop\",generation=\"{generation}\"}} 1")),
+        "{text}"
+    );
+    // Each metric says once what it is, and each line is one of the text format.
+    let kinds: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let names: std::collections::BTreeSet<_> = kinds.iter().map(|kind| kind.split(' ').next()).collect();
+    assert_eq!(names.len(), kinds.len(), "{text}");
+    drop(slow);
+}
 
 fn show_names_the_file_of_each_value(m: &mut Machine) {
     let vendor = "/usr/lib/conductor/services";

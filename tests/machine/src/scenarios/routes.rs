@@ -123,7 +123,8 @@ status = 302
         ("nobody.test", "/", "", "\n404 "),
     ] {
         let seen = ask(m, host, path, options);
-        assert!(seen.ends_with(answer) && (seen == answer || host == "nobody.test"), "{host}{path} {options}: {seen}");
+        let has_any_body = answer.starts_with('\n');
+        assert!(seen.ends_with(answer) && (seen == answer || has_any_body), "{host}{path} {options}: {seen}");
     }
     // A change of routes rolls nothing; one that the declaration does not allow changes nothing.
     let before = m.run("conductor service list");
