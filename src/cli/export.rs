@@ -42,41 +42,41 @@ pub(crate) struct Arguments {
     /// Compile for this target [default: systemd]
     #[arg(long, value_name = "TARGET")]
     target: Option<Name>,
-    /// Run services with [exec] in this image, for Kubernetes
-    #[arg(long, value_name = "IMAGE")]
+    /// Run services with [exec] in this image
+    #[arg(long, value_name = "IMAGE", help_heading = "For Kubernetes")]
     image: Option<String>,
-    /// Name images that are built of large files, for Kubernetes
-    #[arg(long, value_name = "REGISTRY/PATH")]
+    /// Name images that are built of large files
+    #[arg(long, value_name = "REGISTRY/PATH", help_heading = "For Kubernetes")]
     repository: Option<String>,
-    /// Set the namespace of objects, for Kubernetes [default: that of kubectl]
-    #[arg(long)]
+    /// Set the namespace of objects [default: that of kubectl]
+    #[arg(long, help_heading = "For Kubernetes")]
     namespace: Option<String>,
     /// Accept what a key loses on the target
     #[arg(long, value_name = "KEY")]
     accept: Vec<String>,
-    /// Render routes for this API, for Kubernetes [default: ingress]
-    #[arg(long, value_name = "API")]
+    /// Render routes for this API [default: ingress]
+    #[arg(long, value_name = "API", help_heading = "For Kubernetes")]
     route_api: Option<Routes>,
-    /// Name the Gateway of routes, for Kubernetes
-    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    /// Name the Gateway of routes
+    #[arg(long, value_name = "[NAMESPACE/]NAME", help_heading = "For Kubernetes")]
     gateway: Option<String>,
     /// Render for this version of Kubernetes, from 1.20 on [default: the current one]
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", help_heading = "For Kubernetes")]
     kubernetes: Option<Version>,
     /// Use this helper program of pods [default: that of this machine]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "For Kubernetes")]
     helper: Option<Utf8PathBuf>,
-    /// Set the size of volumes, for Kubernetes [default: 1Gi]
-    #[arg(long, value_name = "SIZE")]
+    /// Set the size of volumes [default: 1Gi]
+    #[arg(long, value_name = "SIZE", help_heading = "For Kubernetes")]
     storage: Option<String>,
-    /// Name the nodes of the cluster, for Pacemaker
-    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    /// Name the nodes of the cluster
+    #[arg(long, value_name = "NODE", value_delimiter = ',', help_heading = "For Pacemaker")]
     nodes: Vec<String>,
-    /// Move this address with the services that have routes or ports, for Pacemaker
-    #[arg(long, value_name = "IP[/PREFIX]")]
+    /// Move this address with the services that have routes or ports
+    #[arg(long, value_name = "IP[/PREFIX]", help_heading = "For Pacemaker")]
     address: Option<Address>,
-    /// Run this service on one node at a time, for Pacemaker
-    #[arg(long, value_name = "NAME")]
+    /// Run this service on one node at a time
+    #[arg(long, value_name = "NAME", help_heading = "For Pacemaker")]
     single: Vec<String>,
 }
 

@@ -102,6 +102,10 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
     if let Some(target) = arguments.export.kubernetes()? {
         return cluster::run(context, arguments, &target);
     }
+    if arguments.export.is_given() {
+        let why = "plan compares with systemd or Kubernetes; `crm_simulate --live-check` shows what Pacemaker would do";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     if arguments.against.is_some() {
         return Err(Failure::Usage("--against is for --target kubernetes".to_owned()));
     }
