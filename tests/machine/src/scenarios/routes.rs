@@ -18,6 +18,8 @@ scenarios!("routes" with Programs:
         => "each proxy that has a key does with it what the others do",
     serve_files_of_the_generation: "a route serves a directory of the declaration, which is updated and rolled back"
         => "the files are those of the generation that serves, and nothing else is served",
+    serve_without_a_program: "a declaration has files, texts and redirects alone; it is updated, refused, rolled back, stopped, and the machine reboots"
+        => "the proxy serves the files of the generation that is declared, without any process",
     speak_other_protocols(|m| speak_other_protocols(m, Can::ALL)): "listeners speak HTTP/2 and FastCGI"
         => "requests reach them, and files beside programs are served",
     keep_connections(|m| reload_for_kept_connections(m)): "Caddy keeps connections to deployments, and these are replaced"
@@ -413,6 +415,71 @@ fn serve_files_of_the_generation(m: &mut Machine) {
     m.reboot();
     assert_eq!(ask(m, "a.test", "/", ""), "one\n\n200 ");
     m.run("conductor service rm web");
+    assert_eq!(m.run("ls /var/lib/conductor/public"), "");
+}
+
+fn serve_without_a_program(m: &mut Machine) {
+    m.run("mkdir -p /root/site/public");
+    m.write("/root/site/public/index.html", "one\n");
+    let routes = r#"
+[[route]]
+host = ["site.test"]
+tls = "off"
+static = "./public"
+fallback = "/index.html"
+
+[[route]]
+host = ["site.test"]
+tls = "off"
+path = "/closed"
+respond = "back at noon"
+status = 503
+
+[[route]]
+host = ["www.site.test"]
+tls = "off"
+redirect = "http://site.test{uri}"
+"#;
+    m.write("/root/site/service.toml", routes);
+    let told = m.run("conductor service declare /root/site");
+    assert!(told.contains("site: the proxy serves generation "), "{told}");
+    assert_eq!(ask(m, "site.test", "/users/1", ""), "one\n\n200 ");
+    assert_eq!(ask(m, "site.test", "/", "--data x --output /dev/null"), "\n404 ");
+    assert_eq!(ask(m, "site.test", "/closed", ""), "back at noon\n503 ");
+    assert_eq!(ask(m, "www.site.test", "/x", ""), "\n308 http://site.test/x");
+    assert_eq!(m.prop("site.service", "ActiveState"), "active");
+    assert_eq!(m.run("systemctl list-units --all --plain --no-legend 'site-*@*'"), "");
+    assert!(m.run("conductor status site").contains("active"));
+    assert!(m.run("conductor plan --exit-code").contains("no changes"));
+
+    m.write("/root/site/public/index.html", "two\n");
+    m.run("conductor service declare /root/site");
+    assert_eq!(ask(m, "site.test", "/", ""), "two\n\n200 ");
+    m.run("conductor service rollback site");
+    assert_eq!(ask(m, "site.test", "/", ""), "one\n\n200 ");
+    m.write("/root/site/service.toml", &format!("concurrency = 2\n{routes}"));
+    let refused = m.try_run("conductor service declare /root/site");
+    assert!(refused.status == 3 && refused.stderr.contains("the service runs no program"), "{refused}");
+    m.run("systemctl restart site");
+    assert_eq!(ask(m, "site.test", "/", ""), "one\n\n200 ");
+    m.reboot();
+    m.until("it is up", 10 * SECOND, || m.prop("site.service", "ActiveState") == "active");
+    assert_eq!(ask(m, "site.test", "/", ""), "one\n\n200 ");
+
+    // A program takes its place, and is taken away again.
+    m.write_executable("/root/site/echo.py", ECHO);
+    let with_program = format!(
+        "exec.command = [\"./echo.py\"]\n{routes}\n[[route]]\nhost = [\"site.test\"]\ntls = \"off\"\npath = \"/api\"\n"
+    );
+    m.write("/root/site/service.toml", &with_program);
+    m.run("conductor service declare /root/site");
+    assert_eq!(echoed(m, "site.test", "/api/x", "", "it[\"uri\"]"), "/api/x");
+    m.write("/root/site/service.toml", routes);
+    m.run("conductor service declare /root/site");
+    assert_eq!(ask(m, "site.test", "/api/x", ""), "one\n\n200 ");
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+    m.run("conductor service rm site");
+    assert_eq!(ask(m, "site.test", "/", "--output /dev/null"), "\n404 ");
     assert_eq!(m.run("ls /var/lib/conductor/public"), "");
 }
 
