@@ -11,7 +11,7 @@ use super::passwords;
 use super::routing::{FunctionRoutes, RoutingTable};
 use crate::layout::Layout;
 use crate::live;
-use crate::model::route::{Answer, Handling};
+use crate::model::route::{Answer, Handling, HeaderChanges};
 use crate::model::{Footprint, Route};
 use crate::names::hex;
 use crate::source::settings;
@@ -74,9 +74,14 @@ fn served<'a>(layout: &Layout, service: Cow<'a, Footprint>) -> Cow<'a, Footprint
     if service.has_program || !live::is_stopped(layout, &service.name) {
         return service;
     }
+    let retry = HeaderChanges { set: [("Retry-After".to_owned(), "1".to_owned())].into(), ..HeaderChanges::default() };
     let closed = |route: &Route| Route {
         answer: Answer::Respond { body: String::new(), status: UNAVAILABLE },
-        handling: Handling { access_log: route.handling.access_log, ..Handling::default() },
+        handling: Handling {
+            access_log: route.handling.access_log,
+            response_headers: retry.clone(),
+            ..Handling::default()
+        },
         ..route.clone()
     };
     let routes = service.routes.iter().map(closed).collect();

@@ -75,11 +75,14 @@ impl Proxy {
         m.run("conductor service rm grpc; conductor service rm php");
         shop.declare(m, "4");
         self.refuses(m, &shop);
+        routes::serve_without_a_program(m, self.can);
         m.run(&format!("systemctl disable caddy; systemctl enable {}", self.name));
         m.reboot();
         m.until("it serves after the boot", SOON, || {
             m.try_run("curl --silent --fail http://shop.localhost/").success()
         });
+        routes::assert_site(m, self.can, "one");
+        m.run("conductor service rm site");
         m.run("conductor doctor");
         m.run("systemctl stop shop");
         let answer = m.run("curl --silent --include --max-time 5 --data x http://shop.localhost/");
