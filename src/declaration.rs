@@ -76,7 +76,7 @@ impl Declaration {
             pod: None,
             listen: Listen::none(),
             health: Health::default(),
-            route,
+            route: route.into_iter().map(|route| Route { listener: None, ..route }).collect(),
             port: Vec::new(),
             deploy: Deploy::default(),
             hooks: Hooks::default(),

@@ -76,7 +76,7 @@ fn served<'a>(layout: &Layout, service: Cow<'a, Footprint>) -> Cow<'a, Footprint
     }
     let retry = HeaderChanges { set: [("Retry-After".to_owned(), "1".to_owned())].into(), ..HeaderChanges::default() };
     let closed = |route: &Route| Route {
-        answer: Answer::Respond { body: String::new(), status: UNAVAILABLE },
+        answer: Answer::Respond { body: "Service unavailable".to_owned(), status: UNAVAILABLE },
         handling: Handling {
             access_log: route.handling.access_log,
             response_headers: retry.clone(),

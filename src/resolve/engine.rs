@@ -361,7 +361,7 @@ impl Resolver<'_> {
             let is_declared = |node: &Node| !node.key_position.source.path.ends_with(File::Host.name());
             if self.document.get(&at).is_some_and(is_declared) {
                 let remedy = "remove it, or add [exec] with command = [\"./server\"]";
-                self.key_error(&at, format!("the service runs no program that has `{key}`"), remedy);
+                self.key_error(&at, "the service runs no program", remedy);
             }
         }
         if let Some(DropIn { name, content: _ }) = self.declared.drop_ins.first() {
