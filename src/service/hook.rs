@@ -187,7 +187,8 @@ impl<'a> Hook<'a> {
         }
         self.remove_stale()?;
         let there = state::list(self.machine.layout, &self.name)?;
-        let needed = rollout::in_use(&there);
+        // One without a program serves without deployments.
+        let needed: Vec<_> = rollout::in_use(&there).into_iter().chain(serving).collect();
         store::remove_unneeded(self.machine.layout, &self.name, &needed)?;
         outcome
     }

@@ -448,9 +448,6 @@ redirect = "http://site.test{uri}"
     assert_eq!(m.prop("site.service", "ActiveState"), "active");
     assert_eq!(m.run("systemctl list-units --all --plain --no-legend 'site-*@*'"), "");
     assert!(m.run("conductor plan --exit-code").contains("no changes"));
-    for it in ["status", "service list", "service show site", "service status site", "plan", "explain site", "doctor", "render site", "check site", "service history site", "metrics", "service logs site", "run site sh", "service restart site", "service scale site 3", "service set site A=1", "render --target pacemaker site", "render --target kubernetes site"] {
-        eprintln!("TEMP ## {it}\n{}", m.try_run(&format!("conductor {it}")));
-    }
     m.run("conductor doctor");
 
     if can.files {
@@ -515,7 +512,7 @@ fn reboot_without_a_program(m: &mut Machine) {
     m.until("it is up", 10 * SECOND, || m.prop("site.service", "ActiveState") == "active");
     assert_site(m, Can::ALL, "one");
     m.run("conductor service rm site");
-    assert_eq!(ask(m, "site.test", "/", "--output /dev/null"), "\n404 ");
+    assert!(!ask(m, "site.test", "/", "").starts_with("one"), "Debian's example is back");
     assert_eq!(m.run("ls /var/lib/conductor/public"), "");
 }
 
