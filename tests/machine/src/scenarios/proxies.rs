@@ -75,7 +75,7 @@ impl Proxy {
         m.run("conductor service rm grpc; conductor service rm php");
         shop.declare(m, "4");
         self.refuses(m, &shop);
-        routes::serve_without_a_program(m, self.can);
+        routes::run_site(m, self.can);
         m.run(&format!("systemctl disable caddy; systemctl enable {}", self.name));
         m.reboot();
         m.until("it serves after the boot", SOON, || {

@@ -18,7 +18,7 @@ scenarios!("routes" with Programs:
         => "each proxy that has a key does with it what the others do",
     serve_files_of_the_generation: "a route serves a directory of the declaration, which is updated and rolled back"
         => "the files are those of the generation that serves, and nothing else is served",
-    serve_without_a_program(|m| reboot_without_a_program(m)): "a declaration has files, texts and redirects alone; it is updated under load, rolled back, stopped, and the machine reboots"
+    serve_without_a_program: "a declaration has files, texts and redirects alone; it is updated under load, rolled back, stopped, and the machine reboots"
         => "no request fails; the proxy serves the files of the generation that is declared, and answers 503 once the service is stopped",
     speak_other_protocols(|m| speak_other_protocols(m, Can::ALL)): "listeners speak HTTP/2 and FastCGI"
         => "requests reach them, and files beside programs are served",
@@ -419,7 +419,7 @@ fn serve_files_of_the_generation(m: &mut Machine) {
 }
 
 /// Declares a service `site` that runs no program, and does with it what is done with other services. It stays.
-pub(super) fn serve_without_a_program(m: &Machine, can: Can) {
+pub(super) fn run_site(m: &Machine, can: Can) {
     m.run("mkdir -p /root/site/public");
     let page = |text: &str| m.write("/root/site/public/index.html", &format!("{text}\n"));
     page("one");
@@ -505,8 +505,8 @@ pub(super) fn assert_site(m: &Machine, can: Can, text: &str) {
     assert_eq!(ask(m, "www.site.test", "/x", ""), "\n308 http://site.test/x");
 }
 
-fn reboot_without_a_program(m: &mut Machine) {
-    serve_without_a_program(m, Can::ALL);
+fn serve_without_a_program(m: &mut Machine) {
+    run_site(m, Can::ALL);
     m.reboot();
     assert_site(m, Can::ALL, "one");
     m.until("it is up", 10 * SECOND, || m.prop("site.service", "ActiveState") == "active");
