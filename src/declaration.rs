@@ -57,6 +57,40 @@ pub struct Declaration {
     pub(crate) systemd: Systemd,
 }
 
+impl Declaration {
+    /// Returns whether the service runs a program. For one that runs none the proxy answers alone.
+    pub(crate) fn has_engine(&self) -> bool {
+        self.exec.is_some() || self.container.is_some() || self.pod.is_some()
+    }
+
+    /// Returns the declaration without the keys of programs, which `conductor.toml` may give to all services of a host.
+    pub(crate) fn without_program(self) -> Self {
+        let Self { description, route, service, condition, display, install, .. } = self;
+        Self {
+            description,
+            concurrency: None,
+            slots: None,
+            config: BTreeMap::new(),
+            exec: None,
+            container: None,
+            pod: None,
+            listen: Listen::none(),
+            health: Health::default(),
+            route: route.into_iter().map(|route| Route { listener: None, ..route }).collect(),
+            port: Vec::new(),
+            deploy: Deploy::default(),
+            hooks: Hooks::default(),
+            resources: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            service,
+            condition,
+            display,
+            install,
+            systemd: Systemd::default(),
+        }
+    }
+}
+
 /// The keys of a `service.toml` outside of `[[part]]` that hold for the group.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]

@@ -352,6 +352,11 @@ impl Layout {
         self.runtime.join("stopped")
     }
 
+    /// Returns the file that notes that the administrator of a service stopped it.
+    pub(crate) fn stopped_mark(&self, name: &ServiceName) -> Utf8PathBuf {
+        self.stopped().join(name.as_str())
+    }
+
     /// Returns the directory with the error of each service whose last start or reload failed.
     pub(crate) fn failures(&self) -> Utf8PathBuf {
         self.runtime.join("failures")

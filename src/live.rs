@@ -115,6 +115,11 @@ impl Target {
     }
 }
 
+/// Returns whether an administrator stopped a service, so that only `start` starts it again.
+pub(crate) fn is_stopped(layout: &Layout, name: &ServiceName) -> bool {
+    layout.at(&layout.stopped_mark(name)).exists()
+}
+
 /// Returns the listeners of most services: that of `[listen]`, and no further one.
 pub(crate) fn main_alone() -> Vec<Option<ListenerName>> {
     vec![None]

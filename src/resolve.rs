@@ -118,6 +118,8 @@ impl Resolver<'_> {
 
     fn model(&mut self, declaration: Declaration) -> Model {
         self.check_engine(&declaration);
+        let has_engine = declaration.has_engine();
+        let declaration = if has_engine { declaration } else { declaration.without_program() };
         let Declaration {
             description,
             concurrency,
@@ -146,12 +148,14 @@ impl Resolver<'_> {
         self.links(&process, &systemd);
         let protocols = self.protocols(&listen);
         let listen = self.listen(listen, &process);
-        self.no_callers(&listen, slots.is_some(), &route, &port);
+        if has_engine {
+            self.no_callers(&listen, slots.is_some(), &route, &port);
+        }
         self.no_rest(&listen, &port);
         let announced = self.announced(&port, &route);
         let slots = self.number(&path!["slots"], slots, 12, 1, MAX_SLOTS);
         let most = if listen.has_callers() { slots } else { MAX_SLOTS };
-        let concurrency = self.number(&path!["concurrency"], concurrency, 1, 1, most);
+        let concurrency = if has_engine { self.number(&path!["concurrency"], concurrency, 1, 1, most) } else { 0 };
         let deploy = self.deploy(deploy, slots);
         let commands = self.commands(commands, &process.engine);
         let service = Service {

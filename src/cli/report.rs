@@ -53,6 +53,9 @@ fn text(event: Event) -> Text {
             let remedy = format!("`conductor service status {service}` shows why");
             Text::Problem(format!("{service}: no deployment of generation {generation} serves now; {remedy}"))
         }
+        Event::Serving { service, generation, ready: _, concurrency: 0 } => {
+            Text::Result(format!("{service}: the proxy serves generation {generation}"))
+        }
         Event::Serving { service, generation, ready, concurrency } => {
             Text::Result(format!("{service}: generation {generation} serves with {ready} of {concurrency} deployments"))
         }

@@ -180,6 +180,9 @@ fn row(
 }
 
 fn health(service: &Service) -> String {
+    if service.process.is_none() {
+        return "-".to_owned();
+    }
     match &service.health.check {
         Check::Http { path, .. } => format!("GET {path}"),
         Check::Tcp => "connects".to_owned(),
@@ -216,7 +219,7 @@ fn print_services(page: &Page) {
             row.name.to_string(),
             row.state.clone(),
             row.generation.clone().unwrap_or_else(|| "-".to_owned()),
-            format!("{}/{}", row.ready, row.concurrency),
+            words::ready(row.ready, row.concurrency),
             if row.slots == 0 { "-".to_owned() } else { format!("{}/{}", row.held, row.slots) },
             row.health.clone(),
             row.memory.map_or_else(|| "-".to_owned(), bytes),

@@ -106,6 +106,11 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// Returns how many deployments of a service are ready, `2/3`; `-` for a service that has none.
+pub(crate) fn ready(ready: usize, concurrency: u32) -> String {
+    if ready == 0 && concurrency == 0 { "-".to_owned() } else { format!("{ready}/{concurrency}") }
+}
+
 /// Returns the state of a service for people: an active one of which not all deployments serve is degraded.
 pub(crate) fn state(state: &str, ready: usize, concurrency: u32) -> &str {
     if state == "active" && ready < concurrency as usize { "degraded" } else { state }

@@ -23,6 +23,13 @@ pub struct Listen {
     pub(crate) further: BTreeMap<String, Listener>,
 }
 
+impl Listen {
+    /// Returns the listener of a service that listens nowhere.
+    pub(crate) fn none() -> Self {
+        Self { kind: Some(ListenKind::None), ..Self::default() }
+    }
+}
+
 /// `[listen.NAME]`
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]

@@ -50,6 +50,14 @@ pub(crate) struct Route {
     pub(crate) snippet: BTreeMap<String, String>,
 }
 
+impl Route {
+    /// Returns whether the proxy answers without a listener of the service.
+    pub(crate) fn is_answered_by_proxy(&self) -> bool {
+        let has_own = self.redirect.is_some() || self.respond.is_some() || self.files.is_some();
+        has_own && self.listener.is_none()
+    }
+}
+
 /// By what the requests of one client are led to one deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]

@@ -3,7 +3,11 @@
 use crate::key::description::{Default, Digest, Entries, KEY, Key, Kind, Parts, ROLLS, SETTING};
 
 const SECTION: Key = Key { kind: Kind::Section, default: Default::Words(""), ..KEY };
-const ENGINE: Key = Key { default: Default::Words("one of the three"), parts: Parts::OnlyInside, ..SECTION };
+const ENGINE: Key = Key {
+    default: Default::Words("one of the three, or none if the proxy answers all routes"),
+    parts: Parts::OnlyInside,
+    ..SECTION
+};
 
 pub(crate) const KEYS: &[Key] = &[
     Key {

@@ -19,6 +19,8 @@ pub struct Footprint {
     /// The `service.toml` that it comes from.
     pub(crate) source: Utf8PathBuf,
     pub(crate) routes: Vec<Route>,
+    /// Whether it runs a program; else the proxy alone answers for it.
+    pub(crate) has_program: bool,
     /// Fixed upstreams of the proxy.
     pub(crate) slots: u32,
     /// Addresses at which it is reached without a reverse proxy.
@@ -45,6 +47,7 @@ impl Footprint {
             group: service.group.as_ref().map(|group| group.name.clone()),
             source: service.source.clone(),
             routes: service.routes.clone(),
+            has_program: !service.process.is_none(),
             slots: service.slots,
             ports: service.ports.clone(),
             address: service.address().map(|address| *address.ip()),

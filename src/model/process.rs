@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::declaration::Sandbox;
+use crate::model::command::Command;
 use crate::model::engine::Engine;
 
 /// The processes of a service: their engine, user, environment and credentials.
@@ -41,6 +42,28 @@ pub struct Process {
 }
 
 impl Process {
+    /// Returns the processes of a service without a program.
+    pub(crate) fn none(user: User) -> Self {
+        Self {
+            engine: Engine::Exec { command: Command(Vec::new()) },
+            environment: BTreeMap::new(),
+            environment_files: Vec::new(),
+            start_templates: Vec::new(),
+            variables: BTreeMap::new(),
+            working_dir: None,
+            parts: BTreeMap::new(),
+            user,
+            credentials: BTreeMap::new(),
+            credentials_encrypted: BTreeMap::new(),
+            sandbox: Sandbox::Strict,
+        }
+    }
+
+    /// Returns whether the service runs no program: the proxy alone answers for it.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(&self.engine, Engine::Exec { command: Command(words) } if words.is_empty())
+    }
+
     /// Returns the parts that containers of the service know by name: none if their `/etc/hosts` is not podman's or is
     /// that of another container, and none that is declared as an option of podman's.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&String, &Ipv4Addr)> {

@@ -34,7 +34,8 @@ impl Service {
     /// Returns the time limit of a rollout, which starts and stops each deployment twice if it is rolled back.
     pub(crate) fn rollout_limit(&self) -> Duration {
         let batches = match self.deploy.strategy {
-            Strategy::Rolling => self.concurrency.div_ceil(self.deploy.max_surge),
+            // Without deployments there is still a publication.
+            Strategy::Rolling => self.concurrency.div_ceil(self.deploy.max_surge).max(1),
             Strategy::BlueGreen | Strategy::Recreate | Strategy::Canary => 1,
         };
         let pull = if self.process.engine.has_images() { PULL } else { Duration::ZERO };

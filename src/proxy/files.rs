@@ -10,6 +10,8 @@ use super::driver::Driver;
 use super::passwords;
 use super::routing::{FunctionRoutes, RoutingTable};
 use crate::layout::Layout;
+use crate::live;
+use crate::model::route::{Answer, Handling, HeaderChanges};
 use crate::model::{Footprint, Route};
 use crate::names::hex;
 use crate::source::settings;
@@ -19,6 +21,9 @@ use crate::tree::Tree;
 pub(crate) const OUTPUT: &str = "conductor";
 /// The file below `conductor/` with digests of all others, in the format of sha256sum(1).
 pub(crate) const MANIFEST: &str = "SHA256SUMS";
+
+/// The status of answers for a service that is stopped: 503 Service Unavailable, RFC 9110, section 15.6.4.
+const UNAVAILABLE: u16 = 503;
 
 /// Returns the directory of a driver's files below `conductor/`.
 pub(crate) fn directory(driver: Driver) -> Utf8PathBuf {
@@ -36,7 +41,7 @@ pub(crate) fn render(
     let mut tree = Tree::default();
     let mut manifest = String::new();
     if let Some(driver) = driver {
-        let services: Vec<_> = services.iter().map(|service| servable(driver, service)).collect();
+        let services: Vec<_> = services.iter().map(|service| served(layout, servable(driver, service))).collect();
         let mut table = RoutingTable::new(layout, &services.iter().map(Cow::as_ref).collect::<Vec<_>>(), functions);
         // With a mistake in the file nobody is believed.
         table.trusted = settings::trusted_proxies(layout).unwrap_or_default();
@@ -61,4 +66,24 @@ fn servable(driver: Driver, service: &Footprint) -> Cow<'_, Footprint> {
     }
     let routes = service.routes.iter().filter(|route| is_servable(route)).cloned().collect();
     Cow::Owned(Footprint { routes, ..service.clone() })
+}
+
+/// Has the routes of a stopped service without a program answered by 503, as those of a service whose deployments stopped
+/// are.
+fn served<'a>(layout: &Layout, service: Cow<'a, Footprint>) -> Cow<'a, Footprint> {
+    if service.has_program || !live::is_stopped(layout, &service.name) {
+        return service;
+    }
+    let retry = HeaderChanges { set: [("Retry-After".to_owned(), "1".to_owned())].into(), ..HeaderChanges::default() };
+    let closed = |route: &Route| Route {
+        answer: Answer::Respond { body: "Service unavailable".to_owned(), status: UNAVAILABLE },
+        handling: Handling {
+            access_log: route.handling.access_log,
+            response_headers: retry.clone(),
+            ..Handling::default()
+        },
+        ..route.clone()
+    };
+    let routes = service.routes.iter().map(closed).collect();
+    Cow::Owned(Footprint { routes, ..service.into_owned() })
 }

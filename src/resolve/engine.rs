@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 
 use crate::declaration::{self, Declaration, Scalar};
-use crate::document::Path;
+use crate::document::{Node, Path};
 use crate::key::File;
 use crate::layout::Scope;
-use crate::model::{Command, Container, Engine, FileKind, Pod, Process, Sandbox, User};
+use crate::model::{Command, Container, DropIn, Engine, FileKind, Pod, Process, Sandbox, User};
 use crate::path;
 use crate::resolve::Resolver;
 
@@ -32,6 +32,21 @@ const OWNED: &[(&str, &str)] = &[
     ("--service-container", "remove it"),
     ("--start", "remove it"),
     ("--configmap", "write config_map = \"config.yaml\" in [pod]"),
+];
+
+/// Keys that say something of a program, its deployments and their units.
+const OF_PROGRAMS: &[&str] = &[
+    "concurrency",
+    "slots",
+    "config",
+    "listen",
+    "health",
+    "port",
+    "deploy",
+    "hooks",
+    "resources",
+    "commands",
+    "systemd",
 ];
 
 impl Resolver<'_> {
@@ -59,23 +74,7 @@ impl Resolver<'_> {
             (Some(exec), _, _) => self.exec(config, exec),
             (_, Some(container), _) => self.container(config, container),
             (_, _, Some(pod)) => self.pod(config, pod),
-            (None, None, None) => {
-                let remedy = "add [exec] with command = [\"./server\"], or [container], or [pod]";
-                self.error(&path![], "nothing to run: [exec] is missing", remedy);
-                Process {
-                    engine: Engine::Exec { command: Command(Vec::new()) },
-                    environment: BTreeMap::new(),
-                    environment_files: Vec::new(),
-                    start_templates: Vec::new(),
-                    variables: BTreeMap::new(),
-                    working_dir: None,
-                    parts: BTreeMap::new(),
-                    user: User::Static(String::new()),
-                    credentials: BTreeMap::new(),
-                    credentials_encrypted: BTreeMap::new(),
-                    sandbox: Sandbox::Strict,
-                }
-            }
+            (None, None, None) => Process::none(self.own_user()),
         }
     }
 
@@ -334,9 +333,40 @@ impl Resolver<'_> {
 
     /// Checks keys against the engine: the processes of a pod cannot reach systemd.
     pub(crate) fn check_engine(&mut self, declaration: &Declaration) {
+        if !declaration.has_engine() {
+            self.without_engine(declaration);
+        }
         if declaration.pod.is_some() && declaration.health.notify == Some(true) {
             let remedy = "write http = \"/healthz\", tcp = true or exec = [\"./check\"]";
             self.key_error(&path!["health", "notify"], "nothing in a pod can reach systemd", remedy);
+        }
+    }
+
+    /// Checks a declaration that runs no program: the proxy answers all its routes, and nothing is declared of a program.
+    fn without_engine(&mut self, declaration: &Declaration) {
+        if declaration.route.is_empty() {
+            let remedy = "add [exec] with command = [\"./server\"], or [container], or [pod]; or a [[route]] that the proxy \
+                          answers, with static, redirect or respond";
+            self.error(&path![], "nothing to run: [exec] is missing", remedy);
+            return;
+        }
+        for (index, route) in declaration.route.iter().enumerate() {
+            if !route.is_answered_by_proxy() {
+                let remedy = "add static, redirect or respond to the route; or [exec] with command = [\"./server\"]";
+                self.key_error(&path!["route", index], "no program answers this route", remedy);
+            }
+        }
+        for key in OF_PROGRAMS {
+            let at = path![*key];
+            let is_declared = |node: &Node| !node.key_position.source.path.ends_with(File::Host.name());
+            if self.document.get(&at).is_some_and(is_declared) {
+                let remedy = "remove it, or add [exec] with command = [\"./server\"]";
+                self.key_error(&at, "the service runs no program", remedy);
+            }
+        }
+        if let Some(DropIn { name, content: _ }) = self.declared.drop_ins.first() {
+            let message = format!("the service runs no program whose unit {name} could change");
+            self.error(&path![], message, format!("remove {name}, or add [exec]"));
         }
     }
 }

@@ -166,7 +166,6 @@ impl Resolver<'_> {
         let has_engine = exec.is_some() || container.is_some();
         let mut process = self.process(BTreeMap::new(), exec, container, None);
         if !has_engine {
-            self.errors.0.pop(); // the error that names the engines of services
             let remedy = "add [exec] with command = [\"./program\"], or [container] with image = \"…\"";
             self.error(&path![], "nothing to run: [exec] is missing", remedy);
         }

@@ -142,10 +142,7 @@ impl Resolver<'_> {
         if listen.main().is_some() {
             return;
         }
-        let asks_main = |route: &declaration::Route| {
-            let declaration::Route { listener, redirect, respond, files, .. } = route;
-            listener.is_none() && redirect.is_none() && respond.is_none() && files.is_none()
-        };
+        let asks_main = |route: &declaration::Route| route.listener.is_none() && !route.is_answered_by_proxy();
         let to_main = routes.iter().enumerate().filter(|(_, route)| asks_main(route));
         let routes = to_main.map(|(index, _)| path!["route", index]);
         let relayed = ports.iter().enumerate().filter(|(_, port)| port.pass != Some(true) && port.listener.is_none());

@@ -309,6 +309,7 @@ impl Inputs {
             sandbox,
         } = process;
         let section = match engine {
+            Engine::Exec { command } if command.0.is_empty() => "exec",
             Engine::Exec { command } => {
                 self.key(path!["exec", "command"], command);
                 if let User::Static(user) = user {

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::atomic::{self, Staging};
 use crate::compile::host::Compiled;
 use crate::diagnostic::Diagnostics;
-use crate::live::Target;
+use crate::live::{self, Target};
 use crate::model::File;
 use crate::names::ServiceName;
 use crate::proxy::publish;
@@ -229,7 +229,7 @@ fn restore(machine: &Machine, name: &ServiceName, failed: &[Compiled], before: O
     // meanwhile: it stays stopped then.
     let unit = name.unit();
     let state = manager.property(&unit, "ActiveState")?;
-    if state != "deactivating" && !manager.is_to_stop(&unit) && !notes::is_stopped(layout, name) {
+    if state != "deactivating" && !manager.is_to_stop(&unit) && !live::is_stopped(layout, name) {
         apply(machine, name)?;
     }
     for Compiled { service, id, .. } in failed {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::live::{self, Target};
 use crate::log::note;
 use crate::model::Model;
-use crate::names::{Deployment, ServiceName};
+use crate::names::{Deployment, PROXY_UNIT, ServiceName};
 use crate::service::action::Action;
 use crate::service::canary;
 use crate::service::event::Event;
@@ -51,7 +51,7 @@ impl<'a> Hook<'a> {
     /// # Errors
     /// Why a deployment does not serve; `_cleanup` then stops what has started.
     pub(crate) fn start(&self) -> Result<()> {
-        notes::clear_stopped(self.machine.layout, &self.name)?;
+        self.open_routes()?;
         self.converge(Verb::Start)
     }
 
@@ -116,7 +116,7 @@ impl<'a> Hook<'a> {
         for ((part, unit), state) in parts.iter().zip(&units).zip(self.machine.manager.states(&units)?) {
             match state.as_str() {
                 "active" | "reloading" => reload.push(unit.clone()),
-                _ if verb == Verb::Reload && notes::is_stopped(self.machine.layout, part) => {}
+                _ if verb == Verb::Reload && live::is_stopped(self.machine.layout, part) => {}
                 _ => start.push(unit.clone()),
             }
         }
@@ -187,7 +187,8 @@ impl<'a> Hook<'a> {
         }
         self.remove_stale()?;
         let there = state::list(self.machine.layout, &self.name)?;
-        let needed = rollout::in_use(&there);
+        // One without a program serves without deployments.
+        let needed: Vec<_> = rollout::in_use(&there).into_iter().chain(serving).collect();
         store::remove_unneeded(self.machine.layout, &self.name, &needed)?;
         outcome
     }
@@ -253,7 +254,7 @@ impl<'a> Hook<'a> {
             self.machine.manager.daemon_reload()?;
         }
         let template = generated.join(format!("{}.service", self.name.template(&compiled.id)));
-        if !template.exists() {
+        if !compiled.service.process.is_none() && !template.exists() {
             return Err(Error(format!("the generator did not write {template}; `conductor check` shows why")));
         }
         Ok(())
@@ -293,9 +294,10 @@ impl<'a> Hook<'a> {
     pub(crate) fn cleanup(&self) -> Result<()> {
         let _lock = self.lock()?;
         // A stop in the middle of a start or a reload makes systemd kill that and run no ExecStop=.
-        if !notes::is_stopped(self.machine.layout, &self.name) && self.machine.manager.is_to_stop(&self.name.unit()) {
+        if !live::is_stopped(self.machine.layout, &self.name) && self.machine.manager.is_to_stop(&self.name.unit()) {
             notes::mark_stopped(self.machine.layout, &self.name)?;
         }
+        let has_program = self.model().is_none_or(|model| !model.service.process.is_none());
         release::stop(&self.machine, &self.name)?;
         self.stop_all()?;
         self.remove_runtime_directory();
@@ -304,7 +306,36 @@ impl<'a> Hook<'a> {
         }
         slot::clear(self.machine.layout, &self.name)?;
         queue::clear(self.machine.layout, &self.name)?;
-        Ok(store::forget_all(self.machine.layout, &self.name)?)
+        store::forget_all(self.machine.layout, &self.name)?;
+        if has_program { Ok(()) } else { self.close_routes() }
+    }
+
+    /// Has the proxy answer 503 for a service without a program that its administrator stopped. Nothing waits for the proxy:
+    /// its publication is ordered before the stop of this unit.
+    fn close_routes(&self) -> Result<()> {
+        let Machine { layout, manager, .. } = self.machine;
+        // At shutdown nobody asks any more.
+        if !live::is_stopped(layout, &self.name) || manager.is_to_stop(PROXY_UNIT) {
+            return Ok(());
+        }
+        manager.daemon_reload()?;
+        Ok(manager.ask_reload(PROXY_UNIT)?)
+    }
+
+    /// Forgets that its administrator stopped the service. The proxy's configuration of one without a program is compiled
+    /// again: the rollout publishes it.
+    fn open_routes(&self) -> Result<()> {
+        let Machine { layout, manager, .. } = self.machine;
+        let was_stopped = live::is_stopped(layout, &self.name);
+        notes::clear_stopped(layout, &self.name)?;
+        let has_program = |location| {
+            let compiled = compile::compile_located(layout, &location, &self.machine.target());
+            compiled.map_or(true, |compiled| !compiled.service.process.is_none())
+        };
+        if was_stopped && search::find_one(layout, &self.name)?.is_some_and(|location| !has_program(location)) {
+            manager.daemon_reload()?;
+        }
+        Ok(())
     }
 }
 

@@ -125,7 +125,7 @@ fn should_run(machine: &Machine, name: &ServiceName) -> Result<bool> {
     let state = machine.manager.property(&name.unit(), "ActiveState")?;
     let is_off = matches!(state.as_str(), "inactive" | "deactivating")
         || machine.manager.is_to_stop(&name.unit())
-        || notes::is_stopped(machine.layout, name);
+        || live::is_stopped(machine.layout, name);
     Ok(!is_off && search::find_one(machine.layout, name)?.is_some())
 }
 

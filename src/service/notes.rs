@@ -29,17 +29,12 @@ pub(crate) fn write_failure(layout: &Layout, name: &ServiceName, error: Option<&
     atomic::write(&path, error.to_string().as_bytes())
 }
 
-/// Returns whether an administrator stopped the service, so that only `start` starts it again.
-pub(crate) fn is_stopped(layout: &Layout, name: &ServiceName) -> bool {
-    layout.at(&stopped_mark(layout, name)).exists()
-}
-
 /// Notes that an administrator stopped the service.
 ///
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn mark_stopped(layout: &Layout, name: &ServiceName) -> io::Result<()> {
-    let mark = layout.at(&stopped_mark(layout, name));
+    let mark = layout.at(&layout.stopped_mark(name));
     create_parent(&mark)?;
     atomic::write(&mark, b"")
 }
@@ -49,7 +44,7 @@ pub(crate) fn mark_stopped(layout: &Layout, name: &ServiceName) -> io::Result<()
 /// # Errors
 /// If the file system refuses an operation.
 pub(crate) fn clear_stopped(layout: &Layout, name: &ServiceName) -> io::Result<()> {
-    atomic::remove_file(&layout.at(&stopped_mark(layout, name)))
+    atomic::remove_file(&layout.at(&layout.stopped_mark(name)))
 }
 
 /// Lists services that have notes or stored generations, whether they are declared or not.
@@ -80,10 +75,6 @@ pub(crate) fn forget(layout: &Layout, name: &ServiceName) -> io::Result<()> {
     }
     public::forget(layout, name)?;
     atomic::remove_dir_at_once(&layout.at(&layout.history(name)))
-}
-
-fn stopped_mark(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {
-    layout.stopped().join(name.as_str())
 }
 
 fn failure_note(layout: &Layout, name: &ServiceName) -> Utf8PathBuf {

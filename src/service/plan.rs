@@ -355,7 +355,7 @@ pub(crate) fn all(layout: &Layout, host: &Host, listing: &Listing) -> io::Result
             "active" | "reloading" => Plan::reload(compiled, &present(name)?),
             state => {
                 let is_stopped =
-                    [name, compiled.service.declared_as()].iter().any(|name| notes::is_stopped(layout, name));
+                    [name, compiled.service.declared_as()].iter().any(|name| live::is_stopped(layout, name));
                 let plan = Plan::start(layout, compiled, state, is_stopped);
                 let unmet = (plan.job == Job::Start).then(|| condition::unmet(layout.scope, &compiled.service));
                 match unmet.flatten() {

@@ -97,6 +97,7 @@ impl Rollout<'_> {
             (Some(course), _, Some(before)) => return self.run_canary(plan, course, before),
             (_, Strategy::BlueGreen, Some(before)) if plan.rolls() => self.switch(plan, before),
             (_, Strategy::Recreate, _) if plan.rolls() => self.recreate(plan),
+            _ if self.compiled.service.process.is_none() => self.leave_to_proxy(plan),
             _ => self.roll(plan),
         };
         if let Err(error) = outcome {
@@ -105,7 +106,10 @@ impl Rollout<'_> {
         let service = &self.compiled.service;
         let (id, count) = (&self.compiled.id, service.concurrency);
         self.open(service, id, &self.open_ports, &self.jobs)?;
-        Self::show_status(&format!("generation {id} serves with {count} deployments"));
+        Self::show_status(&match count {
+            0 => format!("the proxy serves generation {id}"),
+            _ => format!("generation {id} serves with {count} deployments"),
+        });
         if plan.republishes() {
             publish::republish(self.machine.manager)?;
             self.write_target(&self.target())?;
@@ -152,6 +156,17 @@ impl Rollout<'_> {
         self.write_target(&Target { strategy: Strategy::BlueGreen, ..before.clone() })?;
         self.start(&plan.start)?;
         self.write_target(&self.target_of(plan))?;
+        self.settle_slots()?;
+        self.retire(&plan.stop)
+    }
+
+    /// Without a program: the proxy answers all requests itself before the deployments of an earlier generation stop.
+    fn leave_to_proxy(&self, plan: &Plan) -> Result<()> {
+        self.write_target(&self.target_of(plan))?;
+        public::provide(self.machine.layout, &self.compiled.service, &self.compiled.id)?;
+        if plan.republishes() && !plan.stop.is_empty() {
+            publish::republish(self.machine.manager)?;
+        }
         self.settle_slots()?;
         self.retire(&plan.stop)
     }

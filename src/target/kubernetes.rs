@@ -42,6 +42,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::Model;
+use crate::path;
 use crate::source::search::Declared;
 use crate::target::{Export, Input, Vocabulary};
 use crate::tree::Tree;
@@ -60,6 +61,11 @@ impl Vocabulary for Kubernetes {
     }
 
     fn refuse(&self, declared: &Declared, model: &Model) -> Diagnostics {
+        if model.service.process.is_none() {
+            let message = "Kubernetes routes requests to pods, and this service runs no program";
+            let remedy = "add [container] with the image of a web server, and ./ volumes for the files";
+            return declared.document.key_error(&path!["route", 0], message, remedy).into();
+        }
         let mut errors = refusal::of_keys(self, &declared.document);
         if let Some(group) = &declared.group {
             errors.0.extend(refusal::of_keys(self, &group.document).0);

@@ -48,6 +48,9 @@ impl Target for Units {
         let mut tree = Tree::default();
         service::render(layout, model, &mut tree);
         slice::render(layout, model, &mut tree);
+        if service.process.is_none() {
+            return tree;
+        }
         deployment::render(layout, model, id, self.0, &mut tree);
         bridge::render(layout, service, id, &mut tree);
         port::render(layout, service, self.0, &mut tree);

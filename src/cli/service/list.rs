@@ -148,7 +148,7 @@ fn print(rows: &[Row]) {
             row.name.to_string(),
             row.state.clone(),
             row.generation.clone().unwrap_or_else(|| "-".to_owned()),
-            format!("{}/{}", row.ready, row.concurrency),
+            words::ready(row.ready, row.concurrency),
         ];
         cells.extend(display::cells(&columns, &row.display));
         cells.extend([row.routes.join(" "), row.description.clone()]);

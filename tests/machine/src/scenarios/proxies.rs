@@ -18,6 +18,7 @@ scenarios!("proxies" with Servers:
         => "no request fails; what it refuses is not published",
     switched: "another proxy is chosen, one after the other, and none at last"
         => "only the chosen one has routes, and access to sockets",
+    without_a_program,
     without_a_proxy,
     what_is_rendered_is_taken,
 );
@@ -205,6 +206,15 @@ fn switched(m: &mut Machine) {
     let mistake = m.try_run("conductor daemon-reload");
     assert!(!mistake.success() && mistake.stderr.contains("driver"), "{mistake}");
     assert!(shop::get(m).starts_with("1 "));
+}
+
+/// A service runs no program, under each of the other proxies.
+fn without_a_program(m: &mut Machine) {
+    for proxy in [Proxy::NGINX, Proxy::HAPROXY] {
+        proxy.choose(m);
+        routes::run_site(m, proxy.can);
+        m.run("conductor service rm site");
+    }
 }
 
 /// Neither a service without routes nor one with a port needs a proxy.

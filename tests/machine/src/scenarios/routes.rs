@@ -18,6 +18,8 @@ scenarios!("routes" with Programs:
         => "each proxy that has a key does with it what the others do",
     serve_files_of_the_generation: "a route serves a directory of the declaration, which is updated and rolled back"
         => "the files are those of the generation that serves, and nothing else is served",
+    serve_without_a_program: "a declaration has files, texts and redirects alone; it is updated under load, rolled back, stopped, and the machine reboots"
+        => "no request fails; the proxy serves the files of the generation that is declared, and answers 503 once the service is stopped",
     speak_other_protocols(|m| speak_other_protocols(m, Can::ALL)): "listeners speak HTTP/2 and FastCGI"
         => "requests reach them, and files beside programs are served",
     keep_connections(|m| reload_for_kept_connections(m)): "Caddy keeps connections to deployments, and these are replaced"
@@ -414,6 +416,104 @@ fn serve_files_of_the_generation(m: &mut Machine) {
     m.reboot();
     assert_eq!(ask(m, "a.test", "/", ""), "one\n\n200 ");
     m.run("conductor service rm web");
+    assert_eq!(m.run("ls /var/lib/conductor/public"), "");
+}
+
+/// Declares a service `site` that runs no program, and does with it what is done with other services. It stays.
+pub(super) fn run_site(m: &Machine, can: Can) {
+    m.run("mkdir -p /root/site/public");
+    let page = |text: &str| m.write("/root/site/public/index.html", &format!("{text}\n"));
+    page("one");
+    let files = "[[route]]\nhost = [\"site.test\"]\ntls = \"off\"\nstatic = \"./public\"\nfallback = \"/index.html\"\n";
+    let others = r#"
+[[route]]
+host = ["site.test"]
+tls = "off"
+path = "/closed"
+respond = "back at noon"
+status = 410
+
+[[route]]
+host = ["www.site.test"]
+tls = "off"
+redirect = "http://site.test{uri}"
+"#;
+    let routes = if can.files { format!("{files}{others}") } else { others.to_owned() };
+    let declare = |text: &str| {
+        m.write("/root/site/service.toml", text);
+        m.try_run("conductor service declare /root/site")
+    };
+    let told = declare(&routes);
+    assert!(told.success() && told.stdout.contains("site: the proxy serves generation "), "{told}");
+    assert_site(m, can, "one");
+    assert_eq!(m.prop("site.service", "ActiveState"), "active");
+    assert_eq!(m.run("systemctl list-units --all --plain --no-legend 'site-*@*'"), "");
+    assert!(m.run("conductor plan --exit-code").contains("no changes"));
+    m.run("conductor doctor");
+
+    if can.files {
+        assert_eq!(ask(m, "site.test", "/users/1", ""), "one\n\n200 ");
+        assert_eq!(ask(m, "site.test", "/", "--data x --output /dev/null"), "\n404 ");
+        let load = m.load(Load { host: "site.test".into(), post: false, at_least: 5_000, ..shop::load() });
+        for text in ["two", "three"] {
+            page(text);
+            assert!(declare(&routes).success());
+            assert_site(m, can, text);
+        }
+        m.run("conductor service rollback site");
+        assert_site(m, can, "two");
+        page("one");
+        assert!(declare(&routes).success());
+        let seen = load.stop();
+        assert_eq!((seen.failed, seen.versions.len()), (0, 3), "{seen}");
+        m.note(seen);
+    }
+    let refused = declare(&format!("concurrency = 2\n{routes}"));
+    assert!(refused.status == 3 && refused.stderr.contains("the service runs no program"), "{refused}");
+    assert_site(m, can, "one");
+
+    m.run("systemctl stop site");
+    let status = |host: &str, path: &str| ask(m, host, path, "--output /dev/null");
+    m.until("its routes are closed", 10 * SECOND, || status("www.site.test", "/") == "\n503 ");
+    assert_eq!(status("site.test", "/closed"), "\n503 ");
+    assert!(!can.files || status("site.test", "/") == "\n503 ");
+    assert!(m.run("conductor plan").contains("`systemctl start site` starts it"));
+    m.run("conductor daemon-reload");
+    assert_eq!(status("site.test", "/closed"), "\n503 ");
+    m.run("systemctl start site");
+    assert_site(m, can, "one");
+    m.run("systemctl restart site");
+    assert_site(m, can, "one");
+
+    // A program takes its place, and is taken away again.
+    m.write_executable("/root/site/echo.py", ECHO);
+    let api = "[[route]]\nhost = [\"site.test\"]\ntls = \"off\"\npath = \"/api\"\n";
+    assert!(declare(&format!("exec.command = [\"./echo.py\"]\n{routes}{api}")).success());
+    assert_eq!(echoed(m, "site.test", "/api/x", "", "it[\"uri\"]"), "/api/x");
+    assert!(declare(&routes).success());
+    assert_eq!(status("site.test", "/api/x"), if can.files { "\n200 " } else { "\n404 " });
+    assert_site(m, can, "one");
+    assert_eq!(m.run("systemctl list-units --all --plain --no-legend 'site-*@*'"), "");
+    assert_eq!(m.failed_units(), Vec::<String>::new());
+}
+
+/// Asks each route of the service `site`, whose page has this text.
+fn assert_site(m: &Machine, can: Can, text: &str) {
+    if can.files {
+        assert_eq!(ask(m, "site.test", "/", ""), format!("{text}\n\n200 "));
+    }
+    assert_eq!(ask(m, "site.test", "/closed", ""), "back at noon\n410 ");
+    assert_eq!(ask(m, "www.site.test", "/x", "--output /dev/null"), "\n308 http://site.test/x");
+}
+
+fn serve_without_a_program(m: &mut Machine) {
+    run_site(m, Can::ALL);
+    m.reboot();
+    assert_site(m, Can::ALL, "one");
+    m.until("it is up", 10 * SECOND, || m.prop("site.service", "ActiveState") == "active");
+    assert_site(m, Can::ALL, "one");
+    m.run("conductor service rm site");
+    assert!(!ask(m, "site.test", "/", "").starts_with("one"), "Debian's example is back");
     assert_eq!(m.run("ls /var/lib/conductor/public"), "");
 }
 
