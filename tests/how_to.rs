@@ -122,6 +122,10 @@ fn create_missing(dir: &Path, declaration: &str) {
     for name in named.map(|name| name.split(':').next().expect("a path")) {
         let path = dir.join(name);
         if !path.exists() {
+            if declaration.contains(&format!("static = \"./{name}\"")) {
+                fs::create_dir_all(&path).expect("a directory");
+                continue;
+            }
             fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
             fs::write(&path, "").expect("a file");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
