@@ -10,13 +10,15 @@ use conductor_machine::machine::Machine;
 use crate::scenario::scenarios;
 
 scenarios!("kubernetes" with Kubernetes on 4:
-    one_declaration_on_three_nodes: "pods are replaced, never become healthy, and have to leave their nodes on Kubernetes"
+    one_declaration_on_three_nodes: "pods are replaced, never become healthy, and lose their nodes on Kubernetes"
         => "every request is answered while versions roll and a node is drained, also one of 25 s by an application that dies at SIGTERM",
 );
 
 const LIMIT: Duration = Duration::from_secs(300);
 /// The namespace of what is rendered.
 const NAMESPACE: &str = "web";
+/// The node that dies. The addresses of Services are reached through another one.
+const DEAD: usize = 3;
 /// What is rendered for this cluster. `kubectl` does not wait for the hook of a release, as `apply` does.
 const OPTIONS: &str =
     "--target kubernetes --kubernetes 1.20 --image docker.io/library/app:1 --namespace web --accept hooks.release";
@@ -47,10 +49,15 @@ fn one_declaration_on_three_nodes(cluster: &mut Cluster) {
     scale_and_routes(control);
     drain_a_node(control);
     files(control);
+    kill_a_node(cluster);
+    let control = &cluster.machines[0];
     kubectl(control, "delete --recursive -f /root/out-shop");
-    let kinds = "deployments,services,ingresses,pods,poddisruptionbudgets,jobs,configmaps";
+    // Jobs of earlier releases stay, and a node that is dead never says that its pods have ended.
+    let dead = format!(" n{DEAD} ");
+    let is_left = |line: &str| line.contains("shop") && !line.contains("shop-release") && !line.contains(&dead);
+    let kinds = "deployments,services,ingresses,pods,poddisruptionbudgets";
     let left = || kubectl(control, &format!("get {kinds} -o wide --no-headers"));
-    control.until("nothing is left", LIMIT, || !left().contains("shop"));
+    control.until("nothing is left", LIMIT, || !left().lines().any(is_left));
 }
 
 const SHOP: &str = r#"
@@ -249,4 +256,31 @@ fn files(control: &Machine) {
     kubectl(control, &format!("create job now --from=cronjob/{name}"));
     kubectl(control, "wait --for=condition=complete job/now --timeout=120s");
     assert_eq!(kubectl(control, "logs job/now").trim(), "tidy");
+}
+
+/// The pods of a node that dies start on the others. Callers wait for them until Kubernetes knows.
+fn kill_a_node(cluster: &mut Cluster) {
+    let load = Load { timeout_ms: 2_000, ..load(&cluster.machines[0], 500) };
+    let load = cluster.machines[0].load(load);
+    cluster.machines[DEAD - 1].kill_power();
+    let control = &cluster.machines[0];
+    let begun = Instant::now();
+    let dead = format!(" n{DEAD} ");
+    let on_others = || {
+        let pods = try_kubectl(control, "get pods -l app.kubernetes.io/name=shop -o wide --no-headers").stdout;
+        let runs = |line: &&str| line.contains(" 1/1 ") && line.contains("Running") && !line.contains(&dead);
+        pods.lines().filter(runs).count() == 6
+    };
+    control.until("the pods run on two nodes", LIMIT, on_others);
+    let took = begun.elapsed();
+    let seen = load.stop();
+    let last = Duration::from_millis(seen.last_failure_ms);
+    control.note(format!(
+        "a node died: its pods ran elsewhere after {:.1} s; {} of {} requests failed, the last after {:.1} s",
+        took.as_secs_f64(),
+        seen.failed,
+        seen.requests(),
+        last.as_secs_f64()
+    ));
+    assert!(seen.versions.keys().all(|version| version == "5"), "{:?}", seen.versions);
 }
