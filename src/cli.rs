@@ -26,6 +26,7 @@ mod plan;
 mod progress;
 mod proxy;
 mod render;
+mod rendered;
 mod report;
 mod row;
 mod run;

@@ -1,5 +1,7 @@
 //! `conductor diff`: what changes between two generations of a service, or from one to the declaration.
 
+use std::slice;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use similar::TextDiff;
@@ -7,14 +9,12 @@ use similar::TextDiff;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{out, outln};
-use crate::cli::words;
+use crate::cli::{rendered, words};
 use crate::compile;
 use crate::compile::host::Compiled;
 use crate::live::Target;
-use crate::model::{FileKind, Footprint};
+use crate::model::FileKind;
 use crate::names::ServiceName;
-use crate::proxy::chosen::Chosen;
-use crate::proxy::files;
 use crate::service::history::{self, PastGeneration};
 use crate::tree::{Entry, Tree};
 
@@ -93,11 +93,8 @@ fn declared(context: &Context, name: &ServiceName) -> Result<Side, Failure> {
 
 /// Returns the units, the routes and the files of a side. What is named after a generation has the same name in both.
 fn tree(context: &Context, side: &Side) -> Tree {
-    let layout = &context.layout;
     let compiled = &side.compiled;
-    let mut tree = compiled.units(layout, &context.target());
-    let driver = Chosen::of_host(layout).driver;
-    tree.extend(files::render(layout, driver, &[&Footprint::of(&compiled.service)], None));
+    let tree = rendered::tree(context, slice::from_ref(compiled), &context.target());
     let id = compiled.id.as_str();
     let mut alike = Tree::default();
     for (path, entry) in tree.iter() {

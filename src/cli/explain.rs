@@ -4,6 +4,7 @@
 //! a key is required, and the lines that are missing then are those that the key produced.
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
@@ -14,7 +15,7 @@ use crate::cli::export;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::input::{is_directory, is_function, with_function, with_rendered};
 use crate::cli::output::outln;
-use crate::cli::{table, words};
+use crate::cli::{rendered, table, words};
 use crate::compile;
 use crate::compile::export::{Exported, export_written};
 use crate::compile::functions::compile_function;
@@ -22,9 +23,8 @@ use crate::compile::host::Compiled;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Node, Path, Step, Value};
 use crate::function::render::render;
-use crate::model::{Footprint, function};
-use crate::proxy::chosen::Chosen;
-use crate::proxy::files::{self, MANIFEST};
+use crate::model::function;
+use crate::proxy::files::MANIFEST;
 use crate::source::functions;
 use crate::source::search::{self, Location, Written};
 use crate::target::Export;
@@ -270,9 +270,7 @@ fn change(node: &mut Node, path: &[Step], value: Option<Value>) {
 
 /// Returns the compiled lines of a service, without the generation's ID, which every change changes.
 fn lines_of_service(context: &Context, compiled: &Compiled) -> Lines {
-    let mut tree = compiled.units(&context.layout, &context.target());
-    let driver = Chosen::of_host(&context.layout).driver;
-    tree.extend(files::render(&context.layout, driver, &[&Footprint::of(&compiled.service)], None));
+    let tree = rendered::tree(context, slice::from_ref(compiled), &context.target());
     lines(&tree, |text| text.replace(compiled.id.as_str(), "GENERATION"))
 }
 

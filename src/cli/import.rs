@@ -1,18 +1,17 @@
 //! `conductor import`
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use fs_err as fs;
 
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::{out, outln};
+use crate::cli::output::outln;
+use crate::cli::rendered;
 use crate::import::{self, Fate, Imported, Kind};
 use crate::log::note;
 use crate::names::ServiceName;
+use crate::tree::{Entry, Tree};
+use crate::write;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -42,38 +41,32 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let imported = import::import(&arguments.source, arguments.from, name.as_ref())?;
     match arguments.output.as_deref() {
         Some(dir) if dir == "-" => {
-            show(&imported);
+            rendered::show(&tree(&imported));
             report(&imported, &arguments.source, None);
         }
         dir => {
             let dir = dir.map_or_else(|| Utf8PathBuf::from(imported.name.as_str()), Utf8Path::to_owned);
-            write(&imported, &dir)?;
+            create(&imported, &dir)?;
             report(&imported, &arguments.source, Some(&dir));
         }
     }
     Ok(())
 }
 
-fn write(imported: &Imported, dir: &Utf8Path) -> Outcome {
+fn create(imported: &Imported, dir: &Utf8Path) -> Outcome {
     if dir.symlink_metadata().is_ok() {
         return Err(Failure::Failed(format!("{dir} already exists; name another directory with --output")));
     }
-    for (path, file) in &imported.files {
-        let path = dir.join(path);
-        fs::create_dir_all(path.parent().unwrap_or(dir))?;
-        fs::File::create_new(&path)?.write_all(&file.content)?;
-        if file.executable {
-            fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
-        }
-    }
-    Ok(())
+    Ok(write::create(dir, &tree(imported))?)
 }
 
-fn show(imported: &Imported) {
-    for (index, (path, file)) in imported.files.iter().enumerate() {
-        let gap = if index == 0 { "" } else { "\n" };
-        out!("{gap}## {path}\n{}", String::from_utf8_lossy(&file.content));
+fn tree(imported: &Imported) -> Tree {
+    let mut tree = Tree::default();
+    for (path, file) in &imported.files {
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        tree.insert(path.clone(), Entry::File { content: file.content.clone(), mode });
     }
+    tree
 }
 
 /// Prints what became of the source: on standard error if the declaration itself is on standard output.

@@ -7,18 +7,13 @@ use crate::cli::context::Context;
 use crate::cli::export;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::input::{is_directory, is_function, with_function, with_rendered};
-use crate::cli::output::{out, outln};
-use crate::cli::words;
+use crate::cli::{rendered, words};
 use crate::compile;
 use crate::compile::host::Compiled;
 use crate::declaration::host::ProxyDriver;
 use crate::diagnostic::Diagnostics;
-use crate::model::Footprint;
-use crate::proxy::chosen::Chosen;
-use crate::proxy::files;
 use crate::target::Export;
 use crate::target::systemd::Units;
-use crate::tree::{Entry, Tree};
 use crate::{function, write};
 
 #[derive(Args)]
@@ -69,18 +64,13 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Outcome {
         }
         [thing] => {
             let services = one(context, thing, arguments.name.as_deref(), &assignments, target)?;
-            let mut tree = Tree::default();
-            services.iter().for_each(|compiled| tree.extend(compiled.units(&context.layout, &target)));
-            let footprints: Vec<_> = services.iter().map(|it| Footprint::of(&it.service)).collect();
-            let driver = Chosen::of_host(&context.layout).driver;
-            tree.extend(files::render(&context.layout, driver, &footprints.iter().collect::<Vec<_>>(), None));
-            (tree, Diagnostics::default())
+            (rendered::tree(context, &services, &target), Diagnostics::default())
         }
         _ => return Err(Failure::Usage("one directory or service at a time; variables are VAR=VAL".to_owned())),
     };
     match &arguments.output {
         Some(dir) => write::create(dir, &tree)?,
-        None => show(&tree),
+        None => rendered::show(&tree),
     }
     Ok(errors.into_result()?)
 }
@@ -117,14 +107,4 @@ fn one(
     }
     let location = context.location(thing)?;
     Ok(compile::compile_all(&context.layout, &location, &context.layout.at(&location.dir), &location.dir, &target)?)
-}
-
-fn show(tree: &Tree) {
-    for (index, (path, entry)) in tree.iter().enumerate() {
-        let gap = if index == 0 { "" } else { "\n" };
-        match entry {
-            Entry::File { content, .. } => out!("{gap}## {path}\n{}", String::from_utf8_lossy(content)),
-            Entry::Symlink { target } => outln!("{gap}## {path} -> {target}"),
-        }
-    }
 }
