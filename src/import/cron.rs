@@ -21,7 +21,7 @@ pub(crate) fn calendar(schedule: &str) -> Result<String, String> {
     }
     let fields: Vec<_> = schedule.split_whitespace().collect();
     let [minute, hour, day, month, weekday] = fields.as_slice() else {
-        return Err(format!("{schedule:?} has not the five fields of crontab(5)"));
+        return Err(format!("{schedule:?} does not have the five fields of crontab(5)"));
     };
     if *day != "*" && *weekday != "*" {
         return Err("cron runs at the day or the weekday, systemd only where both hold".to_owned());
